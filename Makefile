@@ -1,0 +1,67 @@
+# Every target sets itself up: a machine needs Python 3.11+, Go and make.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help:  ## say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
+
+.PHONY: demo
+demo: $(STAMP)  ## show the main job on an API server of its own
+	@$(BIN)/python -m tests.demo
+
+.PHONY: test
+test: lint test-all  ## everything CI runs
+
+.PHONY: test-all
+test-all: $(STAMP)
+	@$(BIN)/python -m tests.bed build
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --fail-under=90
+	$(BIN)/coverage report --include='app/core/*' --fail-under=100
+
+.PHONY: test-fast
+test-fast: $(STAMP)  ## tests that need no cluster, under a minute
+	$(BIN)/python -m pytest tests/unit tests/contract
+
+.PHONY: lint
+lint: $(STAMP)  ## format, lint, types and import contracts
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+.PHONY: format
+format: $(STAMP)  ## put the code into its format
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+.PHONY: bench
+bench: $(STAMP)  ## measure, and print the figures of docs/performance.md
+	@$(BIN)/python -m tests.bed build
+	@$(BIN)/python -m tests.perf
+
+.PHONY: lock
+lock: $(STAMP)  ## compile requirements/*.txt anew from pyproject.toml
+	$(COMPILE) -o requirements/runtime.txt
+	$(COMPILE) --extra dev -o requirements/dev.txt
+
+.PHONY: clean
+clean:  ## remove what the other targets made here (the test bed's cache stays)
+	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(STAMP): requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=python3.x"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@

@@ -1,0 +1,1 @@
+"""serviceentry-guard: DNS resolution and retries for every Istio ServiceEntry."""
