@@ -1,0 +1,161 @@
+"""The AdmissionReview codec (admission.k8s.io/v1): bytes in, bytes out, no transport.
+
+Nothing is in an answer that was not in the request or the policy.
+"""
+
+import base64
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from app.core.policy import GuardPolicy
+from app.core.resources import GROUP, JSON, ServiceEntry
+from app.core.verdict import Verdict, as_stored, review, review_update
+
+API_VERSION = "admission.k8s.io/v1"
+DEPTH_LIMIT = 64
+"""Deepest nesting of an object; a ServiceEntry with its managedFields needs about a dozen levels."""
+
+
+class Stage(enum.Enum):
+    """Which of the two webhooks is asked."""
+
+    MUTATE = "mutate"
+    VALIDATE = "validate"
+
+
+class BadReview(ValueError):  # noqa: N818 - named for what it is, not for being an exception
+    """A body that is no AdmissionReview: the HTTP status to answer with, and the reason."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An encoded AdmissionReview response, and what a log line says of it."""
+
+    body: bytes
+    uid: str
+    operation: str
+    namespace: str
+    name: str
+    user: str
+    allowed: bool
+    patched: bool
+    codes: tuple[str, ...]
+
+
+class _Kind(msgspec.Struct, frozen=True):
+    group: str = ""
+    kind: str = ""
+
+
+class _User(msgspec.Struct, frozen=True):
+    username: str = ""
+
+
+class _Request(msgspec.Struct, frozen=True, rename="camel"):
+    uid: str
+    operation: str
+    kind: _Kind
+    name: str = ""
+    namespace: str = ""
+    sub_resource: str = ""
+    user_info: _User = _User()
+    object: Any = None
+    old_object: Any = None
+
+
+class _Review(msgspec.Struct, frozen=True, rename="camel"):
+    api_version: str
+    kind: str
+    request: _Request
+
+
+_decoder = msgspec.json.Decoder(_Review)
+_encoder = msgspec.json.Encoder()
+
+
+def answer(stage: Stage, body: bytes, policy: GuardPolicy) -> Answer:
+    """Answer one AdmissionReview; raises BadReview where there is none to answer."""
+    request = _decode(body)
+    verdict, remark = _judge(stage, request, policy)
+    return Answer(
+        body=_encoder.encode(_response(request, verdict, remark)),
+        uid=request.uid,
+        operation=request.operation,
+        namespace=request.namespace,
+        name=request.name,
+        user=request.user_info.username,
+        allowed=verdict.allowed,
+        patched=bool(verdict.patch),
+        codes=verdict.codes,
+    )
+
+
+def _decode(body: bytes) -> _Request:
+    try:
+        review_ = _decoder.decode(body)
+    except RecursionError:
+        raise BadReview(f"the body is nested deeper than {DEPTH_LIMIT} levels") from None
+    except msgspec.DecodeError as error:
+        raise BadReview(f"the body is not an {API_VERSION} AdmissionReview: {error}") from None
+    if (review_.api_version, review_.kind) != (API_VERSION, "AdmissionReview"):
+        raise BadReview(f"the body is not an AdmissionReview of {API_VERSION}, the only version spoken here")
+    request = review_.request
+    if not (_shallow(request.object) and _shallow(request.old_object)):
+        raise BadReview(f"the object is nested deeper than {DEPTH_LIMIT} levels")
+    return request
+
+
+def _shallow(value: JSON) -> bool:
+    """Say whether a value keeps to the depth limit, level by level: no recursion to exhaust."""
+    level = [value]
+    for _ in range(DEPTH_LIMIT):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return True
+    return False
+
+
+def _judge(stage: Stage, request: _Request, policy: GuardPolicy) -> tuple[Verdict, str]:
+    if (request.kind.group, request.kind.kind) != (GROUP, "ServiceEntry"):
+        return (
+            Verdict(),
+            "serviceentry-guard reviews only ServiceEntries: narrow the rules of its webhook configuration",
+        )
+    if request.sub_resource or request.operation not in {"CREATE", "UPDATE"}:
+        return Verdict(), ""
+    if not isinstance(request.object, dict):
+        raise BadReview("request.object is missing")
+    entry = ServiceEntry.parse(request.object, request.namespace)
+    if request.operation == "UPDATE":
+        verdict = review_update(entry, request.old_object, request.object, policy)
+    else:
+        verdict = review(entry, policy)
+    return (as_stored(verdict) if stage is Stage.VALIDATE else verdict), ""
+
+
+def _response(request: _Request, verdict: Verdict, remark: str) -> JSON:
+    response: dict[str, JSON] = {"uid": request.uid, "allowed": verdict.allowed}
+    if not verdict.allowed:
+        response["status"] = {"code": 403, "reason": "Forbidden", "message": verdict.denial}
+    if verdict.patch:
+        response["patchType"] = "JSONPatch"
+        response["patch"] = base64.b64encode(_encoder.encode(verdict.patch)).decode()
+    if warnings := [*verdict.warnings, *([remark] if remark else [])]:
+        response["warnings"] = warnings
+    if verdict.codes:
+        response["auditAnnotations"] = {"findings": ",".join(verdict.codes)}
+    return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}

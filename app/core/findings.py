@@ -1,0 +1,190 @@
+"""The catalogue of findings: every sentence that the guard says about an object has a stable code here."""
+
+import enum
+from dataclasses import dataclass
+
+QUOTED = 60
+"""Longest piece of an author's text that is repeated in a message, in characters."""
+
+
+class Severity(enum.Enum):
+    """ERROR refuses, WARNING is told at admission, INFO is told only where someone asks."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A kind of finding. `code` never changes its meaning; `remedy` says what to write instead."""
+
+    code: str
+    name: str
+    meaning: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object."""
+
+    rule: Rule
+    severity: Severity
+    path: str
+    message: str
+
+    @property
+    def code(self) -> str:
+        """The rule's stable code."""
+        return self.rule.code
+
+    @property
+    def sentence(self) -> str:
+        """Code, place and message in one line."""
+        place = f" {self.path}" if self.path else ""
+        return f"{self.code}{place}: {self.message}"
+
+
+MALFORMED = Rule(
+    "SEG001",
+    "Malformed",
+    "A field does not have the type that Istio's schema gives it, so nothing can be decided.",
+    "Correct the field; Istio's ServiceEntry reference gives the type of each.",
+)
+EXEMPTED = Rule(
+    "SEG002",
+    "Exempted",
+    "The entry is left alone, because the policy or an annotation exempts it.",
+    "Remove the exemption once its reason is gone.",
+)
+RESOLUTION_CHANGED = Rule(
+    "SEG003",
+    "ResolutionChanged",
+    "Without resolution DNS, retries meet the same dead address.",
+    "Write resolution: DNS.",
+)
+ROUND_ROBIN = Rule(
+    "SEG004",
+    "RoundRobin",
+    "With DNS_ROUND_ROBIN, Envoy never drains connections to addresses that DNS no longer gives.",
+    "Write resolution: DNS, unless DNS answers with only some of very many addresses.",
+)
+WILDCARD_HOST = Rule(
+    "SEG005",
+    "WildcardHost",
+    "A wildcard host cannot be resolved, and Istio refuses it with resolution DNS.",
+    "List each host by its full name.",
+)
+CIDR_ADDRESS = Rule(
+    "SEG006",
+    "CidrAddress",
+    "Istio refuses CIDR addresses, /32 and /128 too, with resolution DNS.",
+    "Remove addresses: with resolution DNS the host's name is enough.",
+)
+SHARED_PORT = Rule(
+    "SEG007",
+    "SharedPort",
+    "Several hosts on a port that is neither HTTP nor TLS cannot be told apart with resolution DNS.",
+    "Write one ServiceEntry per host, or give the port a protocol that names its host (HTTP, TLS).",
+)
+WORKLOAD_SELECTOR = Rule(
+    "SEG008",
+    "WorkloadSelector",
+    "A workloadSelector picks endpoints inside the mesh; there is nothing to resolve.",
+    "Write resolution: STATIC, which workloadSelector is made for, or remove the workloadSelector.",
+)
+NOT_FQDN = Rule(
+    "SEG009",
+    "NotFqdn",
+    "Only a fully qualified domain name can be resolved by every proxy alike.",
+    "Write the full name, such as api.example.com; for a bare address use resolution: STATIC with endpoints.",
+)
+WILDCARD_ENTRY = Rule(
+    "SEG010",
+    "WildcardEntry",
+    "Every host is a wildcard, so there is no name to resolve before a request comes.",
+    "List each host by its full name, or write resolution: DYNAMIC_DNS, which resolves the name in each request.",
+)
+STATIC_ENDPOINTS = Rule(
+    "SEG011",
+    "StaticEndpoints",
+    "Endpoints written by hand do not follow when addresses move.",
+    "Remove endpoints and write resolution: DNS, if the addresses belong to a name.",
+)
+NOT_MUTATED = Rule(
+    "SEG012",
+    "NotMutated",
+    "The entry reached storage without the resolution that mutation gives it.",
+    "Apply again, or write the resolution yourself; should it recur, look for a webhook that sets it back.",
+)
+OVERRIDE_REFUSED = Rule(
+    "SEG013",
+    "OverrideRefused",
+    "An annotation asks for something that the policy does not grant.",
+    "Write a value within the bounds, or remove the annotation.",
+)
+EXEMPTION_REFUSED = Rule(
+    "SEG014",
+    "ExemptionRefused",
+    "The exempt annotation is not honoured: the policy forbids it, or it gives no reason.",
+    "Give a reason as the annotation's value, or ask the platform team for an exemption in the policy.",
+)
+UNKNOWN_ANNOTATION = Rule(
+    "SEG015",
+    "UnknownAnnotation",
+    "An annotation has our prefix and a name that means nothing.",
+    "Correct its name, or remove it.",
+)
+RETRIES_NOT_APPLICABLE = Rule(
+    "SEG020",
+    "RetriesNotApplicable",
+    "HTTP retries do nothing on a port whose requests the proxy cannot read.",
+    "Let the application speak plain HTTP and the sidecar originate TLS, or retry in the application.",
+)
+HOST_CONFLICT = Rule(
+    "SEG021",
+    "HostConflict",
+    "Another object, which the guard does not manage, already claims the host; sidecars count only one.",
+    "Add retries to that object, or remove it: the guard's own then takes its place.",
+)
+HOST_SHARED = Rule(
+    "SEG022",
+    "HostShared",
+    "An older ServiceEntry of the namespace claims the same host and decides its VirtualService.",
+    "Keep the host in one ServiceEntry.",
+)
+DISABLED = Rule(
+    "SEG023",
+    "VirtualServiceDisabled",
+    "An annotation keeps the guard from emitting VirtualServices for this entry.",
+    "Remove the annotation to get retries.",
+)
+
+CATALOGUE: dict[str, Rule] = {
+    rule.code: rule
+    for rule in sorted(
+        (value for value in list(globals().values()) if isinstance(value, Rule)), key=lambda rule: rule.code
+    )
+}
+
+
+def printable(text: str) -> str:
+    """Repeat an author's text in a message: no control characters, and of bounded length."""
+    shown = "".join(char if char.isprintable() else "?" for char in text[: QUOTED + 1])
+    return shown if len(shown) <= QUOTED else f"{shown[:QUOTED]}…"
+
+
+def quoted(text: str) -> str:
+    """Repeat an author's text in quotes."""
+    return f'"{printable(text)}"'
+
+
+def and_more(message: str, count: int) -> str:
+    """Say that a message stands for `count` places."""
+    return message if count == 1 else f"{message} (and {count - 1} more)"
+
+
+def port_label(number: int, protocol: str) -> str:
+    """Name a port in a message."""
+    return f"port {number} ({printable(protocol) or 'no protocol'})"

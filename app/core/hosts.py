@@ -1,0 +1,98 @@
+"""Hosts as ServiceEntries spell them, parsed so that they can be compared.
+
+The grammar is that of Istio's validation (`ValidateWildcardDomain`, `ValidateFQDN`), with two differences: a name
+without a dot is not fully qualified, and a name is at most 253 characters long, as DNS has it (RFC 1035).
+"""
+
+import enum
+import hashlib
+import re
+from dataclasses import dataclass
+
+MAX_NAME = 253
+"""Longest DNS name, and longest name of a Kubernetes object, in characters."""
+
+_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+_RESERVED = "wildcard"
+
+
+class HostKind(enum.Enum):
+    """What a host can be used for: an FQDN can be resolved, a wildcard only matched, the rest neither."""
+
+    FQDN = "FQDN"
+    WILDCARD = "WILDCARD"
+    INVALID = "INVALID"
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host of a ServiceEntry.
+
+    `text` is the author's spelling: Envoy's cluster names are made from it, so routes must repeat it.
+    `canonical` is what hosts are compared by; `object_name` names the objects emitted for it.
+    """
+
+    text: str
+    canonical: str
+    kind: HostKind
+    object_name: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Host":
+        """Parse any text; what is not a host gets the kind INVALID and no object name."""
+        canonical = canonical_host(text)
+        kind = _kind(canonical)
+        name = "" if kind is HostKind.INVALID else object_name(canonical)
+        return cls(text, canonical, kind, canonical if name == canonical else name)
+
+
+def canonical_host(text: str) -> str:
+    """Return the host in lower case without the dot of the root.
+
+    Only ASCII is folded: U+212A (the Kelvin sign) would become an ordinary "k" and pass for another host.
+    """
+    return (text.lower() if text.isascii() else text).removesuffix(".")
+
+
+def object_name(canonical: str) -> str:
+    """Name the objects of a valid host: the host itself, and `wildcard.x.y` for `*.x.y`.
+
+    Different hosts never share a name: a host whose own first label begins with "wildcard" moves aside,
+    and a name that outgrows Kubernetes' 253 characters is replaced by its SHA-256.
+    """
+    label, dot, rest = canonical.partition(".")
+    if label == "*":
+        label = _RESERVED
+    elif label.startswith("*"):
+        label = f"{_RESERVED}-any-{label[1:]}"
+    elif label.startswith(_RESERVED):
+        label = f"{_RESERVED}-host-{label}"
+    name = f"{label}{dot}{rest}"
+    if len(name) > MAX_NAME:
+        return f"{_RESERVED}-long-{hashlib.sha256(canonical.encode()).hexdigest()}"
+    return name
+
+
+def covers(pattern: str, host: str) -> bool:
+    """Say whether a canonical VirtualService host, which may be a wildcard, matches a canonical host.
+
+    A wildcard covers what ends in its suffix, other wildcards included, as in Istio's `host.Name.SubsetOf`.
+    """
+    if pattern.startswith("*"):
+        return host.endswith(pattern[1:])
+    return pattern == host
+
+
+def _kind(canonical: str) -> HostKind:
+    if len(canonical) > MAX_NAME:
+        return HostKind.INVALID
+    first, *rest = canonical.split(".")
+    if first.startswith("*"):
+        tail = first[1:].removeprefix("-")
+        valid = bool(tail or rest) and first != "*-" and _labels_valid([tail, *rest] if tail else rest)
+        return HostKind.WILDCARD if valid else HostKind.INVALID
+    return HostKind.FQDN if rest and _labels_valid([first, *rest]) else HostKind.INVALID
+
+
+def _labels_valid(labels: list[str]) -> bool:
+    return not labels[-1].isdigit() and all(_LABEL.fullmatch(label) for label in labels)

@@ -1,0 +1,173 @@
+"""From all ServiceEntries to all objects, and from both to what must be written.
+
+`desired` says what should exist, `changes` compares it with what is observed. Both are functions of sets: the order of
+their input does not matter, and after the changes are made there are none left.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from app.core.findings import HOST_CONFLICT, HOST_SHARED, Finding, Severity, quoted
+from app.core.hosts import Host, canonical_host, covers
+from app.core.policy import GuardPolicy, Mode
+from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields, Key, ServiceEntry
+from app.core.routing import Emitted, emits, fingerprint, virtual_service
+from app.core.rules import exemption, in_scope
+from app.core.tuning import Tuning, tune
+
+MESH = "mesh"
+KINDS = ("VirtualService",)
+"""The kinds that are emitted, and observed for conflicts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """An object of an emitted kind as it is stored, ours or not: only what `changes` compares."""
+
+    kind: str
+    key: Key
+    uid: str
+    resource_version: str
+    managed: bool
+    claims: tuple[str, ...]
+    """Canonical hosts, wildcards included, that it claims for sidecars."""
+    export_to: tuple[str, ...]
+    fingerprint: str
+
+    @classmethod
+    def parse(cls, manifest: JSON) -> "Observed":
+        """Read an object from a list or watch. Never raises."""
+        root = Fields(manifest, "")
+        meta, spec = root.child("metadata"), root.child("spec")
+        owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
+        gateways = tuple(spec.texts("gateways"))
+        hosts = tuple(canonical_host(host) for host in spec.texts("hosts"))
+        return cls(
+            kind=root.text("kind"),
+            key=Key(meta.text("namespace"), meta.text("name")),
+            uid=meta.text("uid"),
+            resource_version=meta.text("resourceVersion"),
+            managed=meta.child("labels").text(MANAGED_BY) == MANAGER,
+            claims=hosts if not gateways or MESH in gateways else (),
+            export_to=tuple(spec.texts("exportTo")),
+            fingerprint=fingerprint(spec.values, meta.child("annotations").text(OWNER_ANNOTATION), owner),
+        )
+
+    def claims_host(self, host: str, namespace: str) -> bool:
+        """Say whether sidecars of the namespace see this object decide the host."""
+        visible = self.key.namespace == namespace or not self.export_to or {"*", namespace} & {*self.export_to}
+        return bool(visible) and any(covers(claim, host) for claim in self.claims)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should exist, and what there is to say of each entry about hosts that several claim."""
+
+    objects: tuple[Emitted, ...]
+    findings: Mapping[Key, tuple[Finding, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """An object that yields to one that is not ours."""
+
+    emitted: Emitted
+    claimant: Observed
+
+    @property
+    def finding(self) -> Finding:
+        """What the owner of the ServiceEntry is told."""
+        theirs = f"{self.claimant.kind} {self.claimant.key}"
+        message = f"{theirs} already claims {quoted(self.emitted.host)}, so no {self.emitted.kind} of ours is there"
+        return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What must be written: objects to apply (with the stored one, if any), to delete, and to leave to others."""
+
+    apply: tuple[tuple[Emitted, Observed | None], ...] = ()
+    delete: tuple[Observed, ...] = ()
+    foreign: tuple[Conflict, ...] = ()
+
+
+def keys(entry: ServiceEntry) -> frozenset[Key]:
+    """Return the keys of all objects that an entry may have a say in; each can be decided by itself."""
+    names = {host.object_name for host in entry.hosts if host.object_name}
+    return frozenset(Key(entry.key.namespace, name) for name in names)
+
+
+def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Plan:
+    """Say what should exist for a set of entries of any namespaces."""
+    groups = defaultdict[Key, list[ServiceEntry]](list)
+    for entry in entries:
+        for key in keys(entry):
+            groups[key].append(entry)
+    objects: list[Emitted] = []
+    findings = defaultdict[Key, tuple[Finding, ...]](tuple)
+    for key in sorted(groups, key=str):
+        plan = desired_at(key, groups[key], policy)
+        objects.extend(plan.objects)
+        for owner, found in plan.findings.items():
+            findings[owner] += found
+    return Plan(tuple(objects), dict(findings))
+
+
+def desired_at(key: Key, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Plan:
+    """Say what should exist under one name; `entries` are all those with this key among their `keys`."""
+    claimants = sorted(_claimants(key, entries, policy), key=_age)
+    if not claimants:
+        return Plan((), {})
+    (owner, host, tuning), *younger = claimants
+    message = f"{quoted(host.text)} belongs to ServiceEntry {owner.key}, which is older"
+    shared = (Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message),)
+    return Plan((virtual_service(owner, host, tuning),), {entry.key: shared for entry, _, _ in younger})
+
+
+def changes(plan: Iterable[Emitted], observed: Iterable[Observed]) -> Changes:
+    """Compare what should exist with what does; what is not ours is never written."""
+    stored = {(one.kind, one.key): one for one in observed}
+    foreign = [one for one in stored.values() if not one.managed]
+    apply, conflicts, kept = list[tuple[Emitted, Observed | None]](), list[Conflict](), set[tuple[str, Key]]()
+    for emitted in sorted(plan, key=lambda one: (one.kind, str(one.key))):
+        current = stored.get((emitted.kind, emitted.key))
+        if claimant := _claimant(emitted, current, foreign):
+            conflicts.append(Conflict(emitted, claimant))
+            continue
+        kept.add((emitted.kind, emitted.key))
+        if current is None or current.fingerprint != emitted.fingerprint:
+            apply.append((emitted, current))
+    delete = sorted(
+        (one for place, one in stored.items() if one.managed and place not in kept),
+        key=lambda one: (one.kind, str(one.key)),
+    )
+    return Changes(tuple(apply), tuple(delete), tuple(conflicts))
+
+
+Claimant = tuple[ServiceEntry, Host, Tuning]
+
+
+def _claimants(key: Key, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Iterator[Claimant]:
+    for entry in entries:
+        settings = policy.settings(entry.key.namespace)
+        if settings.mode is not Mode.ENFORCE or not in_scope(entry, settings) or exemption(entry, settings):
+            continue
+        tuning, _ = tune(entry.annotations, settings.virtual_service)
+        if emits(entry, tuning):
+            yield entry, next(host for host in entry.hosts if host.object_name == key.name), tuning
+
+
+def _age(claimant: Claimant) -> tuple[bool, str, str]:
+    """Order by creation, oldest first; manifests that were never stored come last, by name."""
+    entry = claimant[0]
+    return not entry.created, entry.created, entry.key.name
+
+
+def _claimant(emitted: Emitted, current: Observed | None, foreign: Iterable[Observed]) -> Observed | None:
+    if current and not current.managed:
+        return current
+    claimants = (
+        one for one in foreign if one.kind == emitted.kind and one.claims_host(emitted.host, emitted.key.namespace)
+    )
+    return min(claimants, key=lambda one: str(one.key), default=None)

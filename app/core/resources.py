@@ -1,0 +1,204 @@
+"""Kubernetes objects as the rules see them: parsed once, frozen, and total over any JSON value.
+
+Only the fields that a rule reads are kept, so that ten thousand of them fit in a controller's cache. What has the wrong
+type is not guessed at: it becomes a `Problem`, and the rules turn problems into a finding.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.hosts import Host
+
+GROUP = "networking.istio.io"
+API_VERSION = f"{GROUP}/v1"
+PREFIX = "serviceentry-guard.io/"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "serviceentry-guard"
+OWNER_ANNOTATION = f"{PREFIX}service-entry"
+
+RESOLUTIONS = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
+LOCATIONS = ("MESH_EXTERNAL", "MESH_INTERNAL")
+
+HTTP_ROUTED = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
+"""Protocols whose requests a VirtualService's HTTP routes see."""
+HTTP_FAMILY = HTTP_ROUTED | {"HTTP_PROXY"}
+TLS_FAMILY = frozenset({"HTTPS", "TLS"})
+
+JSON = Any
+"""A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A field of the wrong type: `path` in Kubernetes' notation, `expected` in words."""
+
+    path: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a ServiceEntry; `protocol` in upper case, `target` 0 where unset."""
+
+    number: int
+    protocol: str
+    target: int
+
+    @property
+    def http(self) -> bool:
+        """Whether HTTP routes, and so retries, apply."""
+        return self.protocol in HTTP_ROUTED
+
+    @property
+    def tls(self) -> bool:
+        """Whether the application speaks TLS itself."""
+        return self.protocol in TLS_FAMILY
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Namespace and name of an object; orders as text does."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Spell it as kubectl and our annotation do."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """A networking.istio.io ServiceEntry, any of its served versions (their fields are the same)."""
+
+    key: Key
+    uid: str = ""
+    created: str = ""
+    terminating: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    hosts: tuple[Host, ...] = ()
+    addresses: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    location: str = "MESH_EXTERNAL"
+    resolution: str = "NONE"
+    resolution_set: bool = False
+    endpoints: int = 0
+    workload_selector: bool = False
+    export_to: tuple[str, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+    @classmethod
+    def parse(cls, manifest: JSON, namespace: str = "default") -> "ServiceEntry":
+        """Read a manifest; `namespace` is used where the manifest names none. Never raises."""
+        root = Fields(manifest, "")
+        meta, spec = root.child("metadata"), root.child("spec")
+        if not spec.values.get("hosts"):
+            spec.report("hosts", "a list with at least one host")
+        resolution = spec.choice("resolution", RESOLUTIONS)
+        return cls(
+            key=Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName")),
+            uid=meta.text("uid"),
+            created=meta.text("creationTimestamp"),
+            terminating=bool(meta.text("deletionTimestamp")),
+            annotations=own_annotations(meta),
+            hosts=tuple(Host.parse(host) for host in spec.texts("hosts")),
+            addresses=tuple(spec.texts("addresses")),
+            ports=tuple(_port(port) for port in spec.children("ports")),
+            location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
+            resolution=resolution or "NONE",
+            resolution_set="resolution" in spec.values,
+            endpoints=sum(1 for _ in spec.children("endpoints")),
+            workload_selector=spec.values.get("workloadSelector") is not None,
+            export_to=tuple(spec.texts("exportTo")),
+            problems=tuple(root.problems),
+        )
+
+
+class Fields:
+    """A JSON object read field by field; null counts as absent, as it does for the API server."""
+
+    def __init__(self, value: JSON, path: str, problems: list[Problem] | None = None) -> None:
+        self.path = path
+        self.problems: list[Problem] = [] if problems is None else problems
+        self.values: dict[str, JSON] = value if isinstance(value, dict) else {}
+        if value is not None and not isinstance(value, dict):
+            self.report("", "an object")
+
+    def report(self, name: str, expected: str) -> None:
+        """Note that a field, or this object itself (""), is not what it should be."""
+        self.problems.append(Problem(self._path(name) or "the document", expected))
+
+    def text(self, name: str) -> str:
+        """Return a string field, "" where absent."""
+        value = self.values.get(name)
+        if value is None or isinstance(value, str):
+            return value or ""
+        self.report(name, "a string")
+        return ""
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """Return one of the choices, "" where absent or none of them."""
+        value = self.text(name)
+        if not value or value in choices:
+            return value
+        self.report(name, f"one of {', '.join(choices)}")
+        return ""
+
+    def number(self, name: str) -> int:
+        """Return an integer field, 0 where absent."""
+        value = self.values.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value or 0
+        self.report(name, "a whole number")
+        return 0
+
+    def texts(self, name: str) -> Iterator[str]:
+        """Yield the strings of a list field."""
+        for index, value in enumerate(self._list(name)):
+            if isinstance(value, str):
+                yield value
+            else:
+                self.report(f"{name}[{index}]", "a string")
+
+    def child(self, name: str) -> "Fields":
+        """Return the object in a field, an empty one where absent."""
+        return Fields(self.values.get(name), self._path(name), self.problems)
+
+    def children(self, name: str) -> Iterator["Fields"]:
+        """Yield the objects of a list field."""
+        for index, value in enumerate(self._list(name)):
+            path = f"{name}[{index}]"
+            if isinstance(value, dict):
+                yield Fields(value, self._path(path), self.problems)
+            else:
+                self.report(path, "an object")
+
+    def _list(self, name: str) -> list[JSON]:
+        value = self.values.get(name)
+        if value is None or isinstance(value, list):
+            return value or []
+        self.report(name, "a list")
+        return []
+
+    def _path(self, name: str) -> str:
+        return ".".join(part for part in (self.path, name) if part)
+
+
+def own_annotations(meta: Fields) -> dict[str, str]:
+    """Return the annotations that carry our prefix, without it."""
+    annotations = meta.child("annotations")
+    return {
+        name.removeprefix(PREFIX): annotations.text(name) for name in annotations.values if str(name).startswith(PREFIX)
+    }
+
+
+def is_service_entry(manifest: JSON) -> bool:
+    """Say whether a manifest is an Istio ServiceEntry, of whatever version."""
+    if not isinstance(manifest, dict) or manifest.get("kind") != "ServiceEntry":
+        return False
+    return str(manifest.get("apiVersion")).startswith(f"{GROUP}/")
+
+
+def _port(port: Fields) -> Port:
+    return Port(port.number("number"), port.text("protocol").upper(), port.number("targetPort"))

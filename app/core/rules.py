@@ -1,0 +1,205 @@
+"""The decision table: what becomes of one ServiceEntry's resolution.
+
+Istio's own validation (`ValidateServiceEntry`) sets the limits: nothing is changed into what istiod would refuse.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.core.findings import (
+    CIDR_ADDRESS,
+    EXEMPTED,
+    EXEMPTION_REFUSED,
+    MALFORMED,
+    NOT_FQDN,
+    RESOLUTION_CHANGED,
+    ROUND_ROBIN,
+    SHARED_PORT,
+    STATIC_ENDPOINTS,
+    WILDCARD_ENTRY,
+    WILDCARD_HOST,
+    WORKLOAD_SELECTOR,
+    Finding,
+    Rule,
+    Severity,
+    and_more,
+    port_label,
+    quoted,
+)
+from app.core.hosts import HostKind
+from app.core.policy import Exemptions, Mode, Permission, Settings, Static, Unfixable, Wildcards, matches
+from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry
+from app.core.tuning import EXEMPT, annotation_path
+
+DYNAMIC_PROTOCOLS = frozenset({"HTTP", "HTTP2", "GRPC", "TLS"})
+"""The protocols that istiod accepts with DYNAMIC_DNS."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the table says: the resolution to store, or None to leave it, and why."""
+
+    findings: tuple[Finding, ...] = ()
+    resolution: str | None = None
+
+
+def in_scope(entry: ServiceEntry, settings: Settings) -> bool:
+    """Say whether the policy looks at an entry at all; exemptions are another matter."""
+    excluded = matches(entry.key.namespace, settings.scope.excluded_namespaces)
+    return settings.mode is not Mode.OFF and not excluded and entry.location in settings.scope.locations
+
+
+def exemption(entry: ServiceEntry, settings: Settings) -> Finding | None:
+    """Return the exemption that is honoured, with its reason."""
+    exemptions = settings.exemptions
+    if matches(entry.key.namespace, exemptions.namespaces):
+        return _exempted("metadata.namespace", f"the policy exempts namespace {quoted(entry.key.namespace)}")
+    if entry.hosts and all(matches(host.canonical, exemptions.hosts) for host in entry.hosts):
+        return _exempted("spec.hosts", f"the policy exempts {quoted(entry.hosts[0].text)} and all its other hosts")
+    if _unhonoured(entry, exemptions) is None and EXEMPT in entry.annotations:
+        return _exempted(annotation_path(EXEMPT), f"exempt: {quoted(entry.annotations[EXEMPT])}")
+    return None
+
+
+def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
+    """Return the finding on an exempt annotation that is not honoured, if there is one."""
+    why = _unhonoured(entry, settings.exemptions)
+    return (Finding(EXEMPTION_REFUSED, Severity.WARNING, annotation_path(EXEMPT), why),) if why else ()
+
+
+def malformed(entry: ServiceEntry) -> Finding | None:
+    """Return a finding on the first field of a wrong type."""
+    if not entry.problems:
+        return None
+    first, *others = entry.problems
+    message = and_more(f"must be {first.expected}", 1 + len(others))
+    return Finding(MALFORMED, Severity.ERROR, first.path, message)
+
+
+def decide(entry: ServiceEntry, settings: Settings) -> Decision:
+    """Look an entry, in scope and well-formed, up in the table."""
+    if entry.resolution == "DNS_ROUND_ROBIN":
+        return Decision((_round_robin(settings),))
+    if entry.resolution in {"DNS", "DYNAMIC_DNS"}:
+        return Decision()
+    if entry.resolution == "STATIC" and (entry.endpoints or entry.workload_selector):
+        return _static(settings)
+    if _dynamic_shape(entry):
+        return _wildcards(entry, settings)
+    obstacles = tuple(finding for obstacle in _OBSTACLES if (finding := obstacle(entry)))
+    return _unfixable(obstacles, settings) if obstacles else _change(entry, "DNS", settings)
+
+
+def _round_robin(settings: Settings) -> Finding:
+    severity = Severity.WARNING if settings.mode is Mode.ENFORCE else Severity.INFO
+    return Finding(ROUND_ROBIN, severity, "spec.resolution", "Envoy never drains the connections of DNS_ROUND_ROBIN")
+
+
+def _static(settings: Settings) -> Decision:
+    severity = _STATIC_SEVERITY[settings.resolution.static]
+    message = "the addresses of STATIC endpoints do not follow when they move"
+    return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", message),))
+
+
+def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
+    choice = settings.resolution.wildcards
+    if choice is Wildcards.DYNAMIC_DNS and entry.location == "MESH_EXTERNAL":
+        return _change(entry, "DYNAMIC_DNS", settings)
+    severity = Severity.INFO if choice is Wildcards.ALLOW else Severity.ERROR
+    message = f"{quoted(entry.hosts[0].text)} is a wildcard, as is every host here: there is no name to resolve"
+    return Decision((Finding(WILDCARD_ENTRY, severity, "spec.hosts", message),))
+
+
+def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
+    if settings.resolution.unfixable is Unfixable.DENY:
+        return Decision(tuple(obstacles))
+    return Decision(tuple(Finding(one.rule, Severity.WARNING, one.path, one.message) for one in obstacles))
+
+
+def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:
+    enforced = settings.mode is Mode.ENFORCE
+    message = f"{entry.resolution} {'becomes' if enforced else 'would become'} {resolution}"
+    finding = Finding(RESOLUTION_CHANGED, Severity.WARNING, "spec.resolution", message)
+    return Decision((finding,), resolution if enforced else None)
+
+
+def _dynamic_shape(entry: ServiceEntry) -> bool:
+    return (
+        entry.resolution == "NONE"
+        and all(host.kind is HostKind.WILDCARD for host in entry.hosts)
+        and all(port.protocol in DYNAMIC_PROTOCOLS for port in entry.ports)
+        and not (entry.addresses or entry.endpoints or entry.workload_selector)
+    )
+
+
+def _wildcard_host(entry: ServiceEntry) -> Finding | None:
+    hits = [index for index, host in enumerate(entry.hosts) if host.text.startswith("*")]
+    if not hits:
+        return None
+    message = f"{quoted(entry.hosts[hits[0]].text)} is a wildcard, which cannot be resolved"
+    return _obstacle(WILDCARD_HOST, f"spec.hosts[{hits[0]}]", message, hits)
+
+
+def _not_fqdn(entry: ServiceEntry) -> Finding | None:
+    hits = [
+        index
+        for index, host in enumerate(entry.hosts)
+        if host.kind is HostKind.INVALID and not host.text.startswith("*")
+    ]
+    if not hits:
+        return None
+    message = f"{quoted(entry.hosts[hits[0]].text)} is not a fully qualified domain name"
+    return _obstacle(NOT_FQDN, f"spec.hosts[{hits[0]}]", message, hits)
+
+
+def _cidr_address(entry: ServiceEntry) -> Finding | None:
+    hits = [index for index, address in enumerate(entry.addresses) if "/" in address]
+    if not hits:
+        return None
+    message = f"{quoted(entry.addresses[hits[0]])} is a CIDR, which Istio refuses with resolution DNS"
+    return _obstacle(CIDR_ADDRESS, f"spec.addresses[{hits[0]}]", message, hits)
+
+
+def _shared_port(entry: ServiceEntry) -> Finding | None:
+    named = HTTP_FAMILY | TLS_FAMILY
+    hits = [index for index, port in enumerate(entry.ports) if port.protocol not in named]
+    if len(entry.hosts) < 2 or not hits:
+        return None
+    port = entry.ports[hits[0]]
+    message = f"{port_label(port.number, port.protocol)} cannot tell {len(entry.hosts)} hosts apart"
+    return _obstacle(SHARED_PORT, f"spec.ports[{hits[0]}].protocol", message, hits)
+
+
+def _workload_selector(entry: ServiceEntry) -> Finding | None:
+    if not entry.workload_selector:
+        return None
+    message = f"picks endpoints inside the mesh, so resolution {entry.resolution} cannot become DNS"
+    return _obstacle(WORKLOAD_SELECTOR, "spec.workloadSelector", message, [0])
+
+
+def _obstacle(rule: Rule, path: str, message: str, hits: Sequence[int]) -> Finding:
+    return Finding(rule, Severity.ERROR, path, and_more(message, len(hits)))
+
+
+_OBSTACLES: tuple[Callable[[ServiceEntry], Finding | None], ...] = (
+    _wildcard_host,
+    _not_fqdn,
+    _cidr_address,
+    _shared_port,
+    _workload_selector,
+)
+_STATIC_SEVERITY = {Static.ALLOW: Severity.INFO, Static.WARN: Severity.WARNING, Static.DENY: Severity.ERROR}
+
+
+def _unhonoured(entry: ServiceEntry, exemptions: Exemptions) -> str | None:
+    if EXEMPT not in entry.annotations:
+        return None
+    if exemptions.annotation is Permission.FORBID:
+        return "is not honoured: the policy forbids it"
+    if not entry.annotations[EXEMPT].strip():
+        return "is not honoured: it gives no reason"
+    return None
+
+
+def _exempted(path: str, message: str) -> Finding:
+    return Finding(EXEMPTED, Severity.INFO, path, message)

@@ -1,0 +1,125 @@
+"""The verdict on one ServiceEntry: the one call under the webhook, the controller and the command line."""
+
+from dataclasses import dataclass, replace
+
+from app.core import rules
+from app.core.findings import NOT_MUTATED, Finding, Severity
+from app.core.patch import Operation, set_resolution
+from app.core.policy import GuardPolicy, Mode, Settings
+from app.core.resources import JSON, Fields, ServiceEntry, own_annotations
+from app.core.routing import retry_findings
+from app.core.tuning import tune
+
+WARNING_LIMIT = 256
+"""Kubernetes may cut longer warnings (KEP-1693)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Findings on one entry, and the JSON Patch that repairs it (empty where nothing is changed)."""
+
+    findings: tuple[Finding, ...] = ()
+    patch: tuple[Operation, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings for which the entry is refused."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the entry may be stored."""
+        return not self.errors
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of all findings, in order, each once."""
+        return tuple(dict.fromkeys(finding.code for finding in self.findings))
+
+    @property
+    def denial(self) -> str:
+        """What the author of a refused entry is told: each reason with its remedy, a line each."""
+        return "\n".join(f"{finding.sentence}. {finding.rule.remedy}" for finding in self.errors)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The lines an author sees at admission. Who has the entry changed is told the notes as well."""
+        told = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
+        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in told)
+
+
+def review(entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
+    """Judge an entry as it was written. Total: there is a verdict on any entry."""
+    return _review(entry, policy.settings(entry.key.namespace))
+
+
+def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy) -> Verdict:
+    """Judge an update from manifest `old` to `new`, which `entry` is.
+
+    One that touches neither spec nor our annotations is never refused or changed: controllers must be able to
+    remove finalizers and labels. It is judged as in mode Warn.
+    """
+    settings = policy.settings(entry.key.namespace)
+    untouched = _touched_part(old) == _touched_part(new)
+    if untouched and settings.mode is Mode.ENFORCE:
+        settings = settings.model_copy(update={"mode": Mode.WARN})
+    return _review(entry, settings)
+
+
+def as_stored(verdict: Verdict) -> Verdict:
+    """Judge what is about to be stored: what mutation should have patched, and did not, is refused."""
+    if not verdict.patch:
+        return verdict
+    message = f"should have become {verdict.patch[0]['value']}: mutation was skipped, timed out or was undone"
+    refusal = Finding(NOT_MUTATED, Severity.ERROR, "spec.resolution", message)
+    return Verdict((*verdict.findings, refusal))
+
+
+def _review(entry: ServiceEntry, settings: Settings) -> Verdict:
+    if not rules.in_scope(entry, settings):
+        return Verdict()
+    if broken := rules.malformed(entry):
+        return _soften(Verdict((broken,)), settings)
+    if exempted := rules.exemption(entry, settings):
+        return Verdict((exempted,))
+    return _soften(_judge(entry, settings), settings)
+
+
+def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
+    decision = rules.decide(entry, settings)
+    tuning, refused = tune(entry.annotations, settings.virtual_service)
+    stored = replace(entry, resolution=decision.resolution or entry.resolution)
+    findings = (
+        *rules.refused_exemption(entry, settings),
+        *decision.findings,
+        *refused,
+        *retry_findings(stored, tuning),
+    )
+    verdict = Verdict(findings)
+    if decision.resolution is None or not verdict.allowed:
+        return verdict
+    return Verdict(findings, set_resolution(decision.resolution, present=entry.resolution_set))
+
+
+def _soften(verdict: Verdict, settings: Settings) -> Verdict:
+    """Turn errors into warnings where the mode is Warn."""
+    if settings.mode is Mode.ENFORCE:
+        return verdict
+    softened = (
+        replace(finding, severity=Severity.WARNING) if finding.severity is Severity.ERROR else finding
+        for finding in verdict.findings
+    )
+    return Verdict(tuple(softened))
+
+
+def _touched_part(manifest: JSON) -> JSON:
+    root = Fields(manifest, "")
+    return root.values.get("spec"), own_annotations(root.child("metadata"))
+
+
+def _cut(warning: str) -> str:
+    """Shorten a warning to the limit, which counts bytes of UTF-8."""
+    encoded = warning.encode()
+    if len(encoded) <= WARNING_LIMIT:
+        return warning
+    return encoded[: WARNING_LIMIT - 3].decode(errors="ignore") + "…"
