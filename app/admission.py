@@ -26,7 +26,7 @@ class Stage(enum.Enum):
     VALIDATE = "validate"
 
 
-class BadReview(ValueError):  # noqa: N818 - named for what it is, not for being an exception
+class BadReview(ValueError):
     """A body that is no AdmissionReview: the HTTP status to answer with, and the reason."""
 
     def __init__(self, reason: str, status: int = 400) -> None:

@@ -36,8 +36,8 @@ class Observed:
     fingerprint: str
 
     @classmethod
-    def parse(cls, manifest: JSON) -> "Observed":
-        """Read an object from a list or watch. Never raises."""
+    def parse(cls, manifest: JSON, namespace: str = "default") -> "Observed":
+        """Read an object; `namespace` is used where it names none. Never raises."""
         root = Fields(manifest, "")
         meta, spec = root.child("metadata"), root.child("spec")
         owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
@@ -45,7 +45,7 @@ class Observed:
         hosts = tuple(canonical_host(host) for host in spec.texts("hosts"))
         return cls(
             kind=root.text("kind"),
-            key=Key(meta.text("namespace"), meta.text("name")),
+            key=Key(meta.text("namespace") or namespace, meta.text("name")),
             uid=meta.text("uid"),
             resource_version=meta.text("resourceVersion"),
             managed=meta.child("labels").text(MANAGED_BY) == MANAGER,

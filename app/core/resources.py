@@ -4,7 +4,7 @@ Only the fields that a rule reads are kept, so that ten thousand of them fit in 
 type is not guessed at: it becomes a `Problem`, and the rules turn problems into a finding.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -193,11 +193,16 @@ def own_annotations(meta: Fields) -> dict[str, str]:
     }
 
 
-def is_service_entry(manifest: JSON) -> bool:
-    """Say whether a manifest is an Istio ServiceEntry, of whatever version."""
-    if not isinstance(manifest, dict) or manifest.get("kind") != "ServiceEntry":
+def is_istio(manifest: JSON, kinds: Collection[str]) -> bool:
+    """Say whether a manifest is one of these kinds of Istio's networking group, of whatever version."""
+    if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
         return False
     return str(manifest.get("apiVersion")).startswith(f"{GROUP}/")
+
+
+def is_service_entry(manifest: JSON) -> bool:
+    """Say whether a manifest is an Istio ServiceEntry."""
+    return is_istio(manifest, ("ServiceEntry",))
 
 
 def _port(port: Fields) -> Port:

@@ -118,7 +118,8 @@ def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
 
 def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:
     enforced = settings.mode is Mode.ENFORCE
-    message = f"{entry.resolution} {'becomes' if enforced else 'would become'} {resolution}"
+    change = "becomes" if enforced else "would become"
+    message = f"{entry.resolution} {change} {resolution}, so that retries can reach another address"
     finding = Finding(RESOLUTION_CHANGED, Severity.WARNING, "spec.resolution", message)
     return Decision((finding,), resolution if enforced else None)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from app.core import rules
-from app.core.findings import NOT_MUTATED, Finding, Severity
+from app.core.findings import NOT_MUTATED, RESOLUTION_CHANGED, Finding, Severity
 from app.core.patch import Operation, set_resolution
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.resources import JSON, Fields, ServiceEntry, own_annotations
@@ -72,7 +72,7 @@ def as_stored(verdict: Verdict) -> Verdict:
         return verdict
     message = f"should have become {verdict.patch[0]['value']}: mutation was skipped, timed out or was undone"
     refusal = Finding(NOT_MUTATED, Severity.ERROR, "spec.resolution", message)
-    return Verdict((*verdict.findings, refusal))
+    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), refusal))
 
 
 def _review(entry: ServiceEntry, settings: Settings) -> Verdict:

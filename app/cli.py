@@ -1,0 +1,158 @@
+"""The command line, and the composition root: the only place that reads the environment and builds everything."""
+
+import os
+import subprocess
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from app.core.policy import GuardPolicy, PolicyError
+from app.policyfile import load_policy
+
+CHECKOUT = Path(__file__).parent.parent
+
+cli = typer.Typer(
+    name="serviceentry-guard",
+    help="Give every Istio ServiceEntry DNS resolution, and retries by a VirtualService per host.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class Output(Enum):
+    """How a report is written."""
+
+    TEXT = "text"
+    YAML = "yaml"
+
+
+def flag(name: str, text: str, **more: Any) -> Any:  # noqa: ANN401 - what Typer's own function takes and gives
+    """Declare a flag that is an environment variable too."""
+    variable = "SERVICEENTRY_GUARD_" + name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(name, envvar=variable, help=text, **more)
+
+
+PolicyFlag = Annotated[
+    Path | None, flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", show_default=False)
+]
+HealthPort = Annotated[int, flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.")]
+
+
+@cli.command()
+def webhook(
+    tls_cert_file: Annotated[Path, flag("--tls-cert-file", "PEM file with the serving certificate and its chain.")],
+    tls_private_key_file: Annotated[Path, flag("--tls-private-key-file", "PEM file with the certificate's key.")],
+    policy: PolicyFlag = None,
+    bind_address: Annotated[str, flag("--bind-address", "Address to listen on.")] = "0.0.0.0",  # noqa: S104 - in a pod
+    port: Annotated[int, flag("--port", "HTTPS port of /mutate and /validate.")] = 9443,
+    health_port: HealthPort = 8081,
+) -> None:
+    """Answer admission reviews over HTTPS. Needs no access to the API server."""
+    from app.metrics import WebhookMetrics
+    from app.settings import WebhookSettings
+    from app.webhook import serve
+
+    settings = WebhookSettings(
+        policy=policy,
+        tls_cert_file=tls_cert_file,
+        tls_private_key_file=tls_private_key_file,
+        bind_address=bind_address,
+        port=port,
+        health_port=health_port,
+    )
+    raise typer.Exit(serve(settings, read_policy(policy), WebhookMetrics()))
+
+
+@cli.command()
+def controller(
+    policy: PolicyFlag = None,
+    kubeconfig: Annotated[
+        Path | None, flag("--kubeconfig", "Kubeconfig file; without it the pod's own account.", show_default=False)
+    ] = None,
+    health_port: HealthPort = 8081,
+    leader_elect: Annotated[
+        bool, flag("--leader-elect/--no-leader-elect", "Whether to write only while holding the Lease.")
+    ] = True,
+    namespace: Annotated[str, flag("--namespace", "Namespace of the Lease.")] = "serviceentry-guard",
+) -> None:
+    """Keep one VirtualService per host in step with the ServiceEntries."""
+    from app.controller import run
+    from app.metrics import ControllerMetrics
+    from app.settings import ControllerSettings
+
+    settings = ControllerSettings(
+        policy=policy,
+        kubeconfig=kubeconfig,
+        health_port=health_port,
+        leader_elect=leader_elect,
+        namespace=namespace,
+    )
+    raise typer.Exit(run(settings, read_policy(policy), ControllerMetrics()))
+
+
+@cli.command()
+def review(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH…|-]", show_default=False)] = None,
+    policy: PolicyFlag = None,
+    output: Annotated[Output, flag("--output", "How the report is written.")] = Output.TEXT,
+) -> None:
+    """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
+
+    Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
+    something could not be read.
+    """
+    from app.core.survey import survey
+    from app.manifests import Unreadable, read
+    from app.report import write_text, write_yaml
+
+    rules = read_policy(policy)
+    found = list(read(paths or ["-"]))
+    unreadable = [one for one in found if isinstance(one, Unreadable)]
+    reviewed = survey((one for one in found if not isinstance(one, Unreadable)), rules)
+    for line in (write_yaml if output is Output.YAML else write_text)(reviewed):
+        typer.echo(line)
+    for one in unreadable:
+        typer.echo(f"serviceentry-guard: {one.source}: {one.reason}", err=True)
+    raise typer.Exit(2 if unreadable else int(any(one.outcome != "allowed" for one in reviewed)))
+
+
+@cli.command()
+def demo() -> None:
+    """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
+    if not (CHECKOUT / "tests" / "demo.py").exists():
+        fail("demo runs from a checkout of the repository, where the test bed is: use `make demo` there")
+    command = [sys.executable, "-m", "tests.demo"]
+    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603 - our own module
+
+
+def read_policy(path: Path | None) -> GuardPolicy:
+    """Load the policy, or end with a line for each problem."""
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        fail(*error.problems)
+
+
+def fail(*lines: str) -> NoReturn:
+    """End with exit code 2, saying why on standard error."""
+    for line in lines:
+        typer.echo(f"serviceentry-guard: {line}", err=True)
+    raise typer.Exit(2)
+
+
+def main() -> None:
+    """Run the console command."""
+    _drop_service_links()
+    cli()
+
+
+def _drop_service_links() -> None:
+    """Forget SERVICEENTRY_GUARD_PORT=tcp://…, which Kubernetes sets in pods beside a Service of our name."""
+    if os.environ.get("SERVICEENTRY_GUARD_PORT", "").startswith("tcp://"):
+        del os.environ["SERVICEENTRY_GUARD_PORT"]

@@ -1,0 +1,97 @@
+"""The verdict on a whole set of manifests at once: a repository, or a cluster."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from app.core.findings import Finding
+from app.core.patch import apply_patch
+from app.core.plan import KINDS, Conflict, Observed, changes, desired
+from app.core.policy import GuardPolicy
+from app.core.resources import JSON, ServiceEntry, is_istio, is_service_entry
+from app.core.routing import Emitted
+from app.core.verdict import Verdict, review
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A manifest, and the name of the place it was read from."""
+
+    source: str
+    manifest: JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Reviewed:
+    """One ServiceEntry, where it stands, what was found, and what would be emitted for it."""
+
+    source: str
+    manifest: JSON
+    entry: ServiceEntry
+    verdict: Verdict
+    shared: tuple[Finding, ...] = ()
+    emitted: tuple[Emitted, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+
+    @property
+    def stored(self) -> JSON:
+        """The manifest as the cluster would store it."""
+        return apply_patch(self.manifest, self.verdict.patch) if self.verdict.patch else self.manifest
+
+    @property
+    def outcome(self) -> str:
+        """One word: refused, changed or allowed."""
+        if not self.verdict.allowed:
+            return "refused"
+        return "changed" if self.verdict.patch else "allowed"
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """All that there is to say of the entry."""
+        return (*self.verdict.findings, *self.shared, *(conflict.finding for conflict in self.conflicts))
+
+
+def survey(documents: Iterable[Sourced], policy: GuardPolicy) -> tuple[Reviewed, ...]:
+    """Review every ServiceEntry among the documents, each in the company of all the others."""
+    documents = tuple(documents)
+    judged = [_judge(one, policy) for one in documents if is_service_entry(one.manifest)]
+    plan = desired((stored for _, stored in judged if stored), policy)
+    conflicts = changes(plan.objects, _observed(documents)).foreign
+    yielded = {id(conflict.emitted) for conflict in conflicts}
+    emitted = _by_owner((one, one) for one in plan.objects if id(one) not in yielded)
+    contested = _by_owner((conflict.emitted, conflict) for conflict in conflicts)
+    return tuple(
+        replace(
+            one,
+            shared=plan.findings.get(one.entry.key, ()),
+            emitted=emitted.get(id(stored), ()),
+            conflicts=contested.get(id(stored), ()),
+        )
+        for one, stored in judged
+    )
+
+
+def _judge(document: Sourced, policy: GuardPolicy) -> tuple[Reviewed, ServiceEntry | None]:
+    """Review one manifest by itself; return with it the entry as it would be stored, unless it is refused."""
+    entry = ServiceEntry.parse(document.manifest)
+    verdict = review(entry, policy)
+    patched = verdict.patch[0]["value"] if verdict.patch else entry.resolution
+    stored = replace(entry, resolution=patched) if verdict.allowed else None
+    return Reviewed(document.source, document.manifest, entry, verdict), stored
+
+
+def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
+    """Group by the entry itself, not its key: one repository may hold two entries of one name."""
+    groups = defaultdict[int, tuple[T, ...]](tuple)
+    for emitted, value in pairs:
+        groups[id(emitted.owner)] += (value,)
+    return groups
+
+
+def _observed(documents: Iterable[Sourced]) -> Iterator[Observed]:
+    for one in documents:
+        if is_istio(one.manifest, KINDS):
+            yield Observed.parse(one.manifest)
