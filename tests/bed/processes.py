@@ -1,0 +1,166 @@
+"""Child processes of a test run: started with a log file, waited for by polling, stopped for sure."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.bed.errors import BedError
+
+POLL_SECONDS = 0.02
+PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """A program whose standard output and error are appended to one log file; can be started anew.
+
+    `env` is its whole environment (default: ours). As a context manager it is started, and stopped at the end.
+    On Linux the kernel kills it when the thread that started it ends, however that comes about:
+    start children from a thread that lives as long as they should.
+    """
+
+    def __init__(self, *command: str | Path, log: Path, env: Mapping[str, str] | None = None) -> None:
+        self.command = [str(word) for word in command]
+        self.log = log
+        self._env = env
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def name(self) -> str:
+        return Path(self.command[0]).name
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The process started last. Raises RuntimeError if there is none."""
+        if self._process is None:
+            raise RuntimeError(f"{self.name} was not started")
+        return self._process
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def start(self) -> Self:
+        """Start it; gives itself. Raises OSError if the command is no program."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._env,
+                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - it only makes system calls
+            )
+        return self
+
+    def pause(self) -> None:
+        """Freeze it (SIGSTOP): its connections stay open and nothing is answered."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after `pause`."""
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self, seconds: float = 15.0) -> int:
+        """Ask it to end (SIGTERM), kill it after `seconds`; the exit code, negative for a signal."""
+        self.process.terminate()
+        self.resume()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return self.kill()
+
+    def kill(self) -> int:
+        """End it at once (SIGKILL); the exit code, negative for a signal."""
+        self.process.kill()
+        return self.process.wait()
+
+    def tail(self, lines: int = 20) -> str:
+        """The last lines of its log."""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+        """Poll `condition`; BedError with the end of the log if the process ends first or time is up."""
+        try:
+            wait_until(lambda: not self.running or condition(), what, seconds)
+        except TimeoutError as error:
+            raise BedError(f"{self.name}: {error}; {self._evidence()}") from None
+        if not self.running:
+            code = self.process.returncode
+            raise BedError(f"{self.name} ended with code {code} before {what}; {self._evidence()}")
+
+    def wait_until_listening(self, port: int, seconds: float = 30.0) -> None:
+        """Wait until something accepts connections on this port of 127.0.0.1."""
+        self.wait_until(lambda: is_listening(port), f"port {port} accepts connections", seconds)
+
+    def _evidence(self) -> str:
+        return f"the end of {self.log}:\n{self.tail()}"
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    """Poll `condition` until it holds; TimeoutError naming `what` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"waited {seconds:g} s in vain until {what}")
+        time.sleep(POLL_SECONDS)
+
+
+def is_listening(port: int) -> bool:
+    """Whether a connection to this port of 127.0.0.1 is accepted."""
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def free_ports(count: int) -> tuple[int, ...]:
+    """Ports of 127.0.0.1 that nobody uses now, all different."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return tuple(each.getsockname()[1] for each in sockets)
+    finally:
+        for each in sockets:
+            each.close()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    return free_ports(1)[0]
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """A hook for the new process that binds its life to ours, where the kernel can (Linux)."""
+    if sys.platform != "linux":
+        return None
+    # Looked up here, because loading a library between fork and exec could dead-lock.
+    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
+
+    def bind() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return bind

@@ -1,0 +1,51 @@
+"""What the test bed needs that no Python package brings, and the Go module each thing comes from.
+
+Every folder here with a `go.mod` pins one family of programs; versions are raised there.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parent
+KUBERNETES_VERSION = "v1.36.3"
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A program built by `go build` from a package that the `go.mod` in `module` names as a tool.
+
+    `cpu_minutes` is a first build with an empty Go cache, after the tools that stand before it.
+    """
+
+    name: str
+    module: Path
+    package: str
+    cpu_minutes: float
+    ldflags: str = "-s -w"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleFile:
+    """A file copied as it is out of the Go module `path` that the `go.mod` in `module` requires."""
+
+    name: str
+    module: Path
+    path: str
+    file: str
+
+
+_MAJOR, _MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+_STAMP = {"gitVersion": KUBERNETES_VERSION, "gitMajor": _MAJOR, "gitMinor": _MINOR}
+_KUBERNETES_LDFLAGS = "-s -w " + " ".join(
+    f"-X k8s.io/component-base/version.{name}={value}" for name, value in _STAMP.items()
+)
+
+KUBE_APISERVER = Tool("kube-apiserver", HERE, "k8s.io/kubernetes/cmd/kube-apiserver", 7, _KUBERNETES_LDFLAGS)
+KUBECTL = Tool("kubectl", HERE, "k8s.io/kubernetes/cmd/kubectl", 1, _KUBERNETES_LDFLAGS)
+ETCD = Tool("etcd", HERE / "etcd", "go.etcd.io/etcd/server/v3", 2)
+ISTIO_CRDS = ModuleFile(
+    "customresourcedefinitions.gen.yaml",
+    HERE / "istio",
+    "istio.io/api",
+    "kubernetes/customresourcedefinitions.gen.yaml",
+)
