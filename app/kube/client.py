@@ -1,0 +1,246 @@
+"""Calls to the Kubernetes API: raw JSON in and out, every one with a time-out."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any, Self
+from urllib.parse import quote, urlencode
+
+import msgspec
+import urllib3
+
+from app.kube import config
+from app.kube.errors import ApiError, Fenced, from_response
+from app.kube.session import Session
+from app.kube.stream import WatchStream
+
+FIELD_MANAGER = "serviceentry-guard"
+
+Object = dict[str, Any]
+Observer = Callable[[str, int, float], None]
+"""Is told of each call: the verb, the status code (0: no answer) and the seconds until the answer began."""
+
+_HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A type of object as the API names it; `group` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The path of one object, or of the collection when there is no name (in all namespaces: no namespace)."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        return "/".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a list: `resource_version` is that of the whole list; `continue_` is empty on the last page."""
+
+    items: Sequence[Object]
+    resource_version: str
+    continue_: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    verb: str
+    method: str
+    path: str
+    query: Mapping[str, str | int]
+    body: Any = None
+    content_type: str = "application/json"
+
+    @property
+    def target(self) -> str:
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+
+class Client:
+    """The API server as seen by one identity; usable from any number of threads.
+
+    Every method raises ApiError, in one of its forms. `timeout` is for one call, in seconds, all in all.
+    """
+
+    def __init__(self, session: Session, *, observer: Observer | None = None, timeout: float = 30.0) -> None:
+        self._session = session
+        self._observer = observer
+        self._timeout = timeout
+        self._remaining: Callable[[], float] = lambda: math.inf
+
+    @classmethod
+    def from_kubeconfig(
+        cls,
+        path: str | None = None,
+        *,
+        observer: Observer | None = None,
+        timeout: float = 30.0,
+        connections: int = 32,
+    ) -> Self:
+        """A client for a kubeconfig; None: in-cluster when there, else the default kubeconfig.
+
+        `connections` is how many are kept open; as many threads can call at once without new handshakes.
+        Raises ConfigError.
+        """
+        session = Session(partial(config.load, path, connections))
+        return cls(session, observer=observer, timeout=timeout)
+
+    def fenced(self, remaining: Callable[[], float]) -> "Client":
+        """This client for writes that only a leader may do: `remaining` says for how many seconds it still leads.
+
+        No write is begun, and no body handed to the connection, when it says 0, and no answer is waited for
+        longer. Such a write raises Fenced.
+        """
+        fenced = Client(self._session, observer=self._observer, timeout=self._timeout)
+        fenced._remaining = remaining
+        return fenced
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._session.close()
+
+    def get(self, resource: Resource, namespace: str | None, name: str, *, timeout: float | None = None) -> Object:
+        return self._call(_Call("get", "GET", resource.path(namespace, name), {}), timeout)
+
+    def list_page(
+        self,
+        resource: Resource,
+        namespace: str | None = None,
+        *,
+        limit: int = 500,
+        continue_: str = "",
+        resource_version: str = "",
+    ) -> Page:
+        """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`."""
+        query: dict[str, str | int] = {
+            "limit": limit,
+            "continue": continue_,
+            "resourceVersion": resource_version,
+        }
+        given = {name: value for name, value in query.items() if value}
+        document = self._call(_Call("list", "GET", resource.path(namespace), given))
+        metadata = document.get("metadata", {})
+        return Page(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
+
+    def watch(
+        self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int
+    ) -> WatchStream:
+        """What happens after `resource_version`, bookmarks included, for `timeout_seconds`.
+
+        A connection that is silent for 10 s longer than that is taken for dead.
+        """
+        query: dict[str, str | int] = {
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": resource_version,
+            "timeoutSeconds": timeout_seconds,
+        }
+        call = _Call("watch", "GET", resource.path(namespace), query)
+        return WatchStream(self._exchange(call, timeout_seconds + 10.0, stream=True))
+
+    def create(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
+        namespace, _ = _place(body)
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._call(_Call("create", "POST", resource.path(namespace), query, body), timeout)
+
+    def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
+        """Server-side apply. With `force` fields are taken from other managers, else that is a Conflict."""
+        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
+        path = resource.path(*_place(body))
+        return self._call(_Call("apply", "PATCH", path, query, body, "application/apply-patch+yaml"))
+
+    def json_patch(self, resource: Resource, namespace: str | None, name: str, patch: Sequence[Object]) -> Object:
+        """Apply a JSON Patch (RFC 6902)."""
+        query = {"fieldManager": FIELD_MANAGER}
+        path = resource.path(namespace, name)
+        return self._call(_Call("patch", "PATCH", path, query, patch, "application/json-patch+json"))
+
+    def replace(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
+        """Put the whole object; a `metadata.resourceVersion` in it that is not the latest is a Conflict."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._call(_Call("update", "PUT", resource.path(*_place(body)), query, body), timeout)
+
+    def delete(
+        self,
+        resource: Resource,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+    ) -> None:
+        """Delete the object, if it still has this UID and resource version where they are given: else Conflict."""
+        preconditions = {"uid": uid, "resourceVersion": resource_version}
+        given = {field: value for field, value in preconditions.items() if value is not None}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": given}
+        self._call(_Call("delete", "DELETE", resource.path(namespace, name), {}, body))
+
+    def _call(self, call: _Call, timeout: float | None = None) -> Object:
+        response = self._exchange(call, timeout or self._timeout)
+        try:
+            return msgspec.json.decode(response.data, type=dict)
+        except msgspec.DecodeError as error:
+            raise ApiError(response.status, "NoJson", f"{call.path} is not answered in JSON: {error}") from error
+
+    def _exchange(self, call: _Call, timeout: float, *, stream: bool = False) -> urllib3.BaseHTTPResponse:
+        response = self._send(call, timeout, stream)
+        if response.status == 401 and self._session.renew():
+            response.release_conn()
+            response = self._send(call, timeout, stream)
+        if 200 <= response.status < 300:
+            return response
+        raise from_response(response.status, response.data, response.headers.get("Retry-After"))
+
+    def _send(self, call: _Call, timeout: float, stream: bool) -> urllib3.BaseHTTPResponse:
+        headers = {**_HEADERS, "Content-Type": call.content_type}
+        body = None
+        if call.method != "GET":
+            timeout = min(timeout, self._time_left())
+            content = msgspec.json.encode(call.body)
+            headers["Content-Length"] = str(len(content))
+            body = self._while_leading(content)
+        started = time.monotonic()
+        status = 0
+        try:
+            response = self._session.send(
+                call.method, call.target, headers=headers, body=body, timeout=timeout, stream=stream
+            )
+            status = response.status
+        finally:
+            if self._observer:
+                self._observer(call.verb, status, time.monotonic() - started)
+        return response
+
+    def _time_left(self) -> float:
+        remaining = self._remaining()
+        if remaining <= 0:
+            raise Fenced
+        return remaining
+
+    def _while_leading(self, content: bytes) -> Iterator[bytes]:
+        # Connecting may have taken until after the lease's end: an incomplete request is never executed.
+        self._time_left()
+        yield content
+
+
+def _place(body: Object) -> tuple[str | None, str]:
+    metadata = body["metadata"]
+    return metadata.get("namespace"), metadata.get("name", "")

@@ -1,0 +1,67 @@
+"""Where the API server is and who we are to it: in-cluster, or a kubeconfig."""
+
+import os
+import socket
+import struct
+from pathlib import Path
+
+import urllib3
+from kubernetes.client import Configuration
+from kubernetes.config import (
+    KUBE_CONFIG_DEFAULT_LOCATION,
+    ConfigException,
+    load_incluster_config,
+    load_kube_config,
+)
+
+from app.kube.errors import ConfigError
+
+# A peer that vanished without a word is noticed after 30 + 3 x 10 seconds of silence.
+_KEEP_ALIVE = [
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    *(
+        (socket.IPPROTO_TCP, getattr(socket, name), seconds)
+        for name, seconds in (("TCP_KEEPIDLE", 30), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 3))
+        if hasattr(socket, name)
+    ),
+]
+# What a timed-out write left in the send buffer must not be delivered when the network comes back.
+_DROP_UNSENT = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def load(path: str | None, connections: int) -> Configuration:
+    """The settings for up to `connections` connections.
+
+    `path` is a kubeconfig (`~` and a list of files are understood); None means in-cluster when the pod has a
+    service-account token, else `$KUBECONFIG` or `~/.kube/config`. Raises ConfigError.
+    """
+    configuration = Configuration()
+    # urllib3 would repeat a timed-out PUT or DELETE by itself: after the lease ended, too.
+    configuration.retries = False
+    configuration.connection_pool_maxsize = connections
+    configuration.socket_options = [
+        *urllib3.connection.HTTPConnection.default_socket_options,
+        *_KEEP_ALIVE,
+        _DROP_UNSENT,
+    ]
+    if path is not None or not _load_in_cluster(configuration):
+        _load_kubeconfig(configuration, path or KUBE_CONFIG_DEFAULT_LOCATION)
+    return configuration
+
+
+def _load_in_cluster(configuration: Configuration) -> bool:
+    try:
+        load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # typed in part
+    except ConfigException:
+        return False
+    return True
+
+
+def _load_kubeconfig(configuration: Configuration, paths: str) -> None:
+    if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path):
+        raise ConfigError(f"kubeconfig {paths} does not exist, and this is no pod with a service-account token")
+    try:
+        load_kube_config(paths, client_configuration=configuration)  # type: ignore[no-untyped-call]  # ditto
+    except Exception as error:  # the loader raises whatever a malformed document makes it stumble over
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"kubeconfig {paths} cannot be used: {reason}") from error

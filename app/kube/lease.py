@@ -1,0 +1,216 @@
+"""Leader election with a `coordination.k8s.io/v1` Lease, for writers that must never be two."""
+
+import logging
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from app.kube.backoff import jittered
+from app.kube.client import Client, Object, Resource
+from app.kube.errors import ApiError, Conflict, NotFound
+from app.kube.timestamp import micro_time
+
+LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
+
+_log = logging.getLogger(__name__)
+# Monotonic, so that no correction of the wall clock moves the fence. Where there is one, the clock that goes on
+# while the machine sleeps: a leader that wakes up after its lease must not believe that no time has passed.
+_CLOCK = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds. `duration` is for how long others respect the lease, `renew_deadline` for how long its holder
+    trusts it, the difference the time in which nobody writes. `retry` is the pause between two attempts and
+    `call` the most that one API call may take."""
+
+    duration: int = 15
+    renew_deadline: float = 10.0
+    retry: float = 2.0
+    call: float = 4.0
+
+    def __post_init__(self) -> None:
+        if not self.duration > self.renew_deadline > self.call + self.retry:
+            raise ValueError("a lease needs duration > renew_deadline > call + retry")
+
+
+_DEFAULT_TIMING = Timing()
+
+
+class LeaderElector:
+    """Campaigns for the Lease `namespace/name` from a thread of its own, and again after every loss.
+
+    `is_leader` and `remaining` are computed from the time at which the last successful renewal was *sent*: they
+    turn False and 0 at the renew deadline even while that thread hangs in a call. A writer asks right before each
+    write and lets no write take longer than `remaining`; `client.fenced(elector.remaining)` does both.
+
+    Others take over once `duration` has passed, by their own clock, since they *saw* the record change, so it is
+    of no matter how far clocks are apart. What remains is a request that the API server received in time and
+    executes late, as no client can take it back: let writes be such that the next leader's first look at the
+    cluster repairs them.
+
+    `on_started` and `on_stopped` are called in turns from the elector's thread and must return soon. They are for
+    beginning and ending work, not for deciding whether a write is allowed. `clock` gives seconds.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is campaigned for, and who is told
+        self,
+        client: Client,
+        namespace: str,
+        name: str,
+        *,
+        on_started: Callable[[], None] = lambda: None,
+        on_stopped: Callable[[], None] = lambda: None,
+        timing: Timing = _DEFAULT_TIMING,
+        clock: Callable[[], float] = _CLOCK,
+    ) -> None:
+        self.identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._client = client
+        self._namespace = namespace
+        self._name = name
+        metadata = {"namespace": namespace, "name": name}
+        self._blank: Object = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata}
+        self._on_started = on_started
+        self._on_stopped = on_stopped
+        self._timing = timing
+        self._clock = clock
+        self._until = clock()
+        self._leading = False
+        self._lease: Object = {}
+        self._seen = clock()
+        self._certain = False
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="leader-elector", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Release the lease, so that another replica leads at once. Let your writers end before you call this."""
+        self._stopping.set()
+        self._thread.join()
+
+    def is_leader(self) -> bool:
+        """Whether a write that is done at this moment is allowed."""
+        return self.remaining() > 0
+
+    def remaining(self) -> float:
+        """For how many seconds from now writes are allowed, if no renewal succeeds meanwhile."""
+        return max(0.0, self._until - self._clock())
+
+    def campaign(self) -> None:
+        """One attempt to acquire or renew; the thread makes one every `retry` seconds."""
+        self._end_term_if_over()
+        try:
+            sent = self._attempt_twice()
+        except ApiError as error:
+            _log.warning("cannot campaign for lease %s/%s: %s", self._namespace, self._name, error)
+            sent = None
+        self._end_term_if_over()
+        if sent is not None:
+            self._until = sent + self._timing.renew_deadline
+            self._begin_term()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self.campaign()
+            except Exception:
+                _log.exception("the campaign for lease %s/%s failed", self._namespace, self._name)
+            self._stopping.wait(self._pause())
+        self._resign()
+
+    def _pause(self) -> float:
+        pause = jittered(self._timing.retry, 1.2 * self._timing.retry)
+        return min(pause, self.remaining()) if self._leading else pause
+
+    def _attempt_twice(self) -> float | None:
+        try:
+            return self._attempt()
+        except Conflict:
+            return self._attempt()  # someone else wrote the Lease: see at once who
+
+    def _attempt(self) -> float | None:
+        """When the write that makes or keeps us the holder was sent, or None if another one holds the lease."""
+        if not self._certain:
+            self._observe()
+        if not self._is_free():
+            self._until = min(self._until, self._clock())
+            return None
+        write = self._client.replace if self._lease else self._client.create
+        claim = claimed(self._lease.get("spec", {}), self.identity, self._timing.duration)
+        # Whether a write that fails took effect is unknown: look before the next one.
+        self._certain = False
+        sent = self._clock()
+        self._lease = write(LEASE, {**self._blank, **self._lease, "spec": claim}, timeout=self._call_seconds())
+        self._certain = True
+        return sent
+
+    def _observe(self) -> None:
+        try:
+            lease = self._client.get(LEASE, self._namespace, self._name, timeout=self._call_seconds())
+        except NotFound:
+            lease = {}
+        # Only a changed record is a sign of life; a label that someone puts on the Lease is none.
+        if lease.get("spec") != self._lease.get("spec"):
+            self._seen = self._clock()
+        self._lease = lease
+
+    def _is_free(self) -> bool:
+        spec = self._lease.get("spec", {})
+        holder = spec.get("holderIdentity")
+        respected = spec.get("leaseDurationSeconds", self._timing.duration)
+        return not holder or holder == self.identity or self._clock() >= self._seen + respected
+
+    def _call_seconds(self) -> float:
+        return min(self._timing.call, self.remaining() or self._timing.call)
+
+    def _begin_term(self) -> None:
+        if not self._leading and self.is_leader():
+            self._leading = True
+            _log.info("leading: %s holds lease %s/%s", self.identity, self._namespace, self._name)
+            self._on_started()
+
+    def _end_term_if_over(self) -> None:
+        if self._leading and not self.is_leader():
+            _log.warning("lost lease %s/%s", self._namespace, self._name)
+            self._end_term()
+
+    def _end_term(self) -> None:
+        self._leading = False
+        self._on_stopped()
+
+    def _resign(self) -> None:
+        if not self._leading:
+            return
+        timeout = self._call_seconds()
+        self._until = self._clock()
+        self._end_term()
+        spec = self._lease.get("spec", {})
+        if spec.get("holderIdentity") == self.identity:
+            self._release({**self._lease, "spec": released(spec)}, timeout)
+
+    def _release(self, lease: Object, timeout: float) -> None:
+        try:
+            self._client.replace(LEASE, lease, timeout=timeout)
+        except ApiError as error:
+            _log.warning("lease %s/%s is left to expire: %s", self._namespace, self._name, error)
+
+
+def claimed(spec: Object, identity: str, duration: int) -> Object:
+    """The spec of a Lease when `identity` acquires it, or renews it if it is the holder already."""
+    now = micro_time()
+    claim = {**spec, "holderIdentity": identity, "leaseDurationSeconds": duration, "renewTime": now}
+    if spec.get("holderIdentity") == identity:
+        return claim
+    transitions = spec["leaseTransitions"] + 1 if "leaseTransitions" in spec else 0
+    return {**claim, "acquireTime": now, "leaseTransitions": transitions}
+
+
+def released(spec: Object) -> Object:
+    """The spec of a Lease that its holder gives back: anyone may take it at once."""
+    return {**spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time()}

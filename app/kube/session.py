@@ -1,0 +1,103 @@
+"""The authenticated way to one API server: urllib3's connections and the Authorization header."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import urllib3
+from kubernetes.client import ApiClient, Configuration
+
+from app.kube.errors import ConfigError, Unreachable
+
+_log = logging.getLogger(__name__)
+_REFRESH_SECONDS = 10.0
+_CONNECT_SECONDS = 5.0
+
+
+class Session:
+    """One pool of connections, and credentials that stay fresh.
+
+    `load` gives the configuration; it is called again when the API server answers 401, which is how client
+    certificates of exec plugins and replaced kubeconfigs come into effect.
+    """
+
+    def __init__(self, load: Callable[[], Configuration], clock: Callable[[], float] = time.monotonic) -> None:
+        self._load = load
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._use(load())
+
+    def send(  # noqa: PLR0913 - the parts of an HTTP request
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: Iterable[bytes] | None,
+        timeout: float,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        """The response to a request for `target` (path and query), whatever its status.
+
+        `timeout` in seconds bounds connecting, sending and waiting for the answer; with `stream` it bounds each
+        wait for more of the body, which is left unread. Raises Unreachable.
+        """
+        limits = urllib3.Timeout(
+            total=None if stream else timeout, connect=min(timeout, _CONNECT_SECONDS), read=timeout
+        )
+        try:
+            return self._pools.urlopen(
+                method,
+                self._host + target,
+                headers={**headers, **self._authorization()},
+                body=body,
+                timeout=limits,
+                preload_content=not stream,
+                redirect=False,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise Unreachable(f"{self._host} does not answer: {error}") from error
+
+    def renew(self) -> bool:
+        """Load the credentials anew after a 401. False if that cannot help: just done, or impossible."""
+        with self._lock:
+            if self._clock() - self._loaded < _REFRESH_SECONDS:
+                return False
+            try:
+                self._use(self._load())
+            except ConfigError as error:
+                _log.warning("cannot renew the credentials: %s", error)
+                return False
+            return True
+
+    def close(self) -> None:
+        """Close the idle connections."""
+        self._pools.clear()
+
+    def _use(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self._host: str = configuration.host
+        self._pools: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
+        self._loaded = self._refreshed = self._clock()
+        self._header = self._read_header()
+
+    def _authorization(self) -> dict[str, str]:
+        """The header as of at most 10 s ago: the package's hook may run a program each time it is asked."""
+        due = self._clock() - self._refreshed >= _REFRESH_SECONDS
+        # Whoever comes while another thread refreshes goes on with the header at hand.
+        if due and self._lock.acquire(blocking=False):
+            try:
+                self._refreshed = self._clock()
+                self._header = self._read_header()
+            except Exception:
+                _log.warning("cannot refresh the credentials, going on with the old ones", exc_info=True)
+            finally:
+                self._lock.release()
+        return self._header
+
+    def _read_header(self) -> dict[str, str]:
+        settings: Iterable[Any] = self._configuration.auth_settings().values()
+        # A token file often ends in a newline, which HTTP does not allow in a header.
+        return {setting["key"]: setting["value"].strip() for setting in settings}

@@ -1,0 +1,193 @@
+"""A local copy of one resource, kept up to date by list and watch."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from app.kube.backoff import backoff, jittered
+from app.kube.client import Client, Object, Resource
+from app.kube.errors import ApiError, Gone, Unreachable
+from app.kube.stream import WatchEvent, WatchStream
+
+T = TypeVar("T")
+Key = tuple[str, str]
+"""Namespace (empty for cluster-scoped objects) and name."""
+
+_log = logging.getLogger(__name__)
+_BACKOFF_BASE = 0.5
+_BACKOFF_CAP = 30.0
+_PAGE = 500
+_SHORTEST_WATCH = 1.0
+_STOP_SECONDS = 1.0
+
+
+class Reflector(Generic[T]):
+    """Follows `resource` in `namespace` (None: all) from a thread of its own.
+
+    `transform` turns each raw object into what is kept; the raw object is dropped. `on_change(key, old, new)` is
+    called from that thread after `store` has changed: `old` is None for an object that is new, `new` is None for
+    one that is gone. Objects whose kept form stayed equal are passed over, also when everything is listed anew.
+    Changes missed while disconnected are delivered on return, deletes included.
+
+    `store` may be read from any thread; copy it before iterating (`list(reflector.store.values())`).
+    `watch_seconds` is the range from which the server is told how long to watch.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is followed, and what becomes of it
+        self,
+        client: Client,
+        resource: Resource,
+        transform: Callable[[Object], T],
+        on_change: Callable[[Key, T | None, T | None], None],
+        *,
+        namespace: str | None = None,
+        watch_seconds: tuple[int, int] = (240, 300),
+    ) -> None:
+        self.store: dict[Key, T] = {}
+        self._client = client
+        self._resource = resource
+        self._transform = transform
+        self._on_change = on_change
+        self._namespace = namespace
+        self._watch_seconds = watch_seconds
+        self._resource_version = ""
+        self._failures = 0
+        self._active = time.monotonic()
+        self._synced = threading.Event()
+        self._stopping = threading.Event()
+        self._stream: WatchStream | None = None
+        self._thread = threading.Thread(target=self._run, name=f"reflector-{resource.plural}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Call nobody back any more. Takes at most a second: a list in flight is left to its time-out."""
+        self._stopping.set()
+        if self._stream:
+            self._stream.close()
+        self._thread.join(_STOP_SECONDS)
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether a complete list has been taken over at least once."""
+        return self._synced.is_set()
+
+    def wait_synced(self, timeout: float | None = None) -> bool:
+        """`has_synced`, after waiting for it for up to `timeout` seconds."""
+        return self._synced.wait(timeout)
+
+    @property
+    def age(self) -> float:
+        """Seconds since the API server was last heard from. Bookmarks keep it below a few minutes."""
+        return time.monotonic() - self._active
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except Gone as error:
+                self._resource_version = ""
+                self._fail(logging.INFO, error)
+            except ApiError as error:
+                self._fail(logging.WARNING, error)
+            except Exception as error:
+                # A callback's bug must not end the thread silently: the same change is delivered again.
+                self._fail(logging.ERROR, error, traceback=True)
+
+    def _fail(self, level: int, error: Exception, *, traceback: bool = False) -> None:
+        if self._stopping.is_set():
+            return
+        self._failures += 1
+        seconds = backoff(self._failures, _BACKOFF_BASE, _BACKOFF_CAP)
+        _log.log(
+            level,
+            "%s: %s; again in %.1f s",
+            self._resource.plural,
+            error,
+            seconds,
+            exc_info=error if traceback else None,
+        )
+        self._stopping.wait(seconds)
+
+    def _follow(self) -> None:
+        if not self._resource_version:
+            self._list()
+        if not self._stopping.is_set():
+            self._watch()
+
+    def _list(self) -> None:
+        # client-go lists at resourceVersion=0 to spare etcd the kubelets of a whole cluster, and may be shown
+        # a state older than one it has seen. We are one client whose writes follow from what it sees: an empty
+        # version is the latest state, at the start and after 410 alike, and is sent in pages.
+        present: set[Key] = set()
+        continue_ = ""
+        while True:
+            page = self._client.list_page(self._resource, self._namespace, limit=_PAGE, continue_=continue_)
+            if self._stopping.is_set():
+                return
+            self._active = time.monotonic()
+            for item in page.items:
+                key = _key(item)
+                present.add(key)
+                self._change(key, self._transform(item))
+            continue_ = page.continue_
+            if not continue_:
+                break
+        for key in self.store.keys() - present:
+            self._change(key, None)
+        # All pages are of this one version, so a watch from it misses nothing.
+        self._resource_version = page.resource_version
+        self._synced.set()
+
+    def _watch(self) -> None:
+        seconds = round(jittered(*self._watch_seconds))
+        began = time.monotonic()
+        self._stream = self._client.watch(
+            self._resource, self._resource_version, namespace=self._namespace, timeout_seconds=seconds
+        )
+        if self._stopping.is_set():
+            self._stream.close()
+        self._active = time.monotonic()
+        events = 0
+        for event in self._stream:
+            if self._stopping.is_set():
+                return
+            self._take(event)
+            events += 1
+        if not events and time.monotonic() - began < _SHORTEST_WATCH:
+            raise Unreachable("the server ended a watch at once")
+        self._failures = 0
+
+    def _take(self, event: WatchEvent) -> None:
+        self._active = time.monotonic()
+        if event.type == "DELETED":
+            self._change(_key(event.object), None)
+        elif event.type != "BOOKMARK":
+            self._change(_key(event.object), self._transform(event.object))
+        self._resource_version = event.object["metadata"]["resourceVersion"]
+        self._failures = 0
+
+    def _change(self, key: Key, new: T | None) -> None:
+        old = self.store.get(key)
+        if old == new:
+            return
+        self._put(key, new)
+        try:
+            self._on_change(key, old, new)
+        except BaseException:
+            self._put(key, old)
+            raise
+
+    def _put(self, key: Key, value: T | None) -> None:
+        if value is None:
+            self.store.pop(key, None)
+        else:
+            self.store[key] = value
+
+
+def _key(item: Object) -> Key:
+    metadata = item["metadata"]
+    return metadata.get("namespace", ""), metadata["name"]
