@@ -50,11 +50,6 @@ class Port:
         """Whether HTTP routes, and so retries, apply."""
         return self.protocol in HTTP_ROUTED
 
-    @property
-    def tls(self) -> bool:
-        """Whether the application speaks TLS itself."""
-        return self.protocol in TLS_FAMILY
-
 
 @dataclass(frozen=True, slots=True)
 class Key:

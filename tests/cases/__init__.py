@@ -1,0 +1,71 @@
+"""The case files: a manifest in, findings and objects out. Each is run by the webhook, the controller and `review`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Case:
+    """One entry under one policy, and what is expected of it."""
+
+    name: str
+    rule: str
+    annotations: dict[str, str]
+    spec: dict[str, Any]
+    policy: dict[str, Any]
+    outcome: str
+    resolution: str | None
+    findings: list[str]
+    """Severity, code and path, separated by spaces, in any order."""
+    emits: list[str]
+    """Names of VirtualServices."""
+    http: Any
+    storable: bool
+    """Whether Istio's schema lets the API server store the manifest as it is written."""
+
+    def manifest(self, namespace: str = "team") -> dict[str, Any]:
+        """The ServiceEntry."""
+        return {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "ServiceEntry",
+            "metadata": {"name": "case", "namespace": namespace, "annotations": self.annotations},
+            "spec": self.spec,
+        }
+
+    def guard_policy(self) -> dict[str, Any]:
+        """The whole policy document."""
+        return {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **self.policy}
+
+    @property
+    def codes(self) -> set[str]:
+        """The codes of the findings."""
+        return {finding.split()[1] for finding in self.findings}
+
+
+def load() -> Iterator[Case]:
+    """Yield every case of every file."""
+    for path in sorted(FOLDER.glob("*.yaml")):
+        document = yaml.safe_load(path.read_text())
+        for number, run in enumerate(document["runs"], 1):
+            yield Case(
+                name=f"{path.stem}-{number}",
+                rule=document["rule"],
+                annotations=document.get("annotations", {}),
+                spec=document["entry"],
+                policy=run["policy"],
+                outcome=run["outcome"],
+                resolution=run.get("resolution"),
+                findings=run["findings"],
+                emits=run.get("emits", []),
+                http=run.get("http"),
+                storable=document.get("stored", True),
+            )
+
+
+CASES = list(load())

@@ -1,0 +1,89 @@
+"""Every case file, through the three ways in that need no cluster: the core, the webhook's codec and `review`."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonpatch
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from app.admission import Stage, answer
+from app.cli import cli
+from app.core.policy import parse_policy
+from app.core.survey import Sourced, survey
+from tests.cases import CASES, Case
+
+each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def admission_review(manifest: dict[str, Any]) -> bytes:
+    request = {
+        "uid": "1",
+        "kind": {"group": "networking.istio.io", "version": "v1", "kind": "ServiceEntry"},
+        "operation": "CREATE",
+        "namespace": manifest["metadata"]["namespace"],
+        "object": manifest,
+    }
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+
+
+@each_case
+def test_the_core_finds_what_the_case_says_and_emits_what_it_says(case: Case) -> None:
+    (reviewed,) = survey([Sourced("case", case.manifest())], parse_policy(case.guard_policy()))
+    findings = [f"{finding.severity.value} {finding.code} {finding.path}" for finding in reviewed.findings]
+    assert sorted(findings) == sorted(case.findings)
+    assert reviewed.outcome == case.outcome
+    assert reviewed.stored["spec"].get("resolution") == (case.resolution or case.spec.get("resolution"))
+    assert [emitted.key.name for emitted in reviewed.emitted] == case.emits
+    if case.http:
+        assert [emitted.manifest["spec"]["http"] for emitted in reviewed.emitted] == [case.http]
+
+
+@each_case
+def test_the_webhook_answers_as_the_case_says(case: Case) -> None:
+    policy = parse_policy(case.guard_policy())
+    given = answer(Stage.MUTATE, admission_review(case.manifest()), policy)
+    response = json.loads(given.body)["response"]
+    assert set(given.codes) == case.codes
+    assert response["allowed"] is (case.outcome != "refused")
+    patched = case.manifest()
+    if case.outcome == "changed":
+        patched = jsonpatch.apply_patch(patched, json.loads(base64.b64decode(response["patch"])))
+        assert patched["spec"]["resolution"] == case.resolution
+        unmutated = answer(Stage.VALIDATE, admission_review(case.manifest()), policy)
+        assert "SEG012" in unmutated.codes
+        assert not unmutated.allowed
+    else:
+        assert "patch" not in response
+    assert answer(Stage.VALIDATE, admission_review(patched), policy).allowed is response["allowed"]
+
+
+@each_case
+def test_review_says_what_the_case_says(case: Case, tmp_path: Path) -> None:
+    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(case.guard_policy()))
+    (tmp_path / "entry.yaml").write_text(yaml.safe_dump(case.manifest()))
+    arguments = ["review", str(tmp_path / "entry.yaml"), "--policy", str(tmp_path / "policy.yaml")]
+    text = CliRunner().invoke(cli, arguments)
+    assert text.exit_code == (0 if case.outcome == "allowed" else 1)
+    assert all(" ".join(finding.split()[1:]) in text.stdout for finding in case.findings)
+    assert f"ServiceEntry team/case {case.outcome}" in text.stdout
+    written = CliRunner().invoke(cli, [*arguments, "--output", "yaml"])
+    documents = [document for document in yaml.safe_load_all(written.stdout) if document]
+    if case.outcome == "refused":
+        assert documents == []
+        assert "# refused: " in written.stdout
+    else:
+        entry, *emitted = documents
+        assert entry["spec"].get("resolution") == (case.resolution or case.spec.get("resolution"))
+        assert [one["metadata"]["name"] for one in emitted] == case.emits
+
+
+def test_every_row_of_the_decision_table_has_a_case() -> None:
+    covered = {case.name.rpartition("-")[0] for case in CASES}
+    rows = {"dns", "dns-round-robin", "dynamic-dns", "none-fixable", "static-without-endpoints", "wildcards-only"}
+    rows |= {"static-endpoints", "static-workload-selector", "out-of-scope", "exempt-annotation", "exempt-by-policy"}
+    obstacles = {"wildcard", "cidr", "shared-port", "workload-selector", "short-name"}
+    assert rows | {f"unfixable-{obstacle}" for obstacle in obstacles} <= covered

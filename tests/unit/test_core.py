@@ -1,0 +1,333 @@
+"""The rules of the core that the case files do not state."""
+
+from typing import Any
+
+import pytest
+
+from app.core.durations import parse_duration
+from app.core.findings import CATALOGUE, printable
+from app.core.hosts import Host, HostKind, object_name
+from app.core.patch import set_resolution
+from app.core.plan import Observed, changes, desired
+from app.core.policy import PolicyError, default_policy, parse_policy
+from app.core.resources import Key, ServiceEntry, is_service_entry
+from app.core.survey import Sourced, survey
+from app.core.verdict import review
+
+IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+
+
+def entry(name: str = "one", created: str = "", namespace: str = "team", **spec: Any) -> dict[str, Any]:
+    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}", "creationTimestamp": created},
+        "spec": {"hosts": ["api.example.com"], "ports": ports, "resolution": "DNS", **spec},
+    }
+
+
+def virtual_service(name: str = "theirs", namespace: str = "team", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "networking.istio.io/v1beta1",
+        "kind": "VirtualService",
+        "metadata": {"name": name, "namespace": namespace, "uid": "v", "resourceVersion": "7"},
+        "spec": {"hosts": ["api.example.com"], **spec},
+    }
+
+
+def yields_to(other: dict[str, Any], **spec: Any) -> bool:
+    plan = desired([ServiceEntry.parse(entry(**spec))], default_policy())
+    return bool(changes(plan.objects, [Observed.parse(other)]).foreign)
+
+
+def test_every_code_is_unique_and_every_rule_says_what_it_means_and_what_to_do() -> None:
+    assert all(code == rule.code for code, rule in CATALOGUE.items())
+    assert len({rule.name for rule in CATALOGUE.values()}) == len(CATALOGUE)
+    assert all(rule.meaning.endswith(".") and rule.remedy.endswith(".") for rule in CATALOGUE.values())
+
+
+def test_our_virtual_service_carries_owner_label_annotation_and_the_entrys_visibility() -> None:
+    (emitted,) = desired([ServiceEntry.parse(entry(exportTo=[".", "other"]))], default_policy()).objects
+    assert emitted.manifest == {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "VirtualService",
+        "metadata": {
+            "name": "api.example.com",
+            "namespace": "team",
+            "labels": {"app.kubernetes.io/managed-by": "serviceentry-guard"},
+            "annotations": {"serviceentry-guard.io/service-entry": "team/one"},
+            "ownerReferences": [
+                {
+                    "apiVersion": "networking.istio.io/v1",
+                    "kind": "ServiceEntry",
+                    "name": "one",
+                    "uid": "uid-one",
+                    "controller": True,
+                }
+            ],
+        },
+        "spec": {
+            "hosts": ["api.example.com"],
+            "exportTo": [".", "other"],
+            "http": [
+                {
+                    "route": [{"destination": {"host": "api.example.com", "port": {"number": 80}}, "weight": 100}],
+                    "timeout": "30s",
+                    "retries": {
+                        "attempts": 3,
+                        "perTryTimeout": "2s",
+                        "retryOn": "gateway-error,connect-failure,refused-stream,5xx",
+                    },
+                }
+            ],
+        },
+    }
+
+
+def test_the_older_entry_owns_a_shared_host_and_the_younger_one_is_told() -> None:
+    younger = ServiceEntry.parse(entry("a", created="2026-01-02T00:00:00Z"))
+    older = ServiceEntry.parse(entry("b", created="2026-01-01T00:00:00Z"))
+    plan = desired([younger, older], default_policy())
+    assert [one.owner.key.name for one in plan.objects] == ["b"]
+    assert [finding.code for finding in plan.findings[younger.key]] == ["SEG022"]
+    assert older.key not in plan.findings
+    assert [one.owner.key.name for one in desired([younger], default_policy()).objects] == ["a"]
+
+
+def test_a_manifest_that_was_never_stored_is_younger_than_one_that_was() -> None:
+    plan = desired(
+        [ServiceEntry.parse(entry("a")), ServiceEntry.parse(entry("b", created="2026-01-01T00:00:00Z"))],
+        default_policy(),
+    )
+    assert [one.owner.key.name for one in plan.objects] == ["b"]
+
+
+def test_entries_of_different_namespaces_do_not_share_a_host() -> None:
+    entries = [ServiceEntry.parse(entry(namespace=namespace)) for namespace in ("team", "other")]
+    assert len(desired(entries, default_policy()).objects) == 2
+
+
+def test_an_entry_that_is_being_deleted_gets_nothing() -> None:
+    manifest = entry()
+    manifest["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    assert desired([ServiceEntry.parse(manifest)], default_policy()).objects == ()
+
+
+@pytest.mark.parametrize(
+    ("other", "claims"),
+    [
+        (virtual_service(), True),
+        (virtual_service(hosts=["API.example.com."]), True),
+        (virtual_service(hosts=["*.example.com"]), True),
+        (virtual_service(hosts=["other.example.com"]), False),
+        (virtual_service(gateways=["mesh", "edge"]), True),
+        (virtual_service(gateways=["edge"]), False),
+        (virtual_service(namespace="other"), True),
+        (virtual_service(namespace="other", exportTo=["*"]), True),
+        (virtual_service(namespace="other", exportTo=["team"]), True),
+        (virtual_service(namespace="other", exportTo=["."]), False),
+        (virtual_service(exportTo=["."]), True),
+        (virtual_service(name="api.example.com", hosts=["unrelated.example.com"]), True),
+        ({**virtual_service(), "kind": "DestinationRule"}, False),
+    ],
+)
+def test_ours_yields_to_whatever_claims_the_host_for_the_mesh(other: dict[str, Any], claims: bool) -> None:
+    assert yields_to(other) is claims
+
+
+def test_ours_goes_when_another_claims_the_host_and_the_owner_is_told() -> None:
+    plan = desired([ServiceEntry.parse(entry())], default_policy())
+    ours = Observed.parse({**plan.objects[0].manifest})
+    todo = changes(plan.objects, [ours, Observed.parse(virtual_service())])
+    assert todo.delete == (ours,)
+    assert todo.apply == ()
+    assert todo.foreign[0].finding.code == "SEG021"
+    assert "team/theirs" in todo.foreign[0].finding.message
+
+
+def test_an_edited_object_is_applied_over_what_was_observed() -> None:
+    plan = desired([ServiceEntry.parse(entry())], default_policy())
+    manifest = plan.objects[0].manifest
+    edited = Observed.parse({**manifest, "spec": {**manifest["spec"], "exportTo": ["*"]}})
+    assert changes(plan.objects, [edited]).apply == ((plan.objects[0], edited),)
+
+
+def test_a_survey_keeps_entries_of_one_name_apart_and_finds_conflicts_between_files() -> None:
+    sources = [
+        Sourced("a", entry(hosts=["a.example.com"])),
+        Sourced("b", entry(hosts=["b.example.com"])),
+        Sourced("c", entry("two", hosts=["c.example.com"])),
+        Sourced("d", virtual_service(hosts=["c.example.com"])),
+        Sourced("e", {"kind": "ServiceEntry", "apiVersion": "v1"}),
+        Sourced("f", ["not", "an", "object"]),
+    ]
+    reviewed = survey(sources, default_policy())
+    assert [[one.key.name for one in each.emitted] for each in reviewed] == [["a.example.com"], ["b.example.com"], []]
+    assert [finding.code for finding in reviewed[2].findings] == ["SEG021"]
+
+
+def test_the_smallest_patch_adds_where_nothing_stands_and_replaces_where_something_does() -> None:
+    assert set_resolution("DNS", present=False) == ({"op": "add", "path": "/spec/resolution", "value": "DNS"},)
+    assert set_resolution("DNS", present=True) == ({"op": "replace", "path": "/spec/resolution", "value": "DNS"},)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("api.example.com", HostKind.FQDN),
+        ("a" * 63 + ".example", HostKind.FQDN),
+        ("a" * 64 + ".example", HostKind.INVALID),
+        (".".join(["a" * 60] * 4), HostKind.FQDN),
+        (".".join(["a" * 62] * 5), HostKind.INVALID),
+        ("*.com", HostKind.WILDCARD),
+        ("*-a.example.com", HostKind.WILDCARD),
+        ("*a", HostKind.WILDCARD),
+        ("*", HostKind.INVALID),
+        ("*-", HostKind.INVALID),
+        ("*-.com", HostKind.INVALID),
+        ("a*.example.com", HostKind.INVALID),
+        ("localhost", HostKind.INVALID),
+        ("192.0.2.1", HostKind.INVALID),
+        ("a..b", HostKind.INVALID),
+        ("-a.b", HostKind.INVALID),
+        ("\u212aelvin.example.com", HostKind.INVALID),
+    ],
+)
+def test_hosts_are_what_istio_takes_them_for(text: str, kind: HostKind) -> None:
+    assert Host.parse(text).kind is kind
+
+
+def test_hosts_that_would_share_a_name_get_different_ones() -> None:
+    assert object_name("*.example.com") == "wildcard.example.com"
+    assert object_name("wildcard.example.com") == "wildcard-host-wildcard.example.com"
+    assert object_name("*-a.example.com") == "wildcard-any--a.example.com"
+    long = "*." + ".".join(["a" * 60] * 4) + ".abcdef"
+    assert len(long) <= 253
+    assert len(object_name(long)) == len("wildcard-long-") + 64
+
+
+@pytest.mark.parametrize(("text", "milliseconds"), [("2s", 2000), ("1m30s", 90_000), ("0.5s", 500), ("1h", 3_600_000)])
+def test_durations_are_read_as_istio_reads_them(text: str, milliseconds: int) -> None:
+    assert parse_duration(text).milliseconds == milliseconds
+
+
+@pytest.mark.parametrize("text", ["", "2", "2 s", "-2s", "0s", "0.1ms", "2us", "1s" * 30, 2, None])
+def test_what_is_no_duration_is_refused(text: object) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        parse_duration(text)
+
+
+@pytest.mark.parametrize(
+    ("document", "problem"),
+    [
+        ("text", "the policy must be an object with apiVersion"),
+        ({}, "apiVersion: must be serviceentry-guard.io/v1alpha1"),
+        ({**IDENTITY, "mode": "x"}, "mode: input should be 'Enforce', 'Warn' or 'Off', not 'x'"),
+        ({**IDENTITY, "modes": "x"}, "modes: unknown key; allowed here: mode, scope"),
+        ({**IDENTITY, "virtualService": {"retries": {"attempts": "3"}}}, "virtualService.retries.attempts: input"),
+        (
+            {**IDENTITY, "virtualService": {"retries": {"x": 1}}},
+            "virtualService.retries.x: unknown key; allowed here: att",
+        ),
+        ({**IDENTITY, "virtualService": {"overrides": {"attempts": {"x": 1}}}}, "allowed here: min, max"),
+        ({**IDENTITY, "virtualService": {"timeout": "2 s"}}, "virtualService.timeout: must be a duration such as"),
+        ({**IDENTITY, "namespaces": [{"mode": "Off"}]}, "namespaces[0].match: field required"),
+        ({**IDENTITY, "namespaces": [{"match": ["a"], "y": 1}]}, "namespaces[0].y: unknown key"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_an_error_with_its_path(document: object, problem: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        parse_policy(document)
+    assert any(line.startswith(problem) or problem in line for line in raised.value.problems)
+
+
+def test_the_first_matching_namespace_is_laid_over_the_rest_of_the_policy() -> None:
+    policy = parse_policy(
+        {
+            **IDENTITY,
+            "mode": "Warn",
+            "virtualService": {"retries": {"attempts": 5}},
+            "namespaces": [
+                {"match": ["a-*"], "mode": "Enforce", "virtualService": {"timeout": "5s"}},
+                {"match": ["*"], "mode": "Off"},
+            ],
+        }
+    )
+    ours = policy.settings("a-team")
+    assert (ours.mode.value, str(ours.virtual_service.timeout), ours.virtual_service.retries.attempts) == (
+        "Enforce",
+        "5s",
+        5,
+    )
+    assert policy.settings("b-team").mode.value == "Off"
+    assert default_policy().settings("b-team").mode.value == "Enforce"
+
+
+def test_overrides_that_the_policy_forbids_are_refused_each() -> None:
+    policy = parse_policy(
+        {**IDENTITY, "virtualService": {"overrides": {"attempts": None, "perTryTimeout": None, "retryOn": None}}}
+    )
+    manifest = entry()
+    manifest["metadata"]["annotations"] = {
+        "serviceentry-guard.io/attempts": "1",
+        "serviceentry-guard.io/per-try-timeout": "1s",
+        "serviceentry-guard.io/retry-on": "5xx",
+    }
+    verdict = review(ServiceEntry.parse(manifest), policy)
+    assert [finding.message for finding in verdict.errors] == [
+        f'"{value}" is not used: the policy forbids this annotation' for value in ("1", "1s", "5xx")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "message"),
+    [
+        ("attempts", "three", "is not a whole number"),
+        ("attempts", "11", "is outside 0 to 10, the bounds of the policy"),
+        ("timeout", "9h", "is outside 10ms to 5m, the bounds of the policy"),
+        ("timeout", "soon", "must be a duration such as"),
+        ("retry-on", "5xx,never", 'asks for "never"; the policy grants'),
+        ("virtual-service", "Off", "means nothing: the only value is Disabled"),
+    ],
+)
+def test_an_override_out_of_bounds_is_refused_and_the_bound_is_named(annotation: str, value: str, message: str) -> None:
+    manifest = entry()
+    manifest["metadata"]["annotations"] = {f"serviceentry-guard.io/{annotation}": value}
+    verdict = review(ServiceEntry.parse(manifest), default_policy())
+    assert not verdict.allowed
+    assert message in verdict.denial
+    assert f'metadata.annotations["serviceentry-guard.io/{annotation}"]' in verdict.denial
+
+
+def test_an_annotation_far_from_any_name_is_answered_with_all_the_names() -> None:
+    manifest = entry()
+    manifest["metadata"]["annotations"] = {"serviceentry-guard.io/zzz": "", "serviceentry-guard.io/yyy": ""}
+    (finding,) = review(ServiceEntry.parse(manifest), default_policy()).findings
+    assert "the annotations are exempt, attempts" in finding.message
+    assert finding.message.endswith("(and 1 more)")
+
+
+def test_an_authors_text_is_repeated_printable_and_cut() -> None:
+    assert printable("a\nb\ud800\x1b") == "a?b??"
+    assert printable("x" * 100) == "x" * 60 + "…"
+
+
+def test_a_warning_longer_than_kubernetes_takes_is_cut() -> None:
+    manifest = entry(ports=[{"number": 1, "name": "x", "protocol": "\U0001f600" * 60}], resolution="NONE")
+    manifest["spec"]["hosts"] = ["a.example.com", "b.example.com"]
+    manifest["metadata"]["annotations"] = {"serviceentry-guard.io/" + "\u4e00" * 60: ""}
+    warnings = review(ServiceEntry.parse(manifest), default_policy()).warnings
+    assert any(warning.endswith("…") and len(warning.encode()) <= 256 for warning in warnings)
+
+
+def test_only_istios_own_kind_is_a_service_entry() -> None:
+    assert is_service_entry(entry())
+    assert is_service_entry({**entry(), "apiVersion": "networking.istio.io/v1alpha3"})
+    assert not is_service_entry({**entry(), "apiVersion": "example.com/v1"})
+    assert not is_service_entry({**entry(), "kind": "Service"})
+    assert not is_service_entry(None)
+
+
+def test_a_key_is_spelled_as_kubectl_spells_it() -> None:
+    assert str(Key("team", "one")) == "team/one"
