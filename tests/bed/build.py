@@ -2,22 +2,23 @@
 
 import fcntl
 import hashlib
+import math
 import os
 import platform
 import shutil
-import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.bed import toolchain
 from tests.bed.errors import BedError
 from tests.bed.progress import Progress
 from tests.bed.tools import ISTIO_CRDS, ModuleFile, Tool
 
 
 def cache_root() -> Path:
-    """Where all builds lie; a folder in it for each state of what they are made from."""
+    """Where all builds lie, in a folder for each state of what they are made from."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base, "serviceentry-guard", "bed")
 
@@ -25,10 +26,10 @@ def cache_root() -> Path:
 def cached(item: Tool | ModuleFile) -> Path:
     """Where `item` lies once it is built.
 
-    The installed Go is not part of the key: the `go` directive in go.mod is, and a run with a warm cache needs no Go.
+    The installed Go is not part of the key (the `go` directive in go.mod is): with a warm cache none is needed.
     """
-    machine = f"{platform.system()} {platform.machine()}".encode()
     sources = [(item.module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    machine = f"{platform.system()} {platform.machine()}".encode()
     flags = item.ldflags.encode() if isinstance(item, Tool) else b""
     digest = hashlib.sha256(b"\0".join([*sources, machine, flags])).hexdigest()[:16]
     return cache_root() / digest / "bin" / item.name
@@ -36,40 +37,41 @@ def cached(item: Tool | ModuleFile) -> Path:
 
 def build(items: Sequence[Tool | ModuleFile], progress: Progress) -> None:
     """Make those of `items` that are not in the cache. Raises BedError if that is not possible."""
-    missing = [item for item in items if not cached(item).exists()]
+    missing = _missing(items)
     if not missing:
         return
-    check_go(missing[0])
+    _check_go(missing[0])
     with _locked(progress):
-        missing = [item for item in missing if not cached(item).exists()]
+        missing = _missing(items)
         _announce([item for item in missing if isinstance(item, Tool)], progress)
         for item in missing:
             _make(item, progress)
 
 
-def check_go(item: Tool | ModuleFile) -> None:
-    """BedError unless a Go toolchain is there that can read the go.mod of `item`."""
-    needed = _needed_go(item.module)
-    remedy = (
-        f"Go {needed} or newer is needed to build the test bed's {item.name}: install it, or set KUBEBUILDER_ASSETS "
-        f"to a folder with kube-apiserver, etcd, kubectl and {ISTIO_CRDS.name} (of the Go module {ISTIO_CRDS.path})"
-    )
-    if not shutil.which("go"):
-        raise BedError(remedy)
-    probe = _go(item.module, "list", "-m")
-    if probe.returncode:
-        raise BedError(f"{remedy} (go says: {probe.stderr.strip()})")
+def _missing(items: Sequence[Tool | ModuleFile]) -> list[Tool | ModuleFile]:
+    return [item for item in items if not cached(item).exists()]
+
+
+def _check_go(item: Tool | ModuleFile) -> None:
+    complaint = toolchain.complaint(item.module)
+    if complaint:
+        raise BedError(
+            f"Go {toolchain.needed_version(item.module)} or newer is needed to build the test bed's {item.name}: "
+            f"install it, or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd, kubectl and "
+            f"{ISTIO_CRDS.name} of the Go module {ISTIO_CRDS.path} ({complaint})"
+        )
 
 
 def _announce(tools: Sequence[Tool], progress: Progress) -> None:
     if not tools:
         return
     names = " and ".join(tool.name for tool in tools)
-    minutes = sum(tool.cpu_minutes for tool in tools)
-    cores = os.cpu_count() or 1
+    cores, minutes = os.cpu_count() or 1, sum(tool.cpu_minutes for tool in tools)
+    # A fifth more than an even share: linking keeps one core busy only.
+    share = math.ceil(minutes / cores * 1.2)
     progress.say(
-        f"first build of {names}: about {minutes:g} CPU minutes, {max(1, round(minutes / cores))} on your "
-        f"{cores} cores; cached afterwards in {cache_root()}"
+        f"first build of {names}: about {minutes:g} CPU minutes, {share} minutes on {cores} cores; "
+        f"cached afterwards in {cache_root()}"
     )
 
 
@@ -81,62 +83,26 @@ def _make(item: Tool | ModuleFile, progress: Progress) -> None:
         if isinstance(item, Tool):
             _compile(item, product, progress)
         else:
-            shutil.copyfile(_module_folder(item) / item.file, product)
+            shutil.copyfile(toolchain.module_folder(item.module, item.path) / item.file, product)
         product.rename(target)
 
 
 def _compile(tool: Tool, product: Path, progress: Progress) -> None:
-    progress.say(f"{tool.name}: fetching what it is made of")
-    packages = len(_listed(tool.module, "list", "-deps", tool.package))
-    log = product.with_suffix(".log")
-    with log.open("wb") as output:
-        command = ["go", "build", "-v", "-ldflags", tool.ldflags, "-o", str(product), tool.package]
-        process = subprocess.Popen(command, cwd=tool.module, env=_environment(), stderr=output)
-    try:
-        progress.follow(process, lambda: f"{tool.name}: {_compiled(log)} of at most {packages} packages compiled")
-    finally:
-        process.kill()
-        process.wait()
-    if process.returncode:
-        raise BedError(f"go build {tool.package} failed:\n{_tail(log)}")
-
-
-def _compiled(log: Path) -> int:
-    return sum(not line.startswith((b"go: ", b"#")) for line in log.read_bytes().splitlines())
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text().splitlines()[-20:])
-
-
-def _module_folder(item: ModuleFile) -> Path:
-    _listed(item.module, "mod", "download", item.path)
-    return Path(_listed(item.module, "list", "-m", "-f", "{{.Dir}}", item.path)[0])
-
-
-def _listed(module: Path, *arguments: str) -> list[str]:
-    """The lines a go command prints. Raises BedError with what it complained of."""
-    result = _go(module, *arguments)
-    if result.returncode:
-        raise BedError(f"go {' '.join(arguments)} failed in {module}:\n{result.stderr.strip()}")
-    return result.stdout.splitlines()
-
-
-def _go(module: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["go", *arguments], cwd=module, env=_environment(), capture_output=True, text=True, check=False
+    listed = toolchain.follow(
+        tool.module,
+        ["list", "-deps", tool.package],
+        product.with_suffix(".list"),
+        progress,
+        lambda log: f"{tool.name}: {log.downloads} modules fetched",
     )
-
-
-def _environment() -> Mapping[str, str]:
-    """Ours, without what a user may have set for other work: the same build on every machine, with no C compiler."""
-    return {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
-
-
-def _needed_go(module: Path) -> str:
-    lines = (module / "go.mod").read_text().splitlines()
-    version = next(line.removeprefix("go ") for line in lines if line.startswith("go "))
-    return version.removesuffix(".0")
+    packages = listed.packages
+    toolchain.follow(
+        tool.module,
+        ["build", "-v", f"-ldflags={tool.ldflags}", f"-o={product}", tool.package],
+        product.with_suffix(".log"),
+        progress,
+        lambda log: f"{tool.name}: {log.packages} of at most {packages} packages compiled",
+    )
 
 
 @contextmanager

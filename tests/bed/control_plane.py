@@ -13,7 +13,7 @@ from typing import Self
 
 from tests.bed.apiserver import ADMIN, ADMIN_GROUP, ApiServer
 from tests.bed.binaries import Binaries
-from tests.bed.etcd import Etcd
+from tests.bed.etcd import DATA, Etcd
 from tests.bed.kubeconfig import write_kubeconfig
 from tests.bed.pki import create_authority
 
@@ -45,6 +45,7 @@ class ControlPlane:
             self._start()
         except BaseException:
             self._kill()
+            shutil.rmtree(self.folder / DATA, ignore_errors=True)
             raise
         return self
 

@@ -10,6 +10,7 @@ from typing import Any
 from tests.bed.processes import Child, free_ports
 
 MEMBER = "default"
+DATA = "etcd"
 
 
 class Etcd:
@@ -18,7 +19,7 @@ class Etcd:
     def __init__(self, program: Path, folder: Path) -> None:
         self._port, peer_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self._port}"
-        arguments = self._arguments(folder / "etcd", f"http://127.0.0.1:{peer_port}")
+        arguments = self._arguments(folder / DATA, f"http://127.0.0.1:{peer_port}")
         self.child = Child(program, *arguments, log=folder / "etcd.log")
 
     def start(self) -> None:

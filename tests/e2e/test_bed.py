@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -15,7 +16,9 @@ import pytest
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.errors import BedError
 from tests.bed.processes import is_listening, wait_until
+from tests.bed.tools import KUBERNETES_VERSION
 
 pytestmark = pytest.mark.e2e
 
@@ -56,10 +59,11 @@ def first_watch_event(control_plane: ControlPlane, path: str, version: str) -> d
     return event
 
 
+@pytest.mark.skipif("KUBEBUILDER_ASSETS" in os.environ, reason="the user's own binaries have the user's version")
 def test_the_api_server_is_the_pinned_version(control_plane: ControlPlane) -> None:
     answer = json.loads(control_plane.kubectl("version", "-o", "json").stdout)
-    assert answer["serverVersion"]["gitVersion"] == "v1.36.3"
-    assert answer["clientVersion"]["gitVersion"] == "v1.36.3"
+    assert answer["serverVersion"]["gitVersion"] == KUBERNETES_VERSION
+    assert answer["clientVersion"]["gitVersion"] == KUBERNETES_VERSION
 
 
 def test_clients_that_do_not_trust_the_beds_authority_refuse_its_certificate(
@@ -146,15 +150,25 @@ def test_nothing_survives_the_process_that_started_it_being_killed() -> None:
         "from tests.bed.binaries import provide\n"
         "from tests.bed.control_plane import ControlPlane\n"
         "with ControlPlane(provide()) as bed:\n"
-        "    print(bed.url, flush=True)\n"
+        "    print(bed.url, bed.folder, flush=True)\n"
         "    input()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as parent:
         assert parent.stdout is not None
-        port = urlsplit(parent.stdout.readline().strip()).port
+        url, folder = parent.stdout.readline().split()
+        port = urlsplit(url).port
         assert port is not None
         assert is_listening(port)
         os.kill(parent.pid, signal.SIGKILL)
     wait_until(lambda: not is_listening(port), "the API server is gone")
+    shutil.rmtree(folder)
+
+
+def test_an_api_server_that_cannot_start_is_an_error_with_the_end_of_its_log() -> None:
+    broken = ControlPlane(provide(), ["--no-such-flag"])
+    with pytest.raises(BedError, match="unknown flag: --no-such-flag"):
+        broken.__enter__()
+    assert (broken.folder / "kube-apiserver.log").exists()
+    shutil.rmtree(broken.folder)
