@@ -1,5 +1,6 @@
 """The command line, and the composition root: the only place that reads the environment and builds everything."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import typer
 from app.core.policy import GuardPolicy, PolicyError
 from app.policyfile import load_policy
 
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 CHECKOUT = Path(__file__).parent.parent
 
 cli = typer.Typer(
@@ -80,6 +82,13 @@ def controller(
         bool, flag("--leader-elect/--no-leader-elect", "Whether to write only while holding the Lease.")
     ] = True,
     namespace: Annotated[str, flag("--namespace", "Namespace of the Lease.")] = "serviceentry-guard",
+    lease_duration: Annotated[
+        float, flag("--lease-duration", "Seconds for which other replicas respect the Lease unrenewed.")
+    ] = 15.0,
+    renew_deadline: Annotated[
+        float, flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.")
+    ] = 10.0,
+    retry_period: Annotated[float, flag("--retry-period", "Seconds between two attempts at the Lease.")] = 2.0,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.controller import run
@@ -92,6 +101,9 @@ def controller(
         health_port=health_port,
         leader_elect=leader_elect,
         namespace=namespace,
+        lease_duration=lease_duration,
+        renew_deadline=renew_deadline,
+        retry_period=retry_period,
     )
     raise typer.Exit(run(settings, read_policy(policy), ControllerMetrics()))
 
@@ -149,6 +161,7 @@ def fail(*lines: str) -> NoReturn:
 def main() -> None:
     """Run the console command."""
     _drop_service_links()
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LOG_FORMAT)
     cli()
 
 

@@ -1,0 +1,206 @@
+"""The controller: observe, decide, apply. What to do is the core's business; this is who does it, and when."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Iterable
+from functools import partial
+
+from app.core.plan import Changes, Observed
+from app.core.policy import GuardPolicy
+from app.core.resources import Key, ServiceEntry
+from app.core.verdict import review
+from app.health import HealthApp, HealthServer
+from app.inventory import Inventory
+from app.kube.client import Client
+from app.kube.errors import ApiError, ConfigError
+from app.kube.events import EventRecorder
+from app.kube.lease import LeaderElector, Timing
+from app.kube.watch import Reflector
+from app.metrics import ControllerMetrics
+from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
+from app.serving import ListenError
+from app.settings import ControllerSettings
+from app.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+NAME = "serviceentry-guard"
+LEASE_NAME = "serviceentry-guard-controller"
+CONNECTIONS = 32
+SILENCE_LIMIT = 360.0
+"""Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
+
+
+class Controller:
+    """One process of the controller: caches and a queue that every replica fills, workers where it leads."""
+
+    def __init__(
+        self, client: Client, settings: ControllerSettings, policy: GuardPolicy, metrics: ControllerMetrics
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._metrics = metrics
+        self._inventory = Inventory()
+        self._queue = WorkQueue[Key]()
+        self._since: dict[Key, float] = {}
+        self._conflicts: dict[Key, int] = {}
+        self._leading = threading.Event()
+        self._stopping = threading.Event()
+        self._elector = self._make_elector(client)
+        writer = client.fenced(self._elector.remaining) if self._elector else client
+        identity = self._elector.identity if self._elector else NAME
+        self._events = EventRecorder(writer, NAME, identity)
+        self._reconciler = Reconciler(self._inventory, writer, self._events, policy)
+        self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
+            SERVICE_ENTRIES.plural: Reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
+        }
+        for resource in EMITTED.values():
+            self._reflectors[resource.plural] = Reflector(client, resource, Observed.parse, self._object_changed)
+        metrics.workqueue_depth.set_function(lambda: len(self._queue))
+        for kind in EMITTED:
+            metrics.managed_objects.labels(kind).set_function(partial(self._inventory.count_managed, kind))
+        self._workers = [
+            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
+            for number in range(settings.workers)
+        ]
+
+    def start(self) -> None:
+        """Begin to observe, to campaign and, once every cache is filled and this replica leads, to write."""
+        for reflector in self._reflectors.values():
+            reflector.start()
+        self._events.start()
+        if self._elector:
+            self._elector.start()
+        else:
+            self._lead()
+        for worker in self._workers:
+            worker.start()
+
+    def stop(self) -> None:
+        """End writing, then give the Lease back."""
+        self._stopping.set()
+        self._queue.shut_down()
+        self._leading.set()
+        for worker in self._workers:
+            worker.join(self._settings.renew_deadline)
+        for reflector in self._reflectors.values():
+            reflector.stop()
+        self._events.stop()
+        if self._elector:
+            self._elector.stop()
+
+    def unready(self) -> str | None:
+        """Say why this replica could not lead, if it could not."""
+        waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
+        if waiting:
+            return f"waiting for the first list of {', '.join(waiting)}"
+        silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
+        return f"nothing was heard of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
+
+    def _make_elector(self, client: Client) -> LeaderElector | None:
+        if not self._settings.leader_elect:
+            return None
+        return LeaderElector(
+            client,
+            self._settings.namespace,
+            LEASE_NAME,
+            on_started=self._lead,
+            on_stopped=self._follow,
+            timing=_timing(self._settings),
+        )
+
+    def _lead(self) -> None:
+        self._metrics.is_leader.set(1)
+        self._leading.set()
+
+    def _follow(self) -> None:
+        self._metrics.is_leader.set(0)
+        self._leading.clear()
+
+    def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
+        self._enqueue(self._inventory.put_entry(old, new))
+        for entry, difference in ((old, -1), (new, 1)):
+            if entry:
+                self._count_findings(entry, difference)
+
+    def _count_findings(self, entry: ServiceEntry, difference: int) -> None:
+        for code in review(entry, self._policy).codes:
+            self._metrics.findings.labels(entry.key.namespace, code).inc(difference)
+
+    def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
+        self._enqueue(self._inventory.put_object(old, new))
+
+    def _enqueue(self, keys: Iterable[Key]) -> None:
+        now = time.monotonic()
+        for key in keys:
+            if self._leading.is_set():
+                self._since.setdefault(key, now)
+            self._queue.add(key)
+
+    def _work(self) -> None:
+        for reflector in self._reflectors.values():
+            while not reflector.wait_synced(1.0) and not self._stopping.is_set():
+                pass
+        while not self._stopping.is_set():
+            key = self._queue.get(1.0) if self._leading.wait(1.0) else None
+            if key is not None:
+                self._handle(key)
+
+    def _handle(self, key: Key) -> None:
+        try:
+            done = self._reconciler.reconcile(key)
+        except ApiError as error:
+            self._try_again(key, error)
+        except Exception as error:
+            log.exception("a bug in reconciling %s", key)
+            self._try_again(key, error)
+        else:
+            self._queue.forget(key)
+            self._count(key, done)
+        finally:
+            self._queue.done(key)
+
+    def _count(self, key: Key, done: Changes) -> None:
+        since = self._since.pop(key, None)
+        if since and (done.apply or done.delete):
+            self._metrics.emission_latency.observe(time.monotonic() - since)
+        known, found = self._conflicts.pop(key, 0), len(done.foreign)
+        if found:
+            self._conflicts[key] = found
+        self._metrics.host_conflicts.labels(key.namespace).inc(found - known)
+
+    def _try_again(self, key: Key, error: Exception) -> None:
+        self._metrics.reconcile_errors.inc()
+        self._queue.retry(key)
+        log.warning("%s is tried again: %s", key, error)
+
+
+def run(settings: ControllerSettings, policy: GuardPolicy, metrics: ControllerMetrics) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code."""
+    try:
+        client = Client.from_kubeconfig(
+            str(settings.kubeconfig) if settings.kubeconfig else None, connections=CONNECTIONS
+        )
+        controller = Controller(client, settings, policy, metrics)
+        app = HealthApp(metrics.registry, {"controller": controller.unready})
+        health = HealthServer(app, "0.0.0.0", settings.health_port)  # noqa: S104 - probed from outside the pod
+        health.start()
+    except (ConfigError, ListenError, ValueError) as error:
+        log.error("%s", error)  # noqa: TRY400 - one sentence for a person, no trace
+        return 2
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: end.set())
+    controller.start()
+    end.wait()
+    controller.stop()
+    health.stop()
+    client.close()
+    return 0
+
+
+def _timing(settings: ControllerSettings) -> Timing:
+    call = (settings.renew_deadline - settings.retry_period) / 2
+    return Timing(round(settings.lease_duration), settings.renew_deadline, settings.retry_period, call)

@@ -1,0 +1,91 @@
+"""Decide and apply, one key at a time."""
+
+import logging
+
+from app.core.plan import Changes, Conflict, Observed, changes, desired_at
+from app.core.policy import GuardPolicy
+from app.core.resources import API_VERSION, GROUP, Key, ServiceEntry
+from app.core.routing import Emitted
+from app.inventory import Inventory
+from app.kube.client import Client, Resource
+from app.kube.errors import NotFound
+from app.kube.events import EventRecorder
+
+log = logging.getLogger(__name__)
+
+VERSION = API_VERSION.removeprefix(f"{GROUP}/")
+SERVICE_ENTRIES = Resource(GROUP, VERSION, "serviceentries", "ServiceEntry")
+EMITTED = {"VirtualService": Resource(GROUP, VERSION, "virtualservices", "VirtualService")}
+
+
+class Reconciler:
+    """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
+
+    def __init__(self, inventory: Inventory, client: Client, events: EventRecorder, policy: GuardPolicy) -> None:
+        self._inventory = inventory
+        self._client = client
+        self._events = events
+        self.policy = policy
+
+    def reconcile(self, key: Key) -> Changes:
+        """Write what differs, and return it; raises ApiError where the API server does not take it."""
+        entries, observed = self._inventory.gather(key)
+        plan = desired_at(key, entries, self.policy)
+        todo = changes(plan.objects, observed)
+        for stored in todo.delete:
+            self._delete(stored)
+        for emitted, current in todo.apply:
+            self._apply(emitted, current)
+        for conflict in todo.foreign:
+            self._tell(conflict)
+        return todo
+
+    def _apply(self, emitted: Emitted, current: Observed | None) -> None:
+        """Apply server-side; over an object of ours only as it was observed, and never over one of others.
+
+        Where there is none yet, nothing is forced: an object that came in the meantime makes a conflict.
+        """
+        resource, body = EMITTED[emitted.kind], emitted.manifest
+        if current:
+            metadata = {**body["metadata"], "resourceVersion": current.resource_version}
+            body = {**body, "metadata": metadata}
+        stored = self._client.apply(resource, body, force=current is not None)
+        if stored["spec"] != body["spec"]:
+            self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
+        log.info("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
+
+    def _reset_spec(self, resource: Resource, emitted: Emitted, resource_version: str) -> None:
+        """Remove fields that others added: server-side apply leaves what it does not own."""
+        patch = [
+            {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
+            {"op": "replace", "path": "/spec", "value": emitted.manifest["spec"]},
+        ]
+        self._client.json_patch(resource, emitted.key.namespace, emitted.key.name, patch)
+
+    def _delete(self, stored: Observed) -> None:
+        resource = EMITTED[stored.kind]
+        try:
+            self._client.delete(
+                resource,
+                stored.key.namespace,
+                stored.key.name,
+                uid=stored.uid,
+                resource_version=stored.resource_version,
+            )
+        except NotFound:
+            return
+        log.info("deleted %s %s", stored.kind, stored.key)
+
+    def _tell(self, conflict: Conflict) -> None:
+        message = conflict.finding.message
+        self._events.record(_reference(conflict.emitted.owner), "HostConflict", message, "Warning", action="Yield")
+
+
+def _reference(entry: ServiceEntry) -> dict[str, str]:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ServiceEntry",
+        "namespace": entry.key.namespace,
+        "name": entry.key.name,
+        "uid": entry.uid,
+    }
