@@ -1,0 +1,121 @@
+"""Probes and metrics over plain HTTP: /healthz, /readyz and /metrics, for both processes."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import choose_encoder
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from app.serving import Bounds, Listener
+
+Check = Callable[[], str | None]
+"""Says in words what is wrong, None where nothing is."""
+
+TEXT = "text/plain; charset=utf-8"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer."""
+
+    status: HTTPStatus
+    body: bytes
+    content_type: str = TEXT
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class HealthApp:
+    """The ASGI application: alive and ready are lists of named checks, all of which must pass (200 `ok`, else 503)."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ready: Mapping[str, Check],
+        alive: Mapping[str, Check] | None = None,
+    ) -> None:
+        self._registry = registry
+        self._checks = {"/readyz": ready, "/healthz": alive or {}}
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        page = self._page(scope)
+        headers = [
+            (b"content-type", page.content_type.encode()),
+            (b"content-length", str(len(page.body)).encode()),
+            *page.headers,
+        ]
+        await send({"type": "http.response.start", "status": page.status, "headers": headers})
+        await send({"type": "http.response.body", "body": page.body})
+
+    def _page(self, scope: Scope) -> Page:
+        path = scope["path"]
+        if path not in {"/metrics", *self._checks}:
+            return Page(HTTPStatus.NOT_FOUND, b"not found\n")
+        if scope["method"] not in {"GET", "HEAD"}:
+            return Page(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", headers=((b"allow", b"GET, HEAD"),))
+        return self._metrics(scope) if path == "/metrics" else _verdict(self._checks[path])
+
+    def _metrics(self, scope: Scope) -> Page:
+        accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
+        encode, content_type = choose_encoder(accepted)
+        return Page(HTTPStatus.OK, encode(self._registry), content_type)
+
+
+class HealthServer:
+    """Serves an application from a thread of its own, for a program that runs no event loop."""
+
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds | None = None) -> None:
+        self._listener = Listener(app, host, port, bounds or Bounds())
+        self._stopping = asyncio.Event()
+        self._loop: Future[asyncio.AbstractEventLoop] = Future()
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+
+    @property
+    def address(self) -> str:
+        """Host and port, the port as it was given by the system."""
+        return self._listener.address
+
+    def start(self) -> None:
+        """Return once probes are answered; raises ListenError."""
+        self._thread.start()
+        self._loop.result()
+
+    def stop(self) -> None:
+        """Return once nothing listens any more."""
+        self._loop.result().call_soon_threadsafe(self._stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except Exception as error:  # whatever it is, start() waits for it
+            self._loop.set_exception(error)
+
+    async def _serve(self) -> None:
+        async with self._listener:
+            self._loop.set_result(asyncio.get_running_loop())
+            await self._stopping.wait()
+
+
+def _verdict(checks: Mapping[str, Check]) -> Page:
+    reasons = {name: _run(check) for name, check in checks.items()}
+    failed = [f"{name}: {reason}\n" for name, reason in reasons.items() if reason is not None]
+    if failed:
+        return Page(HTTPStatus.SERVICE_UNAVAILABLE, "".join(failed).encode())
+    return Page(HTTPStatus.OK, b"ok")
+
+
+def _run(check: Check) -> str | None:
+    try:
+        return check()
+    except Exception as error:
+        log.exception("a health check failed")
+        return f"the check itself failed: {error}"

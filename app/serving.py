@@ -1,0 +1,184 @@
+"""HTTP/1.1 on uvicorn, with the bounds that it lacks: on the time a request takes to arrive, its head, and stopping."""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from asyncio import TimerHandle
+from dataclasses import dataclass
+from typing import Self
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+HEAD_LIMIT = 64 * 1024
+"""Most bytes of a request that are not body: request line, headers, chunk sizes, trailers."""
+CLOSE = (b"connection", b"close")
+
+log = logging.getLogger(__name__)
+
+
+class ListenError(Exception):
+    """An address that cannot be listened on; says which, and why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How long a connection may take, in seconds."""
+
+    keep_alive: float = 120.0
+    """Idle between an answer and the next request."""
+    receive: float = 10.0
+    """From the first byte of a request to its last; also for a handshake, and from it to a first request."""
+    stop: float = 5.0
+    """For requests under way once a listener stops."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that must bring each request whole within the receive deadline."""
+
+    def __init__(self, listener: "Listener") -> None:
+        super().__init__(listener.config, listener.server_state, {})
+        self._listener = listener
+        self._allowance = listener.bounds.receive
+        self._deadline: TimerHandle | None = None
+        self._overhead = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Expect a first request."""
+        super().connection_made(transport)
+        self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Expect nothing more."""
+        self._request_received()
+        super().connection_lost(exc)
+        self._listener.connection_ended()
+
+    def data_received(self, data: bytes) -> None:
+        """Expect a whole request once any byte came: uvicorn ends its keep-alive timer on bytes that begin none."""
+        self._expect_request()
+        self._overhead += len(data)
+        super().data_received(data)
+        if self._overhead > HEAD_LIMIT and not self.transport.is_closing():
+            log.warning("connection from %s closed: request head over %d bytes", self.client, HEAD_LIMIT)
+            self.send_400_response(f"The request's head is over {HEAD_LIMIT} bytes.")
+
+    def on_message_begin(self) -> None:
+        """Expect the rest of a request that came behind another one."""
+        super().on_message_begin()
+        self._expect_request()
+
+    def on_body(self, body: bytes) -> None:
+        """Count out what the application bounds itself."""
+        self._overhead -= len(body)
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Leave the time that an answer takes, and idleness after it, to others."""
+        self._request_received()
+        super().on_message_complete()
+        if self.cycle.response_complete:  # answered before it was whole: the bytes that followed ended the idle timer
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _expect_request(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._allowance, self._give_up)
+
+    def _request_received(self) -> None:
+        self._overhead = 0
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        log.warning("connection from %s closed: no whole request within %g s", self.client, self._allowance)
+        self.transport.abort()
+
+
+class Listener(uvicorn.Server):
+    """One address on which an application is served while the `async with` block runs.
+
+    Takes no signals and no port but the given one (0: any free one). Raises ListenError on entry.
+    """
+
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds, tls: ssl.SSLContext | None = None) -> None:
+        self.bounds = bounds
+        self._ended = asyncio.Event()
+        super().__init__(
+            uvicorn.Config(
+                app,
+                host,
+                port,
+                http=BoundedProtocol,
+                ws="none",
+                lifespan="off",
+                interface="asgi3",
+                log_config=None,
+                access_log=False,
+                proxy_headers=False,
+                server_header=False,
+                timeout_keep_alive=bounds.keep_alive,  # type: ignore[arg-type]  # call_later takes floats too
+                ssl_context_factory=(lambda _config, _default: tls) if tls else None,
+            )
+        )
+
+    @property
+    def address(self) -> str:
+        """Host and port, the port as it was given by the system."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    async def __aenter__(self) -> Self:
+        """Listen, and take connections."""
+        self.config.load()
+        try:
+            self.servers = [await self._listen()]
+        except OSError as error:
+            raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {error}") from error
+        self._clock = asyncio.create_task(self.main_loop())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Take no more connections, give those under way the stop bound, and end them."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.shutdown()
+        if self.server_state.connections:
+            self._ended.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ended.wait(), 0 if self.force_exit else self.bounds.stop)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        self._clock.cancel()
+
+    def drain(self) -> None:
+        """Close each connection with its next answer; new ones are still taken."""
+        self.config.encoded_headers.append(CLOSE)  # for the lists to come: uvicorn makes one a second
+        self.server_state.default_headers.append(CLOSE)  # for the one that requests under way hold
+
+    def hurry(self) -> None:
+        """Stop without waiting for requests under way."""
+        self.force_exit = True
+        self._ended.set()
+
+    def connection_ended(self) -> None:
+        """Note that a connection is gone; the last one to go ends the wait for them."""
+        if not self.server_state.connections:
+            self._ended.set()
+
+    async def _listen(self) -> asyncio.Server:
+        within = self.bounds.receive if self.config.is_ssl else None
+        return await asyncio.get_running_loop().create_server(
+            lambda: BoundedProtocol(self),
+            self.config.host,
+            self.config.port,
+            ssl=self.config.ssl,
+            backlog=self.config.backlog,
+            ssl_handshake_timeout=within,
+            ssl_shutdown_timeout=within,
+        )

@@ -1,0 +1,41 @@
+"""Process settings: frozen values that the command line fills once and passes down."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhookSettings:
+    """What `serviceentry-guard webhook` runs with; times in seconds, sizes in bytes."""
+
+    tls_cert_file: Path
+    tls_private_key_file: Path
+    policy: Path | None = None
+    bind_address: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
+    port: int = 9443
+    health_port: int = 8081
+    keep_alive: float = 120.0
+    """Above the 90 s that the API server keeps an idle connection: the side that sends must be the one that closes."""
+    receive_timeout: float = 10.0
+    max_concurrent: int = 64
+    max_body: int = 7 * MEBIBYTE
+    """An object of etcd's 3 MiB twice (new and old), and the envelope."""
+    drain_seconds: float = 10.0
+    stop_seconds: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ControllerSettings:
+    """What `serviceentry-guard controller` runs with; times in seconds, the Lease's as in client-go."""
+
+    policy: Path | None = None
+    kubeconfig: Path | None = None
+    health_port: int = 8081
+    leader_elect: bool = True
+    namespace: str = "serviceentry-guard"
+    workers: int = 8
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
