@@ -1,0 +1,155 @@
+"""The product itself beside a control plane: its webhook, registered for real, and its controller, as processes."""
+
+import base64
+import json
+import subprocess
+import sys
+import tempfile
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from tests.bed.control_plane import ControlPlane
+from tests.bed.pki import Authority, create_authority
+from tests.bed.processes import Child, free_ports
+
+COMMAND = (sys.executable, "-m", "app")
+HOST = "127.0.0.1"
+
+
+class Webhook:
+    """`serviceentry-guard webhook` with a serving certificate of its own authority."""
+
+    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
+        self.authority: Authority = create_authority("serviceentry-guard webhook")
+        self.port, self.health_port = free_ports(2)
+        self.child = Child(
+            *COMMAND, "webhook", *self._files(folder), f"--bind-address={HOST}", f"--port={self.port}",
+            f"--health-port={self.health_port}", *arguments, log=folder / "webhook.log",
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        """Start, and wait until it is ready."""
+        self.child.start()
+        self.child.wait_until(lambda: ready(self.health_port), "the webhook is ready")
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.child.stop()
+
+    @contextmanager
+    def registered(self, control_plane: ControlPlane, selector: dict[str, str] | None = None) -> Iterator[None]:
+        """Have the API server ask it, in the namespaces with these labels (None: in all), for as long as this lasts."""
+        configurations = [
+            self._configuration("Mutating", "Ignore", selector),
+            self._configuration("Validating", "Fail", selector),
+        ]
+        manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": configurations})
+        control_plane.kubectl("apply", "--filename=-", stdin=manifest)
+        try:
+            yield
+        finally:
+            control_plane.kubectl("delete", "--filename=-", stdin=manifest)
+
+    def _files(self, folder: Path) -> Iterator[str]:
+        pair = self.authority.serving(HOST)
+        for flag, name, content in (
+            ("--tls-cert-file", "tls.crt", pair.certificate),
+            ("--tls-private-key-file", "tls.key", pair.private_key),
+        ):
+            (folder / name).write_bytes(content)
+            yield f"{flag}={folder / name}"
+
+    def _configuration(self, kind: str, failure_policy: str, selector: dict[str, str] | None) -> dict[str, Any]:
+        stage = {"Mutating": "mutate", "Validating": "validate"}[kind]
+        webhook = {
+            "name": f"{stage}.serviceentry-guard.io",
+            "clientConfig": {
+                "url": f"https://{HOST}:{self.port}/{stage}",
+                "caBundle": base64.b64encode(self.authority.certificate).decode(),
+            },
+            "rules": [
+                {
+                    "apiGroups": ["networking.istio.io"],
+                    "apiVersions": ["*"],
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["serviceentries"],
+                }
+            ],
+            "admissionReviewVersions": ["v1"],
+            "sideEffects": "None",
+            "failurePolicy": failure_policy,
+            "matchPolicy": "Equivalent",
+            "timeoutSeconds": 5,
+            "namespaceSelector": {"matchLabels": selector or {}},
+        }
+        return {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": f"{kind}WebhookConfiguration",
+            "metadata": {"name": f"serviceentry-guard-{self.port}"},
+            "webhooks": [webhook],
+        }
+
+
+class Controller:
+    """`serviceentry-guard controller`, as the administrator."""
+
+    def __init__(self, control_plane: ControlPlane, folder: Path, arguments: Sequence[str] = ()) -> None:
+        (self.health_port,) = free_ports(1)
+        self.child = Child(
+            *COMMAND, "controller", f"--kubeconfig={control_plane.kubeconfig}", f"--health-port={self.health_port}",
+            "--namespace=default", *arguments, log=folder / f"controller-{self.health_port}.log",
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        """Start, and wait until its caches are filled."""
+        self.child.start()
+        self.child.wait_until(lambda: ready(self.health_port), "the controller is ready")
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.child.stop()
+
+    def metric(self, name: str, **labels: str) -> float:
+        """One sample from its /metrics, 0 where there is none."""
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        for line in fetch(self.health_port, "/metrics").splitlines():
+            series, _, value = line.rpartition(" ")
+            found, _, rest = series.partition("{")
+            if found == name and wanted <= set(rest.removesuffix("}").split(",")):
+                return float(value)
+        return 0.0
+
+
+@contextmanager
+def guard(control_plane: ControlPlane, *, policy: Path | None = None) -> Iterator[tuple[Webhook, Controller]]:
+    """Both, for the whole cluster; logs go to a temporary folder."""
+    arguments = [f"--policy={policy}"] if policy else []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serviceentry-guard-")))
+        webhook = stack.enter_context(Webhook(folder, arguments))
+        stack.enter_context(webhook.registered(control_plane))
+        controller = stack.enter_context(Controller(control_plane, folder, [*arguments, "--no-leader-elect"]))
+        yield webhook, controller
+
+
+def fetch(port: int, path: str) -> str:
+    """The body of a GET on a health port."""
+    with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as response:  # noqa: S310 - loopback
+        return str(response.read().decode())
+
+
+def ready(port: int) -> bool:
+    """Whether /readyz on a health port says so."""
+    try:
+        return fetch(port, "/readyz") == "ok"
+    except OSError:
+        return False
+
+
+def review(manifest: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run `serviceentry-guard review` on text."""
+    command = [*COMMAND, "review", "-", *arguments]
+    return subprocess.run(command, input=manifest, capture_output=True, text=True, check=False)
