@@ -44,7 +44,7 @@ class Etcd:
         yield "--unsafe-no-fsync"
         yield "--log-level=error"
 
-    def _call(self, operation: str, request: Mapping[str, object]) -> Any:  # noqa: ANN401 - JSON as etcd sends it
+    def _call(self, operation: str, request: Mapping[str, object]) -> Any:
         """One call of etcd's JSON gateway (etcdctl is not among a user's KUBEBUILDER_ASSETS)."""
         connection = HTTPConnection("127.0.0.1", self._port, timeout=30)
         try:

@@ -1,21 +1,23 @@
 """Child processes of a test run: started with a log file, waited for by polling, stopped for sure."""
 
-import ctypes
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 
 from tests.bed.errors import BedError
 
 POLL_SECONDS = 0.02
-PR_SET_PDEATHSIG = 1
+LEASH = Path(__file__).with_name("leash.py")
 
 
 class Child:
@@ -60,15 +62,14 @@ class Child:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> Self:
-        """Start it; gives itself. Raises OSError if the command is no program."""
+        """Start it; gives itself. That it is no program shows in the log, and in whatever waits for it."""
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(
-                self.command,
+                _leashed(self.command),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=self._env,
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - it only makes system calls
             )
         return self
 
@@ -112,6 +113,10 @@ class Child:
         """Wait until something accepts connections on this port of 127.0.0.1."""
         self.wait_until(lambda: is_listening(port), f"port {port} accepts connections", seconds)
 
+    def wait_until_answering(self, url: str, tls: ssl.SSLContext | None = None, seconds: float = 30.0) -> None:
+        """Wait until a GET of this http or https URL gets status 200."""
+        self.wait_until(lambda: answers(url, tls), f"{url} answers 200", seconds)
+
     def _evidence(self) -> str:
         return f"the end of {self.log}:\n{self.tail()}"
 
@@ -134,6 +139,16 @@ def is_listening(port: int) -> bool:
         return False
 
 
+def answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
+    """Whether a GET of this http or https URL gets status 200, past any proxy of the environment."""
+    handlers = [ProxyHandler({}), HTTPSHandler(context=tls)]
+    try:
+        with build_opener(*handlers).open(url, timeout=5.0) as response:
+            return bool(response.status == 200)
+    except (OSError, HTTPException):
+        return False
+
+
 def free_ports(count: int) -> tuple[int, ...]:
     """Ports of 127.0.0.1 that nobody uses now, all different."""
     sockets = [socket.socket() for _ in range(count)]
@@ -151,16 +166,7 @@ def free_port() -> int:
     return free_ports(1)[0]
 
 
-def _end_with_parent() -> Callable[[], None] | None:
-    """A hook for the new process that binds its life to ours, where the kernel can (Linux)."""
+def _leashed(command: Sequence[str]) -> Sequence[str]:
     if sys.platform != "linux":
-        return None
-    # Looked up here, because loading a library between fork and exec could dead-lock.
-    prctl, parent = ctypes.CDLL(None).prctl, os.getpid()
-
-    def bind() -> None:
-        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return bind
+        return command
+    return [sys.executable, "-I", "-S", str(LEASH), str(os.getpid()), *command]

@@ -121,7 +121,7 @@ def test_a_build_says_how_long_it_takes_and_where_its_result_stays(hello: Tool) 
 def test_what_the_user_has_set_for_other_go_work_does_not_disturb_a_build(
     hello: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("GOFLAGS", "-mod=vendor -tags=none")
+    monkeypatch.setenv("GOFLAGS", "-n")
     monkeypatch.setenv("GOWORK", "/nowhere/go.work")
     build([hello], Progress(io.StringIO()))
     result = subprocess.run([cached(hello)], capture_output=True, text=True, check=True)

@@ -8,9 +8,11 @@ import pytest
 
 from tests.bed.errors import BedError
 from tests.bed.pki import Authority, create_authority
-from tests.bed.processes import Child, free_port, free_ports, is_listening, wait_until
+from tests.bed.processes import Child, answers, free_port, free_ports, is_listening, wait_until
 
-STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
+WAIT = "print('up', flush=True); time.sleep(60)"
+STUBBORN = f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}"
+ORDERLY = f"import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: sys.exit(3)); {WAIT}"
 
 
 def python(script: str, log: Path) -> Child:
@@ -21,6 +23,20 @@ def test_a_child_that_ends_too_early_is_an_error_with_the_end_of_its_log(tmp_pat
     child = python("raise SystemExit('no such policy')", tmp_path / "log").start()
     with pytest.raises(BedError, match=r"(?s)ended with code 1 before port \d+ .*no such policy"):
         child.wait_until_listening(free_port())
+
+
+def test_a_command_that_is_no_program_is_an_error_that_names_it(tmp_path: Path) -> None:
+    child = Child("no-such-program", log=tmp_path / "log").start()
+    with pytest.raises(BedError, match=r"(?s)no-such-program ended .*FileNotFoundError"):
+        child.wait_until_listening(free_port())
+
+
+def test_a_server_is_ready_once_its_url_answers_200(tmp_path: Path) -> None:
+    port = free_port()
+    command = [sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={tmp_path}", str(port)]
+    with Child(*command, log=tmp_path / "log") as server:
+        server.wait_until_answering(f"http://127.0.0.1:{port}/log")
+        assert not answers(f"http://127.0.0.1:{port}/absent")
 
 
 def test_a_child_that_does_not_get_ready_in_time_is_an_error_with_the_end_of_its_log(tmp_path: Path) -> None:
@@ -38,11 +54,11 @@ def test_a_child_that_ignores_sigterm_is_killed_after_the_deadline(tmp_path: Pat
     assert not child.running
 
 
-def test_a_paused_child_can_be_stopped(tmp_path: Path) -> None:
-    child = python("import time; print('up', flush=True); time.sleep(60)", tmp_path / "log").start()
+def test_a_paused_child_still_gets_to_end_in_its_own_way(tmp_path: Path) -> None:
+    child = python(ORDERLY, tmp_path / "log").start()
     child.wait_until(lambda: "up" in child.tail(), "it is up")
     child.pause()
-    assert child.stop() == -15
+    assert child.stop(seconds=10) == 3
 
 
 def test_a_child_can_be_started_anew_and_keeps_its_log(tmp_path: Path) -> None:
