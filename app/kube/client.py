@@ -19,6 +19,8 @@ from app.kube.stream import WatchStream
 
 FIELD_MANAGER = "serviceentry-guard"
 
+_SILENCE_SECONDS = 10.0
+
 Object = dict[str, Any]
 Observer = Callable[[str, int, float], None]
 """Is told of each call: the verb, the status code (0: no answer) and the seconds until the answer began."""
@@ -129,7 +131,10 @@ class Client:
         continue_: str = "",
         resource_version: str = "",
     ) -> Page:
-        """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`."""
+        """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`.
+
+        The API server leaves `apiVersion` and `kind` out of the items of its built-in types.
+        """
         query: dict[str, str | int] = {
             "limit": limit,
             "continue": continue_,
@@ -145,7 +150,7 @@ class Client:
     ) -> WatchStream:
         """What happens after `resource_version`, bookmarks included, for `timeout_seconds`.
 
-        A connection that is silent for 10 s longer than that is taken for dead.
+        A connection that stays silent for 10 s longer than that is taken for dead.
         """
         query: dict[str, str | int] = {
             "watch": "true",
@@ -154,7 +159,7 @@ class Client:
             "timeoutSeconds": timeout_seconds,
         }
         call = _Call("watch", "GET", resource.path(namespace), query)
-        return WatchStream(self._exchange(call, timeout_seconds + 10.0, stream=True))
+        return WatchStream(self._exchange(call, timeout_seconds + _SILENCE_SECONDS, stream=True))
 
     def create(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
         namespace, _ = _place(body)

@@ -17,7 +17,7 @@ Key = tuple[str, str]
 
 _log = logging.getLogger(__name__)
 _BACKOFF_BASE = 0.5
-_BACKOFF_CAP = 30.0
+_BACKOFF_CAP = 10.0
 _PAGE = 500
 _SHORTEST_WATCH = 1.0
 _STOP_SECONDS = 1.0
