@@ -15,7 +15,10 @@ log = logging.getLogger(__name__)
 
 VERSION = API_VERSION.removeprefix(f"{GROUP}/")
 SERVICE_ENTRIES = Resource(GROUP, VERSION, "serviceentries", "ServiceEntry")
-EMITTED = {"VirtualService": Resource(GROUP, VERSION, "virtualservices", "VirtualService")}
+EMITTED = {
+    "VirtualService": Resource(GROUP, VERSION, "virtualservices", "VirtualService"),
+    "DestinationRule": Resource(GROUP, VERSION, "destinationrules", "DestinationRule"),
+}
 
 
 class Reconciler:

@@ -40,7 +40,10 @@ annotations = st.dictionaries(
 @st.composite
 def ports(draw: st.DrawFn) -> list[dict[str, Any]]:
     numbers = draw(st.lists(st.integers(1, 65535), max_size=3, unique=True))
-    return [{"number": number, "name": f"p{number}", "protocol": draw(protocols)} for number in numbers]
+    targets = st.sampled_from([{}, {"targetPort": 443}])
+    return [
+        {"number": number, "name": f"p{number}", "protocol": draw(protocols), **draw(targets)} for number in numbers
+    ]
 
 
 @st.composite
@@ -67,6 +70,15 @@ def manifests(draw: st.DrawFn, host: st.SearchStrategy[str] = hosts) -> dict[str
     return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
 
 
+DESTINATION_RULES: list[dict[str, Any]] = [
+    {},
+    {"enabled": True},
+    {"enabled": True, "tlsOrigination": True, "connectionPool": {"tcp": {"tcpKeepalive": {}}}},
+    {"enabled": True, "connectionPool": {"http": {"idleTimeout": None}, "tcp": {"maxConnectionDuration": "5m"}}},
+    {"enabled": True, "connectionPool": {"http": {"idleTimeout": None}}},
+]
+
+
 @st.composite
 def policies(draw: st.DrawFn) -> GuardPolicy:
     """A policy of any mode, with the settings of the decision table drawn."""
@@ -83,5 +95,6 @@ def policies(draw: st.DrawFn) -> GuardPolicy:
             "scope": {"locations": draw(st.sampled_from([["MESH_EXTERNAL"], list(LOCATIONS)]))},
             "exemptions": {"annotation": draw(st.sampled_from(["Allow", "Forbid"]))},
             "virtualService": {"unsafeMethods": {"retryOn": draw(st.sampled_from([None, ["connect-failure"]]))}},
+            "destinationRule": draw(st.sampled_from(DESTINATION_RULES)),
         }
     )

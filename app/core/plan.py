@@ -9,15 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.core.findings import HOST_CONFLICT, HOST_SHARED, Finding, Severity, quoted
-from app.core.hosts import Host, canonical_host, covers
-from app.core.policy import GuardPolicy, Mode
+from app.core.hosts import canonical_host, covers
+from app.core.policy import GuardPolicy, Mode, Settings
+from app.core.pooling import destination_rule
 from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields, Key, ServiceEntry
-from app.core.routing import Emitted, emits, fingerprint, virtual_service
+from app.core.routing import Emitted, fingerprint, routable, virtual_service
 from app.core.rules import exemption, in_scope
-from app.core.tuning import Tuning, tune
+from app.core.tuning import tune
 
 MESH = "mesh"
-KINDS = ("VirtualService",)
+KINDS = ("VirtualService", "DestinationRule")
 """The kinds that are emitted, and observed for conflicts."""
 
 
@@ -42,14 +43,14 @@ class Observed:
         meta, spec = root.child("metadata"), root.child("spec")
         owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
         gateways = tuple(spec.texts("gateways"))
-        hosts = tuple(canonical_host(host) for host in spec.texts("hosts"))
+        named = [*spec.texts("hosts"), *filter(None, [spec.text("host")])]
         return cls(
             kind=root.text("kind"),
             key=Key(meta.text("namespace") or namespace, meta.text("name")),
             uid=meta.text("uid"),
             resource_version=meta.text("resourceVersion"),
             managed=meta.child("labels").text(MANAGED_BY) == MANAGER,
-            claims=hosts if not gateways or MESH in gateways else (),
+            claims=tuple(map(canonical_host, named)) if not gateways or MESH in gateways else (),
             export_to=tuple(spec.texts("exportTo")),
             fingerprint=fingerprint(spec.values, meta.child("annotations").text(OWNER_ANNOTATION), owner),
         )
@@ -115,14 +116,18 @@ def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Plan:
 
 
 def desired_at(key: Key, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Plan:
-    """Say what should exist under one name; `entries` are all those with this key among their `keys`."""
-    claimants = sorted(_claimants(key, entries, policy), key=_age)
-    if not claimants:
-        return Plan((), {})
-    (owner, host, tuning), *younger = claimants
-    message = f"{quoted(host.text)} belongs to ServiceEntry {owner.key}, which is older"
-    shared = (Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message),)
-    return Plan((virtual_service(owner, host, tuning),), {entry.key: shared for entry, _, _ in younger})
+    """Say what should exist under one name; `entries` are all those with this key among their `keys`.
+
+    Of each kind, the oldest entry that has one to emit decides.
+    """
+    objects: dict[str, Emitted] = {}
+    findings: dict[Key, tuple[Finding, ...]] = {}
+    for entry in sorted(entries, key=_age):
+        for emitted in _emitted(key, entry, policy.settings(key.namespace)):
+            owner = objects.setdefault(emitted.kind, emitted).owner
+            if owner is not entry:
+                findings[entry.key] = (_shared(emitted.host, owner),)
+    return Plan(tuple(objects.values()), findings)
 
 
 def changes(plan: Iterable[Emitted], observed: Iterable[Observed]) -> Changes:
@@ -145,22 +150,23 @@ def changes(plan: Iterable[Emitted], observed: Iterable[Observed]) -> Changes:
     return Changes(tuple(apply), tuple(delete), tuple(conflicts))
 
 
-Claimant = tuple[ServiceEntry, Host, Tuning]
+def _emitted(key: Key, entry: ServiceEntry, settings: Settings) -> Iterator[Emitted]:
+    enforced = settings.mode is Mode.ENFORCE and in_scope(entry, settings) and not exemption(entry, settings)
+    if not (enforced and routable(entry)):
+        return
+    host = next(host for host in entry.hosts if host.object_name == key.name)
+    tuning, _ = tune(entry.annotations, settings.virtual_service)
+    candidates = (virtual_service(entry, host, tuning), destination_rule(entry, host, settings.destination_rule))
+    yield from (one for one in candidates if one)
 
 
-def _claimants(key: Key, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Iterator[Claimant]:
-    for entry in entries:
-        settings = policy.settings(entry.key.namespace)
-        if settings.mode is not Mode.ENFORCE or not in_scope(entry, settings) or exemption(entry, settings):
-            continue
-        tuning, _ = tune(entry.annotations, settings.virtual_service)
-        if emits(entry, tuning):
-            yield entry, next(host for host in entry.hosts if host.object_name == key.name), tuning
+def _shared(host: str, owner: ServiceEntry) -> Finding:
+    message = f"{quoted(host)} belongs to ServiceEntry {owner.key}, which is older"
+    return Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message)
 
 
-def _age(claimant: Claimant) -> tuple[bool, str, str]:
+def _age(entry: ServiceEntry) -> tuple[bool, str, str]:
     """Order by creation, oldest first; manifests that were never stored come last, by name."""
-    entry = claimant[0]
     return not entry.created, entry.created, entry.key.name
 
 

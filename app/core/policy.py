@@ -79,6 +79,13 @@ class Permission(enum.Enum):
     FORBID = "Forbid"
 
 
+class Existing(enum.Enum):
+    """What becomes of an entry that was stored before the guard was there."""
+
+    REPORT = "Report"
+    REMEDIATE = "Remediate"
+
+
 Glob = Annotated[str, Field(min_length=1, max_length=253)]
 """A shell pattern (`*`, `?`, `[…]`), compared in lower case."""
 RetryCondition = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
@@ -175,6 +182,44 @@ class VirtualService(Model):
     overrides: Overrides = Overrides()
 
 
+class HttpPool(Model):
+    """Connections of HTTP ports; the first bound keeps below the 60 s of common load balancers."""
+
+    idle_timeout: DurationField | None = parse_duration("50s")
+    max_requests_per_connection: Annotated[int, Field(ge=1, le=2**29)] | None = None
+
+
+class TcpKeepalive(Model):
+    """Probes on idle connections, so that both ends and the firewalls between them keep or notice."""
+
+    time: DurationField = parse_duration("60s")
+    interval: DurationField = parse_duration("15s")
+    probes: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class TcpPool(Model):
+    """Connections of every port, TLS passthrough included."""
+
+    idle_timeout: DurationField | None = None
+    max_connection_duration: DurationField | None = None
+    tcp_keepalive: TcpKeepalive | None = None
+
+
+class ConnectionPool(Model):
+    """`trafficPolicy.connectionPool`; what is null is not written."""
+
+    http: HttpPool = HttpPool()
+    tcp: TcpPool = TcpPool()
+
+
+class DestinationRule(Model):
+    """The DestinationRule that is emitted for each host, where that is wanted."""
+
+    enabled: bool = False
+    connection_pool: ConnectionPool = ConnectionPool()
+    tls_origination: bool = False
+
+
 class Settings(Model):
     """What applies to one namespace."""
 
@@ -183,6 +228,8 @@ class Settings(Model):
     resolution: Resolution = Resolution()
     exemptions: Exemptions = Exemptions()
     virtual_service: VirtualService = VirtualService()
+    destination_rule: DestinationRule = DestinationRule()
+    existing: Existing = Existing.REPORT
 
 
 class NamespaceSettings(Settings):

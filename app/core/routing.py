@@ -36,15 +36,11 @@ class Emitted:
 
 
 def routable(entry: ServiceEntry) -> bool:
-    """Say whether a retry can find another address; with NONE each meets the same dead one."""
+    """Say whether objects are emitted at all: with NONE, each retry would meet the same dead address."""
+    if entry.terminating:
+        return False
     resolved = entry.resolution in {"DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"}
     return resolved or (entry.resolution == "STATIC" and entry.endpoints > 0)
-
-
-def emits(entry: ServiceEntry, tuning: Tuning) -> bool:
-    """Say whether an entry, in scope, gets VirtualServices."""
-    routed = any(port.http for port in entry.ports)
-    return tuning.emit and routable(entry) and routed and not entry.terminating
 
 
 def retry_findings(entry: ServiceEntry, tuning: Tuning) -> tuple[Finding, ...]:
@@ -56,9 +52,11 @@ def retry_findings(entry: ServiceEntry, tuning: Tuning) -> tuple[Finding, ...]:
     return tuple(_unread_ports(entry))
 
 
-def virtual_service(entry: ServiceEntry, host: Host, tuning: Tuning) -> Emitted:
-    """Build the VirtualService of one host of an entry that `emits`."""
+def virtual_service(entry: ServiceEntry, host: Host, tuning: Tuning) -> Emitted | None:
+    """Build the VirtualService of one host of a `routable` entry, if it has a port whose requests can be retried."""
     ports = [port for port in entry.ports if port.http]
+    if not (tuning.emit and ports):
+        return None
     spec: dict[str, JSON] = {"hosts": [host.text]}
     if entry.export_to:
         spec["exportTo"] = list(entry.export_to)

@@ -24,8 +24,11 @@ class Case:
     findings: list[str]
     """Severity, code and path, separated by spaces, in any order."""
     emits: list[str]
-    """Names of VirtualServices."""
+    """Objects as kind/name; a name alone is a VirtualService."""
     http: Any
+    """Routes of the one VirtualService that is emitted."""
+    destination: Any
+    """Spec of the one DestinationRule that is emitted."""
     storable: bool
     """Whether Istio's schema lets the API server store the manifest as it is written."""
 
@@ -62,8 +65,9 @@ def load() -> Iterator[Case]:
                 outcome=run["outcome"],
                 resolution=run.get("resolution"),
                 findings=run["findings"],
-                emits=run.get("emits", []),
+                emits=[name if "/" in name else f"VirtualService/{name}" for name in run.get("emits", [])],
                 http=run.get("http"),
+                destination=run.get("destination"),
                 storable=document.get("stored", True),
             )
 

@@ -37,9 +37,12 @@ def test_the_core_finds_what_the_case_says_and_emits_what_it_says(case: Case) ->
     assert sorted(findings) == sorted(case.findings)
     assert reviewed.outcome == case.outcome
     assert reviewed.stored["spec"].get("resolution") == (case.resolution or case.spec.get("resolution"))
-    assert [emitted.key.name for emitted in reviewed.emitted] == case.emits
+    assert [f"{emitted.kind}/{emitted.key.name}" for emitted in reviewed.emitted] == case.emits
+    specs = {emitted.kind: emitted.manifest["spec"] for emitted in reviewed.emitted}
     if case.http:
-        assert [emitted.manifest["spec"]["http"] for emitted in reviewed.emitted] == [case.http]
+        assert specs["VirtualService"]["http"] == case.http
+    if case.destination:
+        assert specs["DestinationRule"] == case.destination
 
 
 @each_case
@@ -78,7 +81,7 @@ def test_review_says_what_the_case_says(case: Case, tmp_path: Path) -> None:
     else:
         entry, *emitted = documents
         assert entry["spec"].get("resolution") == (case.resolution or case.spec.get("resolution"))
-        assert [one["metadata"]["name"] for one in emitted] == case.emits
+        assert [f"{one['kind']}/{one['metadata']['name']}" for one in emitted] == case.emits
 
 
 def test_every_row_of_the_decision_table_has_a_case() -> None:
