@@ -6,6 +6,7 @@ import struct
 from pathlib import Path
 
 import urllib3
+import yaml
 from kubernetes.client import Configuration
 from kubernetes.config import (
     KUBE_CONFIG_DEFAULT_LOCATION,
@@ -44,8 +45,10 @@ def load(path: str | None, connections: int) -> Configuration:
         *_KEEP_ALIVE,
         _DROP_UNSENT,
     ]
-    if path is not None or not _load_in_cluster(configuration):
-        _load_kubeconfig(configuration, path or KUBE_CONFIG_DEFAULT_LOCATION)
+    if path is not None:
+        _load_kubeconfig(configuration, path)
+    elif not _load_in_cluster(configuration):
+        _load_kubeconfig(configuration, KUBE_CONFIG_DEFAULT_LOCATION, "this is no pod with a token, and ")
     return configuration
 
 
@@ -57,11 +60,13 @@ def _load_in_cluster(configuration: Configuration) -> bool:
     return True
 
 
-def _load_kubeconfig(configuration: Configuration, paths: str) -> None:
+def _load_kubeconfig(configuration: Configuration, paths: str, why: str = "") -> None:
     if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path):
-        raise ConfigError(f"kubeconfig {paths} does not exist, and this is no pod with a service-account token")
+        raise ConfigError(f"{why}kubeconfig {paths} does not exist")
     try:
         load_kube_config(paths, client_configuration=configuration)  # type: ignore[no-untyped-call]  # ditto
-    except Exception as error:  # the loader raises whatever a malformed document makes it stumble over
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ConfigError(f"kubeconfig {paths} cannot be used: {reason}") from error
+    except Exception as error:
+        known = isinstance(error, (ConfigException, OSError, yaml.YAMLError))
+        # The loader raises whatever a document in another form makes it stumble over.
+        reason = " ".join(str(error).split()) if known else "it does not have the form of a kubeconfig"
+        raise ConfigError(f"{why}kubeconfig {paths} cannot be used: {reason}") from error
