@@ -1,0 +1,56 @@
+"""What is emitted for one host where the policy asks for it: a DestinationRule that gives up old connections.
+
+It is the cure on TLS passthrough ports, where no retry can help, and the place of TLS origination, where retries can.
+"""
+
+from app.core.hosts import Host
+from app.core.policy import ConnectionPool, DestinationRule, TcpPool
+from app.core.resources import JSON, ServiceEntry
+from app.core.routing import Emitted, emitted
+
+TLS_PORT = 443
+
+
+def destination_rule(entry: ServiceEntry, host: Host, settings: DestinationRule) -> Emitted | None:
+    """Build the DestinationRule of one host of a `routable` entry, if the policy asks for one."""
+    policy = _traffic_policy(entry, settings) if settings.enabled else {}
+    if not policy:
+        return None
+    spec: dict[str, JSON] = {"host": host.text}
+    if entry.export_to:
+        spec["exportTo"] = list(entry.export_to)
+    return emitted("DestinationRule", entry, host, {**spec, "trafficPolicy": policy})
+
+
+def _traffic_policy(entry: ServiceEntry, settings: DestinationRule) -> JSON:
+    """Write the policy; a port's own settings replace the host's, so they repeat its connection pool."""
+    pool = _connection_pool(settings.connection_pool)
+    shared = {"connectionPool": pool} if pool else {}
+    origination = [
+        {"port": {"number": port.number}, **shared, "tls": {"mode": "SIMPLE"}}
+        for port in entry.ports
+        if settings.tls_origination and port.http and port.target == TLS_PORT
+    ]
+    return {**shared, **({"portLevelSettings": origination} if origination else {})}
+
+
+def _connection_pool(pool: ConnectionPool) -> JSON:
+    http = _given(
+        idleTimeout=pool.http.idle_timeout and str(pool.http.idle_timeout),
+        maxRequestsPerConnection=pool.http.max_requests_per_connection,
+    )
+    return _given(http=http or None, tcp=_tcp(pool.tcp) or None)
+
+
+def _tcp(pool: TcpPool) -> JSON:
+    keepalive = pool.tcp_keepalive
+    return _given(
+        idleTimeout=pool.idle_timeout and str(pool.idle_timeout),
+        maxConnectionDuration=pool.max_connection_duration and str(pool.max_connection_duration),
+        tcpKeepalive=keepalive
+        and {"probes": keepalive.probes, "time": str(keepalive.time), "interval": str(keepalive.interval)},
+    )
+
+
+def _given(**fields: JSON) -> dict[str, JSON]:
+    return {name: value for name, value in fields.items() if value is not None}
