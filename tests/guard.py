@@ -13,10 +13,12 @@ from typing import Any, Self
 
 from tests.bed.control_plane import ControlPlane
 from tests.bed.pki import Authority, create_authority
-from tests.bed.processes import Child, free_ports
+from tests.bed.processes import Child, free_ports, wait_until
 
 COMMAND = (sys.executable, "-m", "app")
 HOST = "127.0.0.1"
+STAGES = {"mutate": ("MutatingWebhookConfiguration", "Ignore"), "validate": ("ValidatingWebhookConfiguration", "Fail")}
+"""Kind of the configuration and failure policy, as a cluster should have them."""
 
 
 class Webhook:
@@ -37,15 +39,24 @@ class Webhook:
         return self
 
     def __exit__(self, *_exception: object) -> None:
+        """Stop it, without the time to drain that it takes when it is asked once."""
+        if self.child.running:
+            self.child.process.terminate()
+            wait_until(lambda: not ready(self.health_port), "the webhook drains")
         self.child.stop()
 
     @contextmanager
-    def registered(self, control_plane: ControlPlane, selector: dict[str, str] | None = None) -> Iterator[None]:
-        """Have the API server ask it, in the namespaces with these labels (None: in all), for as long as this lasts."""
-        configurations = [
-            self._configuration("Mutating", "Ignore", selector),
-            self._configuration("Validating", "Fail", selector),
-        ]
+    def registered(
+        self,
+        control_plane: ControlPlane,
+        selector: dict[str, str] | None = None,
+        stages: Sequence[str] = tuple(STAGES),
+    ) -> Iterator[None]:
+        """Have the API server ask it, in the namespaces with these labels (None: in all), for as long as this lasts.
+
+        The API server begins to ask a moment later.
+        """
+        configurations = [self._configuration(stage, selector, "-".join(stages)) for stage in stages]
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": configurations})
         control_plane.kubectl("apply", "--filename=-", stdin=manifest)
         try:
@@ -62,8 +73,8 @@ class Webhook:
             (folder / name).write_bytes(content)
             yield f"{flag}={folder / name}"
 
-    def _configuration(self, kind: str, failure_policy: str, selector: dict[str, str] | None) -> dict[str, Any]:
-        stage = {"Mutating": "mutate", "Validating": "validate"}[kind]
+    def _configuration(self, stage: str, selector: dict[str, str] | None, name: str) -> dict[str, Any]:
+        kind, failure_policy = STAGES[stage]
         webhook = {
             "name": f"{stage}.serviceentry-guard.io",
             "clientConfig": {
@@ -87,8 +98,8 @@ class Webhook:
         }
         return {
             "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": f"{kind}WebhookConfiguration",
-            "metadata": {"name": f"serviceentry-guard-{self.port}"},
+            "kind": kind,
+            "metadata": {"name": f"serviceentry-guard-{self.port}-{name}"},
             "webhooks": [webhook],
         }
 
@@ -124,13 +135,15 @@ class Controller:
 
 
 @contextmanager
-def guard(control_plane: ControlPlane, *, policy: Path | None = None) -> Iterator[tuple[Webhook, Controller]]:
-    """Both, for the whole cluster; logs go to a temporary folder."""
+def guard(
+    control_plane: ControlPlane, *, policy: Path | None = None, selector: dict[str, str] | None = None
+) -> Iterator[tuple[Webhook, Controller]]:
+    """Both; the webhook for the namespaces with these labels (None: for all). Logs go to a temporary folder."""
     arguments = [f"--policy={policy}"] if policy else []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="serviceentry-guard-")))
         webhook = stack.enter_context(Webhook(folder, arguments))
-        stack.enter_context(webhook.registered(control_plane))
+        stack.enter_context(webhook.registered(control_plane, selector))
         controller = stack.enter_context(Controller(control_plane, folder, [*arguments, "--no-leader-elect"]))
         yield webhook, controller
 

@@ -1,0 +1,59 @@
+"""The product beside the control plane of the whole run, and a team for each test."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from app.kube.client import Client
+from tests.bed.control_plane import ControlPlane
+from tests.e2e.team import GUARDED, Team
+from tests.guard import Controller, Webhook, guard
+
+NUMBERS = count(1)
+
+
+@pytest.fixture(scope="session")
+def api(control_plane: ControlPlane) -> Iterator[Client]:
+    """The API server as its administrator sees it, without the cost of a kubectl for each call."""
+    client = Client.from_kubeconfig(str(control_plane.kubeconfig))
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def product(control_plane: ControlPlane, api: Client) -> Iterator[tuple[Webhook, Controller]]:
+    """Webhook and controller with the built-in policy; the webhook is asked in namespaces labelled for it only."""
+    with guard(control_plane, selector=GUARDED) as processes:
+        Team.create(control_plane, api, "guard-probe", GUARDED).wait_until_guarded()
+        yield processes
+
+
+@pytest.fixture
+def webhook(product: tuple[Webhook, Controller]) -> Webhook:
+    """The running webhook."""
+    return product[0]
+
+
+@pytest.fixture
+def controller(product: tuple[Webhook, Controller]) -> Controller:
+    """The running controller."""
+    return product[1]
+
+
+@pytest.fixture
+def team(control_plane: ControlPlane, api: Client, product: object) -> Team:  # noqa: ARG001 - has to run
+    """A team under guard."""
+    return Team.create(control_plane, api, f"team-{next(NUMBERS)}", GUARDED)
+
+
+@pytest.fixture
+def neighbour(control_plane: ControlPlane, api: Client, product: object) -> Team:  # noqa: ARG001 - has to run
+    """Another team under guard."""
+    return Team.create(control_plane, api, f"neighbour-{next(NUMBERS)}", GUARDED)
+
+
+@pytest.fixture
+def unguarded(control_plane: ControlPlane, api: Client, product: object) -> Team:  # noqa: ARG001 - has to run
+    """A team whose namespace the webhook is not asked for: what it stores, the webhook has missed."""
+    return Team.create(control_plane, api, f"unguarded-{next(NUMBERS)}")
