@@ -10,7 +10,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from app.core.policy import GuardPolicy, PolicyError
+from app.core.policy import GuardPolicy
+from app.core.problems import PolicyError
 from app.policyfile import load_policy
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import yaml
 
-from app.core.policy import GuardPolicy, PolicyError, default_policy, parse_policy
+from app.core.policy import GuardPolicy, default_policy, parse_policy
+from app.core.problems import PolicyError
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""

@@ -1,24 +1,31 @@
-"""Durations as Istio writes them ("2s", "500ms", "1m30s"): the grammar of Go's time.ParseDuration, from 1 ms up."""
+"""Durations as Istio takes them ("2s", "500ms", "1m30s"): hours to milliseconds, in that order, in whole milliseconds.
+
+This is the part of Go's time.ParseDuration that people write. Istio refuses a fraction of a millisecond.
+"""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
-_UNITS = {"ms": Decimal(1), "s": Decimal(1000), "m": Decimal(60_000), "h": Decimal(3_600_000)}
-_PART = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h)")
-_WHOLE = re.compile(rf"(?:{_PART.pattern})+")
-_LONGEST = 40
+_UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
+_FRACTION = r"(?:\.[0-9]{1,3})?"
+_NONZERO = r"(?=.*[1-9])"
+_PATTERN = (
+    rf"{_NONZERO}(?:([0-9]{{1,6}}{_FRACTION})h)?(?:([0-9]{{1,6}}{_FRACTION})m)?"
+    rf"(?:([0-9]{{1,6}}{_FRACTION})s)?(?:([0-9]{{1,9}})ms)?"
+)
+_SECONDS = rf"{_NONZERO}(?:[0-9]{{1,6}}h)?(?:[0-9]{{1,6}}m)?(?:[0-9]{{1,6}}s)?"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A length of time in milliseconds, with the text it was written as."""
+    """A length of time in milliseconds, with the text it was written as; compared by length alone."""
 
-    milliseconds: Decimal
-    text: str
+    milliseconds: int
+    text: str = field(compare=False)
 
     def __str__(self) -> str:
         """Return the author's spelling."""
@@ -26,23 +33,38 @@ class Duration:
 
 
 def parse_duration(text: object) -> Duration:
-    """Parse a duration; a ValueError says what a duration looks like."""
-    if not isinstance(text, str) or len(text) > _LONGEST or not _WHOLE.fullmatch(text):
+    """Parse a duration of at least 1 ms; a ValueError says what a duration looks like."""
+    matched = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
+    if not matched:
         raise ValueError('must be a duration such as "2s", "500ms" or "1m30s"')
-    total = sum((Decimal(number) * _UNITS[unit] for number, unit in _PART.findall(text)), Decimal(0))
-    if total < 1:
-        raise ValueError("must be at least 1ms")
-    return Duration(total, text)
+    parts = zip(_UNITS.values(), matched.groups(default="0"), strict=True)
+    return Duration(sum(int(unit * Decimal(number)) for unit, number in parts), matched.string)
 
 
 def _validate(value: object) -> Duration:
     return value if isinstance(value, Duration) else parse_duration(value)
 
 
+def _validate_seconds(value: object) -> Duration:
+    duration = _validate(value)
+    if not re.fullmatch(_SECONDS, duration.text):
+        raise ValueError('must be a duration of whole seconds such as "60s" or "1m30s"')
+    return duration
+
+
+_AS_TEXT = PlainSerializer(str, return_type=str)
+
 DurationField = Annotated[
     Duration,
     PlainValidator(_validate),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string", "pattern": f"^{_WHOLE.pattern}$", "examples": ["2s", "500ms"]}),
+    _AS_TEXT,
+    WithJsonSchema({"type": "string", "title": "duration", "pattern": f"^{_PATTERN}$"}),
 ]
 """A duration as a field of a pydantic model."""
+SecondsField = Annotated[
+    Duration,
+    PlainValidator(_validate_seconds),
+    _AS_TEXT,
+    WithJsonSchema({"type": "string", "title": "duration of whole seconds", "pattern": f"^{_SECONDS}$"}),
+]
+"""A duration of whole seconds: of TCP keep-alive, Istio keeps nothing smaller."""

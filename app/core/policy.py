@@ -6,39 +6,28 @@ policy is strict: an unknown key, a wrong type or an impossible value is an erro
 
 import enum
 import json
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Literal, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
-from pydantic.alias_generators import to_camel, to_snake
+from pydantic import Field, PrivateAttr, ValidationError
+from pydantic.alias_generators import to_camel
 
-from app.core.durations import DurationField, parse_duration
+from app.core.emission import AttemptsBounds, DestinationRule, DurationBounds, VirtualService
+from app.core.globs import Glob, matches
+from app.core.model import Model, Permission
+from app.core.problems import PolicyError, explain
 from app.core.resources import JSON
 
 API_VERSION: Final = "serviceentry-guard.io/v1alpha1"
 KIND: Final = "GuardPolicy"
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+INT_BITS = 63
+"""Bounds of a document: YAML's aliases can make any number of values out of a few lines, or one that holds itself."""
 
-RETRY_CONDITIONS = (
-    "5xx",
-    "gateway-error",
-    "reset",
-    "reset-before-request",
-    "connect-failure",
-    "retriable-4xx",
-    "refused-stream",
-    "retriable-status-codes",
-    "retriable-headers",
-    "envoy-ratelimited",
-    "http3-post-connect-failure",
-    "cancelled",
-    "deadline-exceeded",
-    "internal",
-    "resource-exhausted",
-    "unavailable",
-)
-"""The words that Istio's validation accepts in retryOn; it accepts HTTP status codes besides."""
+
+M = TypeVar("M", bound=Model)
 
 
 class Mode(enum.Enum):
@@ -72,13 +61,6 @@ class Static(enum.Enum):
     DENY = "Deny"
 
 
-class Permission(enum.Enum):
-    """Whether teams may use one of our annotations."""
-
-    ALLOW = "Allow"
-    FORBID = "Forbid"
-
-
 class Existing(enum.Enum):
     """What becomes of an entry that was stored before the guard was there."""
 
@@ -86,178 +68,108 @@ class Existing(enum.Enum):
     REMEDIATE = "Remediate"
 
 
-Glob = Annotated[str, Field(min_length=1, max_length=253)]
-"""A shell pattern (`*`, `?`, `[…]`), compared in lower case."""
-RetryCondition = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
-Attempts = Annotated[int, Field(ge=0, le=100)]
-
-
-class Model(BaseModel):
-    """A frozen part of the policy: camelCase, strict, no unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-
-
-M = TypeVar("M", bound=Model)
+DnsDomain = Annotated[
+    str,
+    Field(pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$", max_length=253, title="domain"),
+]
+"""A DNS name in lower case, without the dot of the root."""
 
 
 class Scope(Model):
     """Which ServiceEntries are looked at."""
 
-    locations: tuple[Literal["MESH_EXTERNAL", "MESH_INTERNAL"], ...] = ("MESH_EXTERNAL",)
-    excluded_namespaces: tuple[Glob, ...] = ()
+    locations: tuple[Literal["MESH_EXTERNAL", "MESH_INTERNAL"], ...] = Field(
+        ("MESH_EXTERNAL",), min_length=1, description="Locations that are looked at; unset counts as MESH_EXTERNAL."
+    )
+    excluded_namespaces: tuple[Glob, ...] = Field((), description="Namespaces that are not looked at.")
+    cluster_domains: tuple[DnsDomain, ...] = Field(
+        ("cluster.local", "clusterset.local"),
+        description="DNS domains of Kubernetes Services: nothing is emitted for hosts under svc. of these.",
+    )
 
 
 class Resolution(Model):
-    """The settings of the decision table."""
+    """What becomes of a ServiceEntry whose resolution is not DNS."""
 
-    unfixable: Unfixable = Unfixable.DENY
-    wildcards: Wildcards = Wildcards.DENY
-    static: Static = Static.WARN
+    unfixable: Unfixable = Field(
+        Unfixable.DENY,
+        description="An entry that Istio would refuse with DNS (CIDR addresses, hosts that cannot be told apart, …).",
+    )
+    wildcards: Wildcards = Field(
+        Wildcards.DENY,
+        description="An entry of wildcard hosts only: refused, given DYNAMIC_DNS, or left alone.",
+    )
+    static: Static = Field(Static.WARN, description="An entry that lists its endpoints, or selects workloads.")
 
 
 class Exemptions(Model):
-    """Who is left alone; an exemption always shows as a finding."""
+    """Who is left alone. An exemption always shows as a finding."""
 
-    hosts: tuple[Glob, ...] = ()
-    namespaces: tuple[Glob, ...] = ()
-    annotation: Permission = Permission.ALLOW
-
-
-class Retries(Model):
-    """`retries` of each route; the optional fields are written only where set, since older Istio rejects them."""
-
-    attempts: Attempts = 3
-    per_try_timeout: DurationField = parse_duration("2s")
-    retry_on: tuple[RetryCondition, ...] = ("gateway-error", "connect-failure", "refused-stream", "5xx")
-    backoff: DurationField | None = None
-    retry_ignore_previous_hosts: bool | None = None
-    retry_remote_localities: bool | None = None
-
-
-class UnsafeMethods(Model):
-    """Retries of POST and PATCH, where they shall differ; unset means that they do not."""
-
-    retry_on: tuple[RetryCondition, ...] | None = None
-
-
-class AttemptsBounds(Model):
-    """Bounds of the attempts annotation, both inclusive."""
-
-    min: Attempts = 0
-    max: Attempts = 10
-
-
-class DurationBounds(Model):
-    """Bounds of a duration annotation, both inclusive."""
-
-    min: DurationField = parse_duration("10ms")
-    max: DurationField = parse_duration("5m")
-
-
-class Overrides(Model):
-    """Which annotations teams may use, and within which bounds; null forbids one."""
-
-    attempts: AttemptsBounds | None = AttemptsBounds()
-    per_try_timeout: DurationBounds | None = DurationBounds()
-    timeout: DurationBounds | None = DurationBounds()
-    retry_on: tuple[RetryCondition, ...] | None = RETRY_CONDITIONS
-    virtual_service: Permission = Permission.ALLOW
-
-
-class VirtualService(Model):
-    """The VirtualService that is emitted for each host."""
-
-    enabled: bool = True
-    timeout: DurationField = parse_duration("30s")
-    retries: Retries = Retries()
-    unsafe_methods: UnsafeMethods = UnsafeMethods()
-    overrides: Overrides = Overrides()
-
-
-class HttpPool(Model):
-    """Connections of HTTP ports; the first bound keeps below the 60 s of common load balancers."""
-
-    idle_timeout: DurationField | None = parse_duration("50s")
-    max_requests_per_connection: Annotated[int, Field(ge=1, le=2**29)] | None = None
-
-
-class TcpKeepalive(Model):
-    """Probes on idle connections, so that both ends and the firewalls between them keep or notice."""
-
-    time: DurationField = parse_duration("60s")
-    interval: DurationField = parse_duration("15s")
-    probes: Annotated[int, Field(ge=1, le=100)] = 3
-
-
-class TcpPool(Model):
-    """Connections of every port, TLS passthrough included."""
-
-    idle_timeout: DurationField | None = None
-    max_connection_duration: DurationField | None = None
-    tcp_keepalive: TcpKeepalive | None = None
-
-
-class ConnectionPool(Model):
-    """`trafficPolicy.connectionPool`; what is null is not written."""
-
-    http: HttpPool = HttpPool()
-    tcp: TcpPool = TcpPool()
-
-
-class DestinationRule(Model):
-    """The DestinationRule that is emitted for each host, where that is wanted."""
-
-    enabled: bool = False
-    connection_pool: ConnectionPool = ConnectionPool()
-    tls_origination: bool = False
+    hosts: tuple[Glob, ...] = Field(
+        (), description="Hosts; an entry is exempt when all its hosts match one of these globs."
+    )
+    namespaces: tuple[Glob, ...] = Field((), description="Namespaces whose entries are all exempt.")
+    annotation: Permission = Field(
+        Permission.ALLOW,
+        description='Whether serviceentry-guard.io/exempt: "<reason>" on a ServiceEntry is honoured.',
+    )
 
 
 class Settings(Model):
     """What applies to one namespace."""
 
-    mode: Mode = Mode.ENFORCE
+    mode: Mode = Field(
+        Mode.ENFORCE,
+        description="Enforce patches, refuses and emits; Warn only warns; Off does not look at all.",
+    )
     scope: Scope = Scope()
     resolution: Resolution = Resolution()
     exemptions: Exemptions = Exemptions()
     virtual_service: VirtualService = VirtualService()
     destination_rule: DestinationRule = DestinationRule()
-    existing: Existing = Existing.REPORT
+    existing: Existing = Field(
+        Existing.REPORT,
+        description="Entries that were stored before the guard was there: only reported, or patched by the controller.",
+    )
 
 
 class NamespaceSettings(Settings):
     """Settings for the namespaces that match, laid over the rest of the policy."""
 
-    match: tuple[Glob, ...] = Field(min_length=1)
+    match: tuple[Glob, ...] = Field(min_length=1, description="Namespaces that these settings are for.")
 
 
 class Metadata(Model):
-    """Metadata of the policy file: a name, for people."""
+    """Metadata of the policy."""
 
-    name: str = ""
+    name: str = Field("", description="A name, for people.")
 
 
-class GuardPolicy(Settings):
+class Identity(Model):
+    """What makes a document a policy."""
+
+    api_version: Literal["serviceentry-guard.io/v1alpha1"] = Field(description="Version of the policy's format.")
+    kind: Literal["GuardPolicy"] = Field(description="Kind of the document.")
+    metadata: Metadata = Metadata()
+
+
+class GuardPolicy(Settings, Identity):
     """One policy file."""
 
-    api_version: Literal["serviceentry-guard.io/v1alpha1"] = API_VERSION
-    kind: Literal["GuardPolicy"] = KIND
-    metadata: Metadata = Metadata()
-    namespaces: tuple[NamespaceSettings, ...] = ()
+    namespaces: tuple[NamespaceSettings, ...] = Field(
+        (),
+        description=(
+            "Settings for some namespaces: any of the settings above, with match. Only the first entry that matches a "
+            "namespace counts; it is laid over the rest key by key, lists as a whole."
+        ),
+    )
 
     _laid_over: tuple[Settings, ...] = PrivateAttr(default=())
 
     def model_post_init(self, _context: JSON) -> None:
-        """Lay each namespace's settings over the rest, so that a clash is found on reading."""
-        base = {name: value for name, value in _dump(self).items() if name in _SETTINGS}
-        self._laid_over = tuple(_read(Settings, _merge(base, _dump(one))) for one in self.namespaces)
+        """Lay each namespace's settings over the rest, once."""
+        base = _given(self)
+        self._laid_over = tuple(_validate(Settings, _merge(base, _given(one))) for one in self.namespaces)
 
     def settings(self, namespace: str) -> Settings:
         """Return what applies to a namespace: the first match laid over the rest."""
@@ -266,13 +178,11 @@ class GuardPolicy(Settings):
                 return settings
         return self
 
-
-class PolicyError(ValueError):
-    """A policy that cannot be used; each of `problems` names a path and what is allowed there."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
-        self.problems = problems
+    def layers(self) -> Iterator[tuple[str, Settings, Settings]]:
+        """Yield the settings that apply somewhere: path, what is written there, and what results from it."""
+        yield "", self, self
+        for index, (override, settings) in enumerate(zip(self.namespaces, self._laid_over, strict=True)):
+            yield f"namespaces[{index}].", override, settings
 
 
 def parse_policy(document: object) -> GuardPolicy:
@@ -283,35 +193,52 @@ def parse_policy(document: object) -> GuardPolicy:
     if missing:
         raise PolicyError(missing)
     try:
-        return _read(GuardPolicy, document)
+        policy = _validate(GuardPolicy, _plain(document, iter(range(MAX_VALUES))))
     except ValidationError as error:
-        raise PolicyError([_explain(detail) for detail in error.errors(include_url=False)]) from error
+        raise PolicyError(explain(error, GuardPolicy)) from error
+    if reversed_bounds := list(_reversed_bounds(policy)):
+        raise PolicyError(reversed_bounds)
+    return policy
 
 
 @lru_cache(maxsize=1)
 def default_policy() -> GuardPolicy:
     """Return the built-in policy: the recipe, enforced."""
-    return GuardPolicy()
-
-
-@lru_cache(maxsize=65_536)
-def matches(text: str, globs: tuple[str, ...]) -> bool:
-    """Say whether a text matches any of the globs, in lower case."""
-    return any(fnmatchcase(text.lower(), glob.lower()) for glob in globs)
-
-
-def _read(model: type[M], document: object) -> M:
-    """Validate as JSON: strictness then still takes arrays for tuples and strings for enumerations."""
-    return model.model_validate_json(json.dumps(document, default=str))
+    return GuardPolicy(api_version=API_VERSION, kind=KIND)
 
 
 _IDENTITY = {"apiVersion": API_VERSION, "kind": KIND}
-_SETTINGS = frozenset(to_camel(name) for name in Settings.model_fields)
+_SETTINGS = {to_camel(name) for name in Settings.model_fields}
 
 
-def _dump(model: Model) -> dict[str, Any]:
-    dumped = model.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"match", "namespaces"})
-    return {name: value for name, value in dumped.items() if name in _SETTINGS}
+def _validate(model: type[M], document: JSON) -> M:
+    """Read as JSON: strictness then still takes arrays for tuples and strings for enumerations."""
+    return model.model_validate_json(json.dumps(document), by_alias=True, by_name=False)
+
+
+def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
+    """Copy a document as JSON, within bounds; what JSON does not have becomes text, which the models refuse."""
+    if depth > MAX_DEPTH or next(left, None) is None:
+        raise PolicyError([f"the policy has more than {MAX_VALUES} values, or is nested deeper than {MAX_DEPTH}"])
+    if isinstance(value, Mapping):
+        return {_text(name): _plain(one, left, depth + 1) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one, left, depth + 1) for one in value]
+    small = isinstance(value, int) and value.bit_length() <= INT_BITS
+    return value if value is None or small or isinstance(value, float) else _text(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    huge = isinstance(value, int) and value.bit_length() > INT_BITS
+    return f"a number of more than {INT_BITS} bits" if huge else str(value)
+
+
+def _given(layer: Settings) -> dict[str, Any]:
+    """Dump what a layer sets, and not what it leaves at its default."""
+    given = layer.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude={"match", "namespaces"})
+    return {name: value for name, value in given.items() if name in _SETTINGS}
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -322,23 +249,12 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _explain(detail: JSON) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
-    if detail["type"] == "extra_forbidden":
-        return f"{path}: unknown key; allowed here: {', '.join(_keys(detail['loc'][:-1]))}"
-    message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{path}: {message[0].lower()}{message[1:]}, not {detail['input']!r:.60}"
-
-
-def _keys(path: tuple[str | int, ...]) -> list[str]:
-    model: type[BaseModel] = GuardPolicy
-    for part in path:
-        if isinstance(part, str):
-            model = _models(model.model_fields[to_snake(part)].annotation)[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
-
-
-def _models(annotation: object) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for argument in get_args(annotation) for model in _models(argument)]
+def _reversed_bounds(policy: GuardPolicy) -> Iterator[str]:
+    """Find bounds that nothing is within; a layer's are checked as they are once it is laid over the rest."""
+    known = set[str]()
+    for path, _, settings in policy.layers():
+        for name, bounds in settings.virtual_service.overrides:
+            if isinstance(bounds, AttemptsBounds | DurationBounds) and bounds.reversed:
+                problem = f"virtualService.overrides.{to_camel(name)}: min {bounds.min} is over max {bounds.max}"
+                yield from () if problem in known else (path + problem,)
+                known.add(problem)

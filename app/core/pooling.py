@@ -3,8 +3,8 @@
 It is the cure on TLS passthrough ports, where no retry can help, and the place of TLS origination, where retries can.
 """
 
+from app.core.emission import ConnectionPool, DestinationRule, TcpPool
 from app.core.hosts import Host
-from app.core.policy import ConnectionPool, DestinationRule, TcpPool
 from app.core.resources import JSON, ServiceEntry
 from app.core.routing import Emitted, emitted
 

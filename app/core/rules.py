@@ -26,8 +26,10 @@ from app.core.findings import (
     port_label,
     quoted,
 )
+from app.core.globs import matches
 from app.core.hosts import HostKind
-from app.core.policy import Exemptions, Mode, Permission, Settings, Static, Unfixable, Wildcards, matches
+from app.core.model import Permission
+from app.core.policy import Exemptions, Mode, Settings, Static, Unfixable, Wildcards
 from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry
 from app.core.tuning import EXEMPT, annotation_path
 

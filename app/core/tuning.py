@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core.durations import Duration, parse_duration
+from app.core.emission import DurationBounds, VirtualService
 from app.core.findings import (
     OVERRIDE_REFUSED,
     QUOTED,
@@ -15,7 +16,7 @@ from app.core.findings import (
     and_more,
     quoted,
 )
-from app.core.policy import DurationBounds, Permission, VirtualService
+from app.core.model import Permission
 from app.core.resources import PREFIX
 
 EXEMPT = "exempt"

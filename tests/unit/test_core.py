@@ -4,12 +4,11 @@ from typing import Any
 
 import pytest
 
-from app.core.durations import parse_duration
 from app.core.findings import CATALOGUE, printable
 from app.core.hosts import Host, HostKind, object_name
 from app.core.patch import set_resolution
 from app.core.plan import Observed, changes, desired
-from app.core.policy import PolicyError, default_policy, parse_policy
+from app.core.policy import default_policy, parse_policy
 from app.core.resources import Key, ServiceEntry, is_service_entry
 from app.core.survey import Sourced, survey
 from app.core.verdict import review
@@ -205,63 +204,6 @@ def test_hosts_that_would_share_a_name_get_different_ones() -> None:
     long = "*." + ".".join(["a" * 60] * 4) + ".abcdef"
     assert len(long) <= 253
     assert len(object_name(long)) == len("wildcard-long-") + 64
-
-
-@pytest.mark.parametrize(("text", "milliseconds"), [("2s", 2000), ("1m30s", 90_000), ("0.5s", 500), ("1h", 3_600_000)])
-def test_durations_are_read_as_istio_reads_them(text: str, milliseconds: int) -> None:
-    assert parse_duration(text).milliseconds == milliseconds
-
-
-@pytest.mark.parametrize("text", ["", "2", "2 s", "-2s", "0s", "0.1ms", "2us", "1s" * 30, 2, None])
-def test_what_is_no_duration_is_refused(text: object) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        parse_duration(text)
-
-
-@pytest.mark.parametrize(
-    ("document", "problem"),
-    [
-        ("text", "the policy must be an object with apiVersion"),
-        ({}, "apiVersion: must be serviceentry-guard.io/v1alpha1"),
-        ({**IDENTITY, "mode": "x"}, "mode: input should be 'Enforce', 'Warn' or 'Off', not 'x'"),
-        ({**IDENTITY, "modes": "x"}, "modes: unknown key; allowed here: mode, scope"),
-        ({**IDENTITY, "virtualService": {"retries": {"attempts": "3"}}}, "virtualService.retries.attempts: input"),
-        (
-            {**IDENTITY, "virtualService": {"retries": {"x": 1}}},
-            "virtualService.retries.x: unknown key; allowed here: att",
-        ),
-        ({**IDENTITY, "virtualService": {"overrides": {"attempts": {"x": 1}}}}, "allowed here: min, max"),
-        ({**IDENTITY, "virtualService": {"timeout": "2 s"}}, "virtualService.timeout: must be a duration such as"),
-        ({**IDENTITY, "namespaces": [{"mode": "Off"}]}, "namespaces[0].match: field required"),
-        ({**IDENTITY, "namespaces": [{"match": ["a"], "y": 1}]}, "namespaces[0].y: unknown key"),
-    ],
-)
-def test_a_policy_that_cannot_be_used_is_an_error_with_its_path(document: object, problem: str) -> None:
-    with pytest.raises(PolicyError) as raised:
-        parse_policy(document)
-    assert any(line.startswith(problem) or problem in line for line in raised.value.problems)
-
-
-def test_the_first_matching_namespace_is_laid_over_the_rest_of_the_policy() -> None:
-    policy = parse_policy(
-        {
-            **IDENTITY,
-            "mode": "Warn",
-            "virtualService": {"retries": {"attempts": 5}},
-            "namespaces": [
-                {"match": ["a-*"], "mode": "Enforce", "virtualService": {"timeout": "5s"}},
-                {"match": ["*"], "mode": "Off"},
-            ],
-        }
-    )
-    ours = policy.settings("a-team")
-    assert (ours.mode.value, str(ours.virtual_service.timeout), ours.virtual_service.retries.attempts) == (
-        "Enforce",
-        "5s",
-        5,
-    )
-    assert policy.settings("b-team").mode.value == "Off"
-    assert default_policy().settings("b-team").mode.value == "Enforce"
 
 
 def test_overrides_that_the_policy_forbids_are_refused_each() -> None:

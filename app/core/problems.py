@@ -1,0 +1,56 @@
+"""What is wrong with a policy, in sentences that name the path and what is allowed there."""
+
+from typing import get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.alias_generators import to_snake
+
+from app.core.resources import JSON
+
+SHOWN = 60
+"""Longest piece of a refused value that is repeated, in characters."""
+
+
+class PolicyError(ValueError):
+    """A policy that cannot be used; each of `problems` is one line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+    """Say each error of reading `model` in one line."""
+    return [_explain(detail, model) for detail in error.errors(include_url=False)]
+
+
+def _explain(detail: JSON, model: type[BaseModel]) -> str:
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{path}: unknown key; allowed here: {', '.join(_keys(detail['loc'][:-1], model))}"
+        case "missing":
+            return f"{path}: is required"
+        case "too_short":
+            return f"{path}: must list at least {detail['ctx']['min_length']}"
+    message = str(detail["msg"]).removeprefix("Value error, ")
+    return f"{path}: {message[0].lower()}{message[1:]}, not {_shown(detail['input'])}"
+
+
+def _shown(value: JSON) -> str:
+    if isinstance(value, dict | list):
+        return "an object" if isinstance(value, dict) else "a list"
+    return repr(value)[:SHOWN]
+
+
+def _keys(path: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:
+    for part in path:
+        if isinstance(part, str):
+            model = _models(model.model_fields[to_snake(part)].annotation)[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models(argument)]
