@@ -160,6 +160,24 @@ DISABLED = Rule(
     "An annotation keeps the guard from emitting VirtualServices for this entry.",
     "Remove the annotation to get retries.",
 )
+OBJECT_MISSING = Rule(
+    "SEG024",
+    "ObjectMissing",
+    "An object that the guard emits for this entry is not in the cluster, or not as the guard writes it.",
+    "Run the controller; if it runs, its log says what keeps it from writing.",
+)
+KUBERNETES_SERVICE = Rule(
+    "SEG025",
+    "KubernetesService",
+    "The host is a Kubernetes Service's name: a VirtualService for it would take over the Service's own routing.",
+    "Remove the host: the mesh knows the Service. Retries for it belong into a VirtualService beside the Service.",
+)
+HOST_EXPORTED_TWICE = Rule(
+    "SEG026",
+    "HostExportedTwice",
+    "ServiceEntries of different namespaces offer the same host to the whole mesh; a proxy takes only one of them.",
+    'Keep the host in one ServiceEntry, or keep each to its own namespace with exportTo: ["."].',
+)
 
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule

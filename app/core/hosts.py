@@ -7,6 +7,7 @@ without a dot is not fully qualified, and a name is at most 253 characters long,
 import enum
 import hashlib
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_NAME = 253
@@ -81,6 +82,17 @@ def covers(pattern: str, host: str) -> bool:
     if pattern.startswith("*"):
         return host.endswith(pattern[1:])
     return pattern == host
+
+
+def names_service(canonical: str, domains: Iterable[str]) -> bool:
+    """Say whether a host is the name of a Kubernetes Service in one of the cluster's DNS domains, or covers such names.
+
+    `reviews.default.svc` is short for the name in any domain, and `*.cluster.local` covers every Service's.
+    """
+    suffixes = (".svc", *(f".svc.{domain}" for domain in domains))
+    if canonical.startswith("*"):
+        return any(suffix.endswith(canonical[1:]) or canonical.endswith(suffix) for suffix in suffixes)
+    return canonical.endswith(suffixes)
 
 
 def _kind(canonical: str) -> HostKind:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.core.findings import HOST_CONFLICT, HOST_SHARED, Finding, Severity, quoted
-from app.core.hosts import canonical_host, covers
+from app.core.hosts import canonical_host, covers, names_service
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.pooling import destination_rule
 from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields, Key, ServiceEntry
@@ -155,6 +155,8 @@ def _emitted(key: Key, entry: ServiceEntry, settings: Settings) -> Iterator[Emit
     if not (enforced and routable(entry)):
         return
     host = next(host for host in entry.hosts if host.object_name == key.name)
+    if names_service(host.canonical, settings.scope.cluster_domains):
+        return
     tuning, _ = tune(entry.annotations, settings.virtual_service)
     candidates = (virtual_service(entry, host, tuning), destination_rule(entry, host, settings.destination_rule))
     yield from (one for one in candidates if one)

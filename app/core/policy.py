@@ -68,42 +68,16 @@ class Existing(enum.Enum):
     REMEDIATE = "Remediate"
 
 
-<<<<<<< Updated upstream
 DnsDomain = Annotated[
     str,
     Field(pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$", max_length=253, title="domain"),
 ]
 """A DNS name in lower case, without the dot of the root."""
-=======
-Glob = Annotated[str, Field(min_length=1, max_length=253)]
-"""A shell pattern (`*`, `?`, `[…]`), compared in lower case."""
-DnsDomain = Annotated[str, Field(pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$", max_length=253)]
-"""A DNS name in lower case, without the dot of the root."""
-RetryCondition = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]*$", max_length=64)]
-Attempts = Annotated[int, Field(ge=0, le=100)]
-
-
-class Model(BaseModel):
-    """A frozen part of the policy: camelCase, strict, no unknown keys."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        strict=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-    )
-
-
-M = TypeVar("M", bound=Model)
->>>>>>> Stashed changes
 
 
 class Scope(Model):
     """Which ServiceEntries are looked at."""
 
-<<<<<<< Updated upstream
     locations: tuple[Literal["MESH_EXTERNAL", "MESH_INTERNAL"], ...] = Field(
         ("MESH_EXTERNAL",), min_length=1, description="Locations that are looked at; unset counts as MESH_EXTERNAL."
     )
@@ -112,12 +86,6 @@ class Scope(Model):
         ("cluster.local", "clusterset.local"),
         description="DNS domains of Kubernetes Services: nothing is emitted for hosts under svc. of these.",
     )
-=======
-    locations: tuple[Literal["MESH_EXTERNAL", "MESH_INTERNAL"], ...] = ("MESH_EXTERNAL",)
-    excluded_namespaces: tuple[Glob, ...] = ()
-    cluster_domains: tuple[DnsDomain, ...] = ("cluster.local", "clusterset.local")
-    """DNS domains of Kubernetes Services: nothing is emitted for hosts under `svc.` of these."""
->>>>>>> Stashed changes
 
 
 class Resolution(Model):

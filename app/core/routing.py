@@ -2,11 +2,20 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from app.core.findings import DISABLED, RETRIES_NOT_APPLICABLE, Finding, Severity, and_more, port_label
-from app.core.hosts import Host
+from app.core.findings import (
+    DISABLED,
+    KUBERNETES_SERVICE,
+    RETRIES_NOT_APPLICABLE,
+    Finding,
+    Severity,
+    and_more,
+    port_label,
+    quoted,
+)
+from app.core.hosts import Host, names_service
 from app.core.resources import (
     API_VERSION,
     JSON,
@@ -43,13 +52,12 @@ def routable(entry: ServiceEntry) -> bool:
     return resolved or (entry.resolution == "STATIC" and entry.endpoints > 0)
 
 
-def retry_findings(entry: ServiceEntry, tuning: Tuning) -> tuple[Finding, ...]:
+def retry_findings(entry: ServiceEntry, tuning: Tuning, cluster_domains: Collection[str]) -> tuple[Finding, ...]:
     """Tell the author where retries do not reach."""
     if not routable(entry):
         return ()
-    if not tuning.emit:
-        return tuple(_disabled(entry))
-    return tuple(_unread_ports(entry))
+    reach = _unread_ports(entry) if tuning.emit else _disabled(entry)
+    return (*_services(entry, cluster_domains), *reach)
 
 
 def virtual_service(entry: ServiceEntry, host: Host, tuning: Tuning) -> Emitted | None:
@@ -124,6 +132,15 @@ def _retries(tuning: Tuning, retry_on: tuple[str, ...]) -> JSON:
         "retryOn": ",".join(retry_on),
         **tuning.options,
     }
+
+
+def _services(entry: ServiceEntry, cluster_domains: Collection[str]) -> Iterator[Finding]:
+    named = [index for index, host in enumerate(entry.hosts) if names_service(host.canonical, cluster_domains)]
+    if named:
+        host = entry.hosts[named[0]].text
+        message = f"{quoted(host)} is a Kubernetes Service's name, so nothing is emitted for it"
+        path = f"spec.hosts[{named[0]}]"
+        yield Finding(KUBERNETES_SERVICE, Severity.WARNING, path, and_more(message, len(named)))
 
 
 def _disabled(entry: ServiceEntry) -> Iterator[Finding]:

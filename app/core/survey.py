@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from app.core.findings import Finding
+from app.core.overlap import overlap_findings, overlaps
 from app.core.patch import apply_patch
 from app.core.plan import KINDS, Conflict, Observed, changes, desired
 from app.core.policy import GuardPolicy
@@ -63,10 +64,11 @@ def survey(documents: Iterable[Sourced], policy: GuardPolicy) -> tuple[Reviewed,
     yielded = {id(conflict.emitted) for conflict in conflicts}
     emitted = _by_owner((one, one) for one in plan.objects if id(one) not in yielded)
     contested = _by_owner((conflict.emitted, conflict) for conflict in conflicts)
+    overlapping = overlaps(one.entry for one, _ in judged)
     return tuple(
         replace(
             one,
-            shared=plan.findings.get(one.entry.key, ()),
+            shared=(*plan.findings.get(one.entry.key, ()), *overlap_findings(one.entry, overlapping, policy)),
             emitted=emitted.get(id(stored), ()),
             conflicts=contested.get(id(stored), ()),
         )

@@ -93,7 +93,7 @@ def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
         *rules.refused_exemption(entry, settings),
         *decision.findings,
         *refused,
-        *retry_findings(stored, tuning),
+        *retry_findings(stored, tuning, settings.scope.cluster_domains),
     )
     verdict = Verdict(findings)
     if decision.resolution is None or not verdict.allowed:
