@@ -81,7 +81,11 @@ class Reflector(Generic[T]):
 
     @property
     def age(self) -> float:
-        """Seconds since the API server was last heard from. Bookmarks keep it below a few minutes."""
+        """Seconds since the API server was last heard from.
+
+        Where nothing happens at all, that is when the watch began: not even bookmarks come then. So a sound
+        connection may be silent for as long as the longest watch.
+        """
         return time.monotonic() - self._active
 
     def _run(self) -> None:

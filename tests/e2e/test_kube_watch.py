@@ -281,26 +281,6 @@ def test_stopping_takes_a_second_at_most_while_the_api_server_is_frozen(cluster:
     assert not follower.reflector.has_synced
 
 
-def test_a_callback_that_raises_is_logged_and_told_again(
-    cluster: Cluster, follow: Follow, caplog: pytest.LogCaptureFixture
-) -> None:
-    broken = iter([True, False])
-
-    def transform(item: dict[str, Any]) -> str:
-        if data(item) == "2" and next(broken, False):
-            raise RuntimeError("a bug")
-        return data(item)
-
-    cluster.put(a="1")
-    follower = follow(cluster.plane.kubeconfig, cluster.namespace, transform).start()
-    cluster.put(a="2")
-    follower.sees(a="2")
-    assert follower.changes == [("a", None, "1"), ("a", "1", "2")]
-    (record,) = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert record.exc_info
-    assert "a bug" in record.getMessage()
-
-
 def test_three_thousand_objects_come_in_pages_of_five_hundred(cluster: Cluster, follow: Follow) -> None:
     def create(number: int) -> None:
         metadata = {"namespace": cluster.namespace, "name": f"map-{number}"}

@@ -57,6 +57,10 @@ class Handler(BaseHTTPRequestHandler):
         for chunk in chunks:
             self.wfile.write(b"%x\r\n%b\r\n" % (len(chunk), chunk))
 
+    def send_end(self) -> None:
+        """The end of a chunked answer."""
+        self.wfile.write(b"0\r\n\r\n")
+
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True

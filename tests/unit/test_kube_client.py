@@ -310,7 +310,9 @@ def event(type_: str, **fields: Any) -> bytes:
 
 def watch(client: Client, server: Server, *chunks: bytes, end: bool = True) -> WatchStream:
     def answer(handler: Handler) -> None:
-        handler.send_chunks(*chunks, *([b""] if end else []))
+        handler.send_chunks(*chunks)
+        if end:
+            handler.send_end()
         handler.close_connection = True
 
     server.answers = [answer]

@@ -1,0 +1,201 @@
+"""Events never hold anybody up, and never get out of hand."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import pytest
+
+from app.kube.client import Client, Object, Resource
+from app.kube.errors import Forbidden
+from app.kube.events import EVENT, EventRecorder, Memory, TokenBucket
+
+ENTRY = {
+    "apiVersion": "networking.istio.io/v1",
+    "kind": "ServiceEntry",
+    "namespace": "team",
+    "name": "one",
+    "uid": "1234",
+}
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Events:
+    """Takes events when it is let, or raises `error`."""
+
+    def __init__(self) -> None:
+        self.written: list[Object] = []
+        self.error: Exception | None = None
+        self.may_write = threading.Event()
+        self.may_write.set()
+
+    def create(self, resource: Resource, body: Object, *, timeout: float) -> Object:
+        assert resource == EVENT
+        assert self.may_write.wait(timeout)
+        if self.error:
+            raise self.error
+        self.written.append(body)
+        return body
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def recorder(events: Events, clock: Clock) -> Iterator[EventRecorder]:
+    recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1", burst=100, backlog=4, clock=clock)
+    yield recorder
+    events.may_write.set()
+    recorder.stop()
+
+
+def tell(recorder: EventRecorder, note: str = "made", **changes: str) -> None:
+    recorder.record({**ENTRY, **changes}, "Emitted", note, action="Apply")
+
+
+def written(recorder: EventRecorder, events: Events) -> list[Any]:
+    recorder.start()
+    recorder.stop()
+    return [body["note"] for body in events.written]
+
+
+def test_an_event_has_every_field_that_the_api_asks_for(recorder: EventRecorder, events: Events) -> None:
+    recorder.record({**ENTRY, "labels": "none"}, "Foreign", "left alone", "Warning", action="Yield")
+    assert written(recorder, events) == ["left alone"]
+    (event,) = events.written
+    name = event["metadata"].pop("name")
+    assert name.startswith("one.")
+    assert event.pop("eventTime").endswith("Z")
+    assert event == {
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {"namespace": "team"},
+        "reportingController": "serviceentry-guard",
+        "reportingInstance": "pod-1",
+        "regarding": ENTRY,
+        "reason": "Foreign",
+        "note": "left alone",
+        "type": "Warning",
+        "action": "Yield",
+    }
+
+
+def test_names_and_notes_are_cut_to_what_the_api_takes(recorder: EventRecorder, events: Events) -> None:
+    tell(recorder, note="x" * 2000, name="n" * 253)
+    written(recorder, events)
+    (event,) = events.written
+    assert len(event["note"]) == 1024
+    assert len(event["metadata"]["name"]) == 253
+
+
+def test_an_event_about_a_cluster_scoped_object_goes_to_the_default_namespace(
+    recorder: EventRecorder, events: Events
+) -> None:
+    tell(recorder, namespace="")
+    written(recorder, events)
+    assert events.written[0]["metadata"]["namespace"] == "default"
+
+
+def test_the_same_is_told_once_in_ten_minutes(recorder: EventRecorder, events: Events, clock: Clock) -> None:
+    for seconds in (0, 599.9, 0.1):
+        clock.now += seconds
+        tell(recorder)
+    tell(recorder, note="made again")
+    tell(recorder, uid="5678")
+    assert written(recorder, events) == ["made", "made", "made again", "made"]
+    assert recorder.dropped == 0
+
+
+def test_what_does_not_fit_is_dropped_and_counted(recorder: EventRecorder, events: Events) -> None:
+    for number in range(7):
+        tell(recorder, note=str(number))
+    assert recorder.dropped == 3
+    assert written(recorder, events) == ["0", "1", "2", "3"]
+
+
+def test_recording_never_waits_for_the_api_server(recorder: EventRecorder, events: Events) -> None:
+    events.may_write.clear()
+    recorder.start()
+    began = time.monotonic()
+    for number in range(100):
+        tell(recorder, note=str(number))
+    assert time.monotonic() - began < 0.5
+    assert recorder.dropped >= 95
+
+
+def test_stopping_takes_a_second_at_most(recorder: EventRecorder, events: Events) -> None:
+    events.may_write.clear()
+    recorder.start()
+    tell(recorder)
+    began = time.monotonic()
+    recorder.stop()
+    assert time.monotonic() - began < 1.5
+
+
+@pytest.mark.parametrize(
+    ("error", "level"), [(Forbidden(403, "Forbidden", "no"), logging.INFO), (TypeError("a bug"), logging.ERROR)]
+)
+def test_a_refused_event_is_counted_and_the_next_is_written(
+    recorder: EventRecorder, events: Events, caplog: pytest.LogCaptureFixture, error: Exception, level: int
+) -> None:
+    caplog.set_level(logging.INFO, "app.kube.events")
+    events.error = error
+    tell(recorder, note="refused")
+    recorder.start()
+    while not recorder.dropped:
+        time.sleep(0.001)
+    events.error = None
+    tell(recorder, note="taken")
+    recorder.stop()
+    assert [body["note"] for body in events.written] == ["taken"]
+    assert recorder.dropped == 1
+    assert level in [record.levelno for record in caplog.records]
+
+
+def test_writing_is_paced_once_the_burst_is_used_up(events: Events) -> None:
+    recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1", rate=20, burst=2)
+    for number in range(6):
+        tell(recorder, note=str(number))
+    began = time.monotonic()
+    recorder.start()
+    while len(events.written) < 6 and time.monotonic() - began < 5:
+        time.sleep(0.001)
+    assert 0.2 <= time.monotonic() - began < 2
+    recorder.stop()
+
+
+def test_a_token_bucket_lets_a_burst_pass_and_then_its_rate(clock: Clock) -> None:
+    bucket = TokenBucket(rate=10, burst=3, clock=clock)
+    assert [bucket.take() for _ in range(3)] == [0, 0, 0]
+    assert bucket.take() == pytest.approx(0.1)
+    clock.now += 0.1
+    assert bucket.take() == pytest.approx(0.1)
+    clock.now += 60
+    assert [bucket.take() for _ in range(3)] == [0, 0, 0]
+    assert bucket.take() == pytest.approx(0.1)
+
+
+def test_a_memory_holds_no_more_than_its_limit_and_forgets_the_oldest(clock: Clock) -> None:
+    memory = Memory(quiet=10, limit=2, clock=clock)
+    assert [memory.knows(saying) for saying in "aabbc"] == [False, True, False, True, False]
+    assert not memory.knows("a")
+    assert len(memory._said) == 2
+    clock.now += 10
+    assert not memory.knows("c")
+    assert len(memory._said) == 1
