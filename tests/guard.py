@@ -11,6 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
 from tests.bed.control_plane import ControlPlane
 from tests.bed.pki import Authority, create_authority
 from tests.bed.processes import Child, free_ports, wait_until
@@ -105,12 +108,15 @@ class Webhook:
 
 
 class Controller:
-    """`serviceentry-guard controller`, as the administrator."""
+    """`serviceentry-guard controller`, as the administrator unless another kubeconfig is given."""
 
-    def __init__(self, control_plane: ControlPlane, folder: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, control_plane: ControlPlane, folder: Path, arguments: Sequence[str] = (), kubeconfig: Path | None = None
+    ) -> None:
         (self.health_port,) = free_ports(1)
+        kubeconfig = kubeconfig or control_plane.kubeconfig
         self.child = Child(
-            *COMMAND, "controller", f"--kubeconfig={control_plane.kubeconfig}", f"--health-port={self.health_port}",
+            *COMMAND, "controller", f"--kubeconfig={kubeconfig}", f"--health-port={self.health_port}",
             "--namespace=default", *arguments, log=folder / f"controller-{self.health_port}.log",
         )  # fmt: skip
 
@@ -123,15 +129,15 @@ class Controller:
     def __exit__(self, *_exception: object) -> None:
         self.child.stop()
 
+    def samples(self, name: str) -> list[Sample]:
+        """All samples of this name from its /metrics."""
+        families = text_string_to_metric_families(fetch(self.health_port, "/metrics"))
+        return [sample for family in families for sample in family.samples if sample.name == name]
+
     def metric(self, name: str, **labels: str) -> float:
         """One sample from its /metrics, 0 where there is none."""
-        wanted = {f'{label}="{value}"' for label, value in labels.items()}
-        for line in fetch(self.health_port, "/metrics").splitlines():
-            series, _, value = line.rpartition(" ")
-            found, _, rest = series.partition("{")
-            if found == name and wanted <= set(rest.removesuffix("}").split(",")):
-                return float(value)
-        return 0.0
+        found = [one.value for one in self.samples(name) if labels.items() <= one.labels.items()]
+        return found[0] if found else 0.0
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from itertools import count
 import pytest
 
 from app.kube.client import Client
+from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.e2e.team import GUARDED, Team
 from tests.guard import Controller, Webhook, guard
@@ -27,6 +28,27 @@ def product(control_plane: ControlPlane, api: Client) -> Iterator[tuple[Webhook,
     with guard(control_plane, selector=GUARDED) as processes:
         Team.create(control_plane, api, "guard-probe", GUARDED).wait_until_guarded()
         yield processes
+
+
+@pytest.fixture(scope="session")
+def spare() -> Iterator[ControlPlane]:
+    """A second control plane, to freeze and restart: nothing of ours runs there but what a test starts."""
+    with ControlPlane(provide()) as spare:
+        yield spare
+
+
+@pytest.fixture(scope="session")
+def spare_api(spare: ControlPlane) -> Iterator[Client]:
+    """The second control plane as its administrator sees it."""
+    client = Client.from_kubeconfig(str(spare.kubeconfig))
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def loner(spare: ControlPlane, spare_api: Client) -> Team:
+    """A team on the second control plane."""
+    return Team.create(spare, spare_api, f"loner-{next(NUMBERS)}")
 
 
 @pytest.fixture

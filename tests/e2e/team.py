@@ -14,6 +14,7 @@ from tests.bed.processes import wait_until
 ISTIO = "networking.istio.io"
 SERVICE_ENTRIES = Resource(ISTIO, "v1", "serviceentries", "ServiceEntry")
 VIRTUAL_SERVICES = Resource(ISTIO, "v1", "virtualservices", "VirtualService")
+DESTINATION_RULES = Resource(ISTIO, "v1", "destinationrules", "DestinationRule")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 EVENTS = Resource("events.k8s.io", "v1", "events", "Event")
 

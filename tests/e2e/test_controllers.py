@@ -1,0 +1,89 @@
+"""What the controller is there for when something fails: itself, its leader, its connection, its history."""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.bed.processes import wait_until
+from tests.e2e.team import HTTPS, SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
+from tests.guard import Controller
+
+pytestmark = pytest.mark.e2e
+
+ALONE = ("--no-leader-elect",)
+BURST = 200
+
+
+def store(team: Team, *names: str) -> None:
+    """Create entries, each with a host of its own name."""
+    team.store(*(team.entry(name, hosts=[team.host(name)]) for name in names))
+
+
+def test_a_controller_that_was_down_while_ten_entries_changed_makes_everything_right(
+    loner: Team, tmp_path: Path
+) -> None:
+    store(loner, "deleted", "renamed", "tls", "exempt", "untouched", "edited", "removed", "claimed", "shared")
+    loner.store(loner.entry("younger", hosts=[loner.host("shared")], exportTo=["."]))
+    with Controller(loner.control_plane, tmp_path, ALONE):
+        names = ("deleted", "renamed", "tls", "exempt", "untouched", "edited", "removed", "claimed", "shared")
+        loner.expect(*map(loner.host, names))
+    specs = {name: one["spec"] for name, one in loner.virtual_services().items()}
+
+    loner.delete("deleted")
+    loner.delete("shared")
+    loner.edit("renamed", hosts=[loner.host("new")])
+    loner.edit("tls", ports=[HTTPS])
+    loner.edit("exempt", metadata={"annotations": {"serviceentry-guard.io/exempt": "the vendor retries"}})
+    loner.patch(loner.host("edited"), {"spec": {"http": None, "gateways": ["istio-system/gateway"]}})
+    loner.delete(loner.host("removed"), VIRTUAL_SERVICES)
+    loner.store(loner.foreign("mine", loner.host("claimed")))
+    store(loner, "created", "created-too")
+    loner.delete("created-too")
+
+    with Controller(loner.control_plane, tmp_path, ALONE):
+        right = ("new", "untouched", "edited", "removed", "shared", "created")
+        loner.expect("mine", *map(loner.host, right))
+        loner.expect_spec(loner.host("edited"), specs[loner.host("edited")])
+        loner.expect_spec(loner.host("shared"), {**specs[loner.host("shared")], "exportTo": ["."]})
+        assert loner.virtual_service(loner.host("untouched"))["spec"] == specs[loner.host("untouched")]
+
+
+def test_a_controller_that_starts_writes_nothing_where_everything_is_right(loner: Team, tmp_path: Path) -> None:
+    store(loner, "one", "two")
+    with Controller(loner.control_plane, tmp_path, ALONE):
+        loner.expect(loner.host("one"), loner.host("two"))
+    before = loner.virtual_services()
+    with Controller(loner.control_plane, tmp_path, ALONE):
+        loner.settle()
+        assert loner.virtual_services() == before
+
+
+def test_a_burst_is_emitted_whole_though_the_controller_is_killed_in_the_middle(loner: Team, tmp_path: Path) -> None:
+    names = [f"burst-{number}" for number in range(BURST)]
+    with Controller(loner.control_plane, tmp_path, ALONE) as killed, ThreadPoolExecutor(8) as pool:
+        created = pool.map(lambda name: store(loner, name), names)
+        wait_until(lambda: len(loner.virtual_services()) > BURST // 10, "the burst is under way")
+        killed.child.kill()
+        there = len(loner.virtual_services())
+        assert sum(1 for _ in created) == BURST
+    assert there < BURST
+    with Controller(loner.control_plane, tmp_path, ALONE):
+        loner.expect(*map(loner.host, names))
+
+
+def test_a_controller_whose_history_is_gone_lists_anew_and_misses_nothing(loner: Team, tmp_path: Path) -> None:
+    store(loner, "kept", "edited", "deleted")
+    with Controller(loner.control_plane, tmp_path, ALONE) as controller:
+        loner.expect(*map(loner.host, ("kept", "edited", "deleted")))
+        controller.child.pause()
+        store(loner, "created", "short-lived")
+        for name in ("deleted", "short-lived"):
+            loner.delete(name, SERVICE_ENTRIES)
+        loner.edit("edited", hosts=[loner.host("new")])
+        loner.delete(loner.host("kept"), VIRTUAL_SERVICES)
+        loner.control_plane.forget_history()
+        controller.child.resume()
+        store(loner, "later")
+        loner.expect(*map(loner.host, ("kept", "new", "created", "later")))
+        assert "(410 Expired)" in controller.child.log.read_text()
