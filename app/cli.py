@@ -136,6 +136,32 @@ def review(
 
 
 @cli.command()
+def audit(
+    policy: PolicyFlag = None,
+    kubeconfig: Annotated[
+        Path | None, flag("--kubeconfig", "Kubeconfig file; without it what kubectl would use.", show_default=False)
+    ] = None,
+    output: Annotated[Output, flag("--output", "How the report is written.")] = Output.TEXT,
+) -> None:
+    """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
+
+    Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
+    Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
+    """
+    from app.audit import Audit, AuditError, connect
+    from app.report import write_text, write_yaml
+
+    rules = read_policy(policy)
+    try:
+        reviewed = tuple(Audit(connect(kubeconfig), rules))
+    except AuditError as error:
+        fail(str(error))
+    for line in (write_yaml if output is Output.YAML else write_text)(reviewed):
+        typer.echo(line)
+    raise typer.Exit(int(any(one.outcome != "allowed" for one in reviewed)))
+
+
+@cli.command()
 def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
     if not (CHECKOUT / "tests" / "demo.py").exists():

@@ -36,6 +36,8 @@ class Reviewed:
     shared: tuple[Finding, ...] = ()
     emitted: tuple[Emitted, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
+    lacking: tuple[Finding, ...] = ()
+    """What a cluster does not have, or not as it should, of an entry that needs no change itself."""
 
     @property
     def stored(self) -> JSON:
@@ -43,28 +45,37 @@ class Reviewed:
         return apply_patch(self.manifest, self.verdict.patch) if self.verdict.patch else self.manifest
 
     @property
+    def repaired(self) -> ServiceEntry:
+        """The entry with what the verdict changes."""
+        return replace(self.entry, resolution=self.verdict.patch[0]["value"]) if self.verdict.patch else self.entry
+
+    @property
     def outcome(self) -> str:
-        """One word: refused, changed or allowed."""
+        """One word: refused, changed, incomplete or allowed."""
         if not self.verdict.allowed:
             return "refused"
-        return "changed" if self.verdict.patch else "allowed"
+        if self.verdict.patch:
+            return "changed"
+        return "incomplete" if self.lacking else "allowed"
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """All that there is to say of the entry."""
-        return (*self.verdict.findings, *self.shared, *(conflict.finding for conflict in self.conflicts))
+        conflicts = (conflict.finding for conflict in self.conflicts)
+        return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
 def survey(documents: Iterable[Sourced], policy: GuardPolicy) -> tuple[Reviewed, ...]:
     """Review every ServiceEntry among the documents, each in the company of all the others."""
     documents = tuple(documents)
-    judged = [_judge(one, policy) for one in documents if is_service_entry(one.manifest)]
+    reviewed = [judge(one, policy) for one in documents if is_service_entry(one.manifest)]
+    judged = [(one, one.repaired if one.verdict.allowed else None) for one in reviewed]
     plan = desired((stored for _, stored in judged if stored), policy)
     conflicts = changes(plan.objects, _observed(documents)).foreign
     yielded = {id(conflict.emitted) for conflict in conflicts}
     emitted = _by_owner((one, one) for one in plan.objects if id(one) not in yielded)
     contested = _by_owner((conflict.emitted, conflict) for conflict in conflicts)
-    overlapping = overlaps(one.entry for one, _ in judged)
+    overlapping = overlaps(one.entry for one in reviewed)
     return tuple(
         replace(
             one,
@@ -76,13 +87,10 @@ def survey(documents: Iterable[Sourced], policy: GuardPolicy) -> tuple[Reviewed,
     )
 
 
-def _judge(document: Sourced, policy: GuardPolicy) -> tuple[Reviewed, ServiceEntry | None]:
-    """Review one manifest by itself; return with it the entry as it would be stored, unless it is refused."""
+def judge(document: Sourced, policy: GuardPolicy) -> Reviewed:
+    """Review one manifest by itself."""
     entry = ServiceEntry.parse(document.manifest)
-    verdict = review(entry, policy)
-    patched = verdict.patch[0]["value"] if verdict.patch else entry.resolution
-    stored = replace(entry, resolution=patched) if verdict.allowed else None
-    return Reviewed(document.source, document.manifest, entry, verdict), stored
+    return Reviewed(document.source, document.manifest, entry, review(entry, policy))
 
 
 def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:

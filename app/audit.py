@@ -1,0 +1,107 @@
+"""The verdict on a live cluster, from one pass of list calls: nothing else is asked of the API server."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+
+from app.core.findings import OBJECT_MISSING, Finding, Severity
+from app.core.overlap import Overlaps, overlap_findings, overlaps
+from app.core.plan import Observed, changes, desired_at, keys
+from app.core.policy import GuardPolicy
+from app.core.resources import ServiceEntry
+from app.core.routing import Emitted
+from app.core.survey import Reviewed, Sourced, judge
+from app.inventory import Inventory
+from app.kube.client import Client, Object, Resource
+from app.kube.errors import ApiError, ConfigError, NotFound
+from app.reconciler import EMITTED, SERVICE_ENTRIES
+
+SOURCE = "cluster"
+
+
+class AuditError(Exception):
+    """The cluster cannot be read; the message is one sentence for a person."""
+
+
+class Audit:
+    """A cluster as one pass has found it; iterating reviews an entry at a time, in the order of namespace and name.
+
+    Of an object no more is kept than the rules read, and of a ServiceEntry its JSON besides: a cluster holds more than
+    fits into memory decoded. An entry that would be refused counts as it is stored, for the cluster has it.
+    """
+
+    def __init__(self, client: Client, policy: GuardPolicy) -> None:
+        """Read the cluster; raises AuditError."""
+        self._policy = policy
+        self._inventory = Inventory()
+        self._documents: list[bytes] = []
+        self._overlapping: Overlaps = overlaps(self._keep(item) for item in _listed(client, SERVICE_ENTRIES))
+        for resource in EMITTED.values():
+            for item in _listed(client, resource):
+                self._inventory.put_object(None, Observed.parse(item))
+
+    def __len__(self) -> int:
+        return len(self._documents)
+
+    def __iter__(self) -> Iterator[Reviewed]:
+        for document in self._documents:
+            yield self._in_company(self._judge(msgspec.json.decode(document)))
+
+    def _keep(self, manifest: Object) -> ServiceEntry:
+        manifest["metadata"].pop("managedFields", None)
+        self._documents.append(msgspec.json.encode(manifest))
+        one = self._judge(manifest)
+        self._inventory.put_entry(None, one.repaired)
+        return one.entry
+
+    def _judge(self, manifest: Object) -> Reviewed:
+        return judge(Sourced(SOURCE, manifest), self._policy)
+
+    def _in_company(self, one: Reviewed) -> Reviewed:
+        """Add what only the company of all other objects shows."""
+        shared = [*overlap_findings(one.entry, self._overlapping, self._policy)]
+        todo = []
+        for key in sorted(keys(one.entry), key=str):
+            entries, observed = self._inventory.gather(key)
+            plan = desired_at(key, entries, self._policy)
+            shared += plan.findings.get(one.entry.key, ())
+            todo.append(changes((e for e in plan.objects if e.owner.key == one.entry.key), observed))
+        differing = [pair for each in todo for pair in each.apply]
+        return replace(
+            one,
+            shared=tuple(shared),
+            emitted=tuple(emitted for emitted, _ in differing),
+            conflicts=tuple(conflict for each in todo for conflict in each.foreign),
+            lacking=() if one.verdict.patch else tuple(_lacking(*pair) for pair in differing),
+        )
+
+
+def connect(kubeconfig: Path | None) -> Client:
+    """Return a client for a kubeconfig, or without one for what kubectl would use; raises AuditError."""
+    try:
+        return Client.from_kubeconfig(str(kubeconfig) if kubeconfig else None, connections=1)
+    except ConfigError as error:
+        raise AuditError(str(error)) from None
+
+
+def _listed(client: Client, resource: Resource) -> Iterator[Object]:
+    """Yield all objects of a resource in pages, which the API server keeps consistent with each other."""
+    continue_ = ""
+    while True:
+        try:
+            page = client.list_page(resource, continue_=continue_)
+        except NotFound:
+            raise AuditError(f"the cluster does not know {resource.plural}.{resource.group}: is Istio there?") from None
+        except ApiError as error:
+            raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
+        yield from page.items
+        continue_ = page.continue_
+        if not continue_:
+            return
+
+
+def _lacking(emitted: Emitted, current: Observed | None) -> Finding:
+    how = "is not as the guard writes it" if current else "is missing"
+    return Finding(OBJECT_MISSING, Severity.WARNING, "spec.hosts", f"{emitted.kind} {emitted.key} {how}")

@@ -1,0 +1,253 @@
+"""The audit of a cluster, from a server that lists what it is given."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from app.audit import Audit, AuditError, connect
+from app.cli import cli
+from app.core.plan import desired
+from app.core.policy import GuardPolicy, default_policy, parse_policy
+from app.core.resources import ServiceEntry
+from app.core.survey import Reviewed
+from tests.unit.kube_server import Handler, Server, json_answer, running
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
+PAGE = 2
+"""Objects that the server gives at a time, however many are asked for."""
+
+
+class Cluster:
+    """What the server lists, a page at a time, as the API server does."""
+
+    def __init__(self, server: Server, kubeconfig: str) -> None:
+        self.server = server
+        self.kubeconfig = kubeconfig
+        self.objects: dict[str, list[Any]] = {"serviceentries": [], "virtualservices": [], "destinationrules": []}
+        server.answers = [self._answer]
+
+    def entry(self, name: str = "api", namespace: str = "team", **spec: Any) -> dict[str, Any]:
+        """Store a ServiceEntry; what is not given is one host of its name, port 80/HTTP and resolution DNS."""
+        metadata = {"name": name, "namespace": namespace, "uid": f"{namespace}-{name}", "managedFields": [{"a": "b"}]}
+        spec = {"hosts": [f"{name}.example.com"], "ports": [HTTP], "resolution": "DNS", **spec}
+        return self._store("serviceentries", "ServiceEntry", metadata, spec)
+
+    def foreign(self, name: str, *hosts: str, namespace: str = "team") -> None:
+        """Store a VirtualService that is not the guard's."""
+        self._store("virtualservices", "VirtualService", {"name": name, "namespace": namespace}, {"hosts": list(hosts)})
+
+    def emit(self, entry: dict[str, Any]) -> None:
+        """Store what the guard emits for an entry."""
+        for emitted in desired([ServiceEntry.parse(entry)], default_policy()).objects:
+            self.objects["virtualservices"].append(emitted.manifest)
+
+    def audit(self, **policy: Any) -> list[Reviewed]:
+        """Audit it; without a policy, under the built-in one."""
+        return list(Audit(connect(Path(self.kubeconfig)), _policy(policy)))
+
+    def run(self, *arguments: str) -> Result:
+        """Run the command."""
+        return CliRunner().invoke(cli, ["audit", f"--kubeconfig={self.kubeconfig}", *arguments])
+
+    def _store(self, plural: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+        manifest = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+        self.objects[plural].append(manifest)
+        return manifest
+
+    def _answer(self, handler: Handler) -> None:
+        target = urlsplit(handler.path)
+        start = int(parse_qs(target.query).get("continue", ["0"])[0])
+        listed = self.objects[target.path.rpartition("/")[2]]
+        more = {"continue": str(start + PAGE)} if len(listed) > start + PAGE else {}
+        json_answer({"metadata": {"resourceVersion": "1", **more}, "items": listed[start : start + PAGE]})(handler)
+
+
+def _policy(document: dict[str, Any]) -> GuardPolicy:
+    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with running() as server:
+        yield Cluster(server, server.kubeconfig(tmp_path / "kubeconfig", {}))
+
+
+def codes(one: Reviewed) -> list[str]:
+    return [finding.code for finding in one.findings]
+
+
+def test_all_pages_are_read_and_nothing_but_lists_is_asked_for(cluster: Cluster) -> None:
+    names = [f"entry-{number}" for number in range(5)]
+    for name in names:
+        cluster.entry(name)
+    assert [one.entry.key.name for one in cluster.audit()] == names
+    paths = [urlsplit(seen.path).path.removeprefix("/apis/networking.istio.io/v1/") for seen in cluster.server.seen]
+    assert {seen.method for seen in cluster.server.seen} == {"GET"}
+    assert sorted(paths) == ["destinationrules", *["serviceentries"] * 3, "virtualservices"]
+
+
+def test_an_entry_that_would_be_changed_shows_the_change_and_what_would_be_emitted(cluster: Cluster) -> None:
+    cluster.entry(resolution="NONE")
+    (one,) = cluster.audit()
+    assert (one.outcome, codes(one)) == ("changed", ["SEG003"])
+    assert one.stored["spec"]["resolution"] == "DNS"
+    assert [emitted.key.name for emitted in one.emitted] == ["api.example.com"]
+
+
+def test_an_entry_that_would_be_refused_shows_why(cluster: Cluster) -> None:
+    cluster.entry(resolution="NONE", addresses=["10.0.0.0/8"])
+    (one,) = cluster.audit()
+    assert (one.outcome, codes(one), one.emitted) == ("refused", ["SEG006"], ())
+
+
+def test_an_entry_with_its_virtual_service_is_in_order(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry())
+    (one,) = cluster.audit()
+    assert (one.outcome, codes(one), one.emitted) == ("allowed", [], ())
+
+
+def test_a_compliant_entry_without_its_virtual_service_is_incomplete(cluster: Cluster) -> None:
+    cluster.entry(hosts=["a.example.com", "b.example.com"])
+    (one,) = cluster.audit()
+    assert (one.outcome, codes(one)) == ("incomplete", ["SEG024", "SEG024"])
+    assert one.lacking[0].message == "VirtualService team/a.example.com is missing"
+
+
+def test_a_virtual_service_that_was_edited_makes_its_entry_incomplete(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry())
+    cluster.objects["virtualservices"][0]["spec"]["http"][0]["timeout"] = "1s"
+    (one,) = cluster.audit()
+    assert one.outcome == "incomplete"
+    assert one.lacking[0].message == "VirtualService team/api.example.com is not as the guard writes it"
+
+
+def test_a_destination_rule_that_the_policy_asks_for_may_be_missing_as_well(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry())
+    (one,) = cluster.audit(destinationRule={"enabled": True})
+    assert [finding.message for finding in one.lacking] == ["DestinationRule team/api.example.com is missing"]
+
+
+def test_a_host_that_a_foreign_object_claims_is_a_conflict_and_nothing_is_missing(cluster: Cluster) -> None:
+    cluster.entry()
+    cluster.foreign("theirs", "*.example.com", namespace="other")
+    (one,) = cluster.audit()
+    assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
+
+
+def test_of_two_entries_with_one_host_the_younger_is_told(cluster: Cluster) -> None:
+    older, younger = (cluster.entry(name, hosts=["api.example.com"]) for name in ("z", "a"))
+    older["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
+    younger["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
+    cluster.emit(older)
+    found = {one.entry.key.name: (one.outcome, codes(one)) for one in cluster.audit()}
+    assert found == {"z": ("allowed", []), "a": ("allowed", ["SEG022"])}
+
+
+def test_a_refused_entry_counts_as_it_is_stored_because_the_cluster_has_it(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry(resolution="STATIC", endpoints=[{"address": "192.0.2.1"}]))
+    (one,) = cluster.audit(resolution={"static": "Deny"})
+    assert (one.outcome, codes(one), one.emitted) == ("refused", ["SEG011"], ())
+
+
+def test_a_host_that_two_namespaces_offer_to_the_whole_mesh_is_told_to_both(cluster: Cluster) -> None:
+    for namespace in ("one", "two"):
+        cluster.emit(cluster.entry(namespace=namespace))
+    assert [codes(one) for one in cluster.audit()] == [["SEG026"], ["SEG026"]]
+
+
+def test_hosts_on_which_retries_cannot_apply_are_told(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry(ports=[HTTP, HTTPS]))
+    assert codes(*cluster.audit()) == ["SEG020"]
+
+
+def test_under_warn_nothing_is_missing(cluster: Cluster) -> None:
+    cluster.entry()
+    assert codes(*cluster.audit(mode="Warn")) == []
+
+
+def test_what_managers_noted_on_their_fields_is_not_part_of_the_report(cluster: Cluster) -> None:
+    cluster.entry(resolution="NONE")
+    (one,) = cluster.audit()
+    assert "managedFields" not in one.stored["metadata"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "code"),
+    [({}, 1), ({"resolution": "NONE"}, 1), ({"resolution": "NONE", "addresses": ["10.0.0.0/8"]}, 1)],
+    ids=["incomplete", "changed", "refused"],
+)
+def test_the_command_exits_with_1_where_something_would_be_written_or_refused(
+    cluster: Cluster, spec: dict[str, Any], code: int
+) -> None:
+    cluster.entry(**spec)
+    assert cluster.run().exit_code == code
+
+
+def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry())
+    result = cluster.run()
+    assert result.exit_code == 0
+    assert "ServiceEntry team/api allowed" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "sentence"),
+    [
+        (403, "Forbidden", "serviceentries cannot be listed: told so"),
+        (401, "Unauthorized", "serviceentries cannot be listed: told so"),
+        (404, "NotFound", "the cluster does not know serviceentries.networking.istio.io: is Istio there?"),
+        (500, "InternalError", "serviceentries cannot be listed: told so"),
+    ],
+)
+def test_a_cluster_that_does_not_let_itself_be_read_is_one_sentence_and_exit_code_2(
+    cluster: Cluster, status: int, reason: str, sentence: str
+) -> None:
+    cluster.server.answers = [json_answer({"kind": "Status", "reason": reason, "message": "told so"}, status)]
+    result = cluster.run()
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == f"serviceentry-guard: {sentence}\n"
+
+
+def test_a_list_that_breaks_off_after_the_first_page_gives_no_half_report(cluster: Cluster) -> None:
+    for number in range(3):
+        cluster.entry(f"entry-{number}")
+    gone = json_answer({"kind": "Status", "reason": "Expired", "message": "too old"}, 410)
+    cluster.server.answers = [*cluster.server.answers, gone]
+    result = cluster.run()
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "serviceentries cannot be listed: too old" in result.stderr
+
+
+def test_an_api_server_that_is_not_there_is_one_sentence_and_exit_code_2(cluster: Cluster) -> None:
+    cluster.server.server_close()
+    result = cluster.run()
+    assert result.exit_code == 2
+    assert result.stderr.count("\n") == 1
+    assert "does not answer" in result.stderr
+
+
+def test_a_kubeconfig_that_is_not_there_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["audit", f"--kubeconfig={tmp_path / 'none'}"])
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"serviceentry-guard: kubeconfig {tmp_path / 'none'} does not exist\n",
+    )
+
+
+def test_an_audit_can_be_read_again_and_knows_its_length(cluster: Cluster) -> None:
+    cluster.entry()
+    audit = Audit(connect(Path(cluster.kubeconfig)), default_policy())
+    asked = len(cluster.server.seen)
+    assert (len(audit), len(list(audit)), len(list(audit))) == (1, 1, 1)
+    assert len(cluster.server.seen) == asked
+
+
+def test_a_broken_kubeconfig_is_an_audit_error(tmp_path: Path) -> None:
+    (tmp_path / "broken").write_text("[")
+    with pytest.raises(AuditError, match="cannot be used"):
+        connect(tmp_path / "broken")
