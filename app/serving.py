@@ -14,6 +14,11 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT = 64 * 1024
 """Most bytes of a request that are not body: request line, headers, chunk sizes, trailers."""
+GOODBYE = 1.0
+"""Seconds for the other side to agree to the end of a TLS connection.
+
+Long enough for one that is still sending to come to read why it was refused; asyncio's 30 would hold up every stop.
+"""
 CLOSE = (b"connection", b"close")
 
 log = logging.getLogger(__name__)
@@ -172,13 +177,13 @@ class Listener(uvicorn.Server):
             self._ended.set()
 
     async def _listen(self) -> asyncio.Server:
-        within = self.bounds.receive if self.config.is_ssl else None
+        tls = self.config.is_ssl
         return await asyncio.get_running_loop().create_server(
             lambda: BoundedProtocol(self),
             self.config.host,
             self.config.port,
             ssl=self.config.ssl,
             backlog=self.config.backlog,
-            ssl_handshake_timeout=within,
-            ssl_shutdown_timeout=within,
+            ssl_handshake_timeout=self.bounds.receive if tls else None,
+            ssl_shutdown_timeout=GOODBYE if tls else None,
         )

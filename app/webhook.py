@@ -26,8 +26,6 @@ from app.serving import CLOSE, Bounds, Listener, ListenError
 from app.settings import WebhookSettings
 from app.tls import CertificateError, ServingCertificate
 
-LINGER = 1.0
-"""Seconds for a client that is still sending to read why it was refused."""
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
 log = logging.getLogger(__name__)
@@ -72,9 +70,9 @@ class Endpoint:
         except Refused as refused:
             self._metrics.refused(refused.outcome)
             log.warning("refused %s from %s: %s", scope["path"], scope["client"], refused.reason)
-            await _send_refusal(refused, receive, send)
+            await _send_refusal(send, refused)
         except Disconnected:
-            log.warning("disconnected %s from %s: no whole body came", scope["path"], scope["client"])
+            log.info("disconnected %s from %s: no whole body came", scope["path"], scope["client"])
         else:
             await _send(send, HTTPStatus.OK, reviewed)
 
@@ -224,7 +222,7 @@ def _quoted(text: str) -> str:
     return json.dumps(text[:253])
 
 
-async def _send_refusal(refused: Refused, receive: Receive, send: Send) -> None:
+async def _send_refusal(send: Send, refused: Refused) -> None:
     """Answer with a Kubernetes Status, which the API server quotes to whoever made the request."""
     status = {
         "apiVersion": "v1",
@@ -233,25 +231,13 @@ async def _send_refusal(refused: Refused, receive: Receive, send: Send) -> None:
         "message": refused.reason,
         "code": refused.status,
     }
-    too_large = refused.status is HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-    await _send(send, refused.status, json.dumps(status).encode(), *_HEADERS.get(refused.status, ()), more=too_large)
-    if too_large:
-        await _discard(receive)
-        await send({"type": "http.response.body"})
+    await _send(send, refused.status, json.dumps(status).encode(), *_HEADERS.get(refused.status, ()))
 
 
-async def _send(send: Send, status: HTTPStatus, body: bytes, *headers: tuple[bytes, bytes], more: bool = False) -> None:
+async def _send(send: Send, status: HTTPStatus, body: bytes, *headers: tuple[bytes, bytes]) -> None:
     start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
     await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body, "more_body": more})
-
-
-async def _discard(receive: Receive) -> None:
-    """Read on, keeping nothing: a client that is cut off while it sends does not come to read its answer."""
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
-            while (await receive()).get("more_body"):
-                pass
+    await send({"type": "http.response.body", "body": body})
 
 
 _NO_TELEMETRY: TelemetryConfig = {

@@ -1,0 +1,239 @@
+"""What one client can take from the others: each bound with it, and what happens without."""
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from http.client import HTTPException
+from typing import Any
+
+import pytest
+
+import app.serving
+from tests.contract.clients import BODY, CHUNKED_HEAD, Client, chunk, drip, request
+from tests.contract.webhooks import Files, Process, Running, process, running, until
+
+NEVER = 3600.0
+LOST = (OSError, HTTPException)
+MILLION = 1000 * 1000
+
+
+@pytest.fixture
+def run(files: Files) -> Iterator[Callable[..., Running]]:
+    """Run webhooks until the test ends."""
+    with ExitStack() as stack:
+
+        def start(**changes: Any) -> Running:
+            return stack.enter_context(running(files, **changes))
+
+        yield start
+
+
+def connect(webhook: Running, stack: ExitStack) -> Client:
+    return stack.enter_context(webhook.connect())
+
+
+# Keep-alive: the API server keeps an idle connection for 90 s, so the webhook must keep it longer.
+
+
+def test_a_connection_that_the_server_keeps_shorter_than_its_client_breaks_under_the_next_request(
+    run: Callable[..., Running],
+) -> None:
+    short, long = run(keep_alive=0.3), run()
+    with short.connect() as dropped, long.connect() as kept:
+        assert dropped.ask().status == kept.ask().status == 200
+        until(lambda: dropped.closed(0.1))
+        with pytest.raises(LOST):
+            dropped.ask()
+        assert kept.ask().status == 200
+
+
+def test_a_request_answered_before_it_was_whole_leaves_no_connection_behind(run: Callable[..., Running]) -> None:
+    with run(keep_alive=0.3).connect() as client:
+        head = request(b"12345", path="/nowhere")
+        client.send(head[:-1])
+        assert client.receive().status == 404
+        client.send(head[-1:])
+        until(lambda: client.closed(0.1))
+
+
+# Receive deadline.
+
+WHOLE = request()
+BEGINNINGS = {
+    "nothing": b"",
+    "a line end": b"\r\n",
+    "half a request line": b"POST /mut",
+    "half a header": b"POST /mutate HTTP/1.1\r\nHost: web",
+    "a header without body": WHOLE[: -len(BODY)],
+    "half a body": WHOLE[: -len(BODY) // 2],
+}
+
+
+@pytest.mark.parametrize(
+    ("before", "beginning"),
+    [(b"", beginning) for beginning in BEGINNINGS.values()]
+    + [(WHOLE, beginning) for beginning in BEGINNINGS.values() if beginning],
+    ids=[
+        *(f"{name} at first" for name in BEGINNINGS),
+        *(f"{name} after an answer" for name in BEGINNINGS if name != "nothing"),
+    ],
+)
+def test_a_request_that_does_not_come_whole_in_time_ends_its_connection(
+    run: Callable[..., Running], before: bytes, beginning: bytes
+) -> None:
+    strict, lenient = run(receive_timeout=0.3), run(receive_timeout=NEVER)
+    with strict.connect() as ended, lenient.connect() as kept:
+        for client in (ended, kept):
+            if before:
+                assert client.ask(before).status == 200
+            client.send(beginning)
+        until(lambda: ended.closed(0.1))
+        assert not kept.closed()
+        assert kept.ask(WHOLE.removeprefix(beginning)).status == 200
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"POST /mutate HTTP/1.1\r\nX-Slow: ", request(b"", length=1000)], ids=["head", "body"]
+)
+def test_dripping_bytes_does_not_extend_the_time(run: Callable[..., Running], beginning: bytes) -> None:
+    strict, lenient = run(receive_timeout=0.3), run(receive_timeout=NEVER)
+    with strict.connect() as ended, lenient.connect() as kept:
+        for client in (ended, kept):
+            client.send(beginning)
+            drip(client, 0.7)
+        assert ended.closed(0.1)
+        assert not kept.closed()
+
+
+def test_a_connection_that_never_shakes_hands_is_ended_too(run: Callable[..., Running]) -> None:
+    strict, lenient = run(receive_timeout=0.3), run(receive_timeout=NEVER)
+    with (
+        socket.create_connection(address(strict), 10) as ended,
+        socket.create_connection(address(lenient), 0.1) as kept,
+    ):
+        with contextlib.suppress(ConnectionError):
+            assert ended.recv(1) == b""
+        with pytest.raises(TimeoutError):
+            kept.recv(1)
+
+
+def test_many_requests_in_one_packet_are_all_answered(run: Callable[..., Running]) -> None:
+    with run(receive_timeout=0.3).connect() as client:
+        client.send(WHOLE * 3 + WHOLE[:50])
+        assert [client.receive().status for _ in range(3)] == [200, 200, 200]
+        assert client.ask(WHOLE[50:]).status == 200
+
+
+def test_a_request_that_came_behind_another_has_a_deadline_too(run: Callable[..., Running]) -> None:
+    with run(receive_timeout=0.3).connect() as client:
+        assert client.ask(WHOLE + WHOLE[:50]).status == 200
+        until(lambda: client.closed(0.1))
+
+
+def address(webhook: Running) -> tuple[str, int]:
+    host, _, port = webhook.admission.rpartition(":")
+    return host, int(port)
+
+
+# Body limit.
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_sent(run: Callable[..., Running]) -> None:
+    with run(max_body=1000).connect() as client:
+        refused = client.ask(request(b"", length=1001))
+        assert (refused.status, refused.headers["connection"]) == (413, "close")
+        assert refused.document["message"] == "the body is over 1000 bytes"
+        until(lambda: client.closed(0.1))
+
+
+def test_a_body_of_exactly_the_limit_is_read(run: Callable[..., Running]) -> None:
+    webhook = run(max_body=len(BODY))
+    assert webhook.ask().status == 200
+    assert webhook.ask(request(BODY + b" ")).status == 413
+    assert webhook.ask(CHUNKED_HEAD + chunk(BODY) + chunk(b"")).status == 200
+    assert webhook.ask(CHUNKED_HEAD + chunk(BODY + b" ") + chunk(b"")).status == 413
+
+
+def test_a_client_that_sends_on_regardless_still_reads_why_it_was_refused(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    large = request(b" " * 20 * MILLION)
+    assert run(max_body=1000).ask(large).status == 413
+    monkeypatch.setattr(app.serving, "GOODBYE", 0.001)
+    with pytest.raises(LOST):
+        run(max_body=1000).ask(large)
+
+
+def upload(process: Process) -> tuple[int, int]:
+    """Send 100 MB without announcing the length; return the status that comes, and by how many MiB the peak grew."""
+    webhook, before = process.serving(), process.peak
+    with webhook.connect() as client:
+        client.send(CHUNKED_HEAD)
+        for _ in range(100):
+            client.send(chunk(b" " * MILLION))
+        status = client.ask(chunk(b"")).status
+    return status, process.peak - before
+
+
+def test_a_body_of_100_mb_takes_no_memory(files: Files) -> None:
+    with process(files) as bounded, process(files, max_body=200 * MILLION) as unbounded:
+        status, growth = upload(bounded)
+        assert status == 413
+        assert growth < 30
+        status, growth = upload(unbounded)
+        assert status == 400
+        assert growth > 90
+
+
+def test_a_header_without_end_is_refused(run: Callable[..., Running]) -> None:
+    webhook = run()
+    with webhook.connect() as client:
+        client.send(b"POST /mutate HTTP/1.1\r\nX-Long: " + b"x" * 70_000)
+        assert client.receive().status == 400
+        until(lambda: client.closed(0.1))
+    with webhook.connect() as client:
+        client.send(b"POST /mutate HTTP/1.1\r\n" + b"X-Many: x\r\n" * 7_000)
+        assert client.receive().status == 400
+    with webhook.connect() as client:
+        for _ in range(2):
+            assert client.ask(request(x_long="x" * 60_000)).status == 200
+
+
+def test_a_trailer_without_end_is_refused(run: Callable[..., Running]) -> None:
+    with run().connect() as client:
+        client.send(CHUNKED_HEAD + chunk(BODY) + b"0\r\n" + b"X-Many: x\r\n" * 7_000)
+        assert client.receive().status == 400
+
+
+# Requests at once.
+
+
+def hold(webhook: Running, stack: ExitStack) -> Client:
+    """Be a request under way: the server asks for the body once it has taken the request on."""
+    client = connect(webhook, stack)
+    client.send(request(b"", length=len(BODY), expect="100-continue"))
+    assert client.socket.recv(100).startswith(b"HTTP/1.1 100")
+    return client
+
+
+def test_requests_beyond_the_limit_are_told_to_come_again(run: Callable[..., Running]) -> None:
+    narrow, wide = run(max_concurrent=2), run()
+    with ExitStack() as stack:
+        held = [hold(webhook, stack) for webhook in (narrow, narrow, wide, wide)]
+        assert wide.ask().status == 200
+        with narrow.connect() as client:
+            refused = client.ask()
+            assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+            assert [one.ask(BODY).status for one in held] == [200] * 4
+            assert client.ask().status == 200
+
+
+def test_a_request_that_ends_badly_gives_its_place_back(run: Callable[..., Running]) -> None:
+    webhook = run(max_concurrent=1, max_body=2000)
+    with ExitStack() as stack:
+        hold(webhook, stack).socket.close()
+        until(lambda: webhook.ask().status == 200)
+        assert webhook.ask(request(b"no")).status == 400
+        assert webhook.ask(CHUNKED_HEAD + chunk(b" " * 3000)).status == 413
+        assert webhook.ask().status == 200

@@ -1,0 +1,93 @@
+"""The health port: what a probe is told, and the server that a threaded program runs for it."""
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Counter
+
+from app.health import Check, HealthApp, HealthServer
+from app.metrics import ControllerMetrics
+from app.serving import ListenError
+from tests.contract.clients import get
+
+
+@pytest.fixture
+def state() -> dict[str, str | None]:
+    """What the named checks say."""
+    return {"leader": None, "cache": None}
+
+
+@pytest.fixture
+def address(state: dict[str, str | None]) -> Iterator[str]:
+    """Where a server answers for that state."""
+    registry = CollectorRegistry()
+    Counter("things", "Things.", registry=registry).inc()
+    checks: dict[str, Check] = {name: lambda name=name: state[name] for name in state}  # type: ignore[misc]
+    server = HealthServer(HealthApp(registry, ready=checks), "127.0.0.1", 0)
+    server.start()
+    yield server.address
+    server.stop()
+
+
+def test_ready_while_every_check_passes(address: str) -> None:
+    response = get(address, "/readyz")
+    assert (response.status, response.body) == (200, b"ok")
+
+
+def test_unready_names_each_failing_check_and_its_reason(address: str, state: dict[str, str | None]) -> None:
+    state["cache"] = "not synced"
+    response = get(address, "/readyz")
+    assert (response.status, response.body) == (503, b"cache: not synced\n")
+    assert get(address, "/healthz").status == 200
+
+
+def test_a_check_that_breaks_counts_as_failing(address: str, state: dict[str, str | None]) -> None:
+    del state["leader"]
+    response = get(address, "/readyz")
+    assert (response.status, response.body) == (503, b"leader: the check itself failed: 'leader'\n")
+
+
+def test_liveness_has_checks_of_its_own() -> None:
+    server = HealthServer(HealthApp(CollectorRegistry(), ready={}, alive={"loop": lambda: "stuck"}), "127.0.0.1", 0)
+    server.start()
+    assert get(server.address, "/healthz").status == 503
+    assert get(server.address, "/readyz").status == 200
+    server.stop()
+
+
+def test_metrics_are_exposed_as_prometheus_reads_them(address: str) -> None:
+    response = get(address, "/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=")
+    assert b"things_total 1.0\n" in response.body
+
+
+def test_a_head_request_gets_no_body(address: str) -> None:
+    response = get(address, "/readyz", "HEAD")
+    assert (response.status, response.headers["content-length"], response.body) == (200, "2", b"")
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("POST", "/readyz", 405), ("GET", "/", 404)])
+def test_there_is_nothing_else_to_ask(address: str, method: str, path: str, status: int) -> None:
+    assert get(address, path, method).status == status
+
+
+def test_a_taken_port_is_said_where_the_server_is_started() -> None:
+    app = HealthApp(CollectorRegistry(), ready={})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = HealthServer(app, "127.0.0.1", taken.getsockname()[1])
+        with pytest.raises(ListenError, match="address already in use"):
+            server.start()
+
+
+def test_a_stopped_server_leaves_no_thread_and_no_listener() -> None:
+    before = threading.active_count()
+    server = HealthServer(HealthApp(ControllerMetrics().registry, ready={}), "127.0.0.1", 0)
+    server.start()
+    address = server.address
+    assert get(address, "/metrics").status == 200
+    server.stop()
+    assert threading.active_count() == before
+    with pytest.raises(ConnectionRefusedError):
+        get(address, "/metrics")
