@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -12,7 +13,7 @@ import typer
 
 from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
-from app.policyfile import load_policy
+from app.policyfile import PolicyFile, load_policy
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 CHECKOUT = Path(__file__).parent.parent
@@ -69,7 +70,8 @@ def webhook(
         port=port,
         health_port=health_port,
     )
-    raise typer.Exit(serve(settings, read_policy(policy), WebhookMetrics()))
+    metrics = WebhookMetrics()
+    raise typer.Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics))
 
 
 @cli.command()
@@ -106,7 +108,8 @@ def controller(
         renew_deadline=renew_deadline,
         retry_period=retry_period,
     )
-    raise typer.Exit(run(settings, read_policy(policy), ControllerMetrics()))
+    metrics = ControllerMetrics()
+    raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics))
 
 
 @cli.command()
@@ -174,6 +177,14 @@ def read_policy(path: Path | None) -> GuardPolicy:
     """Load the policy, or end with a line for each problem."""
     try:
         return load_policy(path)
+    except PolicyError as error:
+        fail(*error.problems)
+
+
+def follow_policy(path: Path | None, told: Callable[[bool], None]) -> PolicyFile:
+    """Load the policy to follow its file, or end with a line for each problem."""
+    try:
+        return PolicyFile(path, told)
     except PolicyError as error:
         fail(*error.problems)
 

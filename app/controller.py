@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from functools import partial
 
 from app.core.plan import Changes, Observed
-from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import review
 from app.health import HealthApp, HealthServer
@@ -19,9 +18,11 @@ from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.watch import Reflector
 from app.metrics import ControllerMetrics
+from app.policyfile import POLL_SECONDS, PolicyFile
 from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
 from app.serving import ListenError
 from app.settings import ControllerSettings
+from app.tally import Tally
 from app.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,13 @@ class Controller:
     """One process of the controller: caches and a queue that every replica fills, workers where it leads."""
 
     def __init__(
-        self, client: Client, settings: ControllerSettings, policy: GuardPolicy, metrics: ControllerMetrics
+        self, client: Client, settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMetrics
     ) -> None:
         self._settings = settings
         self._policy = policy
         self._metrics = metrics
         self._inventory = Inventory()
+        self._tally = Tally(metrics.findings, lambda entry: review(entry, policy.current).codes)
         self._queue = WorkQueue[Key]()
         self._since: dict[Key, float] = {}
         self._conflicts: dict[Key, int] = {}
@@ -65,6 +67,7 @@ class Controller:
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(settings.workers)
         ]
+        self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
 
     def start(self) -> None:
         """Begin to observe, to campaign and, once every cache is filled and this replica leads, to write."""
@@ -77,6 +80,7 @@ class Controller:
             self._lead()
         for worker in self._workers:
             worker.start()
+        self._policy_follower.start()
 
     def stop(self) -> None:
         """End writing, then give the Lease back."""
@@ -85,6 +89,7 @@ class Controller:
         self._leading.set()
         for worker in self._workers:
             worker.join(self._settings.renew_deadline)
+        self._policy_follower.join(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
             reflector.stop()
         self._events.stop()
@@ -119,15 +124,16 @@ class Controller:
         self._metrics.is_leader.set(0)
         self._leading.clear()
 
+    def _follow_policy(self) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
+            if self._policy.poll():
+                self._enqueue(self._inventory.keys())
+                self._tally.recount()
+
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         self._enqueue(self._inventory.put_entry(old, new))
-        for entry, difference in ((old, -1), (new, 1)):
-            if entry:
-                self._count_findings(entry, difference)
-
-    def _count_findings(self, entry: ServiceEntry, difference: int) -> None:
-        for code in review(entry, self._policy).codes:
-            self._metrics.findings.labels(entry.key.namespace, code).inc(difference)
+        if entry := new or old:
+            self._tally.put(entry.key, new)
 
     def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         self._enqueue(self._inventory.put_object(old, new))
@@ -177,7 +183,7 @@ class Controller:
         log.warning("%s is tried again: %s", key, error)
 
 
-def run(settings: ControllerSettings, policy: GuardPolicy, metrics: ControllerMetrics) -> int:
+def run(settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMetrics) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code."""
     try:
         client = Client.from_kubeconfig(

@@ -52,6 +52,11 @@ class Inventory:
             observed |= {place: one for kind in KINDS if (one := self._objects.get(place := (kind, key)))}
         return entries, tuple(observed.values())
 
+    def keys(self) -> frozenset[Key]:
+        """Return every key that there is anything to decide about: asked for by an entry, or an object of ours."""
+        with self._lock:
+            return frozenset({*self._entries, *(one.key for one in self._objects.values() if one.managed)})
+
     def count_managed(self, kind: str) -> int:
         """Count our objects of a kind."""
         with self._lock:

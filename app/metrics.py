@@ -13,11 +13,40 @@ ADMISSION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025,
 EMISSION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class PolicyMetrics:
+    """What both processes tell of their policy file."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._generation = Gauge(
+            "serviceentry_guard_policy_generation",
+            "How many policies were in force since the start, with the one that is.",
+            registry=registry,
+        )
+        self._successful = Gauge(
+            "serviceentry_guard_policy_last_reload_successful",
+            "1 while the policy in force is what the file says, 0 after a changed file was refused.",
+            registry=registry,
+        )
+        self._failures = Counter(
+            "serviceentry_guard_policy_reload_failures_total",
+            "Changes of the policy file that were refused.",
+            registry=registry,
+        )
+        self._generation.set(1)
+        self._successful.set(1)
+
+    def reloaded(self, successful: bool) -> None:
+        """Count a changed policy file, and whether it was taken."""
+        self._successful.set(successful)
+        (self._generation if successful else self._failures).inc()
+
+
 class WebhookMetrics:
     """What the webhook counts; times in seconds."""
 
     def __init__(self) -> None:
         self.registry = _registry()
+        self.policy = PolicyMetrics(self.registry)
         self._requests = Counter(
             "serviceentry_guard_admission_requests_total",
             "Admission requests by what became of them.",
@@ -54,6 +83,7 @@ class ControllerMetrics:
 
     def __init__(self) -> None:
         self.registry = _registry()
+        self.policy = PolicyMetrics(self.registry)
         self.host_conflicts = Gauge(
             "serviceentry_guard_host_conflicts",
             "Hosts that get no VirtualService of ours because another object claims them.",

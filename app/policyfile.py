@@ -1,14 +1,26 @@
-"""The policy file: read from disk, parsed by the core."""
+"""The policy file: read strictly, parsed by the core, and read again when it changes."""
 
+import logging
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import yaml
 
-from app.core.policy import GuardPolicy, default_policy, parse_policy
+from app.core.policy import MAX_DEPTH, GuardPolicy, default_policy, parse_policy
 from app.core.problems import PolicyError
+from app.core.soundness import soundness
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""
+POLL_SECONDS = 0.4
+"""Time between two looks at the file; a change is in force after two to three of them."""
+
+Stamp = tuple[int, ...] | None
+"""Device, inode, times in ns and size, through all links; None where there is no file."""
+
+log = logging.getLogger(__name__)
 
 
 def load_policy(path: Path | None) -> GuardPolicy:
@@ -20,11 +32,110 @@ def load_policy(path: Path | None) -> GuardPolicy:
             content = file.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise PolicyError([f"{path}: cannot be read: {error.strerror}"]) from None
-    if len(content) > SIZE_LIMIT:
-        raise PolicyError([f"{path}: is larger than {SIZE_LIMIT} bytes"])
+    return decode_policy(content, str(path))
+
+
+def decode_policy(content: bytes, name: str) -> GuardPolicy:
+    """Read a policy as YAML; raises PolicyError, with the name before each problem."""
     try:
-        return parse_policy(yaml.load(content, Loader=yaml.CSafeLoader))
-    except yaml.YAMLError as error:
-        raise PolicyError([f"{path}: is not YAML: {' '.join(str(error).split())}"]) from None
+        return parse_policy(_decode(content))
     except PolicyError as error:
-        raise PolicyError([f"{path}: {problem}" for problem in error.problems]) from None
+        raise PolicyError([f"{name}: {problem}" for problem in error.problems]) from None
+
+
+class PolicyFile:
+    """A policy that follows its file: a broken or missing one is refused, and the last good one stays in force.
+
+    `told` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
+    policy to start with. Without a path it is the built-in policy, which never changes.
+    """
+
+    def __init__(self, path: Path | None, told: Callable[[bool], None]) -> None:
+        self._path = path
+        self._told = told
+        self._handled = self._last = self._stamp()
+        self.current = load_policy(path)
+        self._warn()
+
+    def poll(self) -> bool:
+        """Take up a changed file, and say whether another policy is in force now.
+
+        Only a file that has not changed since the poll before is read: half of a policy can be a policy too.
+        """
+        stamp = self._stamp()
+        settled, self._last = stamp == self._last, stamp
+        if not settled or stamp == self._handled:
+            return False
+        self._handled = stamp
+        taken = self._reload()
+        self._told(taken)
+        return taken
+
+    def _reload(self) -> bool:
+        try:
+            self.current = load_policy(self._path)
+        except PolicyError as error:
+            log.error("%s; the policy before it stays in force", error)  # noqa: TRY400 - the sentence says it
+            return False
+        log.info("policy %s is in force", self._path)
+        self._warn()
+        return True
+
+    def _warn(self) -> None:
+        for finding in soundness(self.current):
+            log.warning("policy %s: %s", self._path, finding.sentence)
+
+    def _stamp(self) -> Stamp:
+        """Look at the file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
+        try:
+            found = self._path.stat() if self._path else None
+        except OSError:
+            return None
+        return found and (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+
+class _Loader(yaml.CSafeLoader):
+    """YAML as version 1.2 means it: `Off` is text, there is no merging, and no key may come twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set[str]()
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} comes twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_TAG = "tag:yaml.org,2002:"
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag in {f"{_TAG}null", f"{_TAG}int", f"{_TAG}float"}]
+    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+_MISTAGGED = (ValueError, LookupError, AttributeError, ArithmeticError)
+"""What PyYAML makes of `!!int x`, `!!bool x`, `!!timestamp x` and the like."""
+
+
+def _decode(content: bytes) -> object:
+    if len(content) > SIZE_LIMIT:
+        raise PolicyError([f"is larger than {SIZE_LIMIT} bytes"])
+    try:
+        _bound_depth(content)
+        return yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
+    except yaml.YAMLError as error:
+        raise PolicyError([f"is not YAML: {_one_line(error)}"]) from error
+    except _MISTAGGED as error:
+        raise PolicyError([f"is not YAML: a value is not what its tag says: {error}"]) from error
+
+
+def _bound_depth(content: bytes) -> None:
+    """Refuse what is nested deeply before it is loaded: libyaml's recursion would end the process."""
+    depth = 0
+    for event in yaml.parse(content, Loader=yaml.CSafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise PolicyError([f"is nested deeper than {MAX_DEPTH}"])
+
+
+def _one_line(error: yaml.YAMLError) -> str:
+    return " ".join(str(error).replace('"<byte string>", ', "").split())

@@ -3,13 +3,13 @@
 import logging
 
 from app.core.plan import Changes, Conflict, Observed, changes, desired_at
-from app.core.policy import GuardPolicy
 from app.core.resources import API_VERSION, GROUP, Key, ServiceEntry
 from app.core.routing import Emitted
 from app.inventory import Inventory
 from app.kube.client import Client, Resource
 from app.kube.errors import NotFound
 from app.kube.events import EventRecorder
+from app.policyfile import PolicyFile
 
 log = logging.getLogger(__name__)
 
@@ -24,16 +24,16 @@ EMITTED = {
 class Reconciler:
     """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
 
-    def __init__(self, inventory: Inventory, client: Client, events: EventRecorder, policy: GuardPolicy) -> None:
+    def __init__(self, inventory: Inventory, client: Client, events: EventRecorder, policy: PolicyFile) -> None:
         self._inventory = inventory
         self._client = client
         self._events = events
-        self.policy = policy
+        self._policy = policy
 
     def reconcile(self, key: Key) -> Changes:
         """Write what differs, and return it; raises ApiError where the API server does not take it."""
         entries, observed = self._inventory.gather(key)
-        plan = desired_at(key, entries, self.policy)
+        plan = desired_at(key, entries, self._policy.current)
         todo = changes(plan.objects, observed)
         for stored in todo.delete:
             self._delete(stored)

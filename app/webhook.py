@@ -19,9 +19,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.admission import Answer, BadReview, Stage, answer
-from app.core.policy import GuardPolicy
 from app.health import HealthApp
 from app.metrics import Outcome, WebhookMetrics
+from app.policyfile import POLL_SECONDS, PolicyFile
 from app.serving import CLOSE, Bounds, Listener, ListenError
 from app.settings import WebhookSettings
 from app.tls import CertificateError, ServingCertificate
@@ -51,7 +51,7 @@ class Endpoint:
     def __init__(
         self,
         stage: Stage,
-        policy: GuardPolicy,
+        policy: PolicyFile,
         metrics: WebhookMetrics,
         slots: asyncio.Semaphore,
         max_body: int,
@@ -103,7 +103,7 @@ class Endpoint:
     def _review(self, body: bytes) -> bytes:
         began = time.perf_counter()
         try:
-            given = answer(self._stage, body, self._policy)
+            given = answer(self._stage, body, self._policy.current)
         except BadReview as bad:
             raise Refused(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
@@ -125,7 +125,7 @@ class Endpoint:
         )
 
 
-def create_app(settings: WebhookSettings, policy: GuardPolicy, metrics: WebhookMetrics) -> FastAPI:
+def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics) -> FastAPI:
     """Build the application: POST /mutate and /validate, and nothing else."""
     slots = asyncio.Semaphore(settings.max_concurrent)
     return FastAPI(
@@ -149,7 +149,7 @@ class Webhook:
     def __init__(
         self,
         settings: WebhookSettings,
-        policy: GuardPolicy,
+        policy: PolicyFile,
         metrics: WebhookMetrics,
         certificate: ServingCertificate,
     ) -> None:
@@ -159,6 +159,7 @@ class Webhook:
         self.health = Listener(health, settings.bind_address, settings.health_port, bounds)
         self.admission = Listener(app, settings.bind_address, settings.port, bounds, certificate.context)
         self._drain_seconds = settings.drain_seconds
+        self._policy = policy
         self._certificate = certificate
         self.unready: str | None = "starting"
         self._stop = asyncio.Event()
@@ -167,7 +168,7 @@ class Webhook:
     async def run(self) -> None:
         """Serve until stop() is called, then drain: unready at once, reachable for as long as settings say."""
         async with self.health, self.admission:
-            watching = asyncio.create_task(self._certificate.watch())
+            watching = [asyncio.create_task(self._certificate.watch()), asyncio.create_task(self._follow_policy())]
             self.unready = None
             log.info("reviewing on %s, health on %s", self.admission.address, self.health.address)
             await self._stop.wait()
@@ -176,8 +177,15 @@ class Webhook:
             log.info("draining for %g s", self._drain_seconds)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._hurry.wait(), self._drain_seconds)
-            watching.cancel()
+            for task in watching:
+                task.cancel()
         log.info("stopped")
+
+    async def _follow_policy(self) -> None:
+        """Keep the policy in step with its file, which a thread reads so that no review waits for it."""
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            await asyncio.to_thread(self._policy.poll)
 
     def stop(self) -> None:
         """Drain and end; called again, end at once."""
@@ -188,7 +196,7 @@ class Webhook:
         self._stop.set()
 
 
-def serve(settings: WebhookSettings, policy: GuardPolicy, metrics: WebhookMetrics) -> int:
+def serve(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics) -> int:
     """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 where it could not start."""
     try:
         certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file)

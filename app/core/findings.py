@@ -178,6 +178,36 @@ HOST_EXPORTED_TWICE = Rule(
     "ServiceEntries of different namespaces offer the same host to the whole mesh; a proxy takes only one of them.",
     'Keep the host in one ServiceEntry, or keep each to its own namespace with exportTo: ["."].',
 )
+TIMEOUT_TOO_SHORT = Rule(
+    "SEG030",
+    "TimeoutTooShort",
+    "The policy's timeout ends a request before its last try could.",
+    "Write a timeout of at least (attempts + 1) times perTryTimeout, or fewer attempts, or a shorter perTryTimeout.",
+)
+UNKNOWN_RETRY_CONDITION = Rule(
+    "SEG031",
+    "UnknownRetryCondition",
+    "The policy retries on a condition that Istio does not know, so Istio refuses every VirtualService with it.",
+    "Write one of Envoy's words that Istio takes, or an HTTP status code; docs/policy.md lists them.",
+)
+UNREACHABLE_NAMESPACES = Rule(
+    "SEG032",
+    "UnreachableNamespaces",
+    "An entry of the policy's namespaces never counts: an earlier one matches all that it matches.",
+    "Move the entry before the wider one, or remove it.",
+)
+RETRIES_OFF = Rule(
+    "SEG033",
+    "RetriesOff",
+    "The policy sets how to retry beside attempts: 0, and no annotation may ask for attempts.",
+    "Write attempts of 1 or more, or leave the other settings of retries out.",
+)
+EMPTY_DESTINATION_RULE = Rule(
+    "SEG034",
+    "EmptyDestinationRule",
+    "The policy enables DestinationRules and leaves nothing to write into one, so none is emitted.",
+    "Set a field of connectionPool or tlsOrigination, or write enabled: false.",
+)
 
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule

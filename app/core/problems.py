@@ -10,8 +10,11 @@ from app.core.resources import JSON
 SHOWN = 60
 """Longest piece of a refused value that is repeated, in characters."""
 
+MOST = 20
+"""Most problems that are told."""
 
-class PolicyError(ValueError):
+
+class PolicyError(Exception):
     """A policy that cannot be used; each of `problems` is one line."""
 
     def __init__(self, problems: list[str]) -> None:
@@ -20,8 +23,10 @@ class PolicyError(ValueError):
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
-    """Say each error of reading `model` in one line."""
-    return [_explain(detail, model) for detail in error.errors(include_url=False)]
+    """Say each error of reading `model` in one line, and no more than anyone reads."""
+    details = error.errors(include_url=False)
+    more = [f"and {len(details) - MOST} more problems"] if len(details) > MOST else []
+    return [*(_explain(detail, model) for detail in details[:MOST]), *more]
 
 
 def _explain(detail: JSON, model: type[BaseModel]) -> str:

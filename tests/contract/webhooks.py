@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from app.core.policy import default_policy
 from app.metrics import WebhookMetrics
+from app.policyfile import PolicyFile
 from app.settings import WebhookSettings
 from app.tls import ServingCertificate
 from app.webhook import Webhook, serve
@@ -104,7 +104,8 @@ def running(files: Files, **changes: Any) -> Iterator[Running]:
     """Run a webhook in a thread of this process."""
     settings = files.settings(**changes)
     certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file)
-    webhook = Webhook(settings, default_policy(), WebhookMetrics(), certificate)
+    metrics = WebhookMetrics()
+    webhook = Webhook(settings, PolicyFile(settings.policy, metrics.policy.reloaded), metrics, certificate)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     loop = runner.get_loop()
     thread = threading.Thread(target=lambda: runner.run(webhook.run()), name="webhook")
@@ -168,7 +169,8 @@ def main(folder: str, changes: str) -> int:
     """Be that process."""
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     files = Files(Path(folder, "ca.crt"), Path(folder, "tls.crt"), Path(folder, "tls.key"))
-    return serve(files.settings(**json.loads(changes)), default_policy(), WebhookMetrics())
+    metrics = WebhookMetrics()
+    return serve(files.settings(**json.loads(changes)), PolicyFile(None, metrics.policy.reloaded), metrics)
 
 
 if __name__ == "__main__":

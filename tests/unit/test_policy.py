@@ -196,8 +196,8 @@ def test_a_glob_covers_another_only_where_it_matches_all_that_the_other_does(
         (
             keepalive(time="500ms"),
             (
-                'destinationRule.connectionPool.tcp.tcpKeepalive.time: must be a duration of whole seconds such as "60s" '
-                "or \"1m30s\", not '500ms'"
+                "destinationRule.connectionPool.tcp.tcpKeepalive.time: must be a duration of whole seconds "
+                'such as "60s" or "1m30s", not \'500ms\''
             ),
         ),
         ({**IDENTITY, "namespaces": [{"mode": "Off"}]}, "namespaces[0].match: is required"),

@@ -1,0 +1,74 @@
+"""What may be written in a policy and yet cannot be meant: the findings of `serviceentry-guard policy check`."""
+
+from collections.abc import Iterator
+
+from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
+from app.core.findings import (
+    EMPTY_DESTINATION_RULE,
+    RETRIES_OFF,
+    TIMEOUT_TOO_SHORT,
+    UNKNOWN_RETRY_CONDITION,
+    UNREACHABLE_NAMESPACES,
+    Finding,
+    Rule,
+    Severity,
+    quoted,
+)
+from app.core.globs import covers_glob
+from app.core.policy import GuardPolicy, Settings
+
+Hit = tuple[Rule, str, str]
+"""A rule, the field below the layer, and the message."""
+
+
+def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
+    """Return what is unsound in a policy, each with its path in the file; what holds for all is told once."""
+    for_all = tuple(_of_result(policy))
+    found = [*_unreachable(policy)]
+    for path, written, settings in policy.layers():
+        result = (hit for hit in _of_result(settings) if not path or hit not in for_all)
+        hits = (*result, *_conditions(written), *_retries_off(written, settings))
+        found.extend(Finding(rule, Severity.WARNING, path + field, message) for rule, field, message in hits)
+    return tuple(found)
+
+
+def _of_result(settings: Settings) -> Iterator[Hit]:
+    """Judge what applies once all is laid over the rest."""
+    emitted, rule = settings.virtual_service, settings.destination_rule
+    attempts, per_try = emitted.retries.attempts, emitted.retries.per_try_timeout
+    if attempts and emitted.timeout.milliseconds < (attempts + 1) * per_try.milliseconds:
+        message = f"{emitted.timeout} ends before the last of {attempts + 1} tries of {per_try} each"
+        yield TIMEOUT_TOO_SHORT, "virtualService.timeout", message
+    fields = (value for part in (rule.connection_pool.http, rule.connection_pool.tcp) for _, value in part)
+    if rule.enabled and not rule.tls_origination and all(value is None for value in fields):
+        yield EMPTY_DESTINATION_RULE, "destinationRule.enabled", "every field of connectionPool is null"
+
+
+def _conditions(written: Settings) -> Iterator[Hit]:
+    emitted = written.virtual_service
+    for field, words in (
+        ("retries.retryOn", emitted.retries.retry_on),
+        ("unsafeMethods.retryOn", emitted.unsafe_methods.retry_on),
+        ("overrides.retryOn", emitted.overrides.retry_on),
+    ):
+        for index, word in enumerate(words or ()):
+            if word not in RETRY_CONDITIONS and word not in RETRY_STATUS_CODES:
+                message = f"Istio does not know {quoted(word)}"
+                yield UNKNOWN_RETRY_CONDITION, f"virtualService.{field}[{index}]", message
+
+
+def _retries_off(written: Settings, settings: Settings) -> Iterator[Hit]:
+    retries, bounds = written.virtual_service.retries, settings.virtual_service.overrides.attempts
+    others = retries.model_fields_set - {"attempts"}
+    if not retries.attempts and others and (bounds is None or not bounds.max):
+        message = "0 turns retries off, so the other settings of retries mean nothing"
+        yield RETRIES_OFF, "virtualService.retries.attempts", message
+
+
+def _unreachable(policy: GuardPolicy) -> Iterator[Finding]:
+    earlier: list[str] = []
+    for index, entry in enumerate(policy.namespaces):
+        if all(any(covers_glob(wide, glob) for wide in earlier) for glob in entry.match):
+            message = f"never counts: entries before it match all that {quoted(', '.join(entry.match))} matches"
+            yield Finding(UNREACHABLE_NAMESPACES, Severity.WARNING, f"namespaces[{index}].match", message)
+        earlier.extend(entry.match)

@@ -1,0 +1,242 @@
+"""The policy file: how strictly it is read, and how it is followed."""
+
+import itertools
+import logging
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from app.core.policy import default_policy
+from app.core.problems import PolicyError
+from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
+
+IDENTITY = "apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\n"
+WARN = f"{IDENTITY}mode: Warn\n"
+OFF = f"{IDENTITY}mode: Off\n"
+BROKEN = f"{IDENTITY}mode: War"
+
+
+def problems(content: str | bytes) -> list[str]:
+    encoded = content if isinstance(content, bytes) else (IDENTITY + content).encode()
+    with pytest.raises(PolicyError) as raised:
+        decode_policy(encoded, "file")
+    return raised.value.problems
+
+
+def test_off_and_on_are_words_and_only_true_and_false_are_booleans() -> None:
+    assert decode_policy(OFF.encode(), "file").mode.value == "Off"
+    assert problems("mode: on") == ["file: mode: input should be 'Enforce', 'Warn' or 'Off', not 'on'"]
+    assert not decode_policy(f"{IDENTITY}virtualService: {{enabled: false}}".encode(), "file").virtual_service.enabled
+    for word in ("yes", "trueish", '"true"'):
+        assert problems(f"virtualService: {{enabled: {word}}}")[0].startswith(
+            "file: virtualService.enabled: input should be a valid boolean"
+        )
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("mode: Warn\nscope: {}\nmode: Enforce", "is not YAML: the key mode comes twice in line 5, column 1"),
+        ("scope:\n  locations: []\n  locations: []", "is not YAML: the key locations comes twice in line 5, column 3"),
+        ("scope: {<<: {}}", "scope.<<: unknown key; allowed here: locations"),
+        ("---\na: b", "is not YAML: expected a single document in the stream"),
+        ("mode: {", "is not YAML: while parsing a flow node"),
+        ("? [a]\n: b", "is not YAML: while constructing a mapping"),
+        ("mode: 2026-01-01", "mode: input should be 'Enforce', 'Warn' or 'Off', not '2026-01-01'"),
+        ("mode: !!int abc", "is not YAML: a value is not what its tag says: invalid literal for int()"),
+        ("mode: !!python/object/apply:os.system [x]", "is not YAML: could not determine a constructor for the tag"),
+        ("mode: !!binary aGVsbG8=", "mode: input should be 'Enforce', 'Warn' or 'Off', not \"b'hello'\""),
+        (
+            "mode: 0x" + "f" * 99,
+            "mode: input should be 'Enforce', 'Warn' or 'Off', not 'a number of more than 63 bits'",
+        ),
+        ("scope: &a {x: *a}", "the policy has more than 100000 values, or is nested deeper than 32"),
+        (b"\0", "is not YAML: unacceptable character #x0000: control characters are not allowed"),
+        (b"", "the policy must be an object with apiVersion"),
+        (b"#" * (SIZE_LIMIT + 1), "is larger than 1048576 bytes"),
+        (b"[" * SIZE_LIMIT, "is nested deeper than 32"),
+        (b"- " * (SIZE_LIMIT // 2), "is nested deeper than 32"),
+    ],
+)
+def test_what_is_no_policy_is_one_clear_line(content: str | bytes, problem: str) -> None:
+    (line,) = problems(content)
+    assert line.startswith(f"file: {problem}")
+    assert "\n" not in line
+
+
+def test_aliases_that_expand_without_end_are_refused() -> None:
+    names = "abcdefghij"
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
+    for before, name in itertools.pairwise(names):
+        bomb += f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+    assert problems(bomb) == ["file: the policy has more than 100000 values, or is nested deeper than 32"]
+
+
+tags = st.sampled_from(["int", "bool", "float", "null", "timestamp", "binary", "set", "omap", "pairs", "str", "map"])
+tagged = st.builds(
+    lambda tag, text: f"mode: !!{tag} {text}".encode(errors="replace"),
+    tags,
+    st.one_of(st.text(max_size=12), st.sampled_from(["{}", "[]", "{a: b}", "[a]", "''", "9999-99-99", "1:1"])),
+)
+
+
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(lambda text: text.encode(errors="replace")), tagged))
+def test_whatever_is_in_the_file_is_a_policy_or_a_policy_error(content: bytes) -> None:
+    with pytest.raises(PolicyError):
+        decode_policy(content, "file")
+    with pytest.raises(PolicyError):
+        decode_policy(IDENTITY.encode() + b"mode: W\nx: " + content, "file")
+
+
+def test_without_a_file_the_built_in_policy_applies() -> None:
+    assert load_policy(None) == default_policy()
+    following = PolicyFile(None, _unexpected)
+    assert following.current == default_policy()
+    assert not following.poll()
+
+
+def _unexpected(taken: bool) -> None:
+    raise AssertionError(taken)
+
+
+class Watched:
+    """A policy file that is followed."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "policy.yaml"
+        self.path.write_text(WARN)
+        self.told: list[bool] = []
+        self.followed = PolicyFile(self.path, self.told.append)
+
+    @property
+    def mode(self) -> str:
+        return self.followed.current.mode.value
+
+    def poll_until_settled(self) -> bool:
+        """Look as often as it takes for a change to be read."""
+        return any([self.followed.poll(), self.followed.poll()])
+
+    def after(self, change: Callable[[Path], object]) -> tuple[bool, str]:
+        """Return whether a change was taken, and the mode that is in force then."""
+        change(self.path)
+        return self.poll_until_settled(), self.mode
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path)
+
+
+def rewrite(path: Path) -> None:
+    path.write_text(OFF)
+
+
+def rename(path: Path) -> None:
+    other = path.with_suffix(".new")
+    other.write_text(OFF)
+    other.rename(path)
+
+
+def link(path: Path) -> None:
+    target = path.with_suffix(".target")
+    target.write_text(OFF)
+    other = path.with_suffix(".link")
+    other.symlink_to(target)
+    other.rename(path)
+
+
+def keep_size_and_time(path: Path) -> None:
+    times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+    path.write_text(OFF.replace("Off", "Off "))
+    os.utime(path, ns=times)
+
+
+@pytest.mark.parametrize("change", [rewrite, rename, link, keep_size_and_time])
+def test_a_changed_file_is_taken_however_it_was_changed(watched: Watched, change: Callable[[Path], None]) -> None:
+    assert watched.mode == "Warn"
+    assert watched.after(change) == (True, "Off")
+    assert watched.told == [True]
+    assert not watched.poll_until_settled()
+
+
+def test_a_folder_link_that_is_swapped_as_the_kubelet_does_is_seen(tmp_path: Path) -> None:
+    for number, content in enumerate((WARN, OFF)):
+        (tmp_path / f"..{number}").mkdir()
+        (tmp_path / f"..{number}" / "policy.yaml").write_text(content)
+    (tmp_path / "..data").symlink_to("..0")
+    (tmp_path / "policy.yaml").symlink_to("..data/policy.yaml")
+    followed = PolicyFile(tmp_path / "policy.yaml", list[bool]().append)
+    (tmp_path / "..tmp").symlink_to("..1")
+    (tmp_path / "..tmp").rename(tmp_path / "..data")
+    assert any([followed.poll(), followed.poll()])
+    assert followed.current.mode.value == "Off"
+
+
+def garble(path: Path) -> None:
+    path.write_text(BROKEN)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def empty(path: Path) -> None:
+    path.write_text("")
+
+
+@pytest.mark.parametrize("change", [garble, remove, make_folder, empty])
+def test_a_file_that_cannot_be_used_is_refused_once_and_the_last_good_policy_stays(
+    watched: Watched, change: Callable[[Path], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert watched.after(change) == (False, "Warn")
+    assert not watched.poll_until_settled()
+    assert watched.told == [False]
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.getMessage().startswith(f"{watched.path}: ")
+    assert record.getMessage().endswith("; the policy before it stays in force")
+
+
+def test_after_a_broken_file_the_next_good_one_is_taken(watched: Watched) -> None:
+    watched.after(garble)
+    assert watched.after(rewrite) == (True, "Off")
+    assert watched.told == [False, True]
+
+
+def test_a_file_that_went_and_came_back_as_it_was_is_taken_again(watched: Watched) -> None:
+    aside = watched.path.with_suffix(".aside")
+    assert watched.after(lambda path: path.rename(aside)) == (False, "Warn")
+    assert watched.after(aside.rename) == (True, "Warn")
+    assert watched.told == [False, True]
+
+
+def test_a_file_is_not_read_while_it_is_still_being_written(watched: Watched) -> None:
+    """Half of a policy can be a policy too: one that says nothing of the mode enforces."""
+    watched.path.write_text(IDENTITY)
+    assert not watched.followed.poll()
+    watched.path.write_text(OFF)
+    assert not watched.followed.poll()
+    assert watched.followed.poll()
+    assert watched.mode == "Off"
+    assert watched.told == [True]
+
+
+def test_without_a_good_policy_to_start_with_there_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(PolicyError, match="cannot be read: No such file or directory"):
+        PolicyFile(tmp_path / "none.yaml", _unexpected)
+
+
+def test_an_unsound_policy_is_taken_with_a_warning(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    watched.path.write_text(f"{WARN}virtualService: {{timeout: 1s}}\n")
+    assert watched.poll_until_settled()
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert "SEG030 virtualService.timeout: 1s ends before the last of 4 tries of 2s each" in record.getMessage()
