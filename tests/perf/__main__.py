@@ -1,0 +1,66 @@
+"""`python -m tests.perf`: measure, and hold the figures against the aims."""
+
+import argparse
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.bed.binaries import provide
+from tests.bed.errors import BedError
+from tests.perf import create, decision, emission, memory, webhook
+from tests.perf.figures import Benchmark, Effort, Figure, as_text
+from tests.perf.machine import describe
+from tests.perf.page import Section, write
+
+BENCHMARKS: Mapping[str, Benchmark] = {
+    "decision": decision.run,
+    "webhook": webhook.run,
+    "create": create.run,
+    "emission": emission.run,
+    "memory": memory.run,
+}
+QUICK = Effort(0.04)
+
+
+def main() -> int:
+    given = _parser().parse_args()
+    if given.write and (given.names or given.quick):
+        _parser().error("--write is for a whole run: without names and without --quick")
+    try:
+        machine = dict(describe(provide()))
+    except BedError as error:
+        print(f"test bed: {error}", file=sys.stderr)
+        return 2
+    for name, value in machine.items():
+        print(f"{name:<20} {value}")
+    effort = QUICK if given.quick else Effort()
+    sections = [_measure(name, effort) for name in given.names or BENCHMARKS]
+    missed = [figure.name for section in sections for figure in section.figures if not figure.met]
+    print(f"\naims missed: {'; '.join(missed)}" if missed else "\nevery aim is met")
+    if given.write:
+        write(given.write, machine, sections)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.perf", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="BENCHMARK", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
+    parser.add_argument("--quick", action="store_true", help="small counts, to try a benchmark: no figures to quote")
+    page = Path("docs/performance.md")
+    parser.add_argument("--write", nargs="?", const=page, type=Path, metavar="PAGE", help=f"put them into {page}")
+    return parser
+
+
+def _measure(name: str, effort: Effort) -> Section:
+    benchmark = BENCHMARKS[name]
+    module = sys.modules[benchmark.__module__]
+    print(f"\n{name}: {(module.__doc__ or '').strip()}", flush=True)
+    figures = list[Figure]()
+    for figure in benchmark(effort):
+        print(*as_text([figure]), flush=True)
+        figures.append(figure)
+    return Section(name, (module.__doc__ or "").strip(), tuple(figures))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,24 @@
+"""Decision and answer inside the process: bytes of a review in, bytes of the answer out."""
+
+from collections.abc import Iterator
+from functools import partial
+from statistics import median
+from timeit import repeat
+
+from app.admission import Stage, answer
+from app.core.policy import default_policy
+from tests.perf.figures import Effort, Figure
+from tests.perf.objects import large_review, small_review
+
+ROUNDS = 300
+CALLS = 100
+
+
+def run(effort: Effort) -> Iterator[Figure]:
+    """Time per request, the median over rounds of 100."""
+    policy = default_policy()
+    for body in (small_review(), large_review()):
+        for stage in Stage:
+            call = partial(answer, stage, body, policy)
+            rounds = repeat(call, number=CALLS, repeat=effort.count(ROUNDS))
+            yield Figure(f"{stage.value}, a review of {len(body):,} bytes", median(rounds) / CALLS * 1e6, "µs")

@@ -1,0 +1,72 @@
+"""How much memory both processes take at most, and what ten thousand ServiceEntries cost the controller."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.bed.binaries import provide
+from tests.bed.control_plane import ControlPlane
+from tests.bed.processes import wait_until
+from tests.guard import Controller, Webhook
+from tests.perf.api import Api, create_all
+from tests.perf.emission import BURST, FLAGS, burst
+from tests.perf.figures import Effort, Figure
+from tests.perf.machine import peak_memory
+from tests.perf.objects import entry, host_names
+from tests.perf.sightings import Sightings
+
+WEBHOOK_AIM, CONTROLLER_AIM = 55.0, 100.0
+MANY = 10_000
+NAMESPACE = "many"
+WAIT_SECONDS = 600.0
+DEPTH = "serviceentry_guard_workqueue_depth"
+
+
+def run(effort: Effort) -> Iterator[Figure]:
+    """After a burst, then with a cluster full of entries: at the first start, which writes, and at one more."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        control_plane = stack.enter_context(ControlPlane(provide()))
+        api = stack.enter_context(Api(control_plane))
+        yield from _after_burst(control_plane, folder, effort)
+        api.create_namespace(NAMESPACE)
+        many = effort.count(MANY)
+        create_all(control_plane, NAMESPACE, [entry(number, resolution="DNS") for number in range(many)])
+        yield from _first_start(control_plane, folder, api, many)
+        yield from _next_start(control_plane, folder, api, many)
+
+
+def _after_burst(control_plane: ControlPlane, folder: Path, effort: Effort) -> Iterator[Figure]:
+    size = effort.count(BURST)
+    controller = Controller(control_plane, folder, FLAGS)
+    with Webhook(folder) as webhook, webhook.registered(control_plane), controller:
+        burst(control_plane, size)
+        yield Figure(f"webhook, peak in a burst of {size:,}", peak_memory(webhook.child.pid), "MiB", WEBHOOK_AIM)
+        yield Figure(
+            f"controller, peak in a burst of {size:,}", peak_memory(controller.child.pid), "MiB", CONTROLLER_AIM
+        )
+
+
+def _first_start(control_plane: ControlPlane, folder: Path, api: Api, many: int) -> Iterator[Figure]:
+    shown = f"controller, first start beside {many:,} entries"
+    names = [name for number in range(many) for name in host_names(number)]
+    with Sightings(control_plane) as sightings:
+        before, began = api.requests(), time.perf_counter()
+        with Controller(control_plane, folder, FLAGS) as controller:
+            last = sightings.last_of(names, WAIT_SECONDS)
+            yield Figure(f"{shown}, until all are emitted", last - began, "s")
+            yield Figure(f"{shown}, requests", api.requests() - before, "")
+            yield Figure(f"{shown}, peak", peak_memory(controller.child.pid), "MiB")
+
+
+def _next_start(control_plane: ControlPlane, folder: Path, api: Api, many: int) -> Iterator[Figure]:
+    shown = f"controller, start beside {many:,} emitted entries"
+    before, began = api.requests(), time.perf_counter()
+    with Controller(control_plane, folder, FLAGS) as controller:
+        yield Figure(f"{shown}, until its caches are filled", time.perf_counter() - began, "s")
+        wait_until(lambda: controller.metric(DEPTH) == 0, "every key was looked at", WAIT_SECONDS)
+        yield Figure(f"{shown}, until every key was looked at", time.perf_counter() - began, "s")
+        yield Figure(f"{shown}, requests", api.requests() - before, "")
+        yield Figure(f"{shown}, peak", peak_memory(controller.child.pid), "MiB")
