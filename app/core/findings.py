@@ -3,6 +3,8 @@
 import enum
 from dataclasses import dataclass
 
+from app.core.resources import Key
+
 QUOTED = 60
 """Longest piece of an author's text that is repeated in a message, in characters."""
 
@@ -27,12 +29,16 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object."""
+    """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object.
+
+    `other` is the kind and key of another object that the message names.
+    """
 
     rule: Rule
     severity: Severity
     path: str
     message: str
+    other: tuple[str, Key] | None = None
 
     @property
     def code(self) -> str:

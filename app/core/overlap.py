@@ -38,4 +38,5 @@ def overlap_findings(entry: ServiceEntry, overlapping: Overlaps, policy: GuardPo
 
 def _finding(host: str, others: list[Key]) -> Finding:
     message = f"ServiceEntry {others[0]} offers {quoted(host)} to the whole mesh as well"
-    return Finding(HOST_EXPORTED_TWICE, Severity.INFO, "spec.hosts", and_more(message, len(others)))
+    told = and_more(message, len(others))
+    return Finding(HOST_EXPORTED_TWICE, Severity.INFO, "spec.hosts", told, ("ServiceEntry", others[0]))

@@ -81,7 +81,8 @@ class Conflict:
         """What the owner of the ServiceEntry is told."""
         theirs = f"{self.claimant.kind} {self.claimant.key}"
         message = f"{theirs} already claims {quoted(self.emitted.host)}, so no {self.emitted.kind} of ours is there"
-        return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message)
+        claimant = (self.claimant.kind, self.claimant.key)
+        return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, claimant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +165,7 @@ def _emitted(key: Key, entry: ServiceEntry, settings: Settings) -> Iterator[Emit
 
 def _shared(host: str, owner: ServiceEntry) -> Finding:
     message = f"{quoted(host)} belongs to ServiceEntry {owner.key}, which is older"
-    return Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message)
+    return Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", owner.key))
 
 
 def _age(entry: ServiceEntry) -> tuple[bool, str, str]:

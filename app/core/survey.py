@@ -10,27 +10,41 @@ from app.core.overlap import overlap_findings, overlaps
 from app.core.patch import apply_patch
 from app.core.plan import KINDS, Conflict, Observed, changes, desired
 from app.core.policy import GuardPolicy
-from app.core.resources import JSON, ServiceEntry, is_istio, is_service_entry
+from app.core.resources import JSON, Fields, ServiceEntry, is_istio, is_service_entry
 from app.core.routing import Emitted
 from app.core.verdict import Verdict, review
 
 T = TypeVar("T")
+DEFAULT_NAMESPACE = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A manifest, and the name of the place it was read from."""
+    """A manifest, and where it was read: the name of a file or another place, a document of it, and an item of a List.
+
+    Documents and items are counted from 0; `item` is None where the document is the manifest itself.
+    """
 
     source: str
     manifest: JSON
+    document: int = 0
+    item: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A file, or the rest of one, that could not be read, and why; `line` is 0 where that says nothing."""
+
+    source: str
+    reason: str
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
     """One ServiceEntry, where it stands, what was found, and what would be emitted for it."""
 
-    source: str
-    manifest: JSON
+    origin: Sourced
     entry: ServiceEntry
     verdict: Verdict
     shared: tuple[Finding, ...] = ()
@@ -38,6 +52,16 @@ class Reviewed:
     conflicts: tuple[Conflict, ...] = ()
     lacking: tuple[Finding, ...] = ()
     """What a cluster does not have, or not as it should, of an entry that needs no change itself."""
+
+    @property
+    def source(self) -> str:
+        """The name of the place it was read from."""
+        return self.origin.source
+
+    @property
+    def manifest(self) -> JSON:
+        """The manifest as it was written."""
+        return self.origin.manifest
 
     @property
     def stored(self) -> JSON:
@@ -59,19 +83,32 @@ class Reviewed:
         return "incomplete" if self.lacking else "allowed"
 
     @property
+    def objects(self) -> tuple[JSON, ...]:
+        """The manifests to emit. An entry that names no namespace gives them none: they then follow it anywhere."""
+        manifests = (one.manifest for one in self.emitted)
+        if Fields(self.manifest, "").child("metadata").text("namespace"):
+            return tuple(manifests)
+        return tuple(one | {"metadata": _without(one["metadata"], "namespace")} for one in manifests)
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """All that there is to say of the entry."""
         conflicts = (conflict.finding for conflict in self.conflicts)
         return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
-def survey(documents: Iterable[Sourced], policy: GuardPolicy) -> tuple[Reviewed, ...]:
-    """Review every ServiceEntry among the documents, each in the company of all the others."""
+def survey(
+    documents: Iterable[Sourced], policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE
+) -> tuple[Reviewed, ...]:
+    """Review every ServiceEntry among the documents, each in the company of all the others.
+
+    `namespace` is that of manifests that name none.
+    """
     documents = tuple(documents)
-    reviewed = [judge(one, policy) for one in documents if is_service_entry(one.manifest)]
+    reviewed = [judge(one, policy, namespace) for one in documents if is_service_entry(one.manifest)]
     judged = [(one, one.repaired if one.verdict.allowed else None) for one in reviewed]
     plan = desired((stored for _, stored in judged if stored), policy)
-    conflicts = changes(plan.objects, _observed(documents)).foreign
+    conflicts = changes(plan.objects, _observed(documents, namespace)).foreign
     yielded = {id(conflict.emitted) for conflict in conflicts}
     emitted = _by_owner((one, one) for one in plan.objects if id(one) not in yielded)
     contested = _by_owner((conflict.emitted, conflict) for conflict in conflicts)
@@ -87,10 +124,14 @@ def survey(documents: Iterable[Sourced], policy: GuardPolicy) -> tuple[Reviewed,
     )
 
 
-def judge(document: Sourced, policy: GuardPolicy) -> Reviewed:
-    """Review one manifest by itself."""
-    entry = ServiceEntry.parse(document.manifest)
-    return Reviewed(document.source, document.manifest, entry, review(entry, policy))
+def judge(document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE) -> Reviewed:
+    """Review one manifest by itself; `namespace` is its own where it names none."""
+    entry = ServiceEntry.parse(document.manifest, namespace)
+    return Reviewed(document, entry, review(entry, policy))
+
+
+def _without(values: JSON, name: str) -> JSON:
+    return {key: value for key, value in values.items() if key != name}
 
 
 def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
@@ -101,7 +142,7 @@ def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
     return groups
 
 
-def _observed(documents: Iterable[Sourced]) -> Iterator[Observed]:
+def _observed(documents: Iterable[Sourced], namespace: str) -> Iterator[Observed]:
     for one in documents:
         if is_istio(one.manifest, KINDS):
-            yield Observed.parse(one.manifest)
+            yield Observed.parse(one.manifest, namespace)

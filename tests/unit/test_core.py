@@ -166,6 +166,25 @@ def test_a_survey_keeps_entries_of_one_name_apart_and_finds_conflicts_between_fi
     assert [finding.code for finding in reviewed[2].findings] == ["SEG021"]
 
 
+def test_what_is_emitted_names_a_namespace_only_if_its_entry_does() -> None:
+    homeless = entry(hosts=["b.example.com"])
+    del homeless["metadata"]["namespace"]
+    named, unnamed = survey([Sourced("a", entry()), Sourced("b", homeless)], default_policy(), "elsewhere")
+    assert named.objects[0]["metadata"]["namespace"] == "team"
+    assert unnamed.entry.key.namespace == "elsewhere"
+    assert "namespace" not in unnamed.objects[0]["metadata"]
+
+
+def test_a_finding_about_two_objects_names_the_other() -> None:
+    shared = [Sourced("a", entry("one")), Sourced("b", entry("two")), Sourced("c", virtual_service(hosts=["*.com"]))]
+    one, two = survey(shared, default_policy())
+    others = {finding.code: finding.other for each in (one, two) for finding in each.findings if finding.other}
+    assert {code: (kind, str(key)) for code, (kind, key) in others.items()} == {
+        "SEG021": ("VirtualService", "team/theirs"),
+        "SEG022": ("ServiceEntry", "team/one"),
+    }
+
+
 def test_the_smallest_patch_adds_where_nothing_stands_and_replaces_where_something_does() -> None:
     assert set_resolution("DNS", present=False) == ({"op": "add", "path": "/spec/resolution", "value": "DNS"},)
     assert set_resolution("DNS", present=True) == ({"op": "replace", "path": "/spec/resolution", "value": "DNS"},)
