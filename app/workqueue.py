@@ -135,7 +135,8 @@ class WorkQueue(Generic[K]):
         del self._waiting[key]
         self._held.add(key)
         if self._waiting or self._schedule:
-            # This worker is busy from now on: another one has to wait for what is next.
+            # This worker is busy from now on. Another one has to wait for what is next, and a condition does not
+            # promise that it woke the one that knows of it.
             self._changed.notify()
         return key
 

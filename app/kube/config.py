@@ -37,7 +37,7 @@ def load(path: str | None, connections: int) -> Configuration:
     service-account token, else `$KUBECONFIG` or `~/.kube/config`. Raises ConfigError.
     """
     configuration = Configuration()
-    # urllib3 would repeat a timed-out PUT or DELETE by itself: after the lease ended, too.
+    # urllib3 would follow redirects, and repeat a timed-out PUT or DELETE by itself: after the lease ended, too.
     configuration.retries = False
     configuration.connection_pool_maxsize = connections
     configuration.socket_options = [

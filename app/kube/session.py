@@ -44,18 +44,14 @@ class Session:
         `timeout` in seconds bounds connecting, sending and waiting for the answer; with `stream` it bounds each
         wait for more of the body, which is left unread. Raises Unreachable.
         """
-        limits = urllib3.Timeout(
-            total=None if stream else timeout, connect=min(timeout, _CONNECT_SECONDS), read=timeout
-        )
         try:
             return self._pools.urlopen(
                 method,
                 self._host + target,
                 headers={**headers, **self._authorization()},
                 body=body,
-                timeout=limits,
+                timeout=urllib3.Timeout(total=timeout, connect=min(timeout, _CONNECT_SECONDS)),
                 preload_content=not stream,
-                redirect=False,
             )
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(f"{self._host} does not answer: {error}") from error

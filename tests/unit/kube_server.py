@@ -75,16 +75,20 @@ class Server(ThreadingHTTPServer):
         """A client that gave up is no error here."""
 
     def kubeconfig(self, path: Path, user: dict[str, Any]) -> str:
-        document = {
-            "apiVersion": "v1",
-            "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": self.url}}],
-            "users": [{"name": "u", "user": user}],
-            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-            "current-context": "x",
-        }
-        path.write_bytes(msgspec.json.encode(document))
-        return str(path)
+        return write_kubeconfig(path, self.url, user)
+
+
+def write_kubeconfig(path: Path, url: str, user: dict[str, Any]) -> str:
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": url}}],
+        "users": [{"name": "u", "user": user}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+    path.write_bytes(msgspec.json.encode(document))
+    return str(path)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from app.kube.client import Client, Resource
 from app.kube.errors import ApiError, ConfigError, Fenced, Gone, Throttled, Unauthorized, Unreachable
 from app.kube.session import Session
 from app.kube.stream import WatchStream
-from tests.unit.kube_server import Answer, Handler, Server, json_answer, running, text_answer
+from tests.unit.kube_server import Answer, Handler, Server, json_answer, running, text_answer, write_kubeconfig
 
 MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 ENTRIES = Resource("networking.istio.io", "v1", "serviceentries", "ServiceEntry")
@@ -148,28 +149,64 @@ def test_a_write_asks_for_the_time_left_again_before_its_body_goes_out(client: C
     assert [request.method for request in server.seen if request.body] == ["PUT"]
 
 
-def test_what_a_write_that_timed_out_left_in_the_send_buffer_is_never_delivered(tmp_path: Path) -> None:
-    received: list[bytes | OSError] = []
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A server that answers nothing, with a small receive buffer: large requests wait for it to read."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        stub = Server.__new__(Server)
-        stub.url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        client = Client.from_kubeconfig(stub.kubeconfig(tmp_path / "kubeconfig", {}))
-        body = {**ONE, "data": {"key": "x" * 200_000}}
-        with pytest.raises(Unreachable):
-            client.create(MAPS, body, timeout=0.3)
+        yield listener
+
+
+@pytest.fixture
+def client_of_listener(listener: socket.socket, tmp_path: Path) -> Iterator[Client]:
+    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    client = Client.from_kubeconfig(write_kubeconfig(tmp_path / "kubeconfig", url, {}))
+    yield client
+    client.close()
+
+
+def test_what_a_write_that_timed_out_left_in_the_send_buffer_is_never_delivered(
+    listener: socket.socket, client_of_listener: Client
+) -> None:
+    body = {**ONE, "data": {"key": "x" * 200_000}}
+    with pytest.raises(Unreachable):
+        client_of_listener.create(MAPS, body, timeout=0.3)
+    received, reset = drain(listener)
+    assert reset
+    assert received < 200_000
+
+
+def drain(listener: socket.socket) -> tuple[int, bool]:
+    """How many bytes arrived on the next connection, and whether it was reset rather than ended."""
+    received = 0
+    connection, _ = listener.accept()
+    with connection:
+        connection.settimeout(5)
+        try:
+            while chunk := connection.recv(1 << 16):
+                received += len(chunk)
+        except ConnectionResetError:
+            return received, True
+    return received, False
+
+
+def test_the_time_out_is_for_sending_and_waiting_together(listener: socket.socket, client_of_listener: Client) -> None:
+    def read_after_a_second() -> None:
         connection, _ = listener.accept()
-        with connection:
-            connection.settimeout(5)
-            try:
-                while chunk := connection.recv(1 << 16):
-                    received.append(chunk)
-            except ConnectionResetError as error:
-                received.append(error)
-    assert isinstance(received[-1], ConnectionResetError)
-    assert sum(len(chunk) for chunk in received[:-1] if isinstance(chunk, bytes)) < 200_000
+        with connection, suppress(OSError):
+            time.sleep(1)
+            while connection.recv(1 << 16):
+                pass
+
+    thread = threading.Thread(target=read_after_a_second)
+    thread.start()
+    began = time.monotonic()
+    with pytest.raises(Unreachable):
+        client_of_listener.create(MAPS, {**ONE, "data": {"key": "x" * 8_000_000}}, timeout=1.5)
+    assert 1.4 < time.monotonic() - began < 2.3
+    thread.join(10)
 
 
 class Clock:

@@ -33,6 +33,7 @@ class Cluster:
         self.items: list[Object] = []
         self.watches: list[list[tuple[str, Object]]] = []
         self.end_at_once = False
+        self.broken = False
         self.over = threading.Event()
         server.answers = [self.answer]
 
@@ -45,7 +46,10 @@ class Cluster:
         handler.send_chunks(*lines)
         if not (events or self.end_at_once):
             self.over.wait(20)
-        handler.send_end()
+        if self.broken and events:
+            handler.close_connection = True
+        else:
+            handler.send_end()
 
     def asked(self, what: str) -> list[str]:
         return [request.path for request in list(self.server.seen) if what in request.path]
@@ -140,16 +144,16 @@ def test_an_event_makes_the_next_failure_count_as_the_first(
 
     def backoff(failures: int, base: float, cap: float) -> float:
         del base, cap
-        if len(delays) == 2:
+        if len(delays) == 1:
             cluster.watches = [[("ADDED", item("one", "1", 6))]]
         delays.append(failures)
         return 0.0
 
     monkeypatch.setattr(watch, "backoff", backoff)
-    cluster.end_at_once = True
+    cluster.end_at_once = cluster.broken = True
     make(lambda *_: None).start()
     until(lambda: len(delays) >= 5)
-    assert delays[:5] == [1, 2, 3, 1, 2]
+    assert delays[:5] == [1, 2, 1, 2, 3]
 
 
 def test_the_length_of_a_watch_is_chosen_at_random_from_its_range(cluster: Cluster, make: Make) -> None:
@@ -189,9 +193,8 @@ def test_a_watch_that_begins_after_stopping_is_closed_unread(cluster: Cluster, m
     def answer_late(handler: Handler) -> None:
         asked.set()
         may_answer.wait(10)
-        line = msgspec.json.encode({"type": "ADDED", "object": item("one", "1", 6)}) + b"\n"
-        handler.send_chunks(line)
-        cluster.over.wait(10)
+        handler.send_chunks()
+        cluster.over.wait(20)
 
     cluster.server.answers = [json_answer({"metadata": {"resourceVersion": "5"}, "items": []}), answer_late]
     reflector = make(lambda *change: told.append(change))
