@@ -92,6 +92,9 @@ def controller(
         float, flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.")
     ] = 10.0,
     retry_period: Annotated[float, flag("--retry-period", "Seconds between two attempts at the Lease.")] = 2.0,
+    remediation_rate: Annotated[
+        float, flag("--remediation-rate", "Existing ServiceEntries patched a second, at most.", min=0.01)
+    ] = 10.0,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.controller import run
@@ -107,6 +110,7 @@ def controller(
         lease_duration=lease_duration,
         renew_deadline=renew_deadline,
         retry_period=retry_period,
+        remediation_rate=remediation_rate,
     )
     metrics = ControllerMetrics()
     raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics))

@@ -7,9 +7,10 @@ import time
 from collections.abc import Iterable
 from functools import partial
 
+from app.core.patch import Operation
 from app.core.plan import Changes, Observed
 from app.core.resources import Key, ServiceEntry
-from app.core.verdict import review
+from app.core.verdict import remediation, review
 from app.health import HealthApp, HealthServer
 from app.inventory import Inventory
 from app.kube.client import Client
@@ -20,6 +21,7 @@ from app.kube.watch import Reflector
 from app.metrics import ControllerMetrics
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
+from app.remediation import Remediator
 from app.serving import ListenError
 from app.settings import ControllerSettings
 from app.tally import Tally
@@ -55,6 +57,9 @@ class Controller:
         identity = self._elector.identity if self._elector else NAME
         self._events = EventRecorder(writer, NAME, identity)
         self._reconciler = Reconciler(self._inventory, writer, self._events, policy)
+        self._remediator = Remediator(
+            writer, self._events, metrics, self._repair, leading=self._leading, rate=settings.remediation_rate
+        )
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
             SERVICE_ENTRIES.plural: Reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
         }
@@ -81,6 +86,7 @@ class Controller:
         for worker in self._workers:
             worker.start()
         self._policy_follower.start()
+        self._remediator.start()
 
     def stop(self) -> None:
         """End writing, then give the Lease back."""
@@ -90,6 +96,7 @@ class Controller:
         for worker in self._workers:
             worker.join(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
+        self._remediator.stop(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
             reflector.stop()
         self._events.stop()
@@ -129,14 +136,19 @@ class Controller:
             if self._policy.poll():
                 self._enqueue(self._inventory.keys())
                 self._tally.recount()
+                self._remediator.reconsider()
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         self._enqueue(self._inventory.put_entry(old, new))
         if entry := new or old:
             self._tally.put(entry.key, new)
+            self._remediator.put(entry.key, new)
 
     def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         self._enqueue(self._inventory.put_object(old, new))
+
+    def _repair(self, entry: ServiceEntry) -> tuple[Operation, ...]:
+        return remediation(entry, self._policy.current)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         now = time.monotonic()

@@ -104,6 +104,12 @@ class ControllerMetrics:
             "Reconciliations that failed and are tried again.",
             registry=self.registry,
         )
+        self.remediations = Counter(
+            "serviceentry_guard_remediations_total",
+            "Existing ServiceEntries by what became of an attempt to patch them: patched or failed.",
+            ("result",),
+            registry=self.registry,
+        )
         self.workqueue_depth = Gauge(
             "serviceentry_guard_workqueue_depth", "Keys that wait for a worker.", registry=self.registry
         )

@@ -81,10 +81,11 @@ class Reconciler:
 
     def _tell(self, conflict: Conflict) -> None:
         message = conflict.finding.message
-        self._events.record(_reference(conflict.emitted.owner), "HostConflict", message, "Warning", action="Yield")
+        self._events.record(reference(conflict.emitted.owner), "HostConflict", message, "Warning", action="Yield")
 
 
-def _reference(entry: ServiceEntry) -> dict[str, str]:
+def reference(entry: ServiceEntry) -> dict[str, str]:
+    """Return the ObjectReference of an entry, for Events about it."""
     return {
         "apiVersion": API_VERSION,
         "kind": "ServiceEntry",

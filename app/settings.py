@@ -36,6 +36,8 @@ class ControllerSettings:
     leader_elect: bool = True
     namespace: str = "serviceentry-guard"
     workers: int = 8
+    remediation_rate: float = 10.0
+    """Existing entries patched a second, at most."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

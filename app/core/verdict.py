@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from app.core import rules
 from app.core.findings import NOT_MUTATED, RESOLUTION_CHANGED, Finding, Severity
 from app.core.patch import Operation, set_resolution
-from app.core.policy import GuardPolicy, Mode, Settings
+from app.core.policy import Existing, GuardPolicy, Mode, Settings
 from app.core.resources import JSON, Fields, ServiceEntry, own_annotations
 from app.core.routing import retry_findings
 from app.core.tuning import tune
@@ -64,6 +64,12 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
     if untouched and settings.mode is Mode.ENFORCE:
         settings = settings.model_copy(update={"mode": Mode.WARN})
     return _review(entry, settings)
+
+
+def remediation(entry: ServiceEntry, policy: GuardPolicy) -> tuple[Operation, ...]:
+    """Return the patch for a stored entry that admission never saw; empty where the policy only reports."""
+    wanted = policy.settings(entry.key.namespace).existing is Existing.REMEDIATE and not entry.terminating
+    return review(entry, policy).patch if wanted else ()
 
 
 def as_stored(verdict: Verdict) -> Verdict:

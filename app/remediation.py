@@ -1,0 +1,138 @@
+"""Existing entries: what was stored before admission was there is patched as admission would have, one at a time."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from app.core.patch import Operation
+from app.core.resources import Key, ServiceEntry
+from app.kube.client import Client
+from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
+from app.kube.events import EventRecorder, TokenBucket
+from app.metrics import ControllerMetrics
+from app.reconciler import SERVICE_ENTRIES, reference
+from app.workqueue import WorkQueue
+
+log = logging.getLogger(__name__)
+
+FIRST_RETRY, LAST_RETRY = 1.0, 600.0
+"""Bounds of the back-off of an entry that the API server does not let us patch, in seconds."""
+
+Repair = Callable[[ServiceEntry], Sequence[Operation]]
+"""Says what to patch of a stored entry; nothing where it is as it should be, or where the policy only reports."""
+
+
+class Refused(Exception):
+    """The API server did not take a patch, and will not until someone changes something."""
+
+
+class Remediator:
+    """Patches entries at no more than `rate` a second, from a thread and a queue of its own, while `leading` is set.
+
+    What is left to do follows from the entries alone, so a new leader goes on where the last one ended. An entry that
+    is refused is tried again, less and less often.
+    """
+
+    def __init__(  # noqa: PLR0913 - whom to write to, whom to tell, what, when and how fast
+        self,
+        client: Client,
+        events: EventRecorder,
+        metrics: ControllerMetrics,
+        repair: Repair,
+        *,
+        leading: threading.Event,
+        rate: float,
+    ) -> None:
+        self._client = client
+        self._events = events
+        self._outcomes = metrics.remediations
+        self._repair = repair
+        self._leading = leading
+        self._pace = TokenBucket(rate, 1, time.monotonic)
+        self._queue = WorkQueue[Key](base=FIRST_RETRY, cap=LAST_RETRY)
+        self._stored: dict[Key, ServiceEntry] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="remediator", daemon=True)
+
+    def start(self) -> None:
+        """Begin to patch, once this replica leads."""
+        self._thread.start()
+
+    def stop(self, seconds: float) -> None:
+        """Patch nothing more; waits up to `seconds` for a patch in flight."""
+        self._stopping.set()
+        self._queue.shut_down()
+        self._thread.join(seconds)
+
+    def put(self, key: Key, entry: ServiceEntry | None) -> None:
+        """Take an entry as it is stored now, None if it is gone; returns at once."""
+        if entry is None:
+            self._stored.pop(key, None)
+            return
+        self._stored[key] = entry
+        if self._repair(entry):
+            self._queue.add(key)
+
+    def reconsider(self) -> None:
+        """Look at every entry anew: another policy is in force."""
+        for key, entry in list(self._stored.items()):
+            if self._repair(entry):
+                self._queue.add(key)
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            key = self._queue.get(1.0) if self._leading.wait(1.0) else None
+            if key is not None:
+                self._handle(key)
+
+    def _handle(self, key: Key) -> None:
+        try:
+            if self._still_wants(key) and not self._stopping.wait(self._pace.take()):
+                with suppress(NotFound):
+                    self._remediate(key)
+        except (ApiError, Refused) as error:
+            self._try_again(key, error)
+        except Exception as error:
+            log.exception("a bug in remediating %s", key)
+            self._try_again(key, error)
+        else:
+            self._queue.forget(key)
+        finally:
+            self._queue.done(key)
+
+    def _still_wants(self, key: Key) -> bool:
+        entry = self._stored.get(key)
+        return entry is not None and bool(self._repair(entry))
+
+    def _remediate(self, key: Key) -> None:
+        """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
+        document = self._client.get(SERVICE_ENTRIES, key.namespace, key.name)
+        entry = ServiceEntry.parse(document)
+        if patch := self._repair(entry):
+            self._write(entry, document["metadata"]["resourceVersion"], patch)
+
+    def _write(self, entry: ServiceEntry, resource_version: str, patch: Sequence[Operation]) -> None:
+        lock = {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}
+        resolution = patch[0]["value"]
+        try:
+            stored = self._client.json_patch(SERVICE_ENTRIES, entry.key.namespace, entry.key.name, [lock, *patch])
+        except (Forbidden, Invalid) as error:
+            raise self._refused(entry, error.message) from error
+        if stored["spec"].get("resolution") != resolution:
+            raise self._refused(entry, f"another webhook turns {resolution} back")
+        self._outcomes.labels("patched").inc()
+        log.info("ServiceEntry %s has resolution %s now", entry.key, resolution)
+        note = f"resolution was {entry.resolution} and is {resolution} now: the policy has existing entries remediated"
+        self._events.record(reference(entry), "Remediated", note, action="Remediate")
+
+    def _refused(self, entry: ServiceEntry, reason: str) -> Refused:
+        note = f"resolution stays {entry.resolution}: {reason}"
+        self._events.record(reference(entry), "RemediationRefused", note, "Warning", action="Remediate")
+        return Refused(reason)
+
+    def _try_again(self, key: Key, error: Exception) -> None:
+        self._outcomes.labels("failed").inc()
+        self._queue.retry(key)
+        log.warning("ServiceEntry %s is remediated later: %s", key, error)

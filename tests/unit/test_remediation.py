@@ -1,0 +1,358 @@
+"""Existing entries, patched on a server that answers as it is told."""
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import pytest
+
+from app.core.policy import GuardPolicy, parse_policy
+from app.core.resources import Key, ServiceEntry
+from app.core.verdict import remediation
+from app.kube.client import Client
+from app.kube.events import EventRecorder
+from app.metrics import ControllerMetrics
+from app.remediation import Remediator
+from tests.bed.processes import wait_until
+from tests.unit.kube_server import Answer, Handler, Server, json_answer, running
+
+REMEDIATE = {"existing": "Remediate"}
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+FAST = 1000.0
+
+
+def policy(**document: Any) -> GuardPolicy:
+    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
+
+
+def manifest(name: str = "api", *, metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
+    named = {"name": name, "namespace": "team", "uid": f"uid-{name}", "resourceVersion": "7", **(metadata or {})}
+    given = {"hosts": [f"{name}.example.com"], "ports": [HTTP], **({"resolution": "NONE"} | spec)}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": named, "spec": given}
+
+
+def status(code: int, reason: str, message: str = "told so") -> Answer:
+    return json_answer({"kind": "Status", "reason": reason, "message": message}, code)
+
+
+class TestWhatTheCoreWantsPatched:
+    """`remediation`, of an entry that would be patched at admission."""
+
+    def test_is_what_admission_would_have_patched(self) -> None:
+        entry = ServiceEntry.parse(manifest())
+        assert remediation(entry, policy(**REMEDIATE)) == (
+            {"op": "replace", "path": "/spec/resolution", "value": "DNS"},
+        )
+
+    def test_adds_a_resolution_that_is_not_there(self) -> None:
+        written = manifest()
+        del written["spec"]["resolution"]
+        (operation,) = remediation(ServiceEntry.parse(written), policy(**REMEDIATE))
+        assert operation["op"] == "add"
+
+    @pytest.mark.parametrize(
+        "document",
+        [
+            {},
+            {"existing": "Report"},
+            {**REMEDIATE, "mode": "Warn"},
+            {**REMEDIATE, "mode": "Off"},
+            {**REMEDIATE, "exemptions": {"namespaces": ["team"]}},
+            {**REMEDIATE, "exemptions": {"hosts": ["api.*"]}},
+            {**REMEDIATE, "scope": {"excludedNamespaces": ["team"]}},
+            {**REMEDIATE, "namespaces": [{"match": ["team"], "existing": "Report"}]},
+            {**REMEDIATE, "namespaces": [{"match": ["team"], "mode": "Warn"}]},
+        ],
+        ids=json.dumps,
+    )
+    def test_is_nothing_unless_the_policy_enforces_and_remediates_there(self, document: dict[str, Any]) -> None:
+        assert remediation(ServiceEntry.parse(manifest()), policy(**document)) == ()
+
+    def test_follows_what_the_policy_says_of_the_namespace(self) -> None:
+        document = {"existing": "Report", "namespaces": [{"match": ["te*"], **REMEDIATE}]}
+        assert remediation(ServiceEntry.parse(manifest()), policy(**document))
+
+    @pytest.mark.parametrize(
+        "written",
+        [
+            manifest(resolution="DNS"),
+            manifest(addresses=["10.0.0.0/8"]),
+            manifest(metadata={"annotations": {"serviceentry-guard.io/exempt": "on purpose"}}),
+            manifest(metadata={"deletionTimestamp": "2025-01-01T00:00:00Z"}),
+        ],
+        ids=["compliant", "unfixable", "exempt", "terminating"],
+    )
+    def test_is_nothing_for_an_entry_that_is_to_be_left(self, written: dict[str, Any]) -> None:
+        assert remediation(ServiceEntry.parse(written), policy(**REMEDIATE)) == ()
+
+
+class Cluster:
+    """ServiceEntries behind a server, which takes JSON Patches of them; and a remediator of them."""
+
+    def __init__(self, server: Server, kubeconfig: str) -> None:
+        self.stored: dict[str, dict[str, Any]] = {}
+        self.patches: list[tuple[float, str, list[Any]]] = []
+        self.events: list[tuple[str, str, str]] = []
+        self.refusals: dict[str, Answer] = {}
+        self.turned_back: set[str] = set()
+        self.policy = policy(**REMEDIATE)
+        self.leading = threading.Event()
+        self.leading.set()
+        self.metrics = ControllerMetrics()
+        self._server = server
+        self._client = Client.from_kubeconfig(kubeconfig)
+        server.answers = [self._answer]
+
+    @contextmanager
+    def remediator(self, rate: float = FAST, leading: threading.Event | None = None) -> Iterator[Remediator]:
+        """Run one that leads, or one that leads when told."""
+        events = EventRecorder(self._client, "serviceentry-guard", "one", rate=FAST)
+        remediator = Remediator(
+            self._client,
+            events,
+            self.metrics,
+            lambda entry: remediation(entry, self.policy),
+            leading=leading or self.leading,
+            rate=rate,
+        )
+        events.start()
+        remediator.start()
+        yield remediator
+        remediator.stop(5.0)
+        events.stop()
+
+    def store(self, *manifests: dict[str, Any]) -> list[tuple[Key, ServiceEntry]]:
+        """Store entries, and return what an informer would deliver of them."""
+        self.stored |= {one["metadata"]["name"]: one for one in manifests}
+        entries = [ServiceEntry.parse(one) for one in manifests]
+        return [(entry.key, entry) for entry in entries]
+
+    def resolution(self, name: str = "api") -> str:
+        return str(self.stored[name]["spec"]["resolution"])
+
+    def asked(self, method: str) -> int:
+        return sum(1 for seen in self._server.seen if seen.method == method and "/serviceentries/" in seen.path)
+
+    def counted(self, result: str) -> float:
+        return float(
+            self.metrics.registry.get_sample_value("serviceentry_guard_remediations_total", {"result": result}) or 0
+        )
+
+    def _answer(self, handler: Handler) -> None:
+        path, _, query = handler.path.partition("?")
+        name = path.rpartition("/")[2]
+        if handler.command == "POST":
+            event = self._body("POST")
+            self.events.append((event["regarding"]["name"], event["reason"], event["note"]))
+            json_answer(event)(handler)
+        elif name not in self.stored:
+            status(404, "NotFound")(handler)
+        elif handler.command == "PATCH":
+            assert "fieldManager=serviceentry-guard" in query
+            self._patch(name, self._body("PATCH"))(handler)
+        else:
+            json_answer(self.stored[name])(handler)
+
+    def _body(self, method: str) -> Any:
+        """Decode the last request of a method: of each, one thread sends them."""
+        return json.loads(next(seen.body for seen in reversed(self._server.seen) if seen.method == method))
+
+    def _patch(self, name: str, patch: list[Any]) -> Answer:
+        self.patches.append((monotonic(), name, patch))
+        lock, change = patch
+        entry = self.stored[name]
+        if name in self.refusals:
+            return self.refusals[name]
+        if lock["value"] != entry["metadata"]["resourceVersion"]:
+            return status(409, "Conflict")
+        if name not in self.turned_back:
+            entry["spec"]["resolution"] = change["value"]
+        return json_answer(entry)
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with running() as server:
+        yield Cluster(server, server.kubeconfig(tmp_path / "kubeconfig", {}))
+
+
+def wait(condition: Callable[[], object], what: str) -> None:
+    wait_until(lambda: bool(condition()), what, 10.0)
+
+
+def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> None:
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest()):
+            remediator.put(*delivered)
+        wait(lambda: cluster.events, "the event is there")
+    ((_, _, patch),) = cluster.patches
+    assert patch == [
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+        {"op": "replace", "path": "/spec/resolution", "value": "DNS"},
+    ]
+    note = "resolution was NONE and is DNS now: the policy has existing entries remediated"
+    assert cluster.events == [("api", "Remediated", note)]
+    assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
+
+
+def test_what_needs_no_patch_is_not_even_read(cluster: Cluster) -> None:
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest("done", resolution="DNS"), manifest("api")):
+            remediator.put(*delivered)
+        wait(lambda: cluster.resolution() == "DNS", "the other one is patched")
+    assert cluster.asked("GET") == 1
+
+
+def test_an_entry_that_someone_repaired_meanwhile_is_left(cluster: Cluster) -> None:
+    with cluster.remediator() as remediator:
+        ((key, old),) = cluster.store(manifest())
+        cluster.store(manifest(resolution="DNS_ROUND_ROBIN"))
+        remediator.put(key, old)
+        wait(lambda: cluster.asked("GET"), "it is read")
+    assert (cluster.patches, cluster.events, cluster.counted("failed")) == ([], [], 0)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "not yet known"])
+def test_an_entry_that_is_gone_is_no_failure(cluster: Cluster, known: bool) -> None:
+    with cluster.remediator() as remediator:
+        (gone,), (there,) = cluster.store(manifest("gone")), cluster.store(manifest("there"))
+        del cluster.stored["gone"]
+        cluster.leading.clear()
+        remediator.put(*gone)
+        if known:
+            remediator.put(gone[0], None)
+        remediator.put(*there)
+        cluster.leading.set()
+        wait(lambda: cluster.resolution("there") == "DNS", "the other one is patched")
+    assert cluster.asked("GET") == (1 if known else 2)
+    assert cluster.counted("failed") == 0
+
+
+def test_a_patch_that_comes_too_late_is_made_anew_over_the_change(cluster: Cluster) -> None:
+    with cluster.remediator() as remediator:
+        ((key, old),) = cluster.store(manifest())
+        cluster.refusals["api"] = status(409, "Conflict")
+        remediator.put(key, old)
+        wait(lambda: cluster.patches, "it was refused")
+        cluster.store(manifest(metadata={"resourceVersion": "8"}))
+        del cluster.refusals["api"]
+        wait(lambda: cluster.resolution() == "DNS", "it is patched")
+    assert [patch[0]["value"] for _, _, patch in cluster.patches] == ["7", "8"]
+    assert [reason for _, reason, _ in cluster.events] == ["Remediated"]
+
+
+@pytest.mark.parametrize("code", [400, 403, 422])
+def test_an_entry_that_another_webhook_refuses_is_told_and_tried_again_while_others_go_on(
+    cluster: Cluster, code: int
+) -> None:
+    cluster.refusals["refused"] = status(code, "Forbidden", "admission webhook denied it")
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest("refused"), *(manifest(f"entry-{n}") for n in range(20))):
+            remediator.put(*delivered)
+        wait(lambda: cluster.counted("patched") == 20, "all others are patched")
+        wait(lambda: cluster.counted("failed") >= 2, "it is tried again")
+        del cluster.refusals["refused"]
+        wait(lambda: cluster.resolution("refused") == "DNS", "it is patched once that is allowed")
+        wait(lambda: cluster.events[-1][1] == "Remediated", "the event is there")
+    told = [event for event in cluster.events if event[0] == "refused"]
+    assert told[0] == ("refused", "RemediationRefused", "resolution stays NONE: admission webhook denied it")
+    assert [reason for _, reason, _ in told] == ["RemediationRefused", "Remediated"]
+    tries = [when for when, name, _ in cluster.patches if name == "refused"]
+    assert tries[1] - tries[0] >= 0.5
+
+
+def test_an_entry_whose_patch_another_webhook_undoes_is_refused_too(cluster: Cluster) -> None:
+    cluster.turned_back.add("api")
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest()):
+            remediator.put(*delivered)
+        wait(lambda: cluster.events, "the event is there")
+        wait(lambda: len(cluster.patches) == 2, "it is tried again")
+    assert cluster.events == [("api", "RemediationRefused", "resolution stays NONE: another webhook turns DNS back")]
+    assert cluster.counted("patched") == 0
+
+
+def test_an_api_server_that_fails_is_no_refusal(cluster: Cluster) -> None:
+    cluster.refusals["api"] = status(500, "InternalError")
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest()):
+            remediator.put(*delivered)
+        wait(lambda: cluster.counted("failed"), "it failed")
+        del cluster.refusals["api"]
+        wait(lambda: cluster.events, "it is patched")
+    assert [reason for _, reason, _ in cluster.events] == ["Remediated"]
+
+
+def test_a_bug_ends_neither_the_thread_nor_the_attempts(cluster: Cluster) -> None:
+    cluster.refusals["api"] = json_answer({"kind": "ServiceEntry"})
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest()):
+            remediator.put(*delivered)
+        wait(lambda: cluster.counted("failed"), "it failed")
+        del cluster.refusals["api"]
+        wait(lambda: cluster.counted("patched"), "it is patched")
+
+
+def test_only_a_leader_patches_and_a_new_leader_knows_all_that_is_left(cluster: Cluster) -> None:
+    one, two, other = cluster.store(manifest("one"), manifest("two"), manifest("other"))
+    promoted = threading.Event()
+    with cluster.remediator() as leader, cluster.remediator(leading=promoted) as follower:
+        follower.put(*one)
+        follower.put(*two)
+        leader.put(*one)
+        leader.put(*other)
+        wait(lambda: cluster.counted("patched") == 2, "the leader patched what it was told")
+        assert cluster.resolution("two") == "NONE"
+        follower.put(one[0], replace(one[1], resolution="DNS"))
+        promoted.set()
+        wait(lambda: cluster.resolution("two") == "DNS", "the one that is left is patched")
+    assert cluster.asked("GET") == 3
+
+
+def test_no_more_than_the_rate_is_patched(cluster: Cluster) -> None:
+    with cluster.remediator(rate=20.0) as remediator:
+        for delivered in cluster.store(*(manifest(f"entry-{n}") for n in range(6))):
+            remediator.put(*delivered)
+        wait(lambda: cluster.counted("patched") == 6, "all are patched")
+    assert cluster.patches[-1][0] - cluster.patches[0][0] >= 5 / 20.0 - 0.05
+
+
+def test_another_policy_makes_it_look_at_every_entry_anew(cluster: Cluster) -> None:
+    cluster.policy = policy()
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest("one"), manifest("two"), manifest("three", resolution="DNS")):
+            remediator.put(*delivered)
+        cluster.policy = policy(**REMEDIATE)
+        remediator.reconsider()
+        wait(lambda: cluster.counted("patched") == 2, "both are patched")
+    assert cluster.asked("GET") == 2
+
+
+def test_a_policy_that_only_reports_ends_what_was_begun(cluster: Cluster) -> None:
+    cluster.leading.clear()
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest()):
+            remediator.put(*delivered)
+        cluster.policy = policy()
+        cluster.leading.set()
+        cluster.policy = policy(namespaces=[{"match": ["other"], **REMEDIATE}])
+        (other,) = cluster.store(manifest("other", metadata={"namespace": "other"}))
+        remediator.put(*other)
+        wait(lambda: cluster.resolution("other") == "DNS", "the other one is patched")
+    assert cluster.resolution() == "NONE"
+
+
+def test_stopping_does_not_wait_for_what_is_left(cluster: Cluster) -> None:
+    with cluster.remediator(rate=0.1) as remediator:
+        for delivered in cluster.store(manifest("one"), manifest("two")):
+            remediator.put(*delivered)
+        wait(lambda: cluster.counted("patched") == 1, "the first is patched")
+        began = monotonic()
+        remediator.stop(5.0)
+        assert monotonic() - began < 2.0
+    assert cluster.resolution("two") == "NONE"
