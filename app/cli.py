@@ -13,7 +13,7 @@ import typer
 
 from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
-from app.policyfile import PolicyFile, load_policy
+from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 CHECKOUT = Path(__file__).parent.parent
@@ -27,6 +27,14 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+policy_cli = typer.Typer(
+    name="policy",
+    help="Print, describe and check policies.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+cli.add_typer(policy_cli)
 
 
 class Output(Enum):
@@ -168,6 +176,47 @@ def audit(
     raise typer.Exit(int(any(one.outcome != "allowed" for one in reviewed)))
 
 
+@policy_cli.command("default")
+def policy_default() -> None:
+    """Print the built-in policy as commented YAML.
+
+    Every field is there: a start for a file of your own, which needs only what it changes.
+    """
+    from app.reference import default_text
+
+    typer.echo(default_text(), nl=False)
+
+
+@policy_cli.command("schema")
+def policy_schema() -> None:
+    """Print the JSON Schema of policy files.
+
+    For editors and pipelines (dialect 2020-12). What it takes is a policy, except for bounds that are reversed.
+    """
+    import json
+
+    from app.reference import schema
+
+    typer.echo(json.dumps(schema(), indent=2))
+
+
+@policy_cli.command("check")
+def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_default=False)]) -> None:
+    """Say what is wrong with a policy file.
+
+    A file - is standard input. Each problem or finding is a line. Exits with 0 where the policy is sound, with 1
+    where it can be used and has findings, and with 2 where it cannot be read or used.
+    """
+    from app.core.soundness import soundness
+
+    findings = soundness(read_policy(Path(file)) if file != "-" else read_policy_input())
+    for finding in findings:
+        typer.echo(f"{file}: {finding.severity.value} {finding.sentence}")
+    if not findings:
+        typer.echo(f"{file}: sound")
+    raise typer.Exit(int(bool(findings)))
+
+
 @cli.command()
 def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
@@ -181,6 +230,14 @@ def read_policy(path: Path | None) -> GuardPolicy:
     """Load the policy, or end with a line for each problem."""
     try:
         return load_policy(path)
+    except PolicyError as error:
+        fail(*error.problems)
+
+
+def read_policy_input() -> GuardPolicy:
+    """Read a policy from standard input, or end with a line for each problem."""
+    try:
+        return decode_policy(sys.stdin.buffer.read(SIZE_LIMIT + 1), "-")
     except PolicyError as error:
         fail(*error.problems)
 

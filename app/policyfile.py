@@ -98,11 +98,8 @@ class _Loader(yaml.CSafeLoader):
     """YAML as version 1.2 means it: `Off` is text, there is no merging, and no key may come twice."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set[str]()
-        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key.value} comes twice", key.start_mark)
-            seen.add(key.value)
+        if twice := _repeated_key(node):
+            raise yaml.constructor.ConstructorError(None, None, f"the key {twice.value} comes twice", twice.start_mark)
         return super().construct_mapping(node, deep)
 
 
@@ -114,6 +111,17 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver(f"{_TAG}bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _MISTAGGED = (ValueError, LookupError, AttributeError, ArithmeticError)
 """What PyYAML makes of `!!int x`, `!!bool x`, `!!timestamp x` and the like."""
+
+
+def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:
+    """Find the first key that stood before; of what is no mapping (`!!map []`), there is none."""
+    seen = set[str]()
+    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
+        if isinstance(key, yaml.ScalarNode):
+            if key.value in seen:
+                return key
+            seen.add(key.value)
+    return None
 
 
 def _decode(content: bytes) -> object:

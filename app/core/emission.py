@@ -70,7 +70,7 @@ class UnsafeMethods(Model):
 
 
 class AttemptsBounds(Model):
-    """Bounds of the annotation attempts, both included; null in place of them forbids the annotation."""
+    """Bounds of the annotation attempts, both included."""
 
     min: Attempts = Field(0, description="The fewest attempts a team may ask for.")
     max: Attempts = Field(10, description="The most attempts a team may ask for.")
@@ -82,7 +82,7 @@ class AttemptsBounds(Model):
 
 
 class DurationBounds(Model):
-    """Bounds of an annotation that is a duration, both included; null in place of them forbids the annotation."""
+    """Bounds of an annotation that is a duration, both included."""
 
     min: DurationField = Field(parse_duration("10ms"), description="The shortest duration a team may ask for.")
     max: DurationField = Field(parse_duration("5m"), description="The longest duration a team may ask for.")
@@ -96,11 +96,15 @@ class DurationBounds(Model):
 class Overrides(Model):
     """What teams may change on their own ServiceEntries, by annotation; what is out of bounds is refused."""
 
-    attempts: AttemptsBounds | None = Field(AttemptsBounds(), description="Bounds of serviceentry-guard.io/attempts.")
-    per_try_timeout: DurationBounds | None = Field(
-        DurationBounds(), description="Bounds of serviceentry-guard.io/per-try-timeout."
+    attempts: AttemptsBounds | None = Field(
+        AttemptsBounds(), description="Bounds of serviceentry-guard.io/attempts; null forbids the annotation."
     )
-    timeout: DurationBounds | None = Field(DurationBounds(), description="Bounds of serviceentry-guard.io/timeout.")
+    per_try_timeout: DurationBounds | None = Field(
+        DurationBounds(), description="Bounds of serviceentry-guard.io/per-try-timeout; null forbids the annotation."
+    )
+    timeout: DurationBounds | None = Field(
+        DurationBounds(), description="Bounds of serviceentry-guard.io/timeout; null forbids the annotation."
+    )
     retry_on: tuple[RetryCondition, ...] | None = Field(
         RETRY_CONDITIONS,
         min_length=1,

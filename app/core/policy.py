@@ -93,13 +93,16 @@ class Resolution(Model):
 
     unfixable: Unfixable = Field(
         Unfixable.DENY,
-        description="An entry that Istio would refuse with DNS (CIDR addresses, hosts that cannot be told apart, …).",
+        description="An entry that Istio would refuse with DNS, such as one with CIDR addresses: refused, or let in.",
     )
     wildcards: Wildcards = Field(
         Wildcards.DENY,
         description="An entry of wildcard hosts only: refused, given DYNAMIC_DNS, or left alone.",
     )
-    static: Static = Field(Static.WARN, description="An entry that lists its endpoints, or selects workloads.")
+    static: Static = Field(
+        Static.WARN,
+        description="An entry that lists endpoints or selects workloads: let in, let in with a warning, or refused.",
+    )
 
 
 class Exemptions(Model):
@@ -120,7 +123,7 @@ class Settings(Model):
 
     mode: Mode = Field(
         Mode.ENFORCE,
-        description="Enforce patches, refuses and emits; Warn only warns; Off does not look at all.",
+        description="Enforce patches, refuses and emits; Warn only warns, and emits nothing; Off does not look at all.",
     )
     scope: Scope = Scope()
     resolution: Resolution = Resolution()
@@ -162,6 +165,7 @@ class GuardPolicy(Settings, Identity):
             "Settings for some namespaces: any of the settings above, with match. Only the first entry that matches a "
             "namespace counts; it is laid over the rest key by key, lists as a whole."
         ),
+        examples=[[{"match": ["sandbox-*"], "mode": "Warn"}]],
     )
 
     _laid_over: tuple[Settings, ...] = PrivateAttr(default=())

@@ -5,6 +5,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from app.core.durations import parse_duration
 from app.core.globs import covers_glob, matches
@@ -142,6 +144,16 @@ def test_a_glob_covers_another_only_where_it_matches_all_that_the_other_does(
     wide: str, narrow: str, covered: bool
 ) -> None:
     assert covers_glob(wide, narrow) is covered
+
+
+globs = st.text("ab*?", min_size=1, max_size=5)
+
+
+@given(globs, globs, st.text("abc", max_size=5))
+@settings(max_examples=500, deadline=None)
+def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> None:
+    if covers_glob(wide, narrow) and matches(text, (narrow,)):
+        assert matches(text, (wide,))
 
 
 @pytest.mark.parametrize(
