@@ -3,8 +3,9 @@
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from http.client import HTTPSConnection
 from typing import Self
 from urllib.parse import urlsplit
@@ -16,6 +17,19 @@ ISTIO = "/apis/networking.istio.io/v1"
 GROUP = 'group="networking.istio.io"'
 CLIENTS = 8
 CALL_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """When something began and ended, as time.perf_counter tells it."""
+
+    began: float
+    ended: float
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.ended - self.began
 
 
 class Api:
@@ -34,10 +48,10 @@ class Api:
     def __exit__(self, *_exception: object) -> None:
         self._connection.close()
 
-    def send(self, method: str, path: str, body: Object | None = None) -> bytes:
+    def send(self, method: str, path: str, body: Object | None = None, media_type: str = "application/json") -> bytes:
         """The body of the answer. Raises RuntimeError with what the API server says where it refuses."""
         content = None if body is None else json.dumps(body)
-        self._connection.request(method, path, content, {"Content-Type": "application/json"})
+        self._connection.request(method, path, content, {"Content-Type": media_type})
         response = self._connection.getresponse()
         answer = response.read()
         if response.status >= 300:
@@ -49,9 +63,21 @@ class Api:
         answer: Object = json.loads(self.send(method, path, body))
         return answer
 
-    def create_entry(self, namespace: str, entry: Object, query: str = "") -> Object:
+    def create_entry(self, entry: Object, namespace: str, query: str = "") -> Object:
         """Create a ServiceEntry; gives it as it is stored."""
         return self.call("POST", f"{ISTIO}/namespaces/{namespace}/serviceentries{query}", entry)
+
+    def entries(self, namespace: str) -> list[Object]:
+        """The ServiceEntries of a namespace, as they are stored."""
+        items: list[Object] = self.call("GET", f"{ISTIO}/namespaces/{namespace}/serviceentries")["items"]
+        return items
+
+    def apply(self, virtual_service: Object) -> None:
+        """Write a VirtualService as the controller does: server-side apply, nothing forced."""
+        metadata = virtual_service["metadata"]
+        path = f"{ISTIO}/namespaces/{metadata['namespace']}/virtualservices/{metadata['name']}"
+        query = "fieldManager=serviceentry-guard&force=false"
+        self.send("PATCH", f"{path}?{query}", virtual_service, "application/apply-patch+yaml")
 
     def create_namespace(self, name: str, **labels: str) -> None:
         """Create a namespace with these labels."""
@@ -79,20 +105,20 @@ class Api:
                 yield labels, float(value)
 
 
-def create_all(control_plane: ControlPlane, namespace: str, entries: Sequence[Object]) -> tuple[float, float]:
-    """Create entries from 8 clients at once; gives when that began and ended, as time.perf_counter tells it."""
+def at_once(control_plane: ControlPlane, write: Callable[[Api, Object], object], objects: Sequence[Object]) -> Span:
+    """Write objects from 8 clients at once, which are connected before the time counts."""
     connected = threading.Barrier(CLIENTS + 1)
 
     def work(part: Sequence[Object]) -> None:
         with Api(control_plane) as api:
             connected.wait(CALL_SECONDS)
             for one in part:
-                api.create_entry(namespace, one)
+                write(api, one)
 
     with ThreadPoolExecutor(CLIENTS) as pool:
-        working = [pool.submit(work, entries[number::CLIENTS]) for number in range(CLIENTS)]
+        working = [pool.submit(work, objects[number::CLIENTS]) for number in range(CLIENTS)]
         connected.wait(CALL_SECONDS)
         began = time.perf_counter()
         for one in working:
             one.result()
-        return began, time.perf_counter()
+        return Span(began, time.perf_counter())

@@ -54,7 +54,7 @@ def _pairs(api: Api, resolution: str, pairs: int) -> tuple[list[float], list[flo
         for namespace, values in taken.items():
             given = entry(next(NUMBERS), resolution=resolution)
             began = time.perf_counter()
-            stored = api.create_entry(namespace, given)
+            stored = api.create_entry(given, namespace)
             values.append(time.perf_counter() - began)
             expected = "DNS" if namespace == GUARDED else resolution
             assert stored["spec"]["resolution"] == expected, "the webhook is not asked where it should be"
@@ -62,4 +62,4 @@ def _pairs(api: Api, resolution: str, pairs: int) -> tuple[list[float], list[flo
 
 
 def _stored(api: Api, namespace: str, query: str) -> str:
-    return str(api.create_entry(namespace, entry(next(NUMBERS)), query)["spec"]["resolution"])
+    return str(api.create_entry(entry(next(NUMBERS)), namespace, query)["spec"]["resolution"])

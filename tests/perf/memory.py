@@ -4,14 +4,14 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
-from tests.bed.processes import wait_until
-from tests.guard import Controller, Webhook
-from tests.perf.api import Api, create_all
-from tests.perf.emission import BURST, FLAGS, burst
+from tests.guard import Controller, Webhook, ready
+from tests.perf.api import Api, at_once
+from tests.perf.emission import BURST, FLAGS, with_controller
 from tests.perf.figures import Effort, Figure
 from tests.perf.machine import peak_memory
 from tests.perf.objects import entry, host_names
@@ -29,44 +29,57 @@ def run(effort: Effort) -> Iterator[Figure]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         control_plane = stack.enter_context(ControlPlane(provide()))
-        api = stack.enter_context(Api(control_plane))
         yield from _after_burst(control_plane, folder, effort)
-        api.create_namespace(NAMESPACE)
         many = effort.count(MANY)
-        create_all(control_plane, NAMESPACE, [entry(number, resolution="DNS") for number in range(many)])
-        yield from _first_start(control_plane, folder, api, many)
-        yield from _next_start(control_plane, folder, api, many)
+        _fill(control_plane, many)
+        yield from _first_start(control_plane, folder, many)
+        yield from _next_start(control_plane, folder, many)
+
+
+def _fill(control_plane: ControlPlane, many: int) -> None:
+    with Api(control_plane) as api:
+        api.create_namespace(NAMESPACE)
+    entries = [entry(number, resolution="DNS") for number in range(many)]
+    at_once(control_plane, partial(Api.create_entry, namespace=NAMESPACE), entries)
 
 
 def _after_burst(control_plane: ControlPlane, folder: Path, effort: Effort) -> Iterator[Figure]:
     size = effort.count(BURST)
     controller = Controller(control_plane, folder, FLAGS)
     with Webhook(folder) as webhook, webhook.registered(control_plane), controller:
-        burst(control_plane, size)
+        with_controller(control_plane, size)
         yield Figure(f"webhook, peak in a burst of {size:,}", peak_memory(webhook.child.pid), "MiB", WEBHOOK_AIM)
         yield Figure(
             f"controller, peak in a burst of {size:,}", peak_memory(controller.child.pid), "MiB", CONTROLLER_AIM
         )
 
 
-def _first_start(control_plane: ControlPlane, folder: Path, api: Api, many: int) -> Iterator[Figure]:
+def _first_start(control_plane: ControlPlane, folder: Path, many: int) -> Iterator[Figure]:
     shown = f"controller, first start beside {many:,} entries"
     names = [name for number in range(many) for name in host_names(number)]
     with Sightings(control_plane) as sightings:
-        before, began = api.requests(), time.perf_counter()
-        with Controller(control_plane, folder, FLAGS) as controller:
+        before, began = _requests(control_plane), time.perf_counter()
+        controller = Controller(control_plane, folder, FLAGS)
+        with controller.child:
             last = sightings.last_of(names, WAIT_SECONDS)
             yield Figure(f"{shown}, until all are emitted", last - began, "s")
-            yield Figure(f"{shown}, requests", api.requests() - before, "")
+            yield Figure(f"{shown}, requests", _requests(control_plane) - before, "")
             yield Figure(f"{shown}, peak", peak_memory(controller.child.pid), "MiB")
 
 
-def _next_start(control_plane: ControlPlane, folder: Path, api: Api, many: int) -> Iterator[Figure]:
+def _next_start(control_plane: ControlPlane, folder: Path, many: int) -> Iterator[Figure]:
     shown = f"controller, start beside {many:,} emitted entries"
-    before, began = api.requests(), time.perf_counter()
-    with Controller(control_plane, folder, FLAGS) as controller:
+    before, began = _requests(control_plane), time.perf_counter()
+    controller = Controller(control_plane, folder, FLAGS)
+    with controller.child as child:
+        child.wait_until(lambda: ready(controller.health_port), "its caches are filled", WAIT_SECONDS)
         yield Figure(f"{shown}, until its caches are filled", time.perf_counter() - began, "s")
-        wait_until(lambda: controller.metric(DEPTH) == 0, "every key was looked at", WAIT_SECONDS)
+        child.wait_until(lambda: controller.metric(DEPTH) == 0, "every key was looked at", WAIT_SECONDS)
         yield Figure(f"{shown}, until every key was looked at", time.perf_counter() - began, "s")
-        yield Figure(f"{shown}, requests", api.requests() - before, "")
-        yield Figure(f"{shown}, peak", peak_memory(controller.child.pid), "MiB")
+        yield Figure(f"{shown}, requests", _requests(control_plane) - before, "")
+        yield Figure(f"{shown}, peak", peak_memory(child.pid), "MiB")
+
+
+def _requests(control_plane: ControlPlane) -> int:
+    with Api(control_plane) as api:
+        return api.requests()
