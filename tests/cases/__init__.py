@@ -46,6 +46,11 @@ class Case:
         return {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **self.policy}
 
     @property
+    def remediated(self) -> bool:
+        """Whether the controller changes the entry where admission missed it."""
+        return bool(self.policy.get("existing") == "Remediate")
+
+    @property
     def codes(self) -> set[str]:
         """The codes of the findings."""
         return {finding.split()[1] for finding in self.findings}

@@ -1,0 +1,76 @@
+"""No field of the policy without a case that shows what it does, and a line in docs/policy.md that says it."""
+
+import copy
+import re
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.core.policy import GuardPolicy, parse_policy
+from app.core.resources import ServiceEntry
+from app.core.soundness import soundness
+from app.core.survey import Sourced, survey
+from app.core.verdict import remediation
+from app.policyfile import decode_policy
+from app.reference import Field, fields
+from tests.cases import CASES, Case
+from tests.policy_reference import DOCS, MARK, reference
+
+WITHOUT_EFFECT = {"apiVersion", "kind", "metadata.name"}
+
+
+def leaves(among: tuple[Field, ...]) -> Iterator[Field]:
+    for field in among:
+        yield from (leaves(field.fields) if field.section else (field, *leaves(field.fields)))
+
+
+PATHS = [".".join(field.path) for field in leaves(fields())]
+
+
+def without(document: Any, path: list[str]) -> Any:
+    """Leave a field out; None where it is not there. An entry of a list goes with the field that it must have."""
+    name, *rest = path
+    if name.endswith("[]"):
+        entries = document.get(name.removesuffix("[]"), [])
+        return {**document, name.removesuffix("[]"): entries[1:]} if entries else None
+    if name not in document:
+        return None
+    if rest:
+        inner = without(document[name], rest) if isinstance(document[name], dict) else None
+        return None if inner is None else {**document, name: inner}
+    return {key: value for key, value in document.items() if key != name}
+
+
+def outcome(case: Case, policy: GuardPolicy) -> Any:
+    """Return all that the guard makes of a case."""
+    (reviewed,) = survey([Sourced("case", case.manifest())], policy)
+    emitted = [one.manifest for one in reviewed.emitted]
+    return reviewed.findings, reviewed.stored, emitted, remediation(ServiceEntry.parse(case.manifest()), policy)
+
+
+def shows(case: Case, path: str) -> bool:
+    """Say whether a case sets a field, and comes out otherwise without it."""
+    document = copy.deepcopy(case.guard_policy())
+    changed = without(document, path.split("."))
+    return changed is not None and outcome(case, parse_policy(changed)) != outcome(case, parse_policy(document))
+
+
+@pytest.mark.parametrize("path", [path for path in PATHS if path not in WITHOUT_EFFECT])
+def test_every_field_has_a_case_that_comes_out_otherwise_without_it(path: str) -> None:
+    assert any(shows(case, path) for case in CASES), f"add a case to tests/cases in which {path} makes a difference"
+
+
+def test_every_field_and_finding_is_documented_as_the_model_says() -> None:
+    _, mark, generated = DOCS.read_text().partition(MARK)
+    assert mark
+    assert generated == f"\n{reference()}", "write docs/policy.md anew with: python -m tests.policy_reference"
+    assert [path for path in PATHS if f"`{path}`" not in generated] == []
+
+
+def test_every_example_of_the_documentation_is_a_sound_policy() -> None:
+    examples = re.findall(r"^ *```yaml\n(.*?)```$", DOCS.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(examples) > 6
+    for example in examples:
+        assert soundness(decode_policy(textwrap.dedent(example).encode(), "example")) == ()
