@@ -74,6 +74,8 @@ def test_each_key_is_decided_as_by_a_look_at_everything_and_no_change_of_a_decis
             assert changes(desired_at(key, entries, POLICY).objects, observed) == decision
     ours = [one for one in everything.objects.values() if one.managed]
     assert inventory.count_managed("VirtualService") == sum(one.kind == "VirtualService" for one in ours)
+    asked = {key for entry in everything.entries.values() for key in keys(entry)}
+    assert inventory.keys() == asked | {one.key for one in ours}
 
 
 def _remove(inventory: Inventory, everything: Everything, number: int) -> frozenset[Key]:
