@@ -14,7 +14,7 @@ from app.core.soundness import soundness
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""
-POLL_SECONDS = 0.4
+POLL_SECONDS = 0.25
 """Time between two looks at the file; a change is in force after two to three of them."""
 
 Stamp = tuple[int, ...] | None
