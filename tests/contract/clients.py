@@ -129,12 +129,15 @@ class Client:
             self.socket.settimeout(patience)
 
 
-def drip(client: Client, seconds: float) -> None:
-    """Send one byte of a header every 50 ms, until the time is up or nobody takes them any more."""
+def drip(client: Client, seconds: float) -> bool:
+    """Send a byte every 50 ms until the time is up; say whether the server ended the connection before."""
     end = time.monotonic() + seconds
-    with contextlib.suppress(OSError):
-        while time.monotonic() < end and not client.closed(0.05):
+    while time.monotonic() < end:
+        if client.closed(0.05):
+            return True
+        with contextlib.suppress(OSError):
             client.send(b"x")
+    return False
 
 
 def get(address: str, path: str, method: str = "GET") -> Response:

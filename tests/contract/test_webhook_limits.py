@@ -4,6 +4,7 @@ import contextlib
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from http.client import HTTPException
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 import app.serving
 from tests.contract.clients import BODY, CHUNKED_HEAD, Client, chunk, drip, request
-from tests.contract.webhooks import Files, Process, Running, process, running, until
+from tests.contract.webhooks import DEADLINE, Files, Process, Running, process, running, until
 
 NEVER = 3600.0
 LOST = (OSError, HTTPException)
@@ -60,50 +61,42 @@ def test_a_request_answered_before_it_was_whole_leaves_no_connection_behind(run:
 # Receive deadline.
 
 WHOLE = request()
-BEGINNINGS = {
-    "nothing": b"",
-    "a line end": b"\r\n",
-    "half a request line": b"POST /mut",
-    "half a header": b"POST /mutate HTTP/1.1\r\nHost: web",
-    "a header without body": WHOLE[: -len(BODY)],
-    "half a body": WHOLE[: -len(BODY) // 2],
-}
-
-
-@pytest.mark.parametrize(
-    ("before", "beginning"),
-    [(b"", beginning) for beginning in BEGINNINGS.values()]
-    + [(WHOLE, beginning) for beginning in BEGINNINGS.values() if beginning],
-    ids=[
-        *(f"{name} at first" for name in BEGINNINGS),
-        *(f"{name} after an answer" for name in BEGINNINGS if name != "nothing"),
-    ],
+BEGINNINGS = (
+    b"",
+    b"\r\n",
+    b"POST /mut",
+    b"POST /mutate HTTP/1.1\r\nHost: web",
+    WHOLE[: -len(BODY)],
+    WHOLE[: -len(BODY) // 2],
 )
-def test_a_request_that_does_not_come_whole_in_time_ends_its_connection(
-    run: Callable[..., Running], before: bytes, beginning: bytes
-) -> None:
-    strict, lenient = run(receive_timeout=0.3), run(receive_timeout=NEVER)
-    with strict.connect() as ended, lenient.connect() as kept:
-        for client in (ended, kept):
-            if before:
-                assert client.ask(before).status == 200
-            client.send(beginning)
-        until(lambda: ended.closed(0.1))
-        assert not kept.closed()
-        assert kept.ask(WHOLE.removeprefix(beginning)).status == 200
+"""Nothing, a mere line end, half a request line, half a header, a header without its body, half a body."""
+
+
+def test_a_request_that_does_not_come_whole_in_time_ends_its_connection(run: Callable[..., Running]) -> None:
+    strict, lenient = run(receive_timeout=0.5), run(receive_timeout=NEVER)
+    at_first = [(b"", beginning) for beginning in BEGINNINGS]
+    after_an_answer = [(WHOLE, beginning) for beginning in BEGINNINGS if beginning]
+    with ExitStack() as stack:
+        for before, beginning in at_first + after_an_answer:
+            ended, kept = connect(strict, stack), connect(lenient, stack)
+            for client in (ended, kept):
+                assert not before or client.ask(before).status == 200
+                client.send(beginning)
+            until(partial(ended.closed, 0.1))
+            assert not kept.closed()
+            assert kept.ask(WHOLE.removeprefix(beginning)).status == 200
 
 
 @pytest.mark.parametrize(
     "beginning", [b"POST /mutate HTTP/1.1\r\nX-Slow: ", request(b"", length=1000)], ids=["head", "body"]
 )
 def test_dripping_bytes_does_not_extend_the_time(run: Callable[..., Running], beginning: bytes) -> None:
-    strict, lenient = run(receive_timeout=0.3), run(receive_timeout=NEVER)
+    strict, lenient = run(receive_timeout=0.5), run(receive_timeout=NEVER)
     with strict.connect() as ended, lenient.connect() as kept:
         for client in (ended, kept):
             client.send(beginning)
-            drip(client, 0.7)
-        assert ended.closed(0.1)
-        assert not kept.closed()
+        assert not drip(kept, 1.0)
+        assert drip(ended, DEADLINE)
 
 
 def test_a_connection_that_never_shakes_hands_is_ended_too(run: Callable[..., Running]) -> None:
@@ -119,14 +112,14 @@ def test_a_connection_that_never_shakes_hands_is_ended_too(run: Callable[..., Ru
 
 
 def test_many_requests_in_one_packet_are_all_answered(run: Callable[..., Running]) -> None:
-    with run(receive_timeout=0.3).connect() as client:
+    with run().connect() as client:
         client.send(WHOLE * 3 + WHOLE[:50])
         assert [client.receive().status for _ in range(3)] == [200, 200, 200]
         assert client.ask(WHOLE[50:]).status == 200
 
 
 def test_a_request_that_came_behind_another_has_a_deadline_too(run: Callable[..., Running]) -> None:
-    with run(receive_timeout=0.3).connect() as client:
+    with run(receive_timeout=1.0).connect() as client:
         assert client.ask(WHOLE + WHOLE[:50]).status == 200
         until(lambda: client.closed(0.1))
 
@@ -158,32 +151,29 @@ def test_a_body_of_exactly_the_limit_is_read(run: Callable[..., Running]) -> Non
 def test_a_client_that_sends_on_regardless_still_reads_why_it_was_refused(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    large = request(b" " * 20 * MILLION)
-    assert run(max_body=1000).ask(large).status == 413
+    assert run(max_body=1000).ask(request(b" " * 4 * MILLION)).status == 413
     monkeypatch.setattr(app.serving, "GOODBYE", 0.001)
     with pytest.raises(LOST):
-        run(max_body=1000).ask(large)
+        run(max_body=1000).ask(request(b" " * 40 * MILLION))
 
 
-def upload(process: Process) -> tuple[int, int]:
-    """Send 100 MB without announcing the length; return the status that comes, and by how many MiB the peak grew."""
+def upload(process: Process) -> int:
+    """Send 100 MB, or as much as is taken, without announcing the length; return by how many MiB the peak grew."""
     webhook, before = process.serving(), process.peak
-    with webhook.connect() as client:
+    with webhook.connect() as client, contextlib.suppress(OSError):
         client.send(CHUNKED_HEAD)
         for _ in range(100):
             client.send(chunk(b" " * MILLION))
-        status = client.ask(chunk(b"")).status
-    return status, process.peak - before
+        client.ask(chunk(b""))
+    return process.peak - before
 
 
 def test_a_body_of_100_mb_takes_no_memory(files: Files) -> None:
     with process(files) as bounded, process(files, max_body=200 * MILLION) as unbounded:
-        status, growth = upload(bounded)
-        assert status == 413
-        assert growth < 30
-        status, growth = upload(unbounded)
-        assert status == 400
-        assert growth > 90
+        assert upload(bounded) < 30
+        assert upload(unbounded) > 90
+        assert "the body is over" in bounded.log
+        assert "the body is not an" in unbounded.log
 
 
 def test_a_header_without_end_is_refused(run: Callable[..., Running]) -> None:
