@@ -6,7 +6,6 @@ import struct
 from pathlib import Path
 
 import urllib3
-import yaml
 from kubernetes.client import Configuration
 from kubernetes.config import (
     KUBE_CONFIG_DEFAULT_LOCATION,
@@ -66,7 +65,7 @@ def _load_kubeconfig(configuration: Configuration, paths: str, why: str = "") ->
     try:
         load_kube_config(paths, client_configuration=configuration)  # type: ignore[no-untyped-call]  # ditto
     except Exception as error:
-        known = isinstance(error, (ConfigException, OSError, yaml.YAMLError))
-        # The loader raises whatever a document in another form makes it stumble over.
-        reason = " ".join(str(error).split()) if known else "it does not have the form of a kubeconfig"
+        # A document in another form makes the loader stumble, whose words then tell nothing of it.
+        stumbled = isinstance(error, (AttributeError, LookupError, TypeError))
+        reason = "it does not have the form of a kubeconfig" if stumbled else " ".join(str(error).split())
         raise ConfigError(f"{why}kubeconfig {paths} cannot be used: {reason}") from error

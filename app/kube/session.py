@@ -9,7 +9,7 @@ from typing import Any
 import urllib3
 from kubernetes.client import ApiClient, Configuration
 
-from app.kube.errors import ConfigError, Unreachable
+from app.kube.errors import Unreachable
 
 _log = logging.getLogger(__name__)
 _REFRESH_SECONDS = 10.0
@@ -42,10 +42,10 @@ class Session:
         """The response to a request for `target` (path and query), whatever its status.
 
         `timeout` in seconds bounds connecting, sending and waiting for the answer; with `stream` it bounds each
-        wait for more of the body, which is left unread. Raises Unreachable.
+        wait for more of the body, which is left unread unless it explains a failure. Raises Unreachable.
         """
         try:
-            return self._pools.urlopen(
+            response = self._pools.urlopen(
                 method,
                 self._host + target,
                 headers={**headers, **self._authorization()},
@@ -53,8 +53,11 @@ class Session:
                 timeout=urllib3.Timeout(total=timeout, connect=min(timeout, _CONNECT_SECONDS)),
                 preload_content=not stream,
             )
+            if stream and response.status >= 300:
+                response.read(cache_content=True)
         except urllib3.exceptions.HTTPError as error:
             raise Unreachable(f"{self._host} does not answer: {error}") from error
+        return response
 
     def renew(self) -> bool:
         """Load the credentials anew after a 401. False if that cannot help: just done, or impossible."""
@@ -63,7 +66,7 @@ class Session:
                 return False
             try:
                 self._use(self._load())
-            except ConfigError as error:
+            except Exception as error:  # a program, a network or a file may fail, each in its own way
                 _log.warning("cannot renew the credentials: %s", error)
                 return False
             return True
@@ -73,11 +76,11 @@ class Session:
         self._pools.clear()
 
     def _use(self, configuration: Configuration) -> None:
+        self._header = _read_header(configuration)
         self._configuration = configuration
         self._host: str = configuration.host
         self._pools: urllib3.PoolManager = ApiClient(configuration).rest_client.pool_manager
         self._loaded = self._refreshed = self._clock()
-        self._header = self._read_header()
 
     def _authorization(self) -> dict[str, str]:
         """The header as of at most 10 s ago: the package's hook may run a program each time it is asked."""
@@ -86,14 +89,15 @@ class Session:
         if due and self._lock.acquire(blocking=False):
             try:
                 self._refreshed = self._clock()
-                self._header = self._read_header()
+                self._header = _read_header(self._configuration)
             except Exception:
                 _log.warning("cannot refresh the credentials, going on with the old ones", exc_info=True)
             finally:
                 self._lock.release()
         return self._header
 
-    def _read_header(self) -> dict[str, str]:
-        settings: Iterable[Any] = self._configuration.auth_settings().values()
-        # A token file often ends in a newline, which HTTP does not allow in a header.
-        return {setting["key"]: setting["value"].strip() for setting in settings}
+
+def _read_header(configuration: Configuration) -> dict[str, str]:
+    settings: Iterable[Any] = configuration.auth_settings().values()
+    # A token file often ends in a newline, which HTTP does not allow in a header.
+    return {setting["key"]: setting["value"].strip() for setting in settings}

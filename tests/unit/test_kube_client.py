@@ -416,6 +416,18 @@ def test_a_watch_that_is_refused_tells_why(client: Client, server: Server) -> No
         client.watch(MAPS, "1", timeout_seconds=5)
 
 
+def test_a_refused_watch_whose_explanation_never_comes_is_unreachable(client: Client, server: Server) -> None:
+    def answer(handler: Handler) -> None:
+        handler.send_response(500)
+        handler.send_header("Content-Length", "99")
+        handler.end_headers()
+        handler.close_connection = True
+
+    server.answers = [answer]
+    with pytest.raises(Unreachable):
+        client.watch(MAPS, "1", timeout_seconds=5)
+
+
 def test_a_watch_that_was_closed_before_it_is_read_is_empty(client: Client, server: Server) -> None:
     stream = watch(client, server, event("ADDED"), end=False)
     stream.close()

@@ -97,6 +97,7 @@ def test_a_broken_kubeconfig_is_told_in_one_line_that_names_it(tmp_path: Path, t
     assert message.startswith(f"kubeconfig {path} cannot be used: ")
     assert "\n" not in message
     assert len(message) > len(path) + len("kubeconfig  cannot be used: ")
+    assert "indices" not in message, "no word of the loader's own stumbling"
 
 
 def test_a_missing_kubeconfig_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
