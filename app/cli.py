@@ -4,8 +4,8 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
-from enum import Enum
+from collections import deque
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,6 +14,7 @@ import typer
 from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
 from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
+from app.report import Output
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 CHECKOUT = Path(__file__).parent.parent
@@ -35,13 +36,6 @@ policy_cli = typer.Typer(
     rich_markup_mode=None,
 )
 cli.add_typer(policy_cli)
-
-
-class Output(Enum):
-    """How a report is written."""
-
-    TEXT = "text"
-    YAML = "yaml"
 
 
 def flag(name: str, text: str, **more: Any) -> Any:  # noqa: ANN401 - what Typer's own function takes and gives
@@ -128,26 +122,34 @@ def controller(
 def review(
     paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH…|-]", show_default=False)] = None,
     policy: PolicyFlag = None,
-    output: Annotated[Output, flag("--output", "How the report is written.")] = Output.TEXT,
+    namespace: Annotated[str, flag("--namespace", "Namespace of manifests that name none.")] = "default",
+    output: Annotated[
+        Output | None, flag("--output", "How the report is written; text unless said otherwise.", show_default=False)
+    ] = None,
+    fix: Annotated[bool, flag("--fix", "Set the resolution in the files, and touch nothing else in them.")] = False,
 ) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
     Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
     something could not be read.
     """
-    from app.core.survey import survey
-    from app.manifests import Unreadable, read
-    from app.report import write_text, write_yaml
+    from app.review import Request, Review
 
-    rules = read_policy(policy)
-    found = list(read(paths or ["-"]))
-    unreadable = [one for one in found if isinstance(one, Unreadable)]
-    reviewed = survey((one for one in found if not isinstance(one, Unreadable)), rules)
-    for line in (write_yaml if output is Output.YAML else write_text)(reviewed):
-        typer.echo(line)
-    for one in unreadable:
-        typer.echo(f"serviceentry-guard: {one.source}: {one.reason}", err=True)
-    raise typer.Exit(2 if unreadable else int(any(one.outcome != "allowed" for one in reviewed)))
+    given = paths or ["-"]
+    if given.count("-") > 1:
+        fail("standard input (-) can be read once only")
+    if fix and "-" in given:
+        fail("--fix writes files in place: name them, standard input (-) is none")
+    try:
+        found = Review(Request(given, read_policy(policy), namespace, output, colour=in_colour()))
+    except PolicyError as error:
+        fail(*error.problems)
+    for line in found.repair() if fix else ():
+        tell(line)
+    write_out(found.written())
+    for line in found.complaints():
+        tell(line)
+    raise typer.Exit(found.exit_code)
 
 
 @cli.command()
@@ -164,16 +166,15 @@ def audit(
     Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
     """
     from app.audit import Audit, AuditError, connect
-    from app.report import write_text, write_yaml
+    from app.report import Report, write
 
     rules = read_policy(policy)
     try:
-        reviewed = tuple(Audit(connect(kubeconfig), rules))
+        report = Report(Audit(connect(kubeconfig), rules), colour=in_colour())
     except AuditError as error:
         fail(str(error))
-    for line in (write_yaml if output is Output.YAML else write_text)(reviewed):
-        typer.echo(line)
-    raise typer.Exit(int(any(one.outcome != "allowed" for one in reviewed)))
+    write_out(write(report, output))
+    raise typer.Exit(report.exit_code)
 
 
 @policy_cli.command("default")
@@ -253,8 +254,32 @@ def follow_policy(path: Path | None, told: Callable[[bool], None]) -> PolicyFile
 def fail(*lines: str) -> NoReturn:
     """End with exit code 2, saying why on standard error."""
     for line in lines:
-        typer.echo(f"serviceentry-guard: {line}", err=True)
+        tell(line)
     raise typer.Exit(2)
+
+
+def tell(line: str) -> None:
+    """Say something on standard error."""
+    typer.echo(f"serviceentry-guard: {line}", err=True)
+
+
+def in_colour() -> bool:
+    """Say whether standard output is a terminal whose user has nothing against colours (no-color.org)."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def write_out(pieces: Iterator[str]) -> None:
+    """Write UTF-8 to standard output, whatever the locale. Who reads it may stop early, as `head` does."""
+    out = sys.stdout.buffer
+    try:
+        for piece in pieces:
+            out.write(piece.encode(errors="surrogateescape"))
+        out.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            fail(f"standard output cannot be written: {error.strerror}")
+        deque(pieces, maxlen=0)
 
 
 def main() -> None:

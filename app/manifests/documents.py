@@ -1,0 +1,171 @@
+"""From text to the documents in it, within limits that hold whatever is written there.
+
+Values are built from libyaml's events. PyYAML's own composer recurses in C, so that deep nesting ends the process; it
+keeps half a kilobyte for each value; and what aliases multiply it hands on as it is.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import yaml
+
+from app.core.resources import JSON
+from app.manifests.scalars import plain
+
+DEPTH_LIMIT = 128
+"""Deepest nesting of lists and objects; the deepest that Kubernetes' own objects have is about half."""
+VALUE_LIMIT = 1_000_000
+"""Most values of a document, about 150 MB of them."""
+ALIAS_LIMIT = 10_000
+"""Most values that the aliases of a document may repeat."""
+
+_TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null"))
+_MERGE = "<<"
+
+Event: TypeAlias = Any
+"""An event as PyYAML gives it; its type stubs leave out what events hold."""
+
+
+class Malformed(ValueError):
+    """Text that is no YAML, or none that is taken; `line` is counted from 1, 0 where it is unknown."""
+
+    def __init__(self, reason: str, line: int = 0) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.line = line
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document: its value, and where it starts and ends in the text, in characters.
+
+    `twice` is a key that one of its objects has twice, of which the last counts, with the line; None if there is none.
+    """
+
+    value: JSON
+    start: int
+    end: int
+    twice: tuple[str, int] | None = None
+
+
+def documents(text: str) -> Iterator[Document]:
+    """Yield the documents of a text; raises Malformed where it cannot be read on."""
+    try:
+        yield from _Reader(text).documents()
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise Malformed(f"is not YAML: {error.problem}", line) from None
+    except yaml.reader.ReaderError as error:
+        before = text.encode()[: error.position]
+        raise Malformed(f"is not YAML: {error.reason}", before.count(b"\n") + 1) from None
+
+
+class _Reader:
+    """Reads events one by one; what it counts and remembers is of one document at a time."""
+
+    def __init__(self, text: str) -> None:
+        self._next: Callable[[], Event] = yaml.CSafeLoader(text).get_event
+        self._reset()
+
+    def documents(self) -> Iterator[Document]:
+        while type(event := self._next()) is not yaml.StreamEndEvent:
+            start, kind = event.start_mark.index, type(event)
+            if kind is yaml.DocumentStartEvent:
+                self._reset()
+                value = self._value(self._next(), 0)
+                yield Document(value, start, self._next().end_mark.index, self._twice)
+
+    def _reset(self) -> None:
+        self._anchors: dict[str, tuple[JSON, int]] = {}
+        self._open: set[str] = set()
+        self._count = 0
+        self._repeated = 0
+        self._twice: tuple[str, int] | None = None
+
+    def _value(self, event: Event, depth: int) -> JSON:
+        self._count += 1
+        if self._count > VALUE_LIMIT:
+            raise _malformed(event, f"holds more than {VALUE_LIMIT:,} values")
+        if type(event) is yaml.ScalarEvent and not event.anchor:
+            return _scalar(event)
+        if type(event) is yaml.AliasEvent:
+            return self._alias(event)
+        return self._anchored(event, depth)
+
+    def _anchored(self, event: Event, depth: int) -> JSON:
+        before, anchor = self._count, event.anchor
+        if anchor is None:
+            return self._collection(event, depth)
+        self._open.add(anchor)
+        value = _scalar(event) if isinstance(event, yaml.ScalarEvent) else self._collection(event, depth)
+        self._open.discard(anchor)
+        self._anchors[anchor] = value, self._count - before + 1
+        return value
+
+    def _alias(self, event: Event) -> JSON:
+        if event.anchor in self._open:
+            raise _malformed(event, f"*{event.anchor} refers to an object that it is part of")
+        if event.anchor not in self._anchors:
+            raise _malformed(event, f"*{event.anchor} refers to nothing")
+        value, size = self._anchors[event.anchor]
+        self._count += size - 1
+        self._repeated += size
+        if self._repeated > ALIAS_LIMIT:
+            raise _malformed(event, f"has aliases that repeat more than {ALIAS_LIMIT:,} values")
+        return value
+
+    def _collection(self, event: Event, depth: int) -> JSON:
+        if depth >= DEPTH_LIMIT:
+            raise _malformed(event, f"is nested deeper than {DEPTH_LIMIT}")
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(depth + 1)
+        values = []
+        while type(event := self._next()) is not yaml.SequenceEndEvent:
+            values.append(self._value(event, depth + 1))
+        return values
+
+    def _mapping(self, depth: int) -> JSON:
+        values: dict[str, JSON] = {}
+        merged: dict[str, JSON] = {}
+        while type(event := self._next()) is not yaml.MappingEndEvent:
+            key = self._key(event, depth)
+            value = self._value(self._next(), depth)
+            if key == _MERGE and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+                merged |= _merged(value, event)
+                continue
+            if key in values and not self._twice:
+                self._twice = key, _line(event)
+            values[key] = value
+        return merged | values if merged else values
+
+    def _key(self, event: Event, depth: int) -> str:
+        """Return a key as it is written: in JSON every key is text."""
+        if type(event) is yaml.ScalarEvent and not event.anchor:
+            return str(event.value)
+        key = self._value(event, depth)
+        if isinstance(key, str):
+            return key
+        raise _malformed(event, "has a key that is not text")
+
+
+def _scalar(event: Event) -> JSON:
+    if event.implicit[0] or event.tag in _TYPED:
+        return plain(event.value)
+    return event.value
+
+
+def _merged(value: JSON, event: Event) -> dict[str, JSON]:
+    """Lay out what a merge key takes in: of several objects, the first that has a key counts."""
+    sources = value if isinstance(value, list) else [value]
+    if not all(isinstance(source, dict) for source in sources):
+        raise _malformed(event, "merges what is not an object")
+    return {key: source[key] for source in reversed(sources) for key in source}
+
+
+def _malformed(event: Event, reason: str) -> Malformed:
+    return Malformed(reason, _line(event))
+
+
+def _line(event: Event) -> int:
+    return int(event.start_mark.line) + 1

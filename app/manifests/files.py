@@ -1,0 +1,139 @@
+"""Files of text: found in folders, read within a limit, and replaced whole or not at all."""
+
+import codecs
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.core.resources import GROUP
+from app.core.survey import Unreadable
+
+SIZE_LIMIT = 20 * 1024 * 1024
+"""Largest file that is read, in bytes."""
+SUFFIXES = frozenset({".yaml", ".yml", ".json"})
+STDIN = "-"
+STDIN_NAME = "<stdin>"
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file as it was read. `path` is None for standard input, `folder` that in which it was found, if any."""
+
+    name: str
+    text: str
+    path: Path | None = None
+    folder: Path | None = None
+    marked: bool = False
+    """Whether it begins with a byte-order mark, which is no part of `text`."""
+
+    def encode(self, text: str) -> bytes:
+        """Return a text as this file would hold it."""
+        return (codecs.BOM_UTF8 if self.marked else b"") + text.encode()
+
+
+def read_files(paths: Iterable[str]) -> Iterator[File | Unreadable]:
+    """Read what the paths name, each file once: "-" is standard input, and folders are searched in order of names."""
+    seen = set[Identity]()
+    for path in paths:
+        if path == STDIN:
+            yield _read_stdin()
+        else:
+            yield from _read(Path(path), None, seen)
+
+
+def replace_file(file: File, text: str) -> None:
+    """Write a text in the place of a file's own; raises OSError, and then nothing has changed.
+
+    What a link leads to is replaced, not the link; but none is followed out of the folder in which the file was found.
+    """
+    path = Path(os.path.realpath(file.path or ""))
+    if file.folder and not path.is_relative_to(os.path.realpath(file.folder)):
+        raise OSError(0, "it is a link that leads out of the folder")
+    if path.read_bytes() != file.encode(file.text):
+        raise OSError(0, "it has changed since it was read")
+    if not os.access(path, os.W_OK):
+        raise OSError(0, "it is not writable")
+    _replace(path, file.encode(text))
+
+
+def _replace(path: Path, content: bytes) -> None:
+    before = path.stat()
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as new:
+            new.write(content)
+            new.flush()
+            os.fsync(descriptor)
+            with suppress(PermissionError):
+                os.fchown(descriptor, before.st_uid, before.st_gid)
+            os.fchmod(descriptor, stat.S_IMODE(before.st_mode))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise
+
+
+def _read_stdin() -> File | Unreadable:
+    if sys.stdin is None:  # as it is where the shell has closed it
+        return Unreadable(STDIN_NAME, "is closed")
+    try:
+        return _decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STDIN_NAME)
+    except OSError as error:
+        return Unreadable(STDIN_NAME, f"cannot be read: {error.strerror}")
+
+
+def _search(folder: Path, seen: set[Identity]) -> Iterator[File | Unreadable]:
+    failures: list[OSError] = []
+    found: list[Path] = []
+    for parent, folders, names in os.walk(folder, onerror=failures.append):
+        folders[:] = [name for name in folders if name != ".git"]
+        found += [Path(parent, name) for name in names if Path(name).suffix in SUFFIXES]
+    for path in sorted(found):
+        yield from _read(path, folder, seen)
+    yield from (Unreadable(str(error.filename), f"cannot be read: {error.strerror}") for error in failures)
+
+
+def _read(path: Path, folder: Path | None, seen: set[Identity]) -> Iterator[File | Unreadable]:
+    """Read what a path is, a folder too if nobody searched for it."""
+    try:
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
+            yield from () if folder else _search(path, seen)
+        elif folder is None or stat.S_ISREG(found.st_mode):
+            identity = found.st_dev, found.st_ino
+            yield from () if identity in seen else _content(path, folder)
+            seen.add(identity)
+    except OSError as error:
+        yield Unreadable(str(path), f"cannot be read: {error.strerror}")
+
+
+def _content(path: Path, folder: Path | None) -> Iterator[File | Unreadable]:
+    with path.open("rb") as file:
+        content = file.read(SIZE_LIMIT + 1)
+    if not _foreign_json(path, folder, content):
+        yield _decode(content, str(path), path, folder)
+
+
+def _foreign_json(path: Path, folder: Path | None, content: bytes) -> bool:
+    """Say whether a file is JSON that nobody named and that is none of ours: not all that is called so is any."""
+    return bool(folder) and path.suffix == ".json" and GROUP.encode() not in content
+
+
+def _decode(content: bytes, name: str, path: Path | None = None, folder: Path | None = None) -> File | Unreadable:
+    if len(content) > SIZE_LIMIT:
+        return Unreadable(name, f"is larger than {SIZE_LIMIT // 1024 // 1024} MiB")
+    marked = content.startswith(codecs.BOM_UTF8)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        return Unreadable(name, f"is not text: byte 0x{content[error.start]:02x} is no UTF-8", line)
+    return File(name, text, path, folder, marked)

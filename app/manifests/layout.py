@@ -1,0 +1,110 @@
+"""Where the values of a document stand in its text, so that a line can be named and a word exchanged."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import yaml
+
+from app.manifests.documents import Event
+
+_INDEX = re.compile(r"\[([0-9]+)\]")
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A value as it is written: from `start` to before `end`, in characters.
+
+    An object or a list in block style ends where its last value does. `text` is what a scalar says; its `style` is its
+    quotation mark, "|" or ">" for a block scalar, "" for a plain one. An alias is a node with nothing in it.
+    """
+
+    start: int
+    end: int
+    text: str = ""
+    style: str = ""
+    flow: bool = False
+    fields: "Mapping[str, Field]" = field(default_factory=dict)
+    items: "tuple[Node, ...]" = ()
+
+    def find(self, path: str) -> "Node":
+        """Return what stands at a path, or the nearest that is there of all that it is in; of a field, its key.
+
+        The path is in Kubernetes' notation: `spec.ports[1].protocol`, `metadata.annotations["example.io/a"]`.
+        """
+        shown, node, rest = self, self, f".{path}"
+        while (spelling := node._first_of(rest)) is not None:
+            shown, node = node._at(spelling)
+            rest = rest.removeprefix(spelling)
+        return shown
+
+    def _first_of(self, path: str) -> str | None:
+        """Return as much of a path as names a field or item of this node: with dots in keys, that is a question."""
+        if self.items and (index := _INDEX.match(path)):
+            return index[0] if int(index[1]) < len(self.items) else None
+        spellings = (spelling for name in self.fields for spelling in (f".{name}", f'["{name}"]'))
+        matching = (
+            one for one in spellings if path.startswith(one) and path[len(one) : len(one) + 1] in {"", ".", "["}
+        )
+        return max(matching, key=len, default=None)
+
+    def _at(self, spelling: str) -> "tuple[Node, Node]":
+        if index := _INDEX.fullmatch(spelling):
+            item = self.items[int(index[1])]
+            return item, item
+        found = self.fields[spelling[1:] if spelling[0] == "." else spelling[2:-2]]
+        return found.key, found.value
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of an object: what stands before its colon, and after."""
+
+    key: Node
+    value: Node
+
+
+def layout(text: str, start: int, end: int) -> Node:
+    """Lay out the one document between two places of a text, which `documents` has taken without complaint."""
+    return _Reader(text[start:end], start).document()
+
+
+class _Reader:
+    def __init__(self, text: str, offset: int) -> None:
+        self._next: Callable[[], Event] = yaml.CSafeLoader(text).get_event
+        self._offset = offset
+
+    def document(self) -> Node:
+        while type(self._next()) is not yaml.DocumentStartEvent:
+            pass
+        return self._node(self._next())
+
+    def _node(self, event: Event) -> Node:
+        if type(event) is yaml.MappingStartEvent:
+            return self._mapping(event)
+        if type(event) is yaml.SequenceStartEvent:
+            return self._sequence(event)
+        start, end = self._place(event)
+        if type(event) is yaml.AliasEvent:
+            return Node(start, end)
+        return Node(start, end, event.value, event.style or "")
+
+    def _mapping(self, event: Event) -> Node:
+        fields: dict[str, Field] = {}
+        (start, end), flow = self._place(event), event.flow_style
+        while type(event := self._next()) is not yaml.MappingEndEvent:
+            key, value = self._node(event), self._node(self._next())
+            fields[key.text] = Field(key, value)
+            end = value.end
+        return Node(start, self._place(event)[1] if flow else end, flow=flow, fields=fields)
+
+    def _sequence(self, event: Event) -> Node:
+        items: list[Node] = []
+        (start, end), flow = self._place(event), event.flow_style
+        while type(event := self._next()) is not yaml.SequenceEndEvent:
+            items.append(self._node(event))
+            end = items[-1].end
+        return Node(start, self._place(event)[1] if flow else end, flow=flow, items=tuple(items))
+
+    def _place(self, event: Event) -> tuple[int, int]:
+        return self._offset + event.start_mark.index, self._offset + event.end_mark.index

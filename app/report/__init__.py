@@ -1,0 +1,153 @@
+"""What a review or an audit found, and how it is written."""
+
+import os
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from app.core.findings import Finding
+from app.core.resources import Key
+from app.core.survey import Reviewed, Sourced, Unreadable
+
+
+class Output(Enum):
+    """How a report is written."""
+
+    TEXT = "text"
+    YAML = "yaml"
+    JSON = "json"
+    DIFF = "diff"
+    SARIF = "sarif"
+    JUNIT = "junit"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, counted from 1; 0 where there are no lines, as in a cluster."""
+
+    source: str
+    line: int = 0
+
+    def __str__(self) -> str:
+        """Spell it as compilers do."""
+        return f"{self.source}:{self.line}" if self.line else self.source
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """A text before and after the repair of all entries in it."""
+
+    name: str
+    before: str
+    after: str
+
+
+@dataclass(slots=True)
+class Summary:
+    """How many entries have which outcome, and how many objects are emitted for them."""
+
+    outcomes: Counter[str] = field(default_factory=Counter)
+    emitted: int = 0
+
+    def add(self, one: Reviewed) -> None:
+        """Count one more."""
+        self.outcomes[one.outcome] += 1
+        self.emitted += len(one.emitted)
+
+
+class Places(Protocol):
+    """Where the manifests stand that were reviewed."""
+
+    def line(self, one: Sourced, path: str) -> int:
+        """Return the line of a field, counted from 1; 0 where there are no lines."""
+
+    def named(self, kind: str, key: Key) -> Sequence[Sourced]:
+        """Return the manifests of a kind and key, as far as their places are known."""
+
+
+class Nowhere:
+    """The places of what was not read from files."""
+
+    def line(self, _one: Sourced, _path: str) -> int:
+        """Return 0."""
+        return 0
+
+    def named(self, _kind: str, _key: Key) -> Sequence[Sourced]:
+        """Return nothing."""
+        return ()
+
+
+_MODULES = {
+    Output.TEXT: "text",
+    Output.YAML: "yaml_",
+    Output.JSON: "json_",
+    Output.DIFF: "diff",
+    Output.SARIF: "sarif",
+    Output.JUNIT: "junit",
+}
+"""Each writes one form, by a function `write`."""
+
+
+def relative(name: str) -> str:
+    """Return a file's path from where the process runs, or the absolute path of one that is not below that."""
+    here, path = Path.cwd(), Path(os.path.normpath(Path(name).absolute()))
+    return str(path.relative_to(here) if path.is_relative_to(here) else path)
+
+
+class Report:
+    """Everything there is to write; iterating gives the entries, and counts them anew.
+
+    `reviewed` can be gone through more than once. `revisions` are given where files were read. `colour` is for text.
+    """
+
+    def __init__(
+        self,
+        reviewed: Iterable[Reviewed],
+        unreadable: Sequence[Unreadable] = (),
+        places: Places | None = None,
+        revisions: Sequence[Revision] | None = None,
+        *,
+        colour: bool = False,
+    ) -> None:
+        self.unreadable = unreadable
+        self.revisions = revisions
+        self.colour = colour
+        self.summary = Summary()
+        self._reviewed = reviewed
+        self._places = places or Nowhere()
+
+    def __iter__(self) -> Iterator[Reviewed]:
+        """Give the entries in order."""
+        self.summary = Summary()
+        for one in self._reviewed:
+            self.summary.add(one)
+            yield one
+
+    @property
+    def exit_code(self) -> int:
+        """Return what the process ends with: 2 for what could not be read, 1 for what is not as it should be, or 0."""
+        if not self.summary.outcomes:
+            deque(self, maxlen=0)
+        if self.unreadable:
+            return 2
+        return int(bool(self.summary.outcomes.keys() - {"allowed"}))
+
+    def place(self, one: Reviewed, path: str = "") -> Place:
+        """Return where a field of an entry stands."""
+        return Place(one.source, self._places.line(one.origin, path))
+
+    def other(self, one: Reviewed, finding: Finding) -> Place | None:
+        """Return where the other object stands that a finding names, if it was read too."""
+        documents = self._places.named(*finding.other) if finding.other else ()
+        document = next((each for each in documents if each is not one.origin), None)
+        return Place(document.source, self._places.line(document, "")) if document else None
+
+
+def write(report: Report, output: Output) -> Iterator[str]:
+    """Write a report, piece by piece; only what the form needs is imported."""
+    written: Iterator[str] = import_module(f"app.report.{_MODULES[output]}").write(report)
+    return written

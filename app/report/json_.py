@@ -1,0 +1,57 @@
+"""The report for programs, as docs/schemas/review.schema.json describes it; an entry a line."""
+
+import json
+from collections.abc import Iterator
+
+from app.core.findings import Finding
+from app.core.resources import JSON
+from app.core.survey import Reviewed
+from app.report import Place, Report
+
+API_VERSION = "serviceentry-guard.io/v1alpha1"
+KIND = "Review"
+
+
+def write(report: Report) -> Iterator[str]:
+    """Yield one JSON object in pieces."""
+    yield f'{{"apiVersion": "{API_VERSION}", "kind": "{KIND}", "entries": ['
+    before = "\n"
+    for one in report:
+        yield before + json.dumps(_entry(one, report))
+        before = ",\n"
+    unreadable = [_place(Place(one.source, one.line)) | {"reason": one.reason} for one in report.unreadable]
+    yield f'\n], "unreadable": {json.dumps(unreadable)}, "summary": {json.dumps(_summary(report))}}}\n'
+
+
+def _entry(one: Reviewed, report: Report) -> JSON:
+    return _place(report.place(one)) | {
+        "namespace": one.entry.key.namespace,
+        "name": one.entry.key.name,
+        "outcome": one.outcome,
+        "findings": [_finding(one, finding, report) for finding in one.findings],
+        "patch": list(one.verdict.patch),
+        "emits": [{"kind": each.kind, "namespace": each.key.namespace, "name": each.key.name} for each in one.emitted],
+    }
+
+
+def _finding(one: Reviewed, finding: Finding, report: Report) -> JSON:
+    other = report.other(one, finding)
+    return _place(report.place(one, finding.path)) | {
+        "code": finding.code,
+        "rule": finding.rule.name,
+        "severity": finding.severity.value,
+        "path": finding.path,
+        "message": finding.message,
+        "remedy": finding.rule.remedy,
+        **({"other": _place(other)} if other else {}),
+    }
+
+
+def _place(place: Place) -> dict[str, JSON]:
+    return {"source": place.source, **({"line": place.line} if place.line else {})}
+
+
+def _summary(report: Report) -> JSON:
+    outcomes = report.summary.outcomes
+    counts = {name: outcomes[name] for name in ("refused", "changed", "incomplete", "allowed")}
+    return {"entries": outcomes.total(), **counts, "emitted": report.summary.emitted}

@@ -1,0 +1,54 @@
+"""The report as JUnit XML: a test case for each entry, which fails if it would be refused or changed."""
+
+import re
+from collections.abc import Iterator
+from xml.sax.saxutils import escape, quoteattr
+
+from app.core.survey import Reviewed, Unreadable
+from app.report import Report
+
+_ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""What XML 1.0 has no way to write."""
+
+
+def write(report: Report) -> Iterator[str]:
+    """Yield one document; what could not be read is a test case that ends in an error."""
+    cases = [_case(one, report) for one in report]
+    allowed = report.summary.outcomes["allowed"]
+    counts = f'tests="{len(cases) + len(report.unreadable)}" failures="{len(cases) - allowed}"'
+    counts += f' errors="{len(report.unreadable)}"'
+    yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {counts}>\n'
+    yield f'<testsuite name="serviceentry-guard" {counts}>\n'
+    yield from cases
+    yield from map(_error, report.unreadable)
+    yield "</testsuite>\n</testsuites>\n"
+
+
+def _case(one: Reviewed, report: Report) -> str:
+    place = report.place(one)
+    line = f' line="{place.line}"' if place.line else ""
+    attributes = f"classname={_attribute(one.source)} name={_attribute(f'ServiceEntry {one.entry.key}')}"
+    told = "\n".join(
+        f"{report.place(one, each.path)}: {each.severity.value} {each.sentence}. {each.rule.remedy}"
+        for each in one.findings
+    )
+    if one.outcome != "allowed":
+        content = f'<failure type="{one.outcome}" message={_attribute(told.split(chr(10))[0])}>{_text(told)}</failure>'
+    elif told:
+        content = f"<system-out>{_text(told)}</system-out>"
+    else:
+        content = ""
+    return f"<testcase {attributes} file={_attribute(one.source)}{line}>{content}</testcase>\n"
+
+
+def _error(one: Unreadable) -> str:
+    source, reason = _attribute(one.source), _attribute(one.reason)
+    return f'<testcase classname={source} name={source}><error type="unreadable" message={reason}/></testcase>\n'
+
+
+def _attribute(text: str) -> str:
+    return quoteattr(_ILLEGAL.sub("?", text))
+
+
+def _text(text: str) -> str:
+    return escape(_ILLEGAL.sub("?", text))

@@ -1,0 +1,96 @@
+"""The report as SARIF 2.1.0, for views of code scanning."""
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Iterator
+from importlib.metadata import version
+from pathlib import PurePath
+from urllib.parse import quote
+
+from app.core.findings import CATALOGUE, Finding, Severity
+from app.core.resources import JSON
+from app.core.survey import Reviewed
+from app.report import Place, Report, relative
+
+SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+TOOL = "serviceentry-guard"
+ROOT = "%SRCROOT%"
+_LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
+_RULES = {code: index for index, code in enumerate(CATALOGUE)}
+
+
+def write(report: Report) -> Iterator[str]:
+    """Yield one SARIF log in pieces, a result a line."""
+    run = {"tool": {"driver": _driver()}, "columnKind": "unicodeCodePoints", "invocations": [_invocation(report)]}
+    head = json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
+    yield head.removesuffix("}]}") + ', "results": ['
+    before = "\n"
+    for one in report:
+        for result in _results(one, report):
+            yield before + json.dumps(result)
+            before = ",\n"
+    yield "\n]}]}\n"
+
+
+def _driver() -> JSON:
+    rules = [
+        {
+            "id": rule.code,
+            "name": rule.name,
+            "shortDescription": {"text": rule.meaning},
+            "help": {"text": rule.remedy},
+        }
+        for rule in CATALOGUE.values()
+    ]
+    return {"name": TOOL, "version": version(TOOL), "rules": rules}
+
+
+def _invocation(report: Report) -> JSON:
+    notifications = [
+        {
+            "level": "error",
+            "message": {"text": f"{one.source} {one.reason}"},
+            "locations": [_location(Place(one.source, one.line))],
+        }
+        for one in report.unreadable
+    ]
+    return {"executionSuccessful": not notifications, "toolExecutionNotifications": notifications}
+
+
+def _results(one: Reviewed, report: Report) -> Iterator[JSON]:
+    seen = Counter[tuple[str, str]]()
+    for finding in one.findings:
+        same = finding.code, finding.path
+        seen[same] += 1
+        yield _result(one, finding, seen[same], report)
+
+
+def _result(one: Reviewed, finding: Finding, number: int, report: Report) -> JSON:
+    where = {"fullyQualifiedName": f"ServiceEntry/{one.entry.key}", "kind": "resource"}
+    other = report.other(one, finding)
+    return {
+        "ruleId": finding.code,
+        "ruleIndex": _RULES[finding.code],
+        "level": _LEVELS[finding.severity],
+        "message": {"text": f"ServiceEntry {one.entry.key} {finding.path}: {finding.message}. {finding.rule.remedy}"},
+        "locations": [_location(report.place(one, finding.path)) | {"logicalLocations": [where]}],
+        **({"relatedLocations": [_location(other)]} if other else {}),
+        "partialFingerprints": {"serviceEntry/v1": _fingerprint(one, finding, number)},
+    }
+
+
+def _location(place: Place) -> dict[str, JSON]:
+    region = {"region": {"startLine": place.line}} if place.line else {}
+    return {"physicalLocation": {"artifactLocation": _artifact(place.source), **region}}
+
+
+def _artifact(source: str) -> JSON:
+    path = PurePath(relative(source))
+    return {"uri": path.as_uri()} if path.is_absolute() else {"uri": quote(path.as_posix()), "uriBaseId": ROOT}
+
+
+def _fingerprint(one: Reviewed, finding: Finding, number: int) -> str:
+    """Digest what stays the same when lines move and sentences are reworded; `number` tells equal ones apart."""
+    identity = [relative(one.source), str(one.entry.key), finding.code, finding.path, number]
+    return hashlib.sha256(json.dumps(identity).encode()).hexdigest()

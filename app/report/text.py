@@ -1,0 +1,56 @@
+"""The report for people: a file after the other, an entry after the other, and a summary."""
+
+from collections.abc import Iterator
+from itertools import groupby
+
+from app.core.findings import Finding, Severity
+from app.core.survey import Reviewed
+from app.report import Report, Summary
+
+BOLD, RED, GREEN, YELLOW, BLUE = "1", "31", "32", "33", "34"
+_SEVERITIES = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.INFO: BLUE}
+_OUTCOMES = {"refused": RED, "changed": YELLOW, "incomplete": YELLOW, "allowed": GREEN}
+_INDENT = " " * 12
+
+
+def write(report: Report) -> Iterator[str]:
+    """Yield lines; each finding with the line it is about, and errors and warnings with a remedy."""
+    for source, entries in groupby(report, key=lambda one: one.source):
+        yield _coloured(source, BOLD, report) + "\n"
+        for one in entries:
+            yield from (f"{line}\n" for line in _entry(one, report))
+    yield _summary(report.summary) + "\n"
+
+
+def _entry(one: Reviewed, report: Report) -> Iterator[str]:
+    yield f"  ServiceEntry {one.entry.key} {_coloured(one.outcome, _OUTCOMES[one.outcome], report)}"
+    for finding in one.findings:
+        severity = _coloured(f"{finding.severity.value:8}", _SEVERITIES[finding.severity], report)
+        yield f"    {severity}{finding.sentence}"
+        yield from (_INDENT + line for line in _places(one, finding, report))
+    for emitted in one.emitted:
+        yield f"    emits   {emitted.kind} {emitted.key}"
+
+
+def _places(one: Reviewed, finding: Finding, report: Report) -> Iterator[str]:
+    place = report.place(one, finding.path)
+    remedy = "" if finding.severity is Severity.INFO else finding.rule.remedy
+    if line := ": ".join(filter(None, [str(place) if place.line else "", remedy])):
+        yield line
+    if other := report.other(one, finding):
+        yield f"{other}: the other one"
+
+
+def _coloured(text: str, colour: str, report: Report) -> str:
+    return f"\033[{colour}m{text}\033[0m" if report.colour else text
+
+
+def _summary(summary: Summary) -> str:
+    outcomes = ("refused", "changed", "incomplete", "allowed")
+    counts = [f"{summary.outcomes[name]} {name}" for name in outcomes if name != "incomplete" or summary.outcomes[name]]
+    total = _count(summary.outcomes.total(), "ServiceEntry", "ServiceEntries")
+    return f"{total} reviewed: {', '.join(counts)}; {_count(summary.emitted, 'object', 'objects')} to emit"
+
+
+def _count(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"

@@ -1,0 +1,144 @@
+"""The review of files: read, judge, and write a report; or repair the files; or stand in a pipeline."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.core.policy import GuardPolicy
+from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
+from app.krm import configured, transform
+from app.manifests import Manifests
+from app.manifests.edits import NotEditable, repaired
+from app.manifests.files import STDIN_NAME, replace_file
+from app.manifests.source import Source
+from app.pipeline import Pipeline
+from app.report import Output, Place, Report, Revision, write
+from app.report.yaml_ import document, dump
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to review, and how; without `output` as text, or as a ResourceList where one comes in.
+
+    `namespace` is that of manifests that name none.
+    """
+
+    paths: Sequence[str]
+    policy: GuardPolicy
+    namespace: str = DEFAULT_NAMESPACE
+    output: Output | None = None
+    colour: bool = False
+
+
+class Review:
+    """One review: first perhaps `repair`, then `written` to its end, then `complaints` and `exit_code`."""
+
+    def __init__(self, request: Request) -> None:
+        """Read and judge everything; raises PolicyError where a KRM function is called with a broken policy."""
+        self._request = request
+        self._failures: list[str] = []
+        self._read()
+
+    def repair(self) -> Iterator[str]:
+        """Set every resolution that would be changed, in its file; yield a line for each, and read all again."""
+        for source, entries in self._changed():
+            try:
+                replace_file(source.file, repaired(source, entries))
+            except NotEditable as error:
+                self._failures.append(f"{source.file.name}: is not fixed: {error}")
+            except OSError as error:
+                self._failures.append(f"{source.file.name}: is not fixed: {error.strerror}")
+            else:
+                yield from (f"{self._place(one)}: ServiceEntry {one.entry.key} is fixed" for one in entries)
+        self._read()
+
+    def written(self) -> Iterator[str]:
+        """Yield what goes to standard output, piece by piece."""
+        if self._function:
+            return self._transformed()
+        if self._request.output is Output.YAML:
+            return self._passed_on()
+        if self._request.output is Output.DIFF:
+            return write(self._report(tuple(self._revisions())), Output.DIFF)
+        return write(self._report(), self._request.output or Output.TEXT)
+
+    def complaints(self) -> Iterator[str]:
+        """Yield the lines for standard error."""
+        for one in self._manifests.unreadable:
+            yield f"{Place(one.source, one.line)}: {one.reason}"
+        yield from self._failures
+        if self._function or self._request.output in {Output.YAML, Output.DIFF}:
+            yield from (line for each in self._refused for line in self._refusal(each))
+
+    @property
+    def exit_code(self) -> int:
+        """Return what the process ends with. To a KRM function, whose purpose it is, a change is no reason for 1."""
+        if self._function and not self._manifests.unreadable:
+            return int(bool(self._refused))
+        return self._report().exit_code
+
+    def _read(self) -> None:
+        request = self._request
+        self._manifests = Manifests(request.paths, request.namespace)
+        policy = configured(self._manifests.resource_list) if self._function else None
+        self._reviewed = survey(self._manifests.documents, policy or request.policy, request.namespace)
+
+    @property
+    def _function(self) -> bool:
+        """Whether this is the call of a KRM function."""
+        return self._manifests.resource_list is not None and self._request.output in {None, Output.YAML}
+
+    @property
+    def _refused(self) -> list[Reviewed]:
+        return [one for one in self._reviewed if not one.verdict.allowed]
+
+    def _refusal(self, one: Reviewed) -> Iterator[str]:
+        for finding in one.verdict.errors:
+            place = self._report().place(one, finding.path)
+            yield f"{place}: ServiceEntry {one.entry.key} is refused: {finding.sentence}. {finding.rule.remedy}"
+
+    def _place(self, one: Reviewed) -> Place:
+        return self._report().place(one, "spec.resolution")
+
+    def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
+        manifests = self._manifests
+        return Report(self._reviewed, manifests.unreadable, manifests, revisions, colour=self._request.colour)
+
+    def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
+        """Yield the sources in which something would be changed, but not those that cannot be read to their end."""
+        broken = {one.source for one in self._manifests.unreadable}
+        groups = defaultdict[str, list[Reviewed]](list)
+        for one in self._reviewed:
+            if one.verdict.patch and one.source not in broken:
+                groups[one.source].append(one)
+        yield from ((self._manifests.sources[name], entries) for name, entries in groups.items())
+
+    def _revisions(self) -> Iterator[Revision]:
+        for source, entries in self._changed():
+            try:
+                yield Revision(source.file.name, source.file.text, repaired(source, entries))
+            except NotEditable as error:
+                self._failures.append(f"{source.file.name}: is not in the diff: {error}")
+
+    def _transformed(self) -> Iterator[str]:
+        if not self._manifests.unreadable:
+            yield dump(transform(self._manifests.resource_list, self._reviewed, self._request.namespace))
+
+    def _passed_on(self) -> Iterator[str]:
+        """Yield everything or nothing: what a pipeline leaves out may be deleted at its end."""
+        if self._refused or self._manifests.unreadable:
+            return
+        if STDIN_NAME in self._manifests.sources:
+            yield from self._piped()
+        yield from write(Report([one for one in self._reviewed if one.source != STDIN_NAME]), Output.YAML)
+
+    def _piped(self) -> Iterator[str]:
+        pipeline = Pipeline(self._manifests, self._reviewed, self._request.namespace)
+        try:
+            text = pipeline.text()
+        except NotEditable as error:
+            self._failures.append(f"{STDIN_NAME}: is not passed on: {error}")
+            return
+        added = [document(manifest) for manifest in pipeline.added()]
+        yield text if text.endswith("\n") or not added else f"{text}\n"
+        yield from added
