@@ -265,11 +265,14 @@ def tell(line: str) -> None:
 
 def in_colour() -> bool:
     """Say whether standard output is a terminal whose user has nothing against colours (no-color.org)."""
-    return sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    terminal = bool(sys.stdout) and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def write_out(pieces: Iterator[str]) -> None:
     """Write UTF-8 to standard output, whatever the locale. Who reads it may stop early, as `head` does."""
+    if sys.stdout is None:  # as it is where the shell has closed it
+        fail("standard output is closed")
     out = sys.stdout.buffer
     try:
         for piece in pieces:
