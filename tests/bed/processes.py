@@ -74,8 +74,9 @@ class Child:
         return self
 
     def pause(self) -> None:
-        """Freeze it (SIGSTOP): its connections stay open and nothing is answered."""
+        """Freeze it (SIGSTOP), all its threads: its connections stay open and nothing is answered any more."""
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
 
     def resume(self) -> None:
         """Let it go on after `pause`."""
