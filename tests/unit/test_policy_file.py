@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from typer.testing import CliRunner
 
+from app.cli import cli
 from app.core.policy import default_policy
 from app.core.problems import PolicyError
 from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
@@ -240,3 +242,13 @@ def test_an_unsound_policy_is_taken_with_a_warning(watched: Watched, caplog: pyt
     assert watched.poll_until_settled()
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert "SEG030 virtualService.timeout: 1s ends before the last of 4 tries of 2s each" in record.getMessage()
+
+
+@pytest.mark.parametrize("command", [["controller"], ["webhook", "--tls-cert-file=x", "--tls-private-key-file=y"]])
+def test_without_a_good_policy_to_start_with_the_process_ends_with_2(tmp_path: Path, command: list[str]) -> None:
+    path = tmp_path / "policy.yaml"
+    path.write_text(BROKEN)
+    result = CliRunner().invoke(cli, [*command, f"--policy={path}"])
+    assert result.exit_code == 2
+    expected = f"{path}: mode: input should be 'Enforce', 'Warn' or 'Off', not 'War'"
+    assert result.stderr == f"serviceentry-guard: {expected}\n"
