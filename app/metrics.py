@@ -99,6 +99,9 @@ class ControllerMetrics:
         self.managed_objects = Gauge(
             "serviceentry_guard_managed_objects", "Objects that we own.", ("kind",), registry=self.registry
         )
+        self._count_work()
+
+    def _count_work(self) -> None:
         self.reconcile_errors = Counter(
             "serviceentry_guard_reconcile_errors_total",
             "Reconciliations that failed and are tried again.",
