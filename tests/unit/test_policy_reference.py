@@ -67,7 +67,7 @@ values = st.one_of(
     st.lists(leaves, max_size=2),
     st.dictionaries(st.sampled_from(["min", "max", "match", "mode", "x"]), leaves, max_size=2),
     st.sampled_from([at(FULL, path) for path in places(FULL)]),
-)
+).map(copy.deepcopy)
 
 
 @st.composite
@@ -80,7 +80,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         holder = at(document, path[:-1])
         match draw(st.sampled_from(["set", "set", "set", "delete", "add"])):
             case "set":
-                holder[path[-1]] = copy.deepcopy(draw(values))
+                holder[path[-1]] = draw(values)
             case "delete":
                 del holder[path[-1]]
             case _ if isinstance(holder, dict):
