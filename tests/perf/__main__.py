@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.errors import BedError
-from tests.perf import create, decision, emission, memory, webhook
+from tests.perf import audit, create, decision, emission, memory, webhook
 from tests.perf.figures import Benchmark, Effort, Figure, as_text
 from tests.perf.machine import describe
 from tests.perf.page import Section, write
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "create": create.run,
     "emission": emission.run,
     "memory": memory.run,
+    "audit": audit.run,
 }
 QUICK = Effort(0.04)
 

@@ -1,5 +1,6 @@
 """The audit of a cluster, from a server that lists what it is given."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -193,6 +194,26 @@ def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> Non
     result = cluster.run()
     assert result.exit_code == 0
     assert "ServiceEntry team/api allowed" in result.stdout
+
+
+@pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit"])
+def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_code(
+    cluster: Cluster, output: str
+) -> None:
+    cluster.entry(resolution="NONE", addresses=["192.0.2.1"])
+    cluster.emit(cluster.entry("fine"))
+    result = cluster.run(f"--output={output}")
+    assert (result.exit_code, result.stderr) == (1, "")
+    assert "DNS" in result.stdout
+
+
+def test_the_form_for_programs_counts_what_is_incomplete(cluster: Cluster) -> None:
+    cluster.entry()
+    report = json.loads(cluster.run("--output=json").stdout)
+    assert report["summary"] == {
+        "entries": 1, "refused": 0, "changed": 0, "incomplete": 1, "allowed": 0, "emitted": 1,
+    }  # fmt: skip
+    assert [(one["source"], one["namespace"], one["name"]) for one in report["entries"]] == [("cluster", "team", "api")]
 
 
 @pytest.mark.parametrize(
