@@ -1,14 +1,22 @@
 """What every test may use: one control plane for the whole run, a namespace for each test."""
 
+import os
 from collections.abc import Iterator
 from itertools import count
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 
 NUMBERS = count(1)
+
+# A busy machine is no reason for a property to fail; in CI the examples are the same each time.
+settings.register_profile(
+    "guard", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("guard")
 
 
 @pytest.fixture(scope="session")
