@@ -170,6 +170,21 @@ def test_the_guard_owns_the_field_that_it_wrote_and_no_other(old: Team, start: S
     assert old.stored()["spec"] == {**entry["spec"], "resolution": "DNS"}
 
 
+def test_who_applies_the_old_manifest_server_side_is_told_whose_the_field_is_now(
+    old: Team, start: Start, policy: Path
+) -> None:
+    entry = old.entry(resolution="NONE")
+    old.kubectl("apply", "--server-side", manifest=entry)
+    write(policy, old.namespace)
+    start()
+    wait_until(lambda: resolutions(old)["DNS"] == 1, "it is remediated")
+    told = old.kubectl("apply", "--server-side", manifest=entry, check=False)
+    assert 'conflict with "serviceentry-guard"' in told.stderr
+    assert ".spec.resolution" in told.stderr
+    entry["spec"]["resolution"] = "DNS"
+    old.kubectl("apply", "--server-side", manifest=entry)
+
+
 def test_an_entry_that_another_rule_of_the_cluster_refuses_is_told_and_remediated_once_that_rule_is_gone(
     old: Team, start: Start, policy: Path
 ) -> None:

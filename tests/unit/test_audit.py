@@ -149,6 +149,13 @@ def test_of_two_entries_with_one_host_the_younger_is_told(cluster: Cluster) -> N
     assert found == {"z": ("allowed", []), "a": ("allowed", ["SEG022"])}
 
 
+def test_what_is_missing_for_a_host_that_two_entries_have_is_missing_for_its_owner_alone(cluster: Cluster) -> None:
+    for name in ("a", "z"):
+        cluster.entry(name, hosts=["api.example.com"])
+    found = {one.entry.key.name: (one.outcome, codes(one)) for one in cluster.audit()}
+    assert found == {"a": ("incomplete", ["SEG024"]), "z": ("allowed", ["SEG022"])}
+
+
 def test_a_refused_entry_counts_as_it_is_stored_because_the_cluster_has_it(cluster: Cluster) -> None:
     cluster.emit(cluster.entry(resolution="STATIC", endpoints=[{"address": "192.0.2.1"}]))
     (one,) = cluster.audit(resolution={"static": "Deny"})
