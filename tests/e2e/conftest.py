@@ -8,6 +8,7 @@ import pytest
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import GUARDED, Team
 from tests.guard import Controller, Webhook, guard
 
@@ -49,6 +50,14 @@ def spare_api(spare: ControlPlane) -> Iterator[Client]:
 def loner(spare: ControlPlane, spare_api: Client) -> Team:
     """A team on the second control plane."""
     return Team.create(spare, spare_api, f"loner-{next(NUMBERS)}")
+
+
+@pytest.fixture
+def forwarder(spare: ControlPlane) -> Iterator[Forwarder]:
+    """A way to the second API server that can be cut."""
+    forwarder = Forwarder(spare.url)
+    yield forwarder
+    forwarder.close()
 
 
 @pytest.fixture

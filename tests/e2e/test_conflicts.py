@@ -1,5 +1,6 @@
 """Hosts that several claim: VirtualServices of others, which ours yield to, and entries that share a host."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -192,6 +193,15 @@ class TestTwoEntriesOfOneNamespaceThatClaimAHost:
         found = shared.virtual_service()
         assert found["spec"]["exportTo"] == ["."]
         assert [owner["name"] for owner in found["metadata"]["ownerReferences"]] == ["older"]
+
+    def test_are_told_apart_by_age_and_not_by_name(self, team: Team) -> None:
+        team.store(team.entry("z-older"))
+        created = datetime.fromisoformat(team.stored("z-older")["metadata"]["creationTimestamp"])
+        wait_until(lambda: datetime.now(UTC) >= created + timedelta(seconds=1), "a second has passed")
+        team.store(team.entry("a-younger"))
+        team.settle()
+        (owner,) = team.virtual_service()["metadata"]["ownerReferences"]
+        assert owner["name"] == "z-older"
 
     def test_hand_it_over_when_the_older_goes(self, shared: Team) -> None:
         spec = shared.virtual_service()["spec"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.bed.processes import wait_until
-from tests.e2e.team import HTTPS, SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
+from tests.e2e.forwarder import Forwarder
+from tests.e2e.team import HTTPS, VIRTUAL_SERVICES, Team
 from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
@@ -72,17 +73,21 @@ def test_a_burst_is_emitted_whole_though_the_controller_is_killed_in_the_middle(
         loner.expect(*map(loner.host, names))
 
 
-def test_a_controller_whose_history_is_gone_lists_anew_and_misses_nothing(loner: Team, tmp_path: Path) -> None:
+def test_a_controller_that_was_cut_off_until_its_history_was_gone_lists_anew_and_misses_nothing(
+    loner: Team, forwarder: Forwarder, tmp_path: Path
+) -> None:
+    cluster = loner.control_plane
     store(loner, "kept", "edited", "deleted")
-    with Controller(loner.control_plane, tmp_path, ALONE) as controller:
+    with Controller(cluster, tmp_path, ALONE, forwarder.kubeconfig(cluster.kubeconfig)) as controller:
         loner.expect(*map(loner.host, ("kept", "edited", "deleted")))
         controller.child.pause()
-        store(loner, "created", "short-lived")
-        for name in ("deleted", "short-lived"):
-            loner.delete(name, SERVICE_ENTRIES)
-        loner.edit("edited", hosts=[loner.host("new")])
-        loner.delete(loner.host("kept"), VIRTUAL_SERVICES)
-        loner.control_plane.forget_history()
+        with forwarder.cut():
+            store(loner, "created", "short-lived")
+            for name in ("deleted", "short-lived"):
+                loner.delete(name)
+            loner.edit("edited", hosts=[loner.host("new")])
+            loner.delete(loner.host("kept"), VIRTUAL_SERVICES)
+            cluster.forget_history()
         controller.child.resume()
         store(loner, "later")
         loner.expect(*map(loner.host, ("kept", "new", "created", "later")))

@@ -34,14 +34,6 @@ def start(spare: ControlPlane, tmp_path: Path) -> Iterator[Start]:
         yield start
 
 
-@pytest.fixture
-def forwarder(spare: ControlPlane) -> Iterator[Forwarder]:
-    """A way to the API server that can be cut."""
-    forwarder = Forwarder(spare.url)
-    yield forwarder
-    forwarder.close()
-
-
 def leads(controller: Controller) -> bool:
     """Whether this one says so of itself."""
     return controller.metric("serviceentry_guard_is_leader") == 1
