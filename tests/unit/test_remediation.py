@@ -40,57 +40,6 @@ def status(code: int, reason: str, message: str = "told so") -> Answer:
     return json_answer({"kind": "Status", "reason": reason, "message": message}, code)
 
 
-class TestWhatTheCoreWantsPatched:
-    """`remediation`, of an entry that would be patched at admission."""
-
-    def test_is_what_admission_would_have_patched(self) -> None:
-        entry = ServiceEntry.parse(manifest())
-        assert remediation(entry, policy(**REMEDIATE)) == (
-            {"op": "replace", "path": "/spec/resolution", "value": "DNS"},
-        )
-
-    def test_adds_a_resolution_that_is_not_there(self) -> None:
-        written = manifest()
-        del written["spec"]["resolution"]
-        (operation,) = remediation(ServiceEntry.parse(written), policy(**REMEDIATE))
-        assert operation["op"] == "add"
-
-    @pytest.mark.parametrize(
-        "document",
-        [
-            {},
-            {"existing": "Report"},
-            {**REMEDIATE, "mode": "Warn"},
-            {**REMEDIATE, "mode": "Off"},
-            {**REMEDIATE, "exemptions": {"namespaces": ["team"]}},
-            {**REMEDIATE, "exemptions": {"hosts": ["api.*"]}},
-            {**REMEDIATE, "scope": {"excludedNamespaces": ["team"]}},
-            {**REMEDIATE, "namespaces": [{"match": ["team"], "existing": "Report"}]},
-            {**REMEDIATE, "namespaces": [{"match": ["team"], "mode": "Warn"}]},
-        ],
-        ids=json.dumps,
-    )
-    def test_is_nothing_unless_the_policy_enforces_and_remediates_there(self, document: dict[str, Any]) -> None:
-        assert remediation(ServiceEntry.parse(manifest()), policy(**document)) == ()
-
-    def test_follows_what_the_policy_says_of_the_namespace(self) -> None:
-        document = {"existing": "Report", "namespaces": [{"match": ["te*"], **REMEDIATE}]}
-        assert remediation(ServiceEntry.parse(manifest()), policy(**document))
-
-    @pytest.mark.parametrize(
-        "written",
-        [
-            manifest(resolution="DNS"),
-            manifest(addresses=["10.0.0.0/8"]),
-            manifest(metadata={"annotations": {"serviceentry-guard.io/exempt": "on purpose"}}),
-            manifest(metadata={"deletionTimestamp": "2025-01-01T00:00:00Z"}),
-        ],
-        ids=["compliant", "unfixable", "exempt", "terminating"],
-    )
-    def test_is_nothing_for_an_entry_that_is_to_be_left(self, written: dict[str, Any]) -> None:
-        assert remediation(ServiceEntry.parse(written), policy(**REMEDIATE)) == ()
-
-
 class Cluster:
     """ServiceEntries behind a server, which takes JSON Patches of them; and a remediator of them."""
 

@@ -1,0 +1,60 @@
+"""What the core wants patched of a stored entry that admission never saw."""
+
+import json
+from typing import Any
+
+import pytest
+
+from app.core.resources import ServiceEntry
+from app.core.verdict import remediation
+from tests.unit.test_remediation import REMEDIATE, manifest, policy
+
+
+def test_what_is_patched_is_what_admission_would_have_patched() -> None:
+    entry = ServiceEntry.parse(manifest())
+    assert remediation(entry, policy(**REMEDIATE)) == ({"op": "replace", "path": "/spec/resolution", "value": "DNS"},)
+
+
+def test_the_patch_adds_a_resolution_that_is_not_there() -> None:
+    written = manifest()
+    del written["spec"]["resolution"]
+    (operation,) = remediation(ServiceEntry.parse(written), policy(**REMEDIATE))
+    assert operation["op"] == "add"
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"existing": "Report"},
+        {**REMEDIATE, "mode": "Warn"},
+        {**REMEDIATE, "mode": "Off"},
+        {**REMEDIATE, "exemptions": {"namespaces": ["team"]}},
+        {**REMEDIATE, "exemptions": {"hosts": ["api.*"]}},
+        {**REMEDIATE, "scope": {"excludedNamespaces": ["team"]}},
+        {**REMEDIATE, "namespaces": [{"match": ["team"], "existing": "Report"}]},
+        {**REMEDIATE, "namespaces": [{"match": ["team"], "mode": "Warn"}]},
+    ],
+    ids=json.dumps,
+)
+def test_nothing_is_patched_unless_the_policy_enforces_and_remediates_there(document: dict[str, Any]) -> None:
+    assert remediation(ServiceEntry.parse(manifest()), policy(**document)) == ()
+
+
+def test_the_patch_follows_what_the_policy_says_of_the_namespace() -> None:
+    document = {"existing": "Report", "namespaces": [{"match": ["te*"], **REMEDIATE}]}
+    assert remediation(ServiceEntry.parse(manifest()), policy(**document))
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        manifest(resolution="DNS"),
+        manifest(addresses=["10.0.0.0/8"]),
+        manifest(metadata={"annotations": {"serviceentry-guard.io/exempt": "on purpose"}}),
+        manifest(metadata={"deletionTimestamp": "2025-01-01T00:00:00Z"}),
+    ],
+    ids=["compliant", "unfixable", "exempt", "terminating"],
+)
+def test_nothing_is_patched_of_an_entry_that_is_to_be_left(written: dict[str, Any]) -> None:
+    assert remediation(ServiceEntry.parse(written), policy(**REMEDIATE)) == ()
