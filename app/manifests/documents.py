@@ -5,6 +5,7 @@ keeps half a kilobyte for each value; and what aliases multiply it hands on as i
 """
 
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -25,6 +26,8 @@ _MERGE = "<<"
 
 Event: TypeAlias = Any
 """An event as PyYAML gives it; its type stubs leave out what events hold."""
+Mark: TypeAlias = Any
+"""A place in a text as PyYAML gives it."""
 
 
 class Malformed(ValueError):
@@ -54,17 +57,22 @@ def documents(text: str) -> Iterator[Document]:
     try:
         yield from _Reader(text).documents()
     except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 0
-        raise Malformed(f"is not YAML: {error.problem}", line) from None
+        raise Malformed(f"is not YAML: {error.problem}", line_at(text, error.problem_mark)) from None
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position]
         raise Malformed(f"is not YAML: {error.reason}", before.count(b"\n") + 1) from None
+
+
+def line_at(text: str, mark: Mark) -> int:
+    """Return the line of a place as editors count: YAML has line breaks that they do not know."""
+    return text.count("\n", 0, mark.index) + 1
 
 
 class _Reader:
     """Reads events one by one; what it counts and remembers is of one document at a time."""
 
     def __init__(self, text: str) -> None:
+        self._text = text
         self._next: Callable[[], Event] = yaml.CSafeLoader(text).get_event
         self._reset()
 
@@ -86,7 +94,7 @@ class _Reader:
     def _value(self, event: Event, depth: int) -> JSON:
         self._count += 1
         if self._count > VALUE_LIMIT:
-            raise _malformed(event, f"holds more than {VALUE_LIMIT:,} values")
+            raise self._malformed(event, f"holds more than {VALUE_LIMIT:,} values")
         if type(event) is yaml.ScalarEvent and not event.anchor:
             return _scalar(event)
         if type(event) is yaml.AliasEvent:
@@ -105,19 +113,19 @@ class _Reader:
 
     def _alias(self, event: Event) -> JSON:
         if event.anchor in self._open:
-            raise _malformed(event, f"*{event.anchor} refers to an object that it is part of")
+            raise self._malformed(event, f"*{event.anchor} refers to an object that it is part of")
         if event.anchor not in self._anchors:
-            raise _malformed(event, f"*{event.anchor} refers to nothing")
+            raise self._malformed(event, f"*{event.anchor} refers to nothing")
         value, size = self._anchors[event.anchor]
         self._count += size - 1
         self._repeated += size
         if self._repeated > ALIAS_LIMIT:
-            raise _malformed(event, f"has aliases that repeat more than {ALIAS_LIMIT:,} values")
-        return value
+            raise self._malformed(event, f"has aliases that repeat more than {ALIAS_LIMIT:,} values")
+        return deepcopy(value)
 
     def _collection(self, event: Event, depth: int) -> JSON:
         if depth >= DEPTH_LIMIT:
-            raise _malformed(event, f"is nested deeper than {DEPTH_LIMIT}")
+            raise self._malformed(event, f"is nested deeper than {DEPTH_LIMIT}")
         if isinstance(event, yaml.MappingStartEvent):
             return self._mapping(depth + 1)
         values = []
@@ -132,10 +140,10 @@ class _Reader:
             key = self._key(event, depth)
             value = self._value(self._next(), depth)
             if key == _MERGE and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
-                merged |= _merged(value, event)
+                merged |= self._merged(value, event)
                 continue
             if key in values and not self._twice:
-                self._twice = key, _line(event)
+                self._twice = key, line_at(self._text, event.start_mark)
             values[key] = value
         return merged | values if merged else values
 
@@ -146,26 +154,20 @@ class _Reader:
         key = self._value(event, depth)
         if isinstance(key, str):
             return key
-        raise _malformed(event, "has a key that is not text")
+        raise self._malformed(event, "has a key that is not text")
+
+    def _merged(self, value: JSON, event: Event) -> dict[str, JSON]:
+        """Lay out what a merge key takes in: of several objects, the first that has a key counts."""
+        sources = value if isinstance(value, list) else [value]
+        if not all(isinstance(source, dict) for source in sources):
+            raise self._malformed(event, "merges what is not an object")
+        return {key: source[key] for source in reversed(sources) for key in source}
+
+    def _malformed(self, event: Event, reason: str) -> Malformed:
+        return Malformed(reason, line_at(self._text, event.start_mark))
 
 
 def _scalar(event: Event) -> JSON:
     if event.implicit[0] or event.tag in _TYPED:
         return plain(event.value)
     return event.value
-
-
-def _merged(value: JSON, event: Event) -> dict[str, JSON]:
-    """Lay out what a merge key takes in: of several objects, the first that has a key counts."""
-    sources = value if isinstance(value, list) else [value]
-    if not all(isinstance(source, dict) for source in sources):
-        raise _malformed(event, "merges what is not an object")
-    return {key: source[key] for source in reversed(sources) for key in source}
-
-
-def _malformed(event: Event, reason: str) -> Malformed:
-    return Malformed(reason, _line(event))
-
-
-def _line(event: Event) -> int:
-    return int(event.start_mark.line) + 1

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.core.resources import JSON
+from app.core.resources import JSON, Fields
 from app.core.survey import Reviewed, Sourced
 from app.manifests.documents import Malformed, documents
 from app.manifests.layout import Field, Node
@@ -51,7 +51,7 @@ def renew(source: Source, origin: Sourced, desired: JSON) -> Edit:
 def renewed(manifest: JSON, desired: JSON) -> JSON:
     """Return an object of ours with what we write of it; labels and annotations of others stay."""
     old, new = manifest["metadata"], desired["metadata"]
-    merged = {name: {**(old.get(name) or {}), **new[name]} for name in ("labels", "annotations")}
+    merged = {name: Fields(old.get(name), name).values | new[name] for name in ("labels", "annotations")}
     return {**manifest, **desired, "metadata": {**old, **new, **merged}}
 
 
@@ -73,10 +73,11 @@ def edited(source: Source, edits: Iterable[Edit]) -> str:
 
 
 def _exchange(text: str, spec: Node, resolution: str) -> tuple[int, int, str]:
-    """Exchange the word alone: a tag or an anchor before it stays."""
-    value = spec.fields[FIELD].value
+    """Exchange the word alone: a tag or an anchor before it stays. Where there is none, write it after the colon."""
+    key, value = spec.fields[FIELD].key, spec.fields[FIELD].value
     if value.start == value.end:
-        return value.start, value.end, f" {resolution}"
+        place = text.find(":", key.end) + 1
+        return place, place, f" {resolution}"
     word = f"{value.style}{value.text}{value.style}"
     start = value.end - len(word) if value.text and text[: value.end].endswith(word) else value.start
     return start, value.end, f"{value.style}{resolution}{value.style}"

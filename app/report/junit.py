@@ -1,7 +1,7 @@
 """The report as JUnit XML: a test case for each entry, which fails if it would be refused or changed."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
 from app.core.survey import Reviewed, Unreadable
@@ -25,20 +25,25 @@ def write(report: Report) -> Iterator[str]:
 
 
 def _case(one: Reviewed, report: Report) -> str:
-    place = report.place(one)
+    told, place = list(_told(one, report)), report.place(one)
     line = f' line="{place.line}"' if place.line else ""
     attributes = f"classname={_attribute(one.source)} name={_attribute(f'ServiceEntry {one.entry.key}')}"
-    told = "\n".join(
-        f"{report.place(one, each.path)}: {each.severity.value} {each.sentence}. {each.rule.remedy}"
-        for each in one.findings
-    )
+    attributes += f" file={_attribute(one.source)}{line}"
+    return f"<testcase {attributes}>{_result(one, told)}</testcase>\n"
+
+
+def _result(one: Reviewed, told: Sequence[str]) -> str:
+    text = _text("\n".join(told))
     if one.outcome != "allowed":
-        content = f'<failure type="{one.outcome}" message={_attribute(told.split(chr(10))[0])}>{_text(told)}</failure>'
-    elif told:
-        content = f"<system-out>{_text(told)}</system-out>"
-    else:
-        content = ""
-    return f"<testcase {attributes} file={_attribute(one.source)}{line}>{content}</testcase>\n"
+        return f'<failure type="{one.outcome}" message={_attribute(told[0])}>{text}</failure>'
+    return f"<system-out>{text}</system-out>" if told else ""
+
+
+def _told(one: Reviewed, report: Report) -> Iterator[str]:
+    for finding in one.findings:
+        place, other = report.place(one, finding.path), report.other(one, finding)
+        where = f" ({other})" if other else ""
+        yield f"{place}: {finding.severity.value} {finding.sentence}{where}. {finding.rule.remedy}"
 
 
 def _error(one: Unreadable) -> str:

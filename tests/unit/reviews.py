@@ -1,0 +1,65 @@
+"""A folder of manifests, and the command run on it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from typer.testing import CliRunner, Result
+
+from app.cli import cli
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+
+
+def entry(name: str = "api", namespace: str | None = "team", **spec: Any) -> dict[str, Any]:
+    """A ServiceEntry; what is not given is one host of its name, port 80/HTTP and no resolution."""
+    metadata = {"name": name} if namespace is None else {"name": name, "namespace": namespace}
+    spec = {"hosts": [f"{name}.example.com"], "ports": [HTTP], **spec}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
+
+
+def virtual_service(*hosts: str, name: str = "theirs", namespace: str = "team") -> dict[str, Any]:
+    """A VirtualService that is not the guard's."""
+    metadata = {"name": name, "namespace": namespace}
+    spec = {"hosts": list(hosts)}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata, "spec": spec}
+
+
+CONFIG_MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"on": "y"}}
+REFUSED: dict[str, Any] = {"addresses": ["192.0.2.0/24"]}
+"""A spec that cannot be given resolution DNS."""
+
+
+class Folder:
+    """Where the command runs, so that names in reports are those of files here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, name: str, *documents: dict[str, Any]) -> Path:
+        """Write a file of manifests."""
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text(*documents))
+        return path
+
+    def review(self, *arguments: str, stdin: str | bytes = "") -> Result:
+        """Run the command; without paths on everything."""
+        paths = () if any(not argument.startswith("--") for argument in arguments) else (".",)
+        return run("review", *arguments, *paths, stdin=stdin)
+
+
+def run(*arguments: str, stdin: str | bytes = "", environment: dict[str, str] | None = None) -> Result:
+    """Run a command of the product inside this process."""
+    return CliRunner().invoke(cli, list(arguments), input=stdin, env=environment, catch_exceptions=False)
+
+
+def text(*documents: dict[str, Any]) -> str:
+    """Manifests as YAML."""
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def loaded(stream: str) -> Sequence[Any]:
+    """The documents of a YAML stream that are not empty."""
+    return [document for document in yaml.safe_load_all(stream) if document]
