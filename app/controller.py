@@ -184,10 +184,17 @@ class Controller:
         since = self._since.pop(key, None)
         if since and (done.apply or done.delete):
             self._metrics.emission_latency.observe(time.monotonic() - since)
-        known, found = self._conflicts.pop(key, 0), len(done.foreign)
-        if found:
-            self._conflicts[key] = found
-        self._metrics.host_conflicts.labels(key.namespace).inc(found - known)
+        if not done.foreign:
+            self._conflicts.pop(key, None)
+            return
+        self._conflicts[key] = len(done.foreign)
+        gauge = self._metrics.host_conflicts.labels(key.namespace)
+        gauge.set_function(partial(self._count_conflicts, key.namespace))
+
+    def _count_conflicts(self, namespace: str) -> int:
+        """Count them while leading: what this replica knew of them when it last led may be over."""
+        known = tuple(self._conflicts.items()) if self._leading.is_set() else ()
+        return sum(found for key, found in known if key.namespace == namespace)
 
     def _try_again(self, key: Key, error: Exception) -> None:
         self._metrics.reconcile_errors.inc()

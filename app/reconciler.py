@@ -19,6 +19,8 @@ EMITTED = {
     "VirtualService": Resource(GROUP, VERSION, "virtualservices", "VirtualService"),
     "DestinationRule": Resource(GROUP, VERSION, "destinationrules", "DestinationRule"),
 }
+NO_VERSION = "1"
+"""A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""
 
 
 class Reconciler:
@@ -44,16 +46,16 @@ class Reconciler:
         return todo
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> None:
-        """Apply server-side; over an object of ours only as it was observed, and never over one of others.
+        """Apply server-side: over an object of ours only as it was observed, and never over one of others.
 
-        Where there is none yet, nothing is forced: an object that came in the meantime makes a conflict.
+        Where none was observed, one that came in the meantime makes a Conflict: without a version, fields that do not
+        clash would be merged into it, forced or not.
         """
-        resource, body = EMITTED[emitted.kind], emitted.manifest
-        if current:
-            metadata = {**body["metadata"], "resourceVersion": current.resource_version}
-            body = {**body, "metadata": metadata}
-        stored = self._client.apply(resource, body, force=current is not None)
-        if stored["spec"] != body["spec"]:
+        resource, manifest = EMITTED[emitted.kind], emitted.manifest
+        version = current.resource_version if current else NO_VERSION
+        body = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
+        stored = self._client.apply(resource, body, force=True)
+        if stored["spec"] != manifest["spec"]:
             self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
         log.info("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
 

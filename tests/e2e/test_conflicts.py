@@ -5,6 +5,12 @@ from typing import Any
 
 import pytest
 
+from app.core.resources import Key, ServiceEntry
+from app.inventory import Inventory
+from app.kube.errors import Conflict
+from app.kube.events import EventRecorder
+from app.policyfile import PolicyFile
+from app.reconciler import Reconciler
 from tests.bed.processes import wait_until
 from tests.e2e.team import SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
 from tests.guard import Controller
@@ -164,6 +170,20 @@ class TestAnObjectWithoutOurLabel:
         before = team.virtual_services()
         team.delete("api")
         team.settle()
+        assert team.virtual_services() == before
+
+    def test_is_not_touched_though_it_came_a_moment_before_ours_and_was_not_observed_yet(self, team: Team) -> None:
+        theirs = team.foreign(team.host(), team.host())
+        theirs["spec"]["tls"] = [{"match": [{"port": 443, "sniHosts": [team.host()]}], **theirs["spec"].pop("http")[0]}]
+        del theirs["spec"]["tls"][0]["timeout"]
+        team.store(theirs, team.entry())
+        before = team.virtual_services()
+        entry, inventory = ServiceEntry.parse(team.stored()), Inventory()
+        inventory.put_entry(None, entry)
+        events = EventRecorder(team.client, "test", "test")
+        reconciler = Reconciler(inventory, team.client, events, PolicyFile(None, lambda _: None))
+        with pytest.raises(Conflict):
+            reconciler.reconcile(Key(team.namespace, team.host()))
         assert team.virtual_services() == before
 
     def test_becomes_a_persons_when_our_label_is_removed_and_ours_comes_when_it_goes(self, team: Team) -> None:

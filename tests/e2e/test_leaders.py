@@ -39,6 +39,11 @@ def leads(controller: Controller) -> bool:
     return controller.metric("serviceentry_guard_is_leader") == 1
 
 
+def conflicts(controller: Controller, team: Team) -> float:
+    """What its metric says of the namespace."""
+    return controller.metric("serviceentry_guard_host_conflicts", namespace=team.namespace)
+
+
 def wait_until_leading(controller: Controller) -> None:
     """Wait for longer than any lease here but the patient one lasts."""
     wait_until(lambda: leads(controller), "it leads", 5 * LEASE_SECONDS)
@@ -127,6 +132,19 @@ def test_a_leader_that_was_frozen_for_longer_than_its_lease_writes_nothing_when_
     loner.settle()
     assert not wrote(first, host)
     assert not wrote(first, again)
+
+
+def test_only_the_leader_tells_of_conflicts(loner: Team, start: Start) -> None:
+    first = start(*TIMING)
+    wait_until_leading(first)
+    second = start(*TIMING)
+    loner.store(loner.foreign("mine", loner.host()), loner.entry())
+    wait_until(lambda: conflicts(first, loner) == 1, "the leader tells of it")
+    assert conflicts(second, loner) == 0
+    first.child.pause()
+    wait_until(lambda: conflicts(second, loner) == 1, "the next leader tells of it", 5 * LEASE_SECONDS)
+    first.child.resume()
+    wait_until(lambda: conflicts(first, loner) == 0, "the first one is silent")
 
 
 def test_a_leader_whose_api_server_is_frozen_stops_writing_before_its_lease_ends_and_leads_again_after_it(
