@@ -1,16 +1,14 @@
-"""The review as a KRM function: a ResourceList in, the same out with entries repaired and objects emitted.
+"""What is particular to KRM functions: their configuration, and the results they give.
 
-The shape is that of kustomize's Configuration Functions Specification, which kpt follows too.
+After kustomize's Configuration Functions Specification, which kpt follows too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from app.core.findings import Finding
-from app.core.plan import KINDS, Observed
 from app.core.policy import KIND, GuardPolicy, parse_policy
-from app.core.resources import JSON, Fields, is_istio
+from app.core.resources import JSON, Fields
 from app.core.survey import Reviewed
-from app.manifests.edits import renewed
 
 ANNOTATIONS = ("internal.config.kubernetes.io/", "config.kubernetes.io/")
 """Prefixes of the annotations in which orchestrators note the path and index of an item's file."""
@@ -25,25 +23,9 @@ def configured(resource_list: JSON) -> GuardPolicy | None:
     return parse_policy({**config, "metadata": {"name": name}})
 
 
-def transform(resource_list: JSON, reviewed: Sequence[Reviewed], namespace: str) -> JSON:
-    """Return the list as the function gives it, with the reviews of its entries; what is refused stays as it is."""
-    items = list(resource_list["items"])
-    places = {
-        (one["kind"], Observed.parse(one, namespace).key): number
-        for number, one in enumerate(items)
-        if is_istio(one, KINDS)
-    }
-    for one in reviewed:
-        if one.origin.item is not None and one.verdict.allowed:
-            items[one.origin.item] = one.stored
-        for emitted, manifest in zip(one.emitted, one.objects, strict=True):
-            place = places.get((emitted.kind, emitted.key))
-            if place is None:
-                items.append(manifest)
-            else:
-                items[place] = renewed(items[place], manifest)
-    results = [_result(one, finding) for one in reviewed for finding in one.findings]
-    return {**resource_list, "items": items, "results": results}
+def results(reviewed: Iterable[Reviewed]) -> list[JSON]:
+    """Return what there is to say of the entries, as a function says it."""
+    return [_result(one, finding) for one in reviewed for finding in one.findings]
 
 
 def _result(one: Reviewed, finding: Finding) -> JSON:

@@ -1,4 +1,4 @@
-"""Standard input as a pipeline passes it on: every document as it came, entries repaired, objects added."""
+"""Standard input as a pipeline passes it on: everything as it came, entries repaired, objects added."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,9 +6,24 @@ from app.core.plan import Observed
 from app.core.resources import JSON
 from app.core.routing import Emitted
 from app.core.survey import Reviewed, Sourced
+from app.krm import results
 from app.manifests import Manifests
-from app.manifests.edits import Edit, edited, renew, set_resolution
+from app.manifests.edits import (
+    Edit,
+    NotEditable,
+    add_items,
+    edited,
+    exchanged,
+    renew,
+    renewed,
+    set_field,
+    set_resolution,
+)
 from app.manifests.files import STDIN_NAME
+from app.manifests.writer import document, dump
+
+Change = tuple[Sourced, JSON]
+"""A manifest that came in, and what becomes of it."""
 
 
 class Pipeline:
@@ -20,28 +35,49 @@ class Pipeline:
         self._entries = [one for one in reviewed if one.source == STDIN_NAME]
         self._namespace = namespace
 
-    def text(self) -> str:
-        """Return the documents that came in; raises NotEditable."""
-        text = edited(self._source, [*self._repairs(), *self._renewals()])
+    def stream(self) -> str:
+        """Return the documents that came in, and those of the objects that are to come; raises NotEditable."""
+        text = edited(self._source, self._edits(), self._meaning())
+        added = [document(manifest) for manifest in self._added()]
+        if added and not text.endswith("\n"):
+            text += "\n"
         # What begins like JSON is taken for JSON to its end by older kubectl, and YAML may follow.
-        return f"---\n{text}" if text.lstrip().startswith("{") else text
+        return "".join(["---\n" if text.lstrip().startswith("{") else "", text, *added])
 
-    def added(self) -> Iterator[JSON]:
-        """Yield the objects that are to come and are not there yet."""
-        for emitted, manifest in self._emitted():
-            if self._present(emitted) is None:
-                yield manifest
+    def resource_list(self) -> str:
+        """Return the list that a KRM function gives; it is written anew where no other way is found."""
+        added, said, documents = list(self._added()), results(self._entries), self._meaning()
+        documents[0]["items"] += added
+        if said or "results" in documents[0]:
+            documents[0]["results"] = said
+        try:
+            return edited(self._source, [*self._edits(), *self._list_edits(added, said)], documents)
+        except NotEditable:
+            return dump(documents[0])
 
-    def _repairs(self) -> Iterator[Edit]:
-        for one in self._entries:
-            if one.verdict.patch:
-                yield set_resolution(self._source, one)
+    def _list_edits(self, added: Sequence[JSON], said: Sequence[JSON]) -> Iterator[Edit]:
+        text, root = self._source.file.text, self._source.root(0)
+        if added:
+            yield add_items(text, root.fields["items"].value, added)
+        if said or "results" in root.fields:
+            yield set_field(text, root, "results", said)
 
-    def _renewals(self) -> Iterator[Edit]:
+    def _meaning(self) -> list[JSON]:
+        repairs = [(one.origin, one.stored) for one in self._entries if one.verdict.patch]
+        return exchanged(self._source, [*repairs, *self._renewals()])
+
+    def _edits(self) -> Iterator[Edit]:
+        yield from (set_resolution(self._source, one) for one in self._entries if one.verdict.patch)
+        yield from (renew(self._source, *change) for change in self._renewals())
+
+    def _renewals(self) -> Iterator[Change]:
         for emitted, manifest in self._emitted():
             present = self._present(emitted)
             if present and Observed.parse(present.manifest, self._namespace).fingerprint != emitted.fingerprint:
-                yield renew(self._source, present, manifest)
+                yield present, renewed(present.manifest, manifest)
+
+    def _added(self) -> Iterator[JSON]:
+        yield from (manifest for emitted, manifest in self._emitted() if self._present(emitted) is None)
 
     def _emitted(self) -> Iterator[tuple[Emitted, JSON]]:
         for one in self._entries:

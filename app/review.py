@@ -6,14 +6,13 @@ from dataclasses import dataclass
 
 from app.core.policy import GuardPolicy
 from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
-from app.krm import configured, transform
+from app.krm import configured
 from app.manifests import Manifests
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
 from app.manifests.source import Source
 from app.pipeline import Pipeline
 from app.report import Output, Place, Report, Revision, write
-from app.report.yaml_ import document, dump
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +121,16 @@ class Review:
 
     def _transformed(self) -> Iterator[str]:
         if not self._manifests.unreadable:
-            yield dump(transform(self._manifests.resource_list, self._reviewed, self._request.namespace))
+            yield Pipeline(self._manifests, self._reviewed, self._request.namespace).resource_list()
 
     def _passed_on(self) -> Iterator[str]:
         """Yield everything or nothing: what a pipeline leaves out may be deleted at its end."""
         if self._refused or self._manifests.unreadable:
             return
         if STDIN_NAME in self._manifests.sources:
-            yield from self._piped()
+            try:
+                yield Pipeline(self._manifests, self._reviewed, self._request.namespace).stream()
+            except NotEditable as error:
+                self._failures.append(f"{STDIN_NAME}: is not passed on: {error}")
+                return
         yield from write(Report([one for one in self._reviewed if one.source != STDIN_NAME]), Output.YAML)
-
-    def _piped(self) -> Iterator[str]:
-        pipeline = Pipeline(self._manifests, self._reviewed, self._request.namespace)
-        try:
-            text = pipeline.text()
-        except NotEditable as error:
-            self._failures.append(f"{STDIN_NAME}: is not passed on: {error}")
-            return
-        added = [document(manifest) for manifest in pipeline.added()]
-        yield text if text.endswith("\n") or not added else f"{text}\n"
-        yield from added

@@ -64,7 +64,7 @@ class Manifests:
 
     def _add(self, name: str, number: int, document: Document) -> None:
         value = document.value
-        if name == STDIN_NAME and is_resource_list(value):
+        if name == STDIN_NAME and number == 0 and is_resource_list(value):
             self.resource_list = value
         found = [one for one in _manifests(name, number, value) if is_istio(one.manifest, KEPT)]
         if found and document.twice:
@@ -76,7 +76,7 @@ class Manifests:
 
 def is_resource_list(value: JSON) -> bool:
     """Say whether a document is what KRM functions take and give."""
-    if not isinstance(value, dict) or value.get("kind") != "ResourceList":
+    if not isinstance(value, dict) or value.get("kind") != "ResourceList" or not isinstance(value.get("items"), list):
         return False
     return str(value.get("apiVersion")).startswith("config.kubernetes.io/")
 

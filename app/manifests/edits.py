@@ -1,7 +1,11 @@
-"""Changes to the text of a file that leave every other byte as it is: comments, order, quotes, line ends."""
+"""Changes to a text that leave every other byte as it is: comments, order, quotes, line ends.
+
+Each is made at the place that libyaml's marks show. What comes out is read again and held against what it should mean:
+where the layout misleads, nothing is changed at all.
+"""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from app.core.resources import JSON, Fields
@@ -9,8 +13,12 @@ from app.core.survey import Reviewed, Sourced
 from app.manifests.documents import Malformed, documents
 from app.manifests.layout import Field, Node
 from app.manifests.source import Source
+from app.manifests.writer import dump
 
-FIELD = "resolution"
+RESOLUTION = "resolution"
+
+Manifests = Sequence[tuple[Sourced, JSON]]
+"""Where a manifest was read, and what it shall be instead."""
 
 
 class NotEditable(Exception):
@@ -19,13 +27,40 @@ class NotEditable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What stands between two places of a text is exchanged, so that a manifest read from there becomes another."""
+    """What stands between two places of a text, counted in characters, becomes something else."""
 
-    origin: Sourced
-    manifest: JSON
     start: int
     end: int
     text: str
+
+
+def repaired(source: Source, entries: Sequence[Reviewed]) -> str:
+    """Return the text of a file with the resolution of these entries set; raises NotEditable."""
+    edits = [set_resolution(source, one) for one in entries]
+    return edited(source, edits, exchanged(source, [(one.origin, one.stored) for one in entries]))
+
+
+def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> str:
+    """Return the text of a file with the edits made; raises NotEditable if it would not mean what it should."""
+    before, pieces, place = source.file.text, list[str](), 0
+    for edit in sorted(edits, key=lambda edit: edit.start):
+        pieces += [before[place : edit.start], edit.text]
+        place = edit.end
+    after = "".join([*pieces, before[place:]])
+    if _reading(after) != [(value, twice) for value, (_, twice) in zip(meaning, _reading(before), strict=True)]:
+        raise NotEditable("its text does not show where to write so that nothing else changes")
+    return after
+
+
+def exchanged(source: Source, manifests: Manifests) -> list[JSON]:
+    """Return the documents of a file with others in the places of some manifests."""
+    values = [document.value for document in documents(source.file.text)]
+    for origin, manifest in manifests:
+        if origin.item is None:
+            values[origin.document] = manifest
+        else:
+            values[origin.document]["items"][origin.item] = manifest
+    return values
 
 
 def set_resolution(source: Source, one: Reviewed) -> Edit:
@@ -33,19 +68,16 @@ def set_resolution(source: Source, one: Reviewed) -> Edit:
     found = source.node(one.origin).fields.get("spec")
     if found is None or not found.value.fields:
         raise NotEditable("its spec stands elsewhere, behind an alias or a merge key")
-    change = _exchange if FIELD in found.value.fields else _insert
-    return Edit(one.origin, one.stored, *change(source.file.text, found.value, one.verdict.patch[0]["value"]))
+    text, spec, resolution = source.file.text, found.value, one.verdict.patch[0]["value"]
+    if RESOLUTION in spec.fields:
+        return _exchange(text, spec.fields[RESOLUTION], resolution)
+    return add_field(text, spec, RESOLUTION, resolution)
 
 
-def repaired(source: Source, entries: Iterable[Reviewed]) -> str:
-    """Return the text of a file with the resolution of these entries set; raises NotEditable."""
-    return edited(source, [set_resolution(source, one) for one in entries])
-
-
-def renew(source: Source, origin: Sourced, desired: JSON) -> Edit:
-    """Bring an object of ours up to date, written as JSON, which YAML takes anywhere."""
-    node, manifest = source.node(origin), renewed(origin.manifest, desired)
-    return Edit(origin, manifest, node.start, node.end, json.dumps(manifest))
+def renew(source: Source, origin: Sourced, manifest: JSON) -> Edit:
+    """Write another manifest in the place of one, as JSON, which YAML takes anywhere."""
+    node = source.node(origin)
+    return Edit(node.start, node.end, json.dumps(manifest))
 
 
 def renewed(manifest: JSON, desired: JSON) -> JSON:
@@ -55,56 +87,66 @@ def renewed(manifest: JSON, desired: JSON) -> JSON:
     return {**manifest, **desired, "metadata": {**old, **new, **merged}}
 
 
-def edited(source: Source, edits: Iterable[Edit]) -> str:
-    """Return the text of a file with the edits made; raises NotEditable if it would not mean what it should."""
-    before, edits = source.file.text, sorted(edits, key=lambda edit: edit.start)
-    pieces, place = [], 0
-    for edit in edits:
-        pieces += [before[place : edit.start], edit.text]
-        place = edit.end
-    after = "".join([*pieces, before[place:]])
-    try:
-        same = _meaning(after) == _expected(before, edits)
-    except Malformed:
-        same = False
-    if not same:
-        raise NotEditable("its text does not show where to write so that nothing else changes")
-    return after
+def add_field(text: str, node: Node, name: str, value: JSON) -> Edit:
+    """Write one more field at the end of an object that is not empty."""
+    last = list(node.fields.values())[-1]
+    if not node.flow:
+        return _after_block(text, last.value, last.key.start, dump({name: value}))
+    return _after_flow(text, last.value.end, last.key, _flow_field(name, value, last.key.style))
 
 
-def _exchange(text: str, spec: Node, resolution: str) -> tuple[int, int, str]:
-    """Exchange the word alone: a tag or an anchor before it stays. Where there is none, write it after the colon."""
-    key, value = spec.fields[FIELD].key, spec.fields[FIELD].value
+def set_field(text: str, node: Node, name: str, value: JSON) -> Edit:
+    """Write a field of an object that is not empty anew, as JSON if it is there."""
+    if name not in node.fields:
+        return add_field(text, node, name, value)
+    field = node.fields[name]
+    return Edit(text.find(":", field.key.end) + 1, field.value.end, f" {json.dumps(value)}")
+
+
+def add_items(text: str, node: Node, values: Sequence[JSON]) -> Edit:
+    """Write more items at the end of a list; raises NotEditable if it is empty, or not written there."""
+    if not node.items:
+        raise NotEditable("its items stand elsewhere, behind an alias")
+    last = node.items[-1]
+    if not node.flow:
+        return _after_block(text, last, node.start, dump(list(values)))
+    return _after_flow(text, last.end, last, ", ".join(map(json.dumps, values)))
+
+
+def _exchange(text: str, field: Field, word: str) -> Edit:
+    """Exchange a word alone: a tag or an anchor before it stays. Where there is none, write it after the colon."""
+    value = field.value
     if value.start == value.end:
-        place = text.find(":", key.end) + 1
-        return place, place, f" {resolution}"
-    word = f"{value.style}{value.text}{value.style}"
-    start = value.end - len(word) if value.text and text[: value.end].endswith(word) else value.start
-    return start, value.end, f"{value.style}{resolution}{value.style}"
+        place = text.find(":", field.key.end) + 1
+        return Edit(place, place, f" {word}")
+    written = f"{value.style}{value.text}{value.style}"
+    start = value.end - len(written) if value.text and text.endswith(written, 0, value.end) else value.start
+    return Edit(start, value.end, f"{value.style}{word}{value.style}")
 
 
-def _insert(text: str, spec: Node, resolution: str) -> tuple[int, int, str]:
-    last = list(spec.fields.values())[-1]
-    quote = '"' if last.key.style == '"' else ""
-    member = f"{quote}{FIELD}{quote}: {quote}{resolution}{quote}"
-    place, before = (_after_flow if spec.flow else _after_block)(text, last)
-    return place, place, before + member
-
-
-def _after_flow(text: str, last: Field) -> tuple[int, str]:
-    indent = _before_in_line(text, last.key.start)
-    return last.value.end, ", " if indent.strip() else f",{_line_break(text, last.key.start)}{indent}"
-
-
-def _after_block(text: str, last: Field) -> tuple[int, str]:
-    """Go to the end of the line, behind a comment; a block scalar ends where the lines after it begin."""
-    end = last.value.end
-    if last.value.style in {"|", ">"}:
+def _after_block(text: str, last: Node, start: int, written: str) -> Edit:
+    """Write lines below the last one of a block that starts somewhere, behind a comment in that line."""
+    end = last.end
+    if last.style in {"|", ">"}:  # whose end is where the lines after it begin
         end = len(text[:end].rstrip())
     place = text.find("\n", end)
     place = len(text) if place < 0 else place
-    indent = " " * len(_before_in_line(text, last.key.start))
-    return place - text.endswith("\r", end, place), _line_break(text, last.key.start) + indent
+    place -= text.endswith("\r", end, place)
+    margin = _line_break(text, start) + " " * len(_before_in_line(text, start))
+    return Edit(place, place, "".join(margin + line for line in written.removesuffix("\n").split("\n")))
+
+
+def _after_flow(text: str, end: int, sibling: Node, written: str) -> Edit:
+    """Write a member behind the last one, on a line of its own if that has one."""
+    indent = _before_in_line(text, sibling.start)
+    return Edit(end, end, f", {written}" if indent.strip() else f",{_line_break(text, sibling.start)}{indent}{written}")
+
+
+def _flow_field(name: str, value: JSON, style: str) -> str:
+    """Write a field as its siblings are written: as JSON, or with plain words."""
+    if style == '"':
+        return f"{json.dumps(name)}: {json.dumps(value)}"
+    return f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
 
 
 def _before_in_line(text: str, place: int) -> str:
@@ -116,21 +158,9 @@ def _line_break(text: str, place: int) -> str:
     return "\r\n" if text.endswith("\r", 0, text.rfind("\n", 0, place)) else "\n"
 
 
-def _meaning(text: str) -> list[tuple[JSON, str]]:
-    """Read each document with the key that one of its objects has twice, "" for none."""
-    return [(document.value, document.twice[0] if document.twice else "") for document in documents(text)]
-
-
-def _expected(text: str, edits: Iterable[Edit]) -> list[tuple[JSON, str]]:
-    meaning = _meaning(text)
-    for edit in edits:
-        number, item = edit.origin.document, edit.origin.item
-        value, twice = meaning[number]
-        meaning[number] = (edit.manifest if item is None else _with_item(value, item, edit.manifest)), twice
-    return meaning
-
-
-def _with_item(value: JSON, number: int, manifest: JSON) -> JSON:
-    items = [*value["items"]]
-    items[number] = manifest
-    return value | {"items": items}
+def _reading(text: str) -> list[tuple[JSON, str]]:
+    """Read each document, and a key that one of its objects has twice; nothing where that is not possible."""
+    try:
+        return [(document.value, document.twice[0] if document.twice else "") for document in documents(text)]
+    except Malformed:
+        return []

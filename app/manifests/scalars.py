@@ -11,7 +11,7 @@ _WORDS = {
     for word in words
     for spelling in (word, word.capitalize(), word.upper())
 } | {"": None}
-_INTEGER = re.compile(r"[-+]?(?:0b[01]{1,62}|0o?[0-7]{1,20}|0x[0-9a-fA-F]{1,15}|0|[1-9][0-9]{0,17})")
+_INTEGER = re.compile(r"[-+]?(?:0b[01]{1,64}|0o?[0-7]{1,22}|0x[0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19})")
 _OCTAL = re.compile(r"^([-+]?)0([0-7]+)$")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NUMERIC = frozenset("+-.0123456789")

@@ -22,11 +22,15 @@ class Source:
         """Return the line, counted from 1, of a place in the text."""
         return bisect_left(self._breaks, offset) + 1
 
+    def root(self, document: int) -> Node:
+        """Return the layout of a document."""
+        if self._laid is None or self._laid[0] != document:
+            self._laid = document, layout(self.file.text, *self.spans[document])
+        return self._laid[1]
+
     def node(self, one: Sourced) -> Node:
         """Return the layout of a manifest that was read from here; of a whole List, if its items stand elsewhere."""
-        if self._laid is None or self._laid[0] != one.document:
-            self._laid = one.document, layout(self.file.text, *self.spans[one.document])
-        root = self._laid[1]
+        root = self.root(one.document)
         items = root.fields["items"].value.items if "items" in root.fields else ()
         return root if one.item is None or one.item >= len(items) else items[one.item]
 

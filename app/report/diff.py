@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from difflib import unified_diff
 
+from app.manifests.writer import document
 from app.report import Report, Revision, relative
-from app.report.yaml_ import document
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
