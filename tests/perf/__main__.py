@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.errors import BedError
-from tests.perf import audit, create, decision, emission, memory, webhook
+from tests.perf import audit, create, decision, emission, memory, reload, review, webhook
 from tests.perf.figures import Benchmark, Effort, Figure, as_text
 from tests.perf.machine import describe
 from tests.perf.page import Section, write
@@ -19,6 +19,8 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "emission": emission.run,
     "memory": memory.run,
     "audit": audit.run,
+    "review": review.run,
+    "reload": reload.run,
 }
 QUICK = Effort(0.04)
 

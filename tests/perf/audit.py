@@ -1,8 +1,5 @@
 """An audit of a cluster full of ServiceEntries: before the guard was there, and with all that it emits."""
 
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -12,22 +9,13 @@ from app.core.resources import ServiceEntry
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.perf.api import Api, at_once
+from tests.perf.command import measure
 from tests.perf.figures import Effort, Figure
 from tests.perf.objects import entry
 
 SECONDS_AIM, MEMORY_AIM = 30.0, 150.0
 MANY = 10_000
 NAMESPACE = "many"
-PROGRAM = """
-import os, sys
-from app.cli import main
-from tests.perf.machine import peak_memory
-try:
-    main()
-finally:
-    print(peak_memory(os.getpid()), file=sys.stderr)
-"""
-"""The command, and what it took at most: the kernel does not say that of a process that has ended."""
 
 
 def run(effort: Effort) -> Iterator[Figure]:
@@ -46,10 +34,6 @@ def run(effort: Effort) -> Iterator[Figure]:
 
 
 def _audit(control_plane: ControlPlane, shown: str, output: str) -> Iterator[Figure]:
-    arguments = ["audit", f"--kubeconfig={control_plane.kubeconfig}", f"--output={output}"]
-    began = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", PROGRAM, *arguments], capture_output=True, text=True, check=False)
-    taken = time.perf_counter() - began
-    assert done.returncode == 1, done.stderr
-    yield Figure(f"{shown}, time", taken, "s", SECONDS_AIM)
-    yield Figure(f"{shown}, peak", float(done.stderr), "MiB", MEMORY_AIM)
+    taken = measure("audit", f"--kubeconfig={control_plane.kubeconfig}", f"--output={output}")
+    yield Figure(f"{shown}, time", taken.seconds, "s", SECONDS_AIM)
+    yield Figure(f"{shown}, peak", taken.mebibytes, "MiB", MEMORY_AIM)
