@@ -293,6 +293,15 @@ def test_a_file_that_has_changed_since_it_was_read_is_not_replaced(tmp_path: Pat
     assert path.read_text() == "a: changed"
 
 
+def test_a_file_that_may_not_be_written_is_not_replaced_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.yaml"
+    path.write_text("a: b")
+    (file,) = read_files([str(path)])
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(OSError, match="not writable"):
+        replace_file(written(file), "a: c")
+
+
 def test_a_link_is_followed_but_not_out_of_the_folder_in_which_it_was_found(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "out.yaml").write_text("a: b")

@@ -140,6 +140,11 @@ def test_input_that_is_closed_is_one_line_and_exit_code_2(folder: Folder) -> Non
     assert (done.returncode, done.stderr) == (2, "serviceentry-guard: <stdin>: is closed\n")
 
 
+def test_input_that_cannot_be_read_is_one_line_and_exit_code_2(folder: Folder) -> None:
+    done = shell("$review - 0> written-only", folder)
+    assert (done.returncode, done.stderr) == (2, "serviceentry-guard: <stdin>: cannot be read: Bad file descriptor\n")
+
+
 def on_terminal(folder: Folder, **variables: str) -> str:
     """What a terminal would show."""
     terminal, ours = pty.openpty()

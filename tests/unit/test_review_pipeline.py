@@ -201,10 +201,14 @@ def test_a_function_reads_and_gives_json() -> None:
 def test_a_function_writes_the_list_anew_where_its_layout_shows_no_place_to_write() -> None:
     aliased = "items: &i\n- {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}, spec: *s}\n"
     spec = "functionConfig: {spec: &s {hosts: [a.b], ports: [{number: 80, name: h, protocol: HTTP}]}}\n"
-    (given,) = loaded(run("review", "-", stdin=FUNCTION[: FUNCTION.index("items")] + spec + aliased).stdout)
+    head = FUNCTION[: FUNCTION.index("items")]
+    (given,) = loaded(run("review", "-", stdin=head + spec + aliased).stdout)
     assert [one["kind"] for one in given["items"]] == ["ServiceEntry", "VirtualService"]
     assert given["items"][0]["spec"]["resolution"] == "DNS"
     assert "resolution" not in given["functionConfig"]["spec"]
+    stored = aliased.replace("ports: []", "resolution: DNS").replace("items: &i", "other: &i") + "items: *i\n"
+    (given,) = loaded(run("review", "-", stdin=head + spec.replace("ports", "resolution: DNS, ports") + stored).stdout)
+    assert [one["kind"] for one in given["items"]] == ["ServiceEntry", "VirtualService"]
 
 
 def test_what_a_function_refuses_stays_and_fails_it() -> None:

