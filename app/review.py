@@ -124,10 +124,10 @@ class Review:
             yield Pipeline(self._manifests, self._reviewed, self._request.namespace).resource_list()
 
     def _passed_on(self) -> Iterator[str]:
-        """Yield everything or nothing: what a pipeline leaves out may be deleted at its end."""
-        if self._refused or self._manifests.unreadable:
-            return
+        """Yield what files come to; a pipeline whole or not at all: what it leaves out may be deleted at its end."""
         if STDIN_NAME in self._manifests.sources:
+            if self._refused or self._manifests.unreadable:
+                return
             try:
                 yield Pipeline(self._manifests, self._reviewed, self._request.namespace).stream()
             except NotEditable as error:

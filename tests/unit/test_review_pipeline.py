@@ -1,11 +1,14 @@
 """`review -` in a pipeline: behind Helm and Kustomize, before kubectl, and as a KRM function."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from app.cli import cli
 from app.core.policy import API_VERSION, KIND
 from tests.unit.reviews import CONFIG_MAP, REFUSED, entry, loaded, run, text, virtual_service
 
@@ -248,3 +251,12 @@ def test_a_resource_list_can_be_reported_on_like_any_other_list() -> None:
 def test_a_function_gives_nothing_where_it_could_not_read_everything() -> None:
     result = run("review", "-", stdin=resource_list(entry()) + "---\n[")
     assert (result.exit_code, result.stdout) == (2, "")
+
+
+def test_of_files_what_can_be_stored_is_shown_though_another_entry_is_refused() -> None:
+    examples = Path(__file__).parent.parent.parent / "docs" / "examples"
+    result = CliRunner().invoke(cli, ["review", str(examples), "--output", "yaml"])
+    kinds = [document["kind"] for document in yaml.safe_load_all(result.stdout)]
+    assert kinds == ["ServiceEntry", "VirtualService", "VirtualService"]
+    assert "partner-network is refused: SEG006" in result.stderr
+    assert result.exit_code == 1
