@@ -2,7 +2,6 @@
 
 import logging
 import os
-import subprocess
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -221,6 +220,8 @@ def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_defa
 @cli.command()
 def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
+    import subprocess
+
     if not (CHECKOUT / "tests" / "demo.py").exists():
         fail("demo runs from a checkout of the repository, where the test bed is: use `make demo` there")
     command = [sys.executable, "-m", "tests.demo"]
