@@ -34,6 +34,8 @@ LEASE_NAME = "serviceentry-guard-controller"
 CONNECTIONS = 32
 SILENCE_LIMIT = 360.0
 """Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
+SIGNAL_SECONDS = 0.5
+"""Longest time until a signal is noticed."""
 
 
 class Controller:
@@ -219,7 +221,9 @@ def run(settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMet
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: end.set())
     controller.start()
-    end.wait()
+    # Handlers run in this thread only, and a signal that the kernel gives to another one does not wake it.
+    while not end.wait(SIGNAL_SECONDS):
+        pass
     controller.stop()
     health.stop()
     client.close()

@@ -92,3 +92,11 @@ def test_a_controller_that_was_cut_off_until_its_history_was_gone_lists_anew_and
         store(loner, "later")
         loner.expect(*map(loner.host, ("kept", "new", "created", "later")))
         assert "(410 Expired)" in controller.child.log.read_text()
+
+
+def test_a_controller_that_is_asked_to_stop_while_it_is_frozen_stops_once_it_goes_on(
+    loner: Team, tmp_path: Path
+) -> None:
+    with Controller(loner.control_plane, tmp_path, ALONE) as controller:
+        controller.child.pause()
+        assert controller.child.stop() == 0
