@@ -68,6 +68,7 @@ def test_a_fixed_file_says_dns_and_every_other_byte_of_it_is_as_it_was(content: 
         ('spec: {"hosts": ["a.b"]}', 'spec: {"hosts": ["a.b"], "resolution": "DNS"}'),
         ("spec:\n  resolution: 'NONE' # c\n  hosts: [a.b]\n", "spec:\n  resolution: 'DNS' # c\n  hosts: [a.b]\n"),
         ("spec:\n  resolution: # c\n  hosts: [a.b]\n", "spec:\n  resolution: DNS # c\n  hosts: [a.b]\n"),
+        ("spec: {\n  hosts: [a.b],\n  resolution:\n }\n", "spec: {\n  hosts: [a.b],\n  resolution: DNS\n }\n"),
         ("spec:\n  resolution: &r NONE\n  hosts: [a.b]\n", "spec:\n  resolution: &r DNS\n  hosts: [a.b]\n"),
         ("spec:\n  ? resolution\n  : NONE\n  hosts: [a.b]\n", "spec:\n  ? resolution\n  : DNS\n  hosts: [a.b]\n"),
         ("spec:\n  hosts: [a.b]\n  x: |\n    y\n\nz: 1",

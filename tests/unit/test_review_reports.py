@@ -4,18 +4,21 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker
 
 from app.core.findings import CATALOGUE
 from app.core.policy import default_policy
 from app.core.survey import Sourced, survey
-from app.report import Output, Report, write
+from app.report import Output, Report, Revision, write
 from tests.unit.reviews import REFUSED, Folder, entry, loaded, virtual_service
 
 SCHEMA = Path("docs/schemas/review.schema.json").absolute()
@@ -188,6 +191,22 @@ def test_a_diff_can_be_applied_and_then_nothing_is_left_to_change(layouts: Folde
     assert layouts.review("--output=diff").stdout == ""
     assert layouts.review().exit_code == 0
     assert b"\r\n  resolution: DNS\r\n" in patched[layouts.path / "crlf.yaml"]
+
+
+lines = st.sampled_from(["a\n", "b\n", "c\n", "\n"])
+
+
+@given(st.lists(lines, max_size=30), st.lists(lines, max_size=30), st.booleans())
+@settings(max_examples=40, deadline=None)
+def test_a_diff_of_any_two_texts_turns_one_into_the_other(before: list[str], after: list[str], cut: bool) -> None:
+    old, new = "".join(before), "".join(after).removesuffix("\n" if cut else "")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "f").write_text(old)
+        diff = "".join(write(Report((), revisions=[Revision("f", old, new)]), Output.DIFF))
+        if old != new:
+            subprocess.run(["patch", "-p1", "--quiet", "--fuzz=0"], cwd=folder, input=diff, text=True, check=True)
+        patched = Path(folder, "f")
+        assert (patched.read_text() if patched.exists() else "") == new
 
 
 def test_a_diff_names_files_from_where_it_runs(folder: Folder) -> None:
