@@ -51,8 +51,8 @@ bench: $(STAMP)  ## measure, and print the figures of docs/performance.md
 
 .PHONY: lock
 lock: $(STAMP)  ## compile requirements/*.txt anew from pyproject.toml
-	$(COMPILE) -o requirements/runtime.txt
-	$(COMPILE) --extra dev -o requirements/dev.txt
+	$(COMPILE) --extra tracing -o requirements/runtime.txt
+	$(COMPILE) --extra tracing --extra dev -o requirements/dev.txt
 
 .PHONY: clean
 clean:  ## remove what the other targets made here (the test bed's cache stays)
@@ -62,6 +62,7 @@ $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=python3.x"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.txt
+	@# The lock is whole: without --no-deps, pip before 24 looks for a newer coverage[toml] than the one that is pinned.
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
