@@ -1,0 +1,31 @@
+"""Flags that several commands share; every flag is an environment variable too."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from app.cli.terminal import fail
+from app.core.policy import GuardPolicy
+from app.core.problems import PolicyError
+from app.policyfile import load_policy
+
+
+def flag(name: str, text: str, **more: Any) -> Any:  # noqa: ANN401 - what Typer's own function takes and gives
+    """Declare a flag that is an environment variable too."""
+    variable = "SERVICEENTRY_GUARD_" + name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
+    return typer.Option(name, envvar=variable, help=text, **more)
+
+
+PolicyFlag = Annotated[
+    Path | None, flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", show_default=False)
+]
+HealthPort = Annotated[int, flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.")]
+
+
+def read_policy(path: Path | None) -> GuardPolicy:
+    """Load the policy, or end with a line for each problem."""
+    try:
+        return load_policy(path)
+    except PolicyError as error:
+        fail(*error.problems)

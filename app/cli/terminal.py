@@ -1,0 +1,43 @@
+"""What every command says to the terminal, and how it ends."""
+
+import os
+import sys
+from collections import deque
+from collections.abc import Iterator
+from typing import NoReturn
+
+import typer
+
+
+def fail(*lines: str) -> NoReturn:
+    """End with exit code 2, saying why on standard error."""
+    for line in lines:
+        tell(line)
+    raise typer.Exit(2)
+
+
+def tell(line: str) -> None:
+    """Say something on standard error."""
+    typer.echo(f"serviceentry-guard: {line}", err=True)
+
+
+def in_colour() -> bool:
+    """Say whether standard output is a terminal whose user has nothing against colours (no-color.org)."""
+    terminal = bool(sys.stdout) and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def write_out(pieces: Iterator[str]) -> None:
+    """Write UTF-8 to standard output, whatever the locale. Who reads it may stop early, as `head` does."""
+    if sys.stdout is None:  # as it is where the shell has closed it
+        fail("standard output is closed")
+    out = sys.stdout.buffer
+    try:
+        for piece in pieces:
+            out.write(piece.encode(errors="surrogateescape"))
+        out.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not isinstance(error, BrokenPipeError):
+            fail(f"standard output cannot be written: {error.strerror}")
+        deque(pieces, maxlen=0)
