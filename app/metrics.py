@@ -65,6 +65,16 @@ class WebhookMetrics:
             buckets=ADMISSION_BUCKETS,
             registry=self.registry,
         )
+        self.certificate_expiry = Gauge(
+            "serviceentry_guard_certificate_expiry_timestamp_seconds",
+            "When the serving certificate expires, in seconds since the epoch; 0 while there is none.",
+            registry=self.registry,
+        )
+        self.certificate_up_to_date = Gauge(
+            "serviceentry_guard_certificate_last_reload_successful",
+            "1 while the serving certificate is the one in the files, 0 while what they hold cannot be served.",
+            registry=self.registry,
+        )
 
     def answered(self, operation: str, outcome: Outcome, codes: Iterable[str], seconds: float) -> None:
         """Count a review that was answered; operations that Kubernetes does not have count as `other`."""

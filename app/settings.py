@@ -12,6 +12,8 @@ class WebhookSettings:
 
     tls_cert_file: Path
     tls_private_key_file: Path
+    service_name: str | None = None
+    """What the certificate must be valid for; None: anything."""
     policy: Path | None = None
     bind_address: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
     port: int = 9443

@@ -1,47 +1,110 @@
-"""The serving certificate: a pair of files, and the TLS context that hands it to clients."""
+"""The serving certificate: a pair of files, and the TLS context that hands it to clients.
+
+What a certificate says is read with the standard library alone: the package that makes certificates would cost this
+process more memory than all else that it does.
+"""
 
 import asyncio
+import contextlib
 import logging
 import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
 Stamp = tuple[tuple[int, int, int], ...] | None
 """Inode, modification time in ns and size of both files; None where one is missing."""
 
+_NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for: time is judged here, by a given clock."""
+
 
 class CertificateError(Exception):
     """A certificate pair that cannot be served; says which files, and why."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A certificate with its key, ready to serve; times in seconds since the epoch."""
+
+    context: ssl.SSLContext
+    not_before: float
+    not_after: float
+    misnamed: str | None = None
+    """Why it is not for the name that it should be for, if it is not."""
+
+    def unfit(self, now: float) -> str | None:
+        """Say why no client would accept it now; None where one would."""
+        if self.misnamed:
+            return self.misnamed
+        if now < self.not_before:
+            return f"it is not valid before {_moment(self.not_before)}"
+        return f"it expired on {_moment(self.not_after)}" if now > self.not_after else None
+
+
 class ServingCertificate:
     """A certificate chain and its key on disk, re-read when they change.
 
-    `context` stays the same for the life of a listener. Each handshake is given the context of the newest good pair,
-    so a bad pair cannot damage the one that is being served. Raises CertificateError if there is none to start with.
+    `context` stays the same for the life of a listener. Each handshake is given the context of the newest pair that
+    is fit to be served, so a bad pair cannot damage the one that is in use. Until there is a pair, handshakes fail.
+    `name` is the DNS name (or IP address) that the certificate must be valid for; None: any. `clock` gives seconds
+    since the epoch.
     """
 
-    def __init__(self, certificate: Path, private_key: Path) -> None:
+    def __init__(
+        self,
+        certificate: Path,
+        private_key: Path,
+        name: str | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._files = (certificate, private_key)
-        self._stamp = self._stat()
-        self._current = self._load()
+        self._name = name
+        self._clock = clock
+        self._current: Pair | None = None
+        self._newest: Pair | None = None
+        self._problem: str | None = None
+        self._logged: str | None = None
         self.context = _server_context()
         self.context.sni_callback = self._choose
+        self._stamp = self._stat()
+        self._take_up()
+
+    @property
+    def not_after(self) -> float:
+        """When the served certificate expires, in seconds since the epoch; 0 where none is served."""
+        return self._current.not_after if self._current else 0.0
+
+    @property
+    def up_to_date(self) -> bool:
+        """Whether what is served is what the files hold."""
+        return self._current is not None and self._current is self._newest
+
+    def unready(self) -> str | None:
+        """Say why no client would accept what is served now; None where one would."""
+        reason = self._current.unfit(self._clock()) if self._current else self._problem
+        if not reason or not self._current:
+            return reason
+        return f"{self._problem}; of the one before: {reason}" if self._problem else self._sentence(reason)
 
     def reload(self) -> bool:
-        """Take up a changed pair and say whether it is served now; a bad one is logged, once, and not taken."""
+        """Take up a changed pair and say whether another one is served now; what is wrong is logged, once."""
+        before = self._current
         stamp = self._stat()
-        if stamp == self._stamp:
-            return False
-        self._stamp = stamp
-        try:
-            self._current = self._load()
-        except CertificateError as error:
-            log.error("%s; the one before stays in use", error)  # noqa: TRY400 - the sentence says it, a traceback adds nothing
-            return False
-        log.info("certificate %s reloaded", self._files[0])
-        return True
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self._take_up()
+        else:
+            self._choose_current()
+        changed = self._current is not before
+        if changed:
+            log.info("certificate %s is served, until %s", self._files[0], _moment(self.not_after))
+        return changed
 
     async def watch(self, interval: float = 1.0) -> None:
         """Reload whenever the files change, until cancelled; `interval` in seconds."""
@@ -49,18 +112,50 @@ class ServingCertificate:
             await asyncio.sleep(interval)
             self.reload()
 
-    def _choose(self, handshake: ssl.SSLObject, _server_name: str | None, _listener: ssl.SSLContext) -> None:
-        handshake.context = self._current
+    def _take_up(self) -> None:
+        self._newest = self._problem = None
+        try:
+            self._newest = self._load()
+        except CertificateError as error:
+            self._problem = str(error)
+        self._choose_current()
 
-    def _load(self) -> ssl.SSLContext:
-        certificate, private_key = self._files
+    def _choose_current(self) -> None:
+        """Serve the newest pair, unless it is unfit and the one before is not: a matter of time, too."""
+        now = self._clock()
+        reason = self._newest.unfit(now) if self._newest else None
+        if self._newest and (not reason or not self._current or self._current.unfit(now)):
+            self._current = self._newest
+        kept = self._problem or (reason and self._sentence(reason))
+        self._log(self.unready() or (kept and f"{kept}; the one before stays in use"))
+
+    def _log(self, problem: str | None) -> None:
+        if problem and problem != self._logged:
+            log.error("%s", problem)
+        self._logged = problem
+
+    def _sentence(self, reason: str) -> str:
+        return f"cannot serve {self._files[0]} with {self._files[1]}: {reason}"
+
+    def _choose(self, handshake: ssl.SSLObject, _server_name: str | None, _listener: ssl.SSLContext) -> None:
+        if self._current:
+            handshake.context = self._current.context
+
+    def _load(self) -> Pair:
         context = _server_context()
         try:
             # An encrypted key fails on the empty password, where without one OpenSSL would ask the terminal.
-            context.load_cert_chain(certificate, private_key, password="")
+            context.load_cert_chain(*self._files, password="")
+            leaf = _leaf(context)
+            facts = _facts(context, leaf)
         except (OSError, ssl.SSLError) as error:
-            raise CertificateError(f"cannot serve {certificate} with {private_key}: {_why(error)}") from error
-        return context
+            raise CertificateError(self._sentence(_why(error))) from error
+        return Pair(
+            context,
+            ssl.cert_time_to_seconds(facts["notBefore"]),
+            ssl.cert_time_to_seconds(facts["notAfter"]),
+            _misnamed(context, leaf, self._name, facts),
+        )
 
     def _stat(self) -> Stamp:
         try:
@@ -76,7 +171,57 @@ def _server_context() -> ssl.SSLContext:
     return context
 
 
+def _leaf(server: ssl.SSLContext) -> bytes:
+    """Return the certificate (DER) that a server context serves."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.check_hostname = False
+    client.verify_mode = ssl.CERT_NONE  # whoever asks wants to see what is served, and is asking itself
+    return _shake_hands(server, client).getpeercert(binary_form=True) or b""
+
+
+def _facts(server: ssl.SSLContext, leaf: bytes, name: str | None = None) -> dict[str, Any]:
+    """Return what the leaf says of itself, as the ssl module puts it.
+
+    Raises SSLCertVerificationError where it is no certificate of a server, or not for `name`.
+    """
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(cadata=leaf)
+    client.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN | _NO_CHECK_TIME
+    client.check_hostname = name is not None
+    client.hostname_checks_common_name = False  # the API server does not look there either
+    return _shake_hands(server, client, name).getpeercert() or {}
+
+
+def _misnamed(server: ssl.SSLContext, leaf: bytes, name: str | None, facts: dict[str, Any]) -> str | None:
+    """Say why a certificate is not for a name: OpenSSL's answer, for there are wildcards and addresses."""
+    if name is None:
+        return None
+    try:
+        _facts(server, leaf, name)
+    except ssl.SSLCertVerificationError:
+        names = ", ".join(value for _, value in facts.get("subjectAltName", ()))
+        return f"it is for {names or 'no name at all'}, not for {name}"
+    return None
+
+
+def _shake_hands(server: ssl.SSLContext, client: ssl.SSLContext, name: str | None = None) -> ssl.SSLObject:
+    """Shake hands in memory, and return the client's side."""
+    to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
+    answering = server.wrap_bio(to_server, to_client, server_side=True)
+    asking = client.wrap_bio(to_client, to_server, server_hostname=name)
+    for side in (asking, answering) * 3:
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    return asking
+
+
 def _why(error: OSError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"no client would accept it ({error.verify_message})"
     if isinstance(error, ssl.SSLError):
         return f"not a matching PEM pair ({error.reason or error})"
     return error.strerror or str(error)
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -24,7 +24,7 @@ from app.metrics import Outcome, WebhookMetrics
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.serving import CLOSE, Bounds, Listener, ListenError
 from app.settings import WebhookSettings
-from app.tls import CertificateError, ServingCertificate
+from app.tls import ServingCertificate
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
@@ -155,12 +155,16 @@ class Webhook:
     ) -> None:
         bounds = Bounds(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
         app = create_app(settings, policy, metrics)
-        health = HealthApp(metrics.registry, ready={"webhook": lambda: self.unready})
+        health = HealthApp(
+            metrics.registry, ready={"webhook": lambda: self.unready, "certificate": certificate.unready}
+        )
         self.health = Listener(health, settings.bind_address, settings.health_port, bounds)
         self.admission = Listener(app, settings.bind_address, settings.port, bounds, certificate.context)
         self._drain_seconds = settings.drain_seconds
         self._policy = policy
         self._certificate = certificate
+        metrics.certificate_expiry.set_function(lambda: certificate.not_after)
+        metrics.certificate_up_to_date.set_function(lambda: certificate.up_to_date)
         self.unready: str | None = "starting"
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -199,10 +203,10 @@ class Webhook:
 def serve(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics) -> int:
     """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 where it could not start."""
     try:
-        certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file)
+        certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file, settings.service_name)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(Webhook(settings, policy, metrics, certificate)))
-    except (CertificateError, ListenError) as error:
+    except ListenError as error:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it, a traceback adds nothing
         return 2
     return 0

@@ -15,6 +15,14 @@ from app.policyfile import PolicyFile
 def webhook(
     tls_cert_file: Annotated[Path, flag("--tls-cert-file", "PEM file with the serving certificate and its chain.")],
     tls_private_key_file: Annotated[Path, flag("--tls-private-key-file", "PEM file with the certificate's key.")],
+    service_name: Annotated[
+        str | None,
+        flag(
+            "--service-name",
+            "DNS name that the certificate must be valid for; until it is, the webhook is not ready.",
+            show_default=False,
+        ),
+    ] = None,
     policy: PolicyFlag = None,
     bind_address: Annotated[str, flag("--bind-address", "Address to listen on.")] = "0.0.0.0",  # noqa: S104 - in a pod
     port: Annotated[int, flag("--port", "HTTPS port of /mutate and /validate.")] = 9443,
@@ -29,6 +37,7 @@ def webhook(
         policy=policy,
         tls_cert_file=tls_cert_file,
         tls_private_key_file=tls_private_key_file,
+        service_name=service_name,
         bind_address=bind_address,
         port=port,
         health_port=health_port,

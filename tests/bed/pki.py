@@ -13,6 +13,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 
 LIFETIME = timedelta(days=2)
 CLOCK_SKEW = timedelta(minutes=5)
+Validity = tuple[timedelta, timedelta]
+"""From when to when, as seen from now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +45,29 @@ class Authority:
         """The root, PEM: what clients trust, and what goes into `caBundle`."""
         return self.root.public_bytes(Encoding.PEM)
 
-    def serving(self, *names: str) -> KeyPair:
-        """A server certificate for DNS names and IP addresses; the first one is also the common name."""
+    def serving(self, *names: str, begin: timedelta = -CLOCK_SKEW, end: timedelta = LIFETIME) -> KeyPair:
+        """A server certificate for DNS names and IP addresses; the first one is also the common name.
+
+        It is valid from `begin` to `end`, as seen from now.
+        """
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
-        return self._issue(_subject(names[0]), ExtendedKeyUsageOID.SERVER_AUTH, [alternatives])
+        return self._issue(_subject(names[0]), ExtendedKeyUsageOID.SERVER_AUTH, [alternatives], (begin, end))
 
     def client(self, user: str, groups: Iterable[str] = ()) -> KeyPair:
         """A client certificate as Kubernetes reads it: the user in CN, each group in an O."""
         return self._issue(_subject(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, [])
 
-    def _issue(self, subject: x509.Name, usage: ObjectIdentifier, extensions: Iterable[x509.ExtensionType]) -> KeyPair:
+    def _issue(
+        self,
+        subject: x509.Name,
+        usage: ObjectIdentifier,
+        extensions: Iterable[x509.ExtensionType],
+        validity: Validity = (-CLOCK_SKEW, LIFETIME),
+    ) -> KeyPair:
         key = _new_key()
         issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         builder = (
-            _builder(subject, self.root.subject, key)
+            _builder(subject, self.root.subject, key, validity)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
             .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
@@ -87,16 +98,22 @@ def create_signing_key() -> SigningKey:
     return SigningKey(public, _private_pem(key))
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    validity: Validity = (-CLOCK_SKEW, LIFETIME),
+) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
+    begin, end = validity
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - CLOCK_SKEW)
-        .not_valid_after(now + LIFETIME)
+        .not_valid_before(now + begin)
+        .not_valid_after(now + end)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 

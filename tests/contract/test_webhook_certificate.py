@@ -1,9 +1,12 @@
 """The serving certificate: what it must be at the start, and how another one takes its place."""
 
 import logging
+import re
 import socket
 import ssl
+import time
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,9 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from app.tls import CertificateError, ServingCertificate
-from tests.bed.pki import Authority
+from app.tls import ServingCertificate
+from tests.bed.pki import Authority, _subject
 from tests.contract.webhooks import Files, Running, process, running, until
 
 
@@ -52,24 +56,100 @@ def encrypt(files: Files, _authority: Authority) -> None:
 
 
 Spoil = Callable[[Files, Authority], None]
-SPOILED = [remove, garble, mismatch, make_folder, encrypt]
+NAME = "127.0.0.1"
 
 
-@pytest.mark.parametrize("spoil", SPOILED)
-def test_a_pair_that_cannot_be_served_is_one_clear_sentence(files: Files, authority: Authority, spoil: Spoil) -> None:
+def name_another(files: Files, authority: Authority) -> None:
+    files.replace(authority.serving("other.example.com"))
+
+
+def expire(files: Files, authority: Authority) -> None:
+    files.replace(authority.serving(NAME, begin=timedelta(days=-2), end=timedelta(days=-1)))
+
+
+def come_early(files: Files, authority: Authority) -> None:
+    files.replace(authority.serving(NAME, begin=timedelta(days=1)))
+
+
+def be_a_client(files: Files, authority: Authority) -> None:
+    files.replace(authority.client("jane"))
+
+
+UNFIT: dict[Spoil, str] = {
+    remove: r"No such file or directory",
+    garble: r"not a matching PEM pair \(.+\)",
+    mismatch: r"not a matching PEM pair \(KEY_VALUES_MISMATCH\)",
+    make_folder: r"Is a directory|not a matching PEM pair .+",
+    encrypt: r"not a matching PEM pair \(.+\)",
+    name_another: r"it is for other\.example\.com, not for 127\.0\.0\.1",
+    expire: r"it expired on \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC",
+    come_early: r"it is not valid before \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC",
+    be_a_client: r"no client would accept it \(.+\)",
+}
+"""What is wrong with a pair for 127.0.0.1, and how that is told."""
+
+
+def test_a_fit_pair_is_served_and_its_end_is_known(files: Files) -> None:
+    certificate = ServingCertificate(files.certificate, files.private_key, NAME)
+    assert certificate.unready() is None
+    assert certificate.up_to_date
+    leaf = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    assert certificate.not_after == leaf.not_valid_after_utc.timestamp()
+
+
+@pytest.mark.parametrize("name", ["a.example.com", "A.Example.COM", "webhook.guard.svc", "127.0.0.1"])
+def test_a_certificate_is_for_the_names_that_clients_take_it_for(files: Files, authority: Authority, name: str) -> None:
+    files.replace(authority.serving("*.example.com", "webhook.guard.svc", "127.0.0.1"))
+    assert ServingCertificate(files.certificate, files.private_key, name).unready() is None
+
+
+@pytest.mark.parametrize("name", ["a.b.example.com", "example.com", "webhook.guard.svc.cluster.local", "127.0.0.2"])
+def test_a_certificate_is_for_no_other_name(files: Files, authority: Authority, name: str) -> None:
+    files.replace(authority.serving("*.example.com", "webhook.guard.svc", "127.0.0.1"))
+    said = ServingCertificate(files.certificate, files.private_key, name).unready()
+    assert said is not None
+    assert said.endswith(f"it is for *.example.com, webhook.guard.svc, 127.0.0.1, not for {name}")
+
+
+def test_a_common_name_counts_for_nothing_as_it_does_not_in_the_api_server(files: Files, authority: Authority) -> None:
+    files.replace(authority._issue(_subject("webhook.guard.svc"), ExtendedKeyUsageOID.SERVER_AUTH, []))
+    said = ServingCertificate(files.certificate, files.private_key, "webhook.guard.svc").unready()
+    assert said is not None
+    assert said.endswith("it is for no name at all, not for webhook.guard.svc")
+
+
+@pytest.mark.parametrize("spoil", UNFIT)
+def test_without_a_fit_pair_readiness_and_the_log_say_why_until_there_is_one(
+    files: Files, authority: Authority, spoil: Spoil, caplog: pytest.LogCaptureFixture
+) -> None:
     spoil(files, authority)
-    with pytest.raises(CertificateError, match=r"^cannot serve \S+tls.crt with \S+tls.key: .+") as raised:
-        ServingCertificate(files.certificate, files.private_key)
-    assert "\n" not in str(raised.value)
+    with running(files, service_name=NAME) as webhook:
+        answer = webhook.probe("/readyz")
+        assert answer.status == 503
+        said = answer.body.decode().removeprefix("certificate: ").removesuffix("\n")
+        sentence = f"cannot serve {files.certificate} with {files.private_key}: "
+        assert re.fullmatch(f"{re.escape(sentence)}({UNFIT[spoil]})", said)
+        assert [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR] == [said]
+        assert webhook.probe("/healthz").status == 200
+        with pytest.raises(ssl.SSLError):
+            webhook.ask()
+        if files.certificate.is_dir():
+            files.certificate.rmdir()
+        good = authority.serving(NAME)
+        files.replace(good)
+        until(lambda: webhook.probe("/readyz").status == 200)
+        assert webhook.ask().status == 200
+        assert served(webhook) == good.certificate
 
 
-def test_without_a_pair_the_process_ends_with_2(files: Files, authority: Authority) -> None:
+def test_the_process_waits_for_a_pair_and_serves_it(files: Files, authority: Authority) -> None:
     mismatch(files, authority)
-    with process(files) as failed:
-        assert failed.exit_code() == 2
-        (line,) = failed.log.splitlines()
-    assert line.startswith("ERROR cannot serve ")
-    assert "KEY_VALUES_MISMATCH" in line
+    with process(files) as waiting:
+        webhook = waiting.serving()
+        assert "KEY_VALUES_MISMATCH" in waiting.log
+        files.replace(authority.serving(NAME))
+        until(lambda: webhook.probe("/readyz").status == 200)
+        assert webhook.ask().status == 200
 
 
 def test_without_its_port_the_process_ends_with_2(files: Files) -> None:
@@ -125,19 +205,65 @@ def make(folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("spoil", SPOILED)
+@pytest.mark.parametrize("spoil", UNFIT)
 def test_a_bad_pair_is_refused_and_the_good_one_stays(
     files: Files, authority: Authority, spoil: Spoil, caplog: pytest.LogCaptureFixture
 ) -> None:
     good = files.certificate.read_bytes()
-    certificate = ServingCertificate(files.certificate, files.private_key)
+    certificate = ServingCertificate(files.certificate, files.private_key, NAME)
     spoil(files, authority)
     assert not certificate.reload()
     assert leaf(certificate.context, files) == good
+    assert certificate.unready() is None
+    assert not certificate.up_to_date
     assert not certificate.reload()
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage().endswith("the one before stays in use")
+    assert record.getMessage().endswith("; the one before stays in use")
+
+
+def test_time_alone_makes_a_certificate_unfit_and_its_successor_fit(
+    files: Files, authority: Authority, caplog: pytest.LogCaptureFixture
+) -> None:
+    now = [time.time()]
+    first = files.certificate.read_bytes()
+    certificate = ServingCertificate(files.certificate, files.private_key, NAME, clock=lambda: now[0])
+    day = 86_400.0
+    files.replace(authority.serving(NAME, begin=timedelta(days=1), end=timedelta(days=5)))
+    assert not certificate.reload()
+    assert leaf(certificate.context, files) == first
+    now[0] += 1.5 * day
+    assert certificate.reload()
+    assert certificate.unready() is None
+    now[0] += 4 * day
+    assert not certificate.reload()
+    said = certificate.unready()
+    assert said is not None
+    assert "it expired on" in said
+    assert [record.getMessage() for record in caplog.records][-1] == said
+    files.private_key.unlink()
+    assert not certificate.reload()
+    both = certificate.unready()
+    assert both is not None
+    assert "No such file or directory; of the one before: it expired on" in both
+
+
+def test_metrics_tell_when_the_certificate_expires_and_whether_the_files_are_served(
+    files: Files, authority: Authority
+) -> None:
+    end = x509.load_pem_x509_certificate(files.certificate.read_bytes()).not_valid_after_utc.timestamp()
+    with running(files) as webhook:
+        assert metric(webhook, "certificate_expiry_timestamp_seconds") == end
+        assert metric(webhook, "certificate_last_reload_successful") == 1
+        garble(files, authority)
+        until(lambda: metric(webhook, "certificate_last_reload_successful") == 0)
+        assert metric(webhook, "certificate_expiry_timestamp_seconds") == end
+
+
+def metric(webhook: Running, name: str) -> float:
+    """Read one number from /metrics."""
+    text = webhook.probe("/metrics").body.decode()
+    return float(re.findall(rf"^serviceentry_guard_{name} (\S+)$", text, re.MULTILINE)[0])
 
 
 def test_a_mismatched_pair_breaks_a_context_that_it_is_loaded_into(files: Files, authority: Authority) -> None:
