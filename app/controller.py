@@ -4,8 +4,9 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
+from typing import Any, TypeVar
 
 from app.core.patch import Operation
 from app.core.plan import Changes, Observed
@@ -13,23 +14,28 @@ from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation, review
 from app.health import HealthApp, HealthServer
 from app.inventory import Inventory
-from app.kube.client import Client
+from app.kube.client import Client, Resource
 from app.kube.errors import ApiError, ConfigError
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.watch import Reflector
+from app.latency import Latency
 from app.metrics import ControllerMetrics
 from app.policyfile import POLL_SECONDS, PolicyFile
-from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
+from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler, reference
 from app.remediation import Remediator
 from app.serving import ListenError
 from app.settings import ControllerSettings
-from app.tally import Tally
+from app.tally import Conflicts, Tally
 from app.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T", ServiceEntry, Observed)
+
 NAME = "serviceentry-guard"
+EMISSION = "emission"
+"""What the queue of keys and their reconciliation are called in metrics."""
 LEASE_NAME = "serviceentry-guard-controller"
 CONNECTIONS = 32
 SILENCE_LIMIT = 360.0
@@ -48,28 +54,27 @@ class Controller:
         self._policy = policy
         self._metrics = metrics
         self._inventory = Inventory()
-        self._tally = Tally(metrics.findings, lambda entry: review(entry, policy.current).codes)
-        self._queue = WorkQueue[Key]()
-        self._since: dict[Key, float] = {}
-        self._conflicts: dict[Key, int] = {}
+        self._tally = Tally(lambda entry: review(entry, policy.current))
+        self._queue = WorkQueue[Key](meter=metrics.queues.meter(EMISSION))
+        self._meter = metrics.reconciles.meter(EMISSION)
+        self._conflicts = Conflicts()
         self._leading = threading.Event()
+        self._latency = Latency(metrics.emission_latency, self._leading.is_set)
         self._stopping = threading.Event()
         self._elector = self._make_elector(client)
         writer = client.fenced(self._elector.remaining) if self._elector else client
         identity = self._elector.identity if self._elector else NAME
         self._events = EventRecorder(writer, NAME, identity)
-        self._reconciler = Reconciler(self._inventory, writer, self._events, policy)
+        self._reconciler = Reconciler(self._inventory, writer, policy)
         self._remediator = Remediator(
             writer, self._events, metrics, self._repair, leading=self._leading, rate=settings.remediation_rate
         )
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
-            SERVICE_ENTRIES.plural: Reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
+            SERVICE_ENTRIES.plural: self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
         }
         for resource in EMITTED.values():
-            self._reflectors[resource.plural] = Reflector(client, resource, Observed.parse, self._object_changed)
-        metrics.workqueue_depth.set_function(lambda: len(self._queue))
-        for kind in EMITTED:
-            metrics.managed_objects.labels(kind).set_function(partial(self._inventory.count_managed, kind))
+            self._reflectors[resource.plural] = self._reflector(client, resource, Observed.parse, self._object_changed)
+        self._show()
         self._workers = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
             for number in range(settings.workers)
@@ -113,6 +118,30 @@ class Controller:
         silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
         return f"nothing was heard of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
 
+    def _reflector(
+        self,
+        client: Client,
+        resource: Resource,
+        parse: Callable[[Any], T],
+        changed: Callable[[object, T | None, T | None], None],
+    ) -> Reflector[T]:
+        restarted = partial(self._metrics.api.watch_restarted, resource.plural)
+        return Reflector(client, resource, parse, changed, on_restart=restarted)
+
+    def _show(self) -> None:
+        """Say where the metrics of what is there are read."""
+        metrics, leading = self._metrics, self._leading.is_set
+        metrics.queues.leading = leading
+        metrics.queues.watch(EMISSION, self._queue)
+        metrics.show(metrics.findings, self._tally.findings, leading)
+        metrics.show(metrics.unfixable_entries, self._tally.unfixable, leading)
+        metrics.show(metrics.host_conflicts, self._conflicts.counts, leading)
+        metrics.show(
+            metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leading
+        )
+        metrics.events_dropped.source = lambda: {(): self._events.dropped}
+        metrics.leader.labels(LEASE_NAME).set(0)
+
     def _make_elector(self, client: Client) -> LeaderElector | None:
         if not self._settings.leader_elect:
             return None
@@ -126,11 +155,13 @@ class Controller:
         )
 
     def _lead(self) -> None:
-        self._metrics.is_leader.set(1)
+        self._queue.open()
+        self._remediator.open()
+        self._metrics.leader.labels(LEASE_NAME).set(1)
         self._leading.set()
 
     def _follow(self) -> None:
-        self._metrics.is_leader.set(0)
+        self._metrics.leader.labels(LEASE_NAME).set(0)
         self._leading.clear()
 
     def _follow_policy(self) -> None:
@@ -141,7 +172,10 @@ class Controller:
                 self._remediator.reconsider()
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
-        self._enqueue(self._inventory.put_entry(old, new))
+        keys = self._inventory.put_entry(old, new)
+        if self._reflectors[SERVICE_ENTRIES.plural].has_synced:
+            self._latency.changed(keys)
+        self._enqueue(keys)
         if entry := new or old:
             self._tally.put(entry.key, new)
             self._remediator.put(entry.key, new)
@@ -153,10 +187,7 @@ class Controller:
         return remediation(entry, self._policy.current)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
-        now = time.monotonic()
         for key in keys:
-            if self._leading.is_set():
-                self._since.setdefault(key, now)
             self._queue.add(key)
 
     def _work(self) -> None:
@@ -169,37 +200,31 @@ class Controller:
                 self._handle(key)
 
     def _handle(self, key: Key) -> None:
+        began, failed, since = time.monotonic(), True, self._latency.take(key)
         try:
             done = self._reconciler.reconcile(key)
+            failed = False
         except ApiError as error:
-            self._try_again(key, error)
+            self._try_again(key, since, error)
         except Exception as error:
             log.exception("a bug in reconciling %s", key)
-            self._try_again(key, error)
+            self._try_again(key, since, error)
         else:
             self._queue.forget(key)
-            self._count(key, done)
+            self._take_note(key, since, done)
         finally:
+            self._meter.done(began, failed=failed)
             self._queue.done(key)
 
-    def _count(self, key: Key, done: Changes) -> None:
-        since = self._since.pop(key, None)
-        if since and (done.apply or done.delete):
-            self._metrics.emission_latency.observe(time.monotonic() - since)
-        if not done.foreign:
-            self._conflicts.pop(key, None)
-            return
-        self._conflicts[key] = len(done.foreign)
-        gauge = self._metrics.host_conflicts.labels(key.namespace)
-        gauge.set_function(partial(self._count_conflicts, key.namespace))
+    def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
+        if done.apply or done.delete:
+            self._latency.written(since)
+        for conflict in self._conflicts.put(key, done.foreign):
+            owner, message = reference(conflict.emitted.owner), conflict.finding.message
+            self._events.record(owner, "HostConflict", message, "Warning", action="Yield")
 
-    def _count_conflicts(self, namespace: str) -> int:
-        """Count them while leading: what this replica knew of them when it last led may be over."""
-        known = tuple(self._conflicts.items()) if self._leading.is_set() else ()
-        return sum(found for key, found in known if key.namespace == namespace)
-
-    def _try_again(self, key: Key, error: Exception) -> None:
-        self._metrics.reconcile_errors.inc()
+    def _try_again(self, key: Key, since: float | None, error: Exception) -> None:
+        self._latency.put_back(key, since)
         self._queue.retry(key)
         log.warning("%s is tried again: %s", key, error)
 
@@ -208,7 +233,9 @@ def run(settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMet
     """Run until SIGTERM or SIGINT; returns the exit code."""
     try:
         client = Client.from_kubeconfig(
-            str(settings.kubeconfig) if settings.kubeconfig else None, connections=CONNECTIONS
+            str(settings.kubeconfig) if settings.kubeconfig else None,
+            connections=CONNECTIONS,
+            observer=metrics.api.called,
         )
         controller = Controller(client, settings, policy, metrics)
         app = HealthApp(metrics.registry, {"controller": controller.unready})

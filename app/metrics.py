@@ -1,16 +1,27 @@
 """Every instrument, built explicitly: a process makes one set and passes it down. Label values are bounded."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, ProcessCollector
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+    disable_created_metrics,
+)
+
+from app.instruments import ApiMetrics, QueueMetrics, Reading, Readings, ReconcileMetrics, leader_gauge
 
 Outcome = Literal["allowed", "patched", "denied", "malformed", "overloaded", "failed"]
 
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
-ADMISSION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05)
-EMISSION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+ADMISSION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
+BODY_BUCKETS = tuple(float(1024 * 4**power) for power in range(7))
+EMISSION_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 
 
 class PolicyMetrics:
@@ -42,29 +53,43 @@ class PolicyMetrics:
 
 
 class WebhookMetrics:
-    """What the webhook counts; times in seconds."""
+    """What the webhook counts; times in seconds, sizes in bytes. For use from one thread."""
 
     def __init__(self) -> None:
         self.registry = _registry()
         self.policy = PolicyMetrics(self.registry)
         self._requests = Counter(
             "serviceentry_guard_admission_requests_total",
-            "Admission requests by what became of them.",
-            ("operation", "verdict"),
+            "Admission requests by stage (mutate, validate), operation (other: what got no review) and verdict: "
+            "allowed, patched, denied; malformed, overloaded and failed are HTTP errors.",
+            ("stage", "operation", "verdict"),
             registry=self.registry,
         )
         self._findings = Counter(
             "serviceentry_guard_admission_findings_total",
-            "Findings told at admission, by their code.",
-            ("code",),
+            "Admission requests with a finding, by its code too; a request with several counts for each.",
+            ("stage", "operation", "verdict", "code"),
             registry=self.registry,
         )
         self._duration = Histogram(
             "serviceentry_guard_admission_duration_seconds",
-            "Time from a whole request to its answer.",
+            "Time from a whole request to its answer, by stage.",
+            ("stage",),
             buckets=ADMISSION_BUCKETS,
             registry=self.registry,
         )
+        self._sizes = Histogram(
+            "serviceentry_guard_admission_request_body_size_bytes",
+            "Size of the bodies of requests that were reviewed, by stage.",
+            ("stage",),
+            buckets=BODY_BUCKETS,
+            registry=self.registry,
+        )
+        self._children: dict[tuple[str, ...], Counter] = {}
+        self._observed: dict[str, tuple[Histogram, Histogram]] = {}
+        self._tell_of_certificate()
+
+    def _tell_of_certificate(self) -> None:
         self.certificate_expiry = Gauge(
             "serviceentry_guard_certificate_expiry_timestamp_seconds",
             "When the serving certificate expires, in seconds since the epoch; 0 while there is none.",
@@ -76,16 +101,28 @@ class WebhookMetrics:
             registry=self.registry,
         )
 
-    def answered(self, operation: str, outcome: Outcome, codes: Iterable[str], seconds: float) -> None:
+    def answered(  # noqa: PLR0913 - all that there is to count of a request
+        self, stage: str, operation: str, outcome: Outcome, codes: Iterable[str], *, seconds: float, size: int
+    ) -> None:
         """Count a review that was answered; operations that Kubernetes does not have count as `other`."""
-        self._requests.labels(operation if operation in OPERATIONS else "other", outcome).inc()
+        operation = operation if operation in OPERATIONS else "other"
+        self._count(self._requests, stage, operation, outcome)
         for code in codes:
-            self._findings.labels(code).inc()
-        self._duration.observe(seconds)
+            self._count(self._findings, stage, operation, outcome, code)
+        if (histograms := self._observed.get(stage)) is None:
+            histograms = self._observed[stage] = self._duration.labels(stage), self._sizes.labels(stage)
+        duration, sizes = histograms
+        duration.observe(seconds)
+        sizes.observe(size)
 
-    def refused(self, outcome: Outcome) -> None:
+    def refused(self, stage: str, outcome: Outcome) -> None:
         """Count a request that got no review."""
-        self._requests.labels("other", outcome).inc()
+        self._count(self._requests, stage, "other", outcome)
+
+    def _count(self, counter: Counter, *labels: str) -> None:
+        if (child := self._children.get(labels)) is None:
+            child = self._children[labels] = counter.labels(*labels)
+        child.inc()
 
 
 class ControllerMetrics:
@@ -94,50 +131,65 @@ class ControllerMetrics:
     def __init__(self) -> None:
         self.registry = _registry()
         self.policy = PolicyMetrics(self.registry)
-        self.host_conflicts = Gauge(
-            "serviceentry_guard_host_conflicts",
-            "Hosts that get no VirtualService of ours because another object claims them.",
-            ("namespace",),
-            registry=self.registry,
-        )
-        self.findings = Gauge(
-            "serviceentry_guard_findings",
-            "ServiceEntries with a finding, as they are stored.",
-            ("namespace", "code"),
-            registry=self.registry,
-        )
-        self.managed_objects = Gauge(
-            "serviceentry_guard_managed_objects", "Objects that we own.", ("kind",), registry=self.registry
-        )
-        self._count_work()
-
-    def _count_work(self) -> None:
-        self.reconcile_errors = Counter(
-            "serviceentry_guard_reconcile_errors_total",
-            "Reconciliations that failed and are tried again.",
-            registry=self.registry,
-        )
+        self.api = ApiMetrics(self.registry)
+        self.queues = QueueMetrics(self.registry)
+        self.reconciles = ReconcileMetrics(self.registry)
+        self.leader = leader_gauge(self.registry)
         self.remediations = Counter(
             "serviceentry_guard_remediations_total",
             "Existing ServiceEntries by what became of an attempt to patch them: patched or failed.",
             ("result",),
             registry=self.registry,
         )
-        self.workqueue_depth = Gauge(
-            "serviceentry_guard_workqueue_depth", "Keys that wait for a worker.", registry=self.registry
-        )
-        self.is_leader = Gauge(
-            "serviceentry_guard_is_leader", "1 while this process holds the Lease.", registry=self.registry
-        )
         self.emission_latency = Histogram(
             "serviceentry_guard_emission_latency_seconds",
-            "Time from the event that changed what should exist to the last write for it.",
+            "Time from a ServiceEntry's creation or change, as it is watched, until the API server acknowledged the "
+            "last write for one of its hosts.",
             buckets=EMISSION_BUCKETS,
             registry=self.registry,
         )
+        self._read_state()
+
+    def _read_state(self) -> None:
+        """Make the metrics of what is there, for whose sources the controller says where to read."""
+        self.managed_objects = Reading(
+            self.registry,
+            "serviceentry_guard_managed_objects",
+            "Objects that the guard owns. Shown by the leader only.",
+            ("kind",),
+        )
+        self.findings = Reading(
+            self.registry,
+            "serviceentry_guard_findings",
+            "ServiceEntries with a finding, as they are stored. Shown by the leader only.",
+            ("namespace", "code"),
+        )
+        self.unfixable_entries = Reading(
+            self.registry,
+            "serviceentry_guard_unfixable_entries",
+            "ServiceEntries that cannot become DNS as they are stored. Shown by the leader only.",
+            ("namespace",),
+        )
+        self.host_conflicts = Reading(
+            self.registry,
+            "serviceentry_guard_host_conflicts",
+            "Objects that are not emitted because another object claims the host. Shown by the leader only.",
+            ("namespace",),
+        )
+        self.events_dropped = Reading(
+            self.registry,
+            "serviceentry_guard_events_dropped_total",
+            "Events that were not written: too many at once, or refused by the API server.",
+            counter=True,
+        )
+
+    def show(self, reading: Reading, read: Callable[[], Readings], leading: Callable[[], bool]) -> None:
+        """Read a metric from there while this replica leads: others know the same, and it would be counted twice."""
+        reading.source = lambda: read() if leading() else {}
 
 
 def _registry() -> CollectorRegistry:
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     build = Info("serviceentry_guard_build", "What is running.", registry=registry)

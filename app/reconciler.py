@@ -2,13 +2,12 @@
 
 import logging
 
-from app.core.plan import Changes, Conflict, Observed, changes, desired_at
+from app.core.plan import Changes, Observed, changes, desired_at
 from app.core.resources import API_VERSION, GROUP, Key, ServiceEntry
 from app.core.routing import Emitted
 from app.inventory import Inventory
 from app.kube.client import Client, Resource
 from app.kube.errors import NotFound
-from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile
 
 log = logging.getLogger(__name__)
@@ -26,10 +25,9 @@ NO_VERSION = "1"
 class Reconciler:
     """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
 
-    def __init__(self, inventory: Inventory, client: Client, events: EventRecorder, policy: PolicyFile) -> None:
+    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile) -> None:
         self._inventory = inventory
         self._client = client
-        self._events = events
         self._policy = policy
 
     def reconcile(self, key: Key) -> Changes:
@@ -41,8 +39,6 @@ class Reconciler:
             self._delete(stored)
         for emitted, current in todo.apply:
             self._apply(emitted, current)
-        for conflict in todo.foreign:
-            self._tell(conflict)
         return todo
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> None:
@@ -80,10 +76,6 @@ class Reconciler:
         except NotFound:
             return
         log.info("deleted %s %s", stored.kind, stored.key)
-
-    def _tell(self, conflict: Conflict) -> None:
-        message = conflict.finding.message
-        self._events.record(reference(conflict.emitted.owner), "HostConflict", message, "Warning", action="Yield")
 
 
 def reference(entry: ServiceEntry) -> dict[str, str]:

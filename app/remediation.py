@@ -17,6 +17,7 @@ from app.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
+NAME = "remediation"
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Bounds of the back-off of an entry that the API server does not let us patch, in seconds."""
 
@@ -48,10 +49,12 @@ class Remediator:
         self._client = client
         self._events = events
         self._outcomes = metrics.remediations
+        self._meter = metrics.reconciles.meter(NAME)
         self._repair = repair
         self._leading = leading
         self._pace = TokenBucket(rate, 1, time.monotonic)
-        self._queue = WorkQueue[Key](base=FIRST_RETRY, cap=LAST_RETRY)
+        self._queue = WorkQueue[Key](base=FIRST_RETRY, cap=LAST_RETRY, meter=metrics.queues.meter(NAME))
+        metrics.queues.watch(NAME, self._queue)
         self._stored: dict[Key, ServiceEntry] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="remediator", daemon=True)
@@ -65,6 +68,10 @@ class Remediator:
         self._stopping.set()
         self._queue.shut_down()
         self._thread.join(seconds)
+
+    def open(self) -> None:
+        """Count from now on how long entries wait: another replica led until now."""
+        self._queue.open()
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
         """Take an entry as it is stored now, None if it is gone; returns at once."""
@@ -90,8 +97,7 @@ class Remediator:
     def _handle(self, key: Key) -> None:
         try:
             if self._still_wants(key) and not self._stopping.wait(self._pace.take()):
-                with suppress(NotFound):
-                    self._remediate(key)
+                self._attempt(key)
         except (ApiError, Refused) as error:
             self._try_again(key, error)
         except Exception as error:
@@ -101,6 +107,15 @@ class Remediator:
             self._queue.forget(key)
         finally:
             self._queue.done(key)
+
+    def _attempt(self, key: Key) -> None:
+        began, failed = time.monotonic(), True
+        try:
+            with suppress(NotFound):
+                self._remediate(key)
+            failed = False
+        finally:
+            self._meter.done(began, failed=failed)
 
     def _still_wants(self, key: Key) -> bool:
         entry = self._stored.get(key)

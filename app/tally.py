@@ -1,26 +1,48 @@
 """How many ServiceEntries have which finding, as they are stored and as the policy in force sees them."""
 
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
 
-from prometheus_client import Gauge
-
+from app.core.plan import Conflict
 from app.core.resources import Key, ServiceEntry
+from app.core.verdict import Verdict
 
-Codes = tuple[str, ...]
+L = TypeVar("L", bound=Hashable)
+
+_Judged = tuple[ServiceEntry | None, tuple[str, ...], bool]
+"""An entry, the codes of its findings, and whether it cannot become DNS."""
+
+
+class Counts(Generic[L]):
+    """How often each label was counted; what falls to zero is gone."""
+
+    def __init__(self) -> None:
+        self._counter = Counter[L]()
+
+    def move(self, before: Iterable[L], after: Iterable[L]) -> None:
+        """Count one thing anew that had labels before and has others now."""
+        self._counter.update(after)
+        for label in before:
+            self._counter[label] -= 1
+            if not self._counter[label]:
+                del self._counter[label]
+
+    def __call__(self) -> Mapping[L, int]:
+        """Return a copy of them."""
+        return self._counter.copy()
 
 
 class Tally:
-    """Keeps a gauge labelled namespace and code in step with the entries; safe for use from several threads.
+    """Counts findings by namespace and code, and unfixable entries by namespace; safe for use from several threads."""
 
-    `judge` returns the codes of an entry's findings, each once.
-    """
-
-    def __init__(self, gauge: Gauge, judge: Callable[[ServiceEntry], Codes]) -> None:
-        self._gauge = gauge
+    def __init__(self, judge: Callable[[ServiceEntry], Verdict]) -> None:
         self._judge = judge
         self._lock = threading.Lock()
-        self._judged: dict[Key, tuple[ServiceEntry, Codes]] = {}
+        self._judged: dict[Key, _Judged] = {}
+        self._findings = Counts[tuple[str, ...]]()
+        self._unfixable = Counts[tuple[str, ...]]()
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
         """Take an entry as it is now, None if it is gone."""
@@ -35,14 +57,47 @@ class Tally:
             with self._lock:
                 self._put(key, self._judged.get(key, _GONE)[0])
 
+    def findings(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many entries have a finding, by namespace and code."""
+        with self._lock:
+            return self._findings()
+
+    def unfixable(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many entries cannot become DNS, by namespace."""
+        with self._lock:
+            return self._unfixable()
+
     def _put(self, key: Key, entry: ServiceEntry | None) -> None:
-        _, before = self._judged.pop(key, _GONE)
-        after = self._judge(entry) if entry else ()
+        _, codes, unfixable = self._judged.pop(key, _GONE)
+        verdict = self._judge(entry) if entry else Verdict()
+        after = verdict.codes, bool(verdict.unfixable)
         if entry:
-            self._judged[key] = (entry, after)
-        for codes, difference in ((before, -1), (after, 1)):
-            for code in codes:
-                self._gauge.labels(key.namespace, code).inc(difference)
+            self._judged[key] = (entry, *after)
+        namespace = key.namespace
+        self._findings.move(((namespace, code) for code in codes), ((namespace, code) for code in after[0]))
+        self._unfixable.move([(namespace,)] * unfixable, [(namespace,)] * after[1])
 
 
-_GONE: tuple[None, Codes] = (None, ())
+class Conflicts:
+    """The conflicts that were found at each key, counted by namespace; safe for use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Key, frozenset[tuple[str, str]]] = {}
+
+    def put(self, key: Key, found: Iterable[Conflict]) -> tuple[Conflict, ...]:
+        """Take the conflicts at a key as they are now, and return those that were not there before."""
+        now = {(one.emitted.owner.uid, one.finding.message): one for one in found}
+        with self._lock:
+            before = self._known.pop(key, frozenset())
+            if now:
+                self._known[key] = frozenset(now)
+        return tuple(one for identity, one in now.items() if identity not in before)
+
+    def counts(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many there are, by namespace."""
+        with self._lock:
+            return Counter((key.namespace,) for key, found in self._known.items() for _ in found)
+
+
+_GONE: _Judged = (None, (), False)

@@ -68,7 +68,7 @@ class Endpoint:
             body = await self._receive(scope, receive)
             reviewed = self._review(body)
         except Refused as refused:
-            self._metrics.refused(refused.outcome)
+            self._metrics.refused(self._stage.value, refused.outcome)
             log.warning("refused %s from %s: %s", scope["path"], scope["client"], refused.reason)
             await _send_refusal(send, refused)
         except Disconnected:
@@ -109,12 +109,12 @@ class Endpoint:
         except Exception as error:
             log.exception("a review failed")
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
-        self._tell(given, time.perf_counter() - began)
+        self._tell(given, time.perf_counter() - began, len(body))
         return given.body
 
-    def _tell(self, given: Answer, seconds: float) -> None:
+    def _tell(self, given: Answer, seconds: float, size: int) -> None:
         outcome = _outcome(given)
-        self._metrics.answered(given.operation, outcome, given.codes, seconds)
+        self._metrics.answered(self._stage.value, given.operation, outcome, given.codes, seconds=seconds, size=size)
         log.info(
             "admission stage=%s uid=%s operation=%s namespace=%s name=%s user=%s verdict=%s codes=%s milliseconds=%.2f",
             self._stage.value,

@@ -4,11 +4,23 @@ import heapq
 import threading
 import time
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from app.kube.backoff import backoff
 
 K = TypeVar("K", bound=Hashable)
+
+
+class Meter(Protocol):
+    """Is told what happens in a queue, at once and under its lock; times in seconds."""
+
+    def added(self) -> None: ...
+
+    def retried(self) -> None: ...
+
+    def started(self, waited: float) -> None: ...
+
+    def finished(self, worked: float) -> None: ...
 
 
 class WorkQueue(Generic[K]):
@@ -30,13 +42,21 @@ class WorkQueue(Generic[K]):
     `base` and `cap` bound the per-key back-off of `retry`, in seconds.
     """
 
-    def __init__(self, *, base: float = 0.05, cap: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        *,
+        base: float = 0.05,
+        cap: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+        meter: Meter | None = None,
+    ) -> None:
+        self._meter = meter
         self._base = base
         self._cap = cap
         self._clock = clock
         self._changed = threading.Condition()
         self._waiting: dict[K, float] = {}  # since when, in order of arrival
-        self._held: set[K] = set()
+        self._held: dict[K, float] = {}  # since when
         self._again: dict[K, float] = {}  # added while held, since when
         self._schedule: list[tuple[float, int, K]] = []  # a heap by due time; the number breaks ties
         self._due: dict[K, float] = {}  # the one valid due time per key: others in the heap are stale
@@ -64,6 +84,8 @@ class WorkQueue(Generic[K]):
         """Add the key after a delay that doubles with every `retry` since the last `forget`."""
         with self._changed:
             failures = self._failures[key] = self._failures.get(key, 0) + 1
+            if self._meter:
+                self._meter.retried()
         self.add_after(key, backoff(failures, self._base, self._cap))
 
     def forget(self, key: K) -> None:
@@ -93,9 +115,12 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give back a key that `get` returned."""
         with self._changed:
-            self._held.discard(key)
-            if key in self._again:
-                self._add(key, self._again.pop(key))
+            since = self._held.pop(key, None)
+            if self._meter and since is not None:
+                self._meter.finished(self._clock() - since)
+            if (again := self._again.pop(key, None)) is not None and not self._shut_down:
+                self._waiting[key] = again
+                self._changed.notify()
 
     def shut_down(self) -> None:
         """Hand out nothing more and wake every worker. What waits is dropped: its next observer adds it anew."""
@@ -116,10 +141,24 @@ class WorkQueue(Generic[K]):
             self._promote(now)
             return now - min((*self._waiting.values(), *self._again.values()), default=now)
 
+    def working(self) -> tuple[float, ...]:
+        """Seconds for which workers have held the keys that they hold now."""
+        with self._changed:
+            now = self._clock()
+            return tuple(now - since for since in self._held.values())
+
+    def open(self) -> None:
+        """Count the time that keys wait from now on: until now, there was nobody to wait for."""
+        with self._changed:
+            now = self._clock()
+            self._waiting = dict.fromkeys(self._waiting, now)
+
     def _add(self, key: K, since: float) -> None:
         if self._shut_down:
             return
         place = self._again if key in self._held else self._waiting
+        if self._meter and key not in place:
+            self._meter.added()
         place.setdefault(key, since)
         self._changed.notify()
 
@@ -131,9 +170,11 @@ class WorkQueue(Generic[K]):
                 self._add(key, due)
 
     def _hold(self) -> K:
-        key = next(iter(self._waiting))
-        del self._waiting[key]
-        self._held.add(key)
+        key, now = next(iter(self._waiting)), self._clock()
+        waited = now - self._waiting.pop(key)
+        self._held[key] = now
+        if self._meter:
+            self._meter.started(waited)
         if self._waiting or self._schedule:
             # This worker is busy from now on. Another one has to wait for what is next, and a condition does not
             # promise that it woke the one that knows of it.

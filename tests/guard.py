@@ -134,7 +134,7 @@ class Controller:
         families = text_string_to_metric_families(fetch(self.health_port, "/metrics"))
         return [sample for family in families for sample in family.samples if sample.name == name]
 
-    def metric(self, name: str, **labels: str) -> float:
+    def metric(self, name: str, /, **labels: str) -> float:
         """One sample from its /metrics, 0 where there is none."""
         found = [one.value for one in self.samples(name) if labels.items() <= one.labels.items()]
         return found[0] if found else 0.0

@@ -222,6 +222,9 @@ CATALOGUE: dict[str, Rule] = {
     )
 }
 
+UNFIXABLE = frozenset({WILDCARD_HOST, CIDR_ADDRESS, SHARED_PORT, WORKLOAD_SELECTOR, NOT_FQDN, WILDCARD_ENTRY})
+"""What keeps an entry from becoming DNS."""
+
 
 def printable(text: str) -> str:
     """Repeat an author's text in a message: no control characters, and of bounded length."""

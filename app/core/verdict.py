@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 
 from app.core import rules
-from app.core.findings import NOT_MUTATED, RESOLUTION_CHANGED, Finding, Severity
+from app.core.findings import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE, Finding, Severity
 from app.core.patch import Operation, set_resolution
 from app.core.policy import Existing, GuardPolicy, Mode, Settings
 from app.core.resources import JSON, Fields, ServiceEntry, own_annotations
@@ -25,6 +25,11 @@ class Verdict:
     def errors(self) -> tuple[Finding, ...]:
         """The findings for which the entry is refused."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
+
+    @property
+    def unfixable(self) -> tuple[Finding, ...]:
+        """The findings for which the entry cannot become DNS, whether or not they refuse it."""
+        return tuple(one for one in self.findings if one.rule in UNFIXABLE and one.severity is not Severity.INFO)
 
     @property
     def allowed(self) -> bool:

@@ -32,7 +32,8 @@ class Reflector(Generic[T]):
     Changes missed while disconnected are delivered on return, deletes included.
 
     `store` may be read from any thread; copy it before iterating (`list(reflector.store.values())`).
-    `watch_seconds` is the range from which the server is told how long to watch.
+    `watch_seconds` is the range from which the server is told how long to watch. `on_restart` is told why a watch is
+    begun anew: `ended`, as each one does, `expired`, which lists everything again, or `failed`.
     """
 
     def __init__(  # noqa: PLR0913 - what is followed, and what becomes of it
@@ -44,6 +45,7 @@ class Reflector(Generic[T]):
         *,
         namespace: str | None = None,
         watch_seconds: tuple[int, int] = (240, 300),
+        on_restart: Callable[[str], None] = lambda _reason: None,
     ) -> None:
         self.store: dict[Key, T] = {}
         self._client = client
@@ -52,6 +54,7 @@ class Reflector(Generic[T]):
         self._on_change = on_change
         self._namespace = namespace
         self._watch_seconds = watch_seconds
+        self._on_restart = on_restart
         self._resource_version = ""
         self._failures = 0
         self._active = time.monotonic()
@@ -94,16 +97,19 @@ class Reflector(Generic[T]):
                 self._follow()
             except Gone as error:
                 self._resource_version = ""
-                self._fail(logging.INFO, error)
+                self._fail(logging.INFO, error, "expired")
             except ApiError as error:
                 self._fail(logging.WARNING, error)
             except Exception as error:
                 # A callback's bug must not end the thread silently: the same change is delivered again.
                 self._fail(logging.ERROR, error, traceback=True)
+            else:
+                self._on_restart("ended")
 
-    def _fail(self, level: int, error: Exception, *, traceback: bool = False) -> None:
+    def _fail(self, level: int, error: Exception, reason: str = "failed", *, traceback: bool = False) -> None:
         if self._stopping.is_set():
             return
+        self._on_restart(reason)
         self._failures += 1
         seconds = backoff(self._failures, _BACKOFF_BASE, _BACKOFF_CAP)
         _log.log(

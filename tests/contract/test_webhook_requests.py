@@ -177,13 +177,15 @@ def test_every_outcome_is_counted_and_operations_are_bounded(files: Files) -> No
     name = "serviceentry_guard_admission_requests_total"
     counted = {line for line in exposed.splitlines() if line.startswith(name)}
     assert counted == {
-        name + '{operation="CREATE",verdict="patched"} 1.0',
-        name + '{operation="CREATE",verdict="denied"} 1.0',
-        name + '{operation="other",verdict="allowed"} 1.0',
-        name + '{operation="other",verdict="malformed"} 1.0',
+        name + '{operation="CREATE",stage="mutate",verdict="patched"} 1.0',
+        name + '{operation="CREATE",stage="validate",verdict="denied"} 1.0',
+        name + '{operation="other",stage="mutate",verdict="allowed"} 1.0',
+        name + '{operation="other",stage="mutate",verdict="malformed"} 1.0',
     }
-    assert 'serviceentry_guard_admission_findings_total{code="SEG003"} 1.0' in exposed
-    assert "serviceentry_guard_admission_duration_seconds_count 3.0" in exposed
+    found = '{code="SEG003",operation="CREATE",stage="mutate",verdict="patched"} 1.0'
+    assert f"serviceentry_guard_admission_findings_total{found}" in exposed
+    assert 'serviceentry_guard_admission_duration_seconds_count{stage="mutate"} 2.0' in exposed
+    assert f'admission_request_body_size_bytes_sum{{stage="validate"}} {float(len(json.dumps(REVIEW)))}' in exposed
     assert 'serviceentry_guard_build_info{version="' in exposed
 
 

@@ -8,7 +8,6 @@ import pytest
 from app.core.resources import Key, ServiceEntry
 from app.inventory import Inventory
 from app.kube.errors import Conflict
-from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile
 from app.reconciler import Reconciler
 from tests.bed.processes import wait_until
@@ -180,8 +179,7 @@ class TestAnObjectWithoutOurLabel:
         before = team.virtual_services()
         entry, inventory = ServiceEntry.parse(team.stored()), Inventory()
         inventory.put_entry(None, entry)
-        events = EventRecorder(team.client, "test", "test")
-        reconciler = Reconciler(inventory, team.client, events, PolicyFile(None, lambda _: None))
+        reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None))
         with pytest.raises(Conflict):
             reconciler.reconcile(Key(team.namespace, team.host()))
         assert team.virtual_services() == before

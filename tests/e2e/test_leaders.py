@@ -36,7 +36,7 @@ def start(spare: ControlPlane, tmp_path: Path) -> Iterator[Start]:
 
 def leads(controller: Controller) -> bool:
     """Whether this one says so of itself."""
-    return controller.metric("serviceentry_guard_is_leader") == 1
+    return controller.metric("leader_election_master_status") == 1
 
 
 def conflicts(controller: Controller, team: Team) -> float:

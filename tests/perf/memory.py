@@ -21,7 +21,7 @@ WEBHOOK_AIM, CONTROLLER_AIM = 55.0, 100.0
 MANY = 10_000
 NAMESPACE = "many"
 WAIT_SECONDS = 600.0
-DEPTH = "serviceentry_guard_workqueue_depth"
+DEPTH = "workqueue_depth"
 
 
 def run(effort: Effort) -> Iterator[Figure]:
@@ -74,7 +74,9 @@ def _next_start(control_plane: ControlPlane, folder: Path, many: int) -> Iterato
     with controller.child as child:
         child.wait_until(lambda: ready(controller.health_port), "its caches are filled", WAIT_SECONDS)
         yield Figure(f"{shown}, until its caches are filled", time.perf_counter() - began, "s")
-        child.wait_until(lambda: controller.metric(DEPTH) == 0, "every key was looked at", WAIT_SECONDS)
+        child.wait_until(
+            lambda: controller.metric(DEPTH, name="emission") == 0, "every key was looked at", WAIT_SECONDS
+        )
         yield Figure(f"{shown}, until every key was looked at", time.perf_counter() - began, "s")
         yield Figure(f"{shown}, requests", _requests(control_plane) - before, "")
         yield Figure(f"{shown}, peak", peak_memory(child.pid), "MiB")

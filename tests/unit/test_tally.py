@@ -1,16 +1,16 @@
-"""How findings are counted: whatever comes, goes, changes or is judged anew, the gauge shows what there is."""
+"""How findings are counted: whatever comes, goes, changes or is judged anew, the counts are those of what there is."""
 
 from collections import Counter
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Gauge
 
-from app.core.policy import GuardPolicy
+from app.core.plan import Conflict, Observed, desired
+from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import review
-from app.tally import Tally
+from app.tally import Conflicts, Tally
 from tests.strategies import manifests, policies
 
 
@@ -19,15 +19,11 @@ from tests.strategies import manifests, policies
         st.tuples(st.sampled_from(["put", "put", "delete", "policy"]), manifests(), policies()), min_size=1, max_size=6
     )
 )
-def test_the_gauge_shows_the_findings_on_the_entries_that_are_there_under_the_policy_in_force(
+def test_the_counts_are_those_of_the_entries_that_are_there_under_the_policy_in_force(
     steps: list[tuple[str, dict[str, Any], GuardPolicy]],
 ) -> None:
-    registry = CollectorRegistry()
     in_force = [steps[0][2]]
-    tally = Tally(
-        Gauge("findings", "Findings.", ("namespace", "code"), registry=registry),
-        lambda entry: review(entry, in_force[0]).codes,
-    )
+    tally = Tally(lambda entry: review(entry, in_force[0]))
     there: dict[Key, ServiceEntry] = {}
     for what, manifest, policy in steps:
         entry = ServiceEntry.parse(manifest)
@@ -41,9 +37,29 @@ def test_the_gauge_shows_the_findings_on_the_entries_that_are_there_under_the_po
         else:
             there[key] = entry
             tally.put(key, entry)
-    expected = Counter(
-        (key.namespace, code) for key, entry in there.items() for code in review(entry, in_force[0]).codes
-    )
-    samples = [sample for metric in registry.collect() for sample in metric.samples]
-    shown = {(sample.labels["namespace"], sample.labels["code"]): sample.value for sample in samples if sample.value}
-    assert shown == dict(expected)
+    verdicts = [(key.namespace, review(entry, in_force[0])) for key, entry in there.items()]
+    # Compared as dicts: a namespace whose count fell to zero must be gone, not 0.
+    assert dict(tally.findings()) == dict(Counter((team, code) for team, verdict in verdicts for code in verdict.codes))
+    assert dict(tally.unfixable()) == dict(Counter((team,) for team, verdict in verdicts if verdict.unfixable))
+
+
+def conflict(name: str, claimant: str) -> Conflict:
+    """Make a conflict over api.example.com between an entry and a VirtualService of this name."""
+    spec = {"hosts": ["api.example.com"], "ports": [{"number": 80, "protocol": "HTTP"}], "resolution": "DNS"}
+    metadata = {"name": name, "namespace": "team", "uid": name}
+    entry = ServiceEntry.parse({"metadata": metadata, "spec": spec})
+    (emitted,) = desired([entry], default_policy()).objects
+    return Conflict(emitted, Observed.parse({"kind": "VirtualService", "metadata": {"name": claimant}}))
+
+
+def test_a_conflict_is_new_once_until_it_is_another_one() -> None:
+    conflicts, key = Conflicts(), Key("team", "api.example.com")
+    first, other = conflict("one", "theirs"), conflict("one", "mine")
+    assert conflicts.put(key, [first]) == (first,)
+    assert conflicts.put(key, [first]) == ()
+    assert conflicts.put(key, [first, other]) == (other,)
+    assert conflicts.counts() == {("team",): 2}
+    assert conflicts.put(key, []) == ()
+    assert conflicts.counts() == {}
+    assert conflicts.put(key, [first]) == (first,)
+    assert conflicts.put(key, [conflict("two", "theirs")]) != (), "the same of another entry is another one"

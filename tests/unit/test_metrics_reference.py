@@ -1,0 +1,40 @@
+"""docs/metrics.md has every metric, as it is."""
+
+import re
+
+from app.core.findings import CATALOGUE
+from app.metrics import ControllerMetrics, WebhookMetrics
+from tests.metrics_reference import DOCS, MARK, both, documented, reference
+
+FORBIDDEN = {"host", "object", "uid", "user", "service_entry", "virtual_service", "host_name"}
+"""Labels that would have a value for each object of a cluster; `name` is that of a queue or of the Lease."""
+
+
+def test_the_page_has_every_metric_as_it_is() -> None:
+    _, _, written = DOCS.read_text().partition(MARK)
+    assert written.strip() == reference().strip(), "run python -m tests.metrics_reference"
+
+
+def test_every_metric_is_found_by_the_reference() -> None:
+    for metrics in (WebhookMetrics(), ControllerMetrics()):
+        exposed = {family.name for family in metrics.registry.collect() if not family.name.startswith("process_")}
+        found = {re.sub(r"_(total|info)$", "", name) for name in documented(metrics.registry)}
+        assert found == exposed
+
+
+def test_no_label_names_what_a_cluster_may_have_any_number_of() -> None:
+    for documented_ in both():
+        assert not {label for one in documented_.values() for label in one.labels} & FORBIDDEN
+
+
+def test_admission_buckets_resolve_a_tenth_of_a_millisecond_to_fifty() -> None:
+    webhook, _ = both()
+    buckets = webhook["serviceentry_guard_admission_duration_seconds"].buckets
+    within = [bound for bound in buckets if 0.0001 <= bound <= 0.05]
+    assert (within[0], within[-1]) == (0.0001, 0.05)
+    assert all(higher / lower <= 2.5 for lower, higher in zip(within, within[1:], strict=False))
+
+
+def test_the_series_of_admission_stay_few_whatever_is_sent() -> None:
+    operations, verdicts, stages = 5, 6, 2
+    assert stages * operations * verdicts * (1 + len(CATALOGUE)) < 2000
