@@ -21,8 +21,9 @@ from app.kube.lease import LeaderElector, Timing
 from app.kube.watch import Reflector
 from app.latency import Latency
 from app.metrics import ControllerMetrics
+from app.narrator import Narrator
 from app.policyfile import POLL_SECONDS, PolicyFile
-from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler, reference
+from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
 from app.remediation import Remediator
 from app.serving import ListenError
 from app.settings import ControllerSettings
@@ -59,18 +60,22 @@ class Controller:
         self._meter = metrics.reconciles.meter(EMISSION)
         self._conflicts = Conflicts()
         self._leading = threading.Event()
+        self._settled = False  # whether every key was looked at since this replica leads
+        self._narrated = False  # whether what was so before it led was told
         self._latency = Latency(metrics.emission_latency, self._leading.is_set)
         self._stopping = threading.Event()
         self._elector = self._make_elector(client)
         writer = client.fenced(self._elector.remaining) if self._elector else client
         identity = self._elector.identity if self._elector else NAME
         self._events = EventRecorder(writer, NAME, identity)
-        self._reconciler = Reconciler(self._inventory, writer, policy)
+        self._narrator = Narrator(self._events, self._leading.is_set)
+        self._reconciler = Reconciler(self._inventory, writer, policy, self._narrator)
         self._remediator = Remediator(
-            writer, self._events, metrics, self._repair, leading=self._leading, rate=settings.remediation_rate
+            writer, self._narrator, metrics, self._repair, leading=self._leading, rate=settings.remediation_rate
         )
+        self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
-            SERVICE_ENTRIES.plural: self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
+            SERVICE_ENTRIES.plural: self._entries
         }
         for resource in EMITTED.values():
             self._reflectors[resource.plural] = self._reflector(client, resource, Observed.parse, self._object_changed)
@@ -155,6 +160,7 @@ class Controller:
         )
 
     def _lead(self) -> None:
+        self._settled = self._narrated = False
         self._queue.open()
         self._remediator.open()
         self._metrics.leader.labels(LEASE_NAME).set(1)
@@ -166,15 +172,24 @@ class Controller:
 
     def _follow_policy(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
+            before = self._policy.current
             if self._policy.poll():
                 self._enqueue(self._inventory.keys())
                 self._tally.recount()
                 self._remediator.reconsider()
+                self._narrator.policy_changed(self._stored(), before, self._policy.current)
+            if self._leading.is_set() and self._entries.has_synced and not self._narrated:
+                self._narrated = True
+                self._narrator.tell_standing(self._stored(), self._policy.current)
+
+    def _stored(self) -> list[ServiceEntry]:
+        return list(self._entries.store.values())
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         keys = self._inventory.put_entry(old, new)
-        if self._reflectors[SERVICE_ENTRIES.plural].has_synced:
+        if self._entries.has_synced:  # else it is no change, but what there was at the start
             self._latency.changed(keys)
+            self._narrator.entry_changed(old, new, self._policy.current)
         self._enqueue(keys)
         if entry := new or old:
             self._tally.put(entry.key, new)
@@ -220,8 +235,8 @@ class Controller:
         if done.apply or done.delete:
             self._latency.written(since)
         for conflict in self._conflicts.put(key, done.foreign):
-            owner, message = reference(conflict.emitted.owner), conflict.finding.message
-            self._events.record(owner, "HostConflict", message, "Warning", action="Yield")
+            self._narrator.yielded(conflict, standing=not self._settled)
+        self._settled = self._settled or not len(self._queue)
 
     def _try_again(self, key: Key, since: float | None, error: Exception) -> None:
         self._latency.put_back(key, since)

@@ -3,11 +3,12 @@
 import logging
 
 from app.core.plan import Changes, Observed, changes, desired_at
-from app.core.resources import API_VERSION, GROUP, Key, ServiceEntry
+from app.core.resources import API_VERSION, GROUP, Key
 from app.core.routing import Emitted
 from app.inventory import Inventory
 from app.kube.client import Client, Resource
 from app.kube.errors import NotFound
+from app.narrator import Narrator
 from app.policyfile import PolicyFile
 
 log = logging.getLogger(__name__)
@@ -25,8 +26,9 @@ NO_VERSION = "1"
 class Reconciler:
     """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
 
-    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile) -> None:
+    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, narrator: Narrator) -> None:
         self._inventory = inventory
+        self._narrator = narrator
         self._client = client
         self._policy = policy
 
@@ -54,6 +56,7 @@ class Reconciler:
         if stored["spec"] != manifest["spec"]:
             self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
         log.info("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
+        self._narrator.applied(emitted, current)
 
     def _reset_spec(self, resource: Resource, emitted: Emitted, resource_version: str) -> None:
         """Remove fields that others added: server-side apply leaves what it does not own."""
@@ -76,14 +79,3 @@ class Reconciler:
         except NotFound:
             return
         log.info("deleted %s %s", stored.kind, stored.key)
-
-
-def reference(entry: ServiceEntry) -> dict[str, str]:
-    """Return the ObjectReference of an entry, for Events about it."""
-    return {
-        "apiVersion": API_VERSION,
-        "kind": "ServiceEntry",
-        "namespace": entry.key.namespace,
-        "name": entry.key.name,
-        "uid": entry.uid,
-    }

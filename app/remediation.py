@@ -6,13 +6,15 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from app.core.notices import REMEDIATED, REMEDIATION_REFUSED, Notice
 from app.core.patch import Operation
 from app.core.resources import Key, ServiceEntry
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
-from app.kube.events import EventRecorder, TokenBucket
+from app.kube.events import TokenBucket
 from app.metrics import ControllerMetrics
-from app.reconciler import SERVICE_ENTRIES, reference
+from app.narrator import Narrator
+from app.reconciler import SERVICE_ENTRIES
 from app.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -39,7 +41,7 @@ class Remediator:
     def __init__(  # noqa: PLR0913 - whom to write to, whom to tell, what, when and how fast
         self,
         client: Client,
-        events: EventRecorder,
+        narrator: Narrator,
         metrics: ControllerMetrics,
         repair: Repair,
         *,
@@ -47,7 +49,7 @@ class Remediator:
         rate: float,
     ) -> None:
         self._client = client
-        self._events = events
+        self._narrator = narrator
         self._outcomes = metrics.remediations
         self._meter = metrics.reconciles.meter(NAME)
         self._repair = repair
@@ -140,11 +142,11 @@ class Remediator:
         self._outcomes.labels("patched").inc()
         log.info("ServiceEntry %s has resolution %s now", entry.key, resolution)
         note = f"resolution was {entry.resolution} and is {resolution} now: the policy has existing entries remediated"
-        self._events.record(reference(entry), "Remediated", note, action="Remediate")
+        self._narrator.tell(entry, Notice(REMEDIATED, note))
 
     def _refused(self, entry: ServiceEntry, reason: str) -> Refused:
         note = f"resolution stays {entry.resolution}: {reason}"
-        self._events.record(reference(entry), "RemediationRefused", note, "Warning", action="Remediate")
+        self._narrator.tell(entry, Notice(REMEDIATION_REFUSED, note))
         return Refused(reason)
 
     def _try_again(self, key: Key, error: Exception) -> None:

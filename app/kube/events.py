@@ -1,5 +1,6 @@
 """Kubernetes Events about objects: told once, told slowly, and never a reason to fail."""
 
+import hashlib
 import logging
 import threading
 import time
@@ -9,15 +10,16 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Literal
 
 from app.kube.client import Client, Object, Resource
-from app.kube.errors import ApiError
+from app.kube.errors import AlreadyExists, ApiError
 from app.kube.timestamp import micro_time
 
 EVENT = Resource("events.k8s.io", "v1", "events", "Event")
 
 _log = logging.getLogger(__name__)
 _REFERENCE = ("apiVersion", "kind", "namespace", "name", "uid", "resourceVersion", "fieldPath")
-_LONGEST_NOTE = 1024  # the API refuses more
-_LONGEST_NAME = 253 - len(".0123456789abcdef")
+_LONGEST_NOTE = 1024  # in bytes: the API refuses more
+_DIGEST = 16
+_LONGEST_NAME = 253 - 1 - _DIGEST
 _CALL_SECONDS = 5.0
 _STOP_SECONDS = 1.0
 
@@ -28,6 +30,9 @@ class EventRecorder:
     What was told of an object in the last `quiet` seconds (same UID, reason and note) is left out; later it is a
     new Event. Writing is paced to `rate` Events a second after a first `burst`; up to `backlog` wait for their
     turn. What does not fit there, or what the API server does not take, is given up and counted in `dropped`.
+
+    What has been so for longer, as far as is known, is told as `standing`: after all else, and not again while an
+    Event that says it is in the cluster, whoever wrote that. So a restart repeats nothing.
     """
 
     def __init__(  # noqa: PLR0913 - who reports, and every limit
@@ -50,6 +55,7 @@ class EventRecorder:
         self._memory = Memory(quiet, 4 * backlog, clock)
         self._backlog = backlog
         self._waiting: deque[Object] = deque()
+        self._standing: deque[Object] = deque()
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-recorder", daemon=True)
@@ -64,7 +70,7 @@ class EventRecorder:
             self._changed.notify()
         self._thread.join(_STOP_SECONDS)
 
-    def record(
+    def record(  # noqa: PLR0913 - what an Event says, and how pressing it is
         self,
         regarding: Mapping[str, str],
         reason: str,
@@ -72,6 +78,7 @@ class EventRecorder:
         type_: Literal["Normal", "Warning"] = "Normal",
         *,
         action: str,
+        standing: bool = False,
     ) -> None:
         """Say `note` of an object; returns at once.
 
@@ -81,14 +88,16 @@ class EventRecorder:
         with self._changed:
             if self._memory.knows((regarding.get("uid"), reason, note)):
                 return
-            if len(self._waiting) >= self._backlog:
+            line = self._standing if standing else self._waiting
+            if len(line) >= self._backlog:
                 self.dropped += 1
                 return
-            self._waiting.append(self._event(regarding, reason, note, type_, action))
+            line.append(self._event(regarding, reason, note, type_, action))
             self._changed.notify()
 
     def _event(self, regarding: Mapping[str, str], reason: str, note: str, type_: str, action: str) -> Object:
-        name = f"{regarding['name'][:_LONGEST_NAME]}.{uuid.uuid4().hex[:16]}"
+        said = "\0".join((regarding.get("uid", ""), reason, note))
+        name = _name(regarding["name"], hashlib.sha256(said.encode()).hexdigest())
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
@@ -98,31 +107,47 @@ class EventRecorder:
             "reportingInstance": self._instance,
             "regarding": {field: regarding[field] for field in _REFERENCE if field in regarding},
             "reason": reason,
-            "note": note[:_LONGEST_NOTE],
+            "note": note.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
             "type": type_,
             "action": action,
         }
 
     def _run(self) -> None:
-        while event := self._next():
+        while told := self._next():
+            event, standing = told
             self._stopping.wait(self._pace.take())
             try:
-                self._client.create(EVENT, event, timeout=_CALL_SECONDS)
+                self._write(event, standing=standing)
             except ApiError as error:
                 self._give_up(event, error)
             except Exception as error:
                 _log.exception("a bug in the event recorder")
                 self._give_up(event, error)
 
-    def _next(self) -> Object | None:
+    def _write(self, event: Object, *, standing: bool) -> None:
+        """Create the Event. Its name follows from what it says; one that is there by that name was told before."""
+        try:
+            self._client.create(EVENT, event, timeout=_CALL_SECONDS)
+        except AlreadyExists:
+            if not standing:
+                again = {**event["metadata"], "name": _name(event["regarding"]["name"], uuid.uuid4().hex)}
+                self._client.create(EVENT, {**event, "metadata": again}, timeout=_CALL_SECONDS)
+
+    def _next(self) -> tuple[Object, bool] | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._stopping.is_set())
-            return self._waiting.popleft() if self._waiting else None
+            self._changed.wait_for(lambda: self._waiting or self._standing or self._stopping.is_set())
+            if self._waiting:
+                return self._waiting.popleft(), False
+            return (self._standing.popleft(), True) if self._standing and not self._stopping.is_set() else None
 
     def _give_up(self, event: Object, error: Exception) -> None:
         with self._changed:
             self.dropped += 1
         _log.info("an event was not written: %s: %s", event["note"], error)
+
+
+def _name(name: str, digest: str) -> str:
+    return f"{name[:_LONGEST_NAME]}.{digest[:_DIGEST]}"
 
 
 class TokenBucket:

@@ -8,6 +8,8 @@ import pytest
 from app.core.resources import Key, ServiceEntry
 from app.inventory import Inventory
 from app.kube.errors import Conflict
+from app.kube.events import EventRecorder
+from app.narrator import Narrator
 from app.policyfile import PolicyFile
 from app.reconciler import Reconciler
 from tests.bed.processes import wait_until
@@ -179,7 +181,8 @@ class TestAnObjectWithoutOurLabel:
         before = team.virtual_services()
         entry, inventory = ServiceEntry.parse(team.stored()), Inventory()
         inventory.put_entry(None, entry)
-        reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None))
+        narrator = Narrator(EventRecorder(team.client, "test", "test"), lambda: True)
+        reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None), narrator)
         with pytest.raises(Conflict):
             reconciler.reconcile(Key(team.namespace, team.host()))
         assert team.virtual_services() == before

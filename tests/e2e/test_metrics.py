@@ -19,16 +19,17 @@ def test_promtool_finds_nothing_to_say(team: Team, webhook: Webhook, controller:
     team.store(team.entry())
     team.expect(team.host())
     promtool = require("promtool")
-    exposed = fetch({"webhook": webhook, "controller": controller}[process].health_port, "/metrics")
+    port = webhook.health_port if process == "webhook" else controller.health_port
+    exposed = fetch(port, "/metrics")
     checked = subprocess.run([promtool, "check", "metrics"], input=exposed, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
 def test_nothing_is_exposed_that_is_not_documented(team: Team, webhook: Webhook, controller: Controller) -> None:
     team.settle()
-    for process, metrics in zip((webhook, controller), both(), strict=True):
+    for port, metrics in zip((webhook.health_port, controller.health_port), both(), strict=True):
         allowed = {series for one in metrics.values() for series in one.series}
-        families = text_string_to_metric_families(fetch(process.health_port, "/metrics"))
+        families = text_string_to_metric_families(fetch(port, "/metrics"))
         shown = {sample.name for family in families for sample in family.samples}
         assert {name for name in shown if not name.startswith("process_")} <= allowed
 

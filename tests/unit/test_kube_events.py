@@ -9,8 +9,9 @@ from typing import Any, cast
 import pytest
 
 from app.kube.client import Client, Object, Resource
-from app.kube.errors import Forbidden
+from app.kube.errors import AlreadyExists, Forbidden
 from app.kube.events import EVENT, EventRecorder, Memory, TokenBucket
+from tests.bed.processes import wait_until
 
 ENTRY = {
     "apiVersion": "networking.istio.io/v1",
@@ -34,6 +35,7 @@ class Events:
 
     def __init__(self) -> None:
         self.written: list[Object] = []
+        self.names: set[str] = set()
         self.error: Exception | None = None
         self.may_write = threading.Event()
         self.may_write.set()
@@ -43,6 +45,9 @@ class Events:
         assert self.may_write.wait(timeout)
         if self.error:
             raise self.error
+        if body["metadata"]["name"] in self.names:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        self.names.add(body["metadata"]["name"])
         self.written.append(body)
         return body
 
@@ -97,10 +102,10 @@ def test_an_event_has_every_field_that_the_api_asks_for(recorder: EventRecorder,
 
 
 def test_names_and_notes_are_cut_to_what_the_api_takes(recorder: EventRecorder, events: Events) -> None:
-    tell(recorder, note="x" * 2000, name="n" * 253)
+    tell(recorder, note="\u00fc" * 2000 + "x", name="n" * 253)
     written(recorder, events)
     (event,) = events.written
-    assert len(event["note"]) == 1024
+    assert len(event["note"].encode()) == 1024
     assert len(event["metadata"]["name"]) == 253
 
 
@@ -120,6 +125,35 @@ def test_the_same_is_told_once_in_ten_minutes(recorder: EventRecorder, events: E
     tell(recorder, uid="5678")
     assert written(recorder, events) == ["made", "made", "made again", "made"]
     assert recorder.dropped == 0
+
+
+def test_a_change_that_comes_again_is_told_again(recorder: EventRecorder, events: Events, clock: Clock) -> None:
+    for _ in range(2):
+        tell(recorder)
+        clock.now += 601
+    assert written(recorder, events) == ["made", "made"]
+    assert len({body["metadata"]["name"] for body in events.written}) == 2
+
+
+def test_what_stands_is_told_after_all_else_and_not_while_an_event_in_the_cluster_says_it(events: Events) -> None:
+    """A restart: another recorder, which remembers nothing."""
+    for expected in (["changed", "stands"], ["changed", "stands", "changed"]):
+        recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1")
+        recorder.record(ENTRY, "Unfixable", "stands", "Warning", action="Review", standing=True)
+        recorder.record(ENTRY, "Emitted", "changed", action="Apply")
+        recorder.start()
+        wait_until(lambda expected=expected: len(events.written) == len(expected), "all is told")  # type: ignore[misc]
+        recorder.stop()
+        assert [body["note"] for body in events.written] == expected
+        assert recorder.dropped == 0
+
+
+def test_what_stands_leaves_room_for_what_changes(recorder: EventRecorder, events: Events) -> None:
+    for number in range(7):
+        recorder.record(ENTRY, "Unfixable", str(number), "Warning", action="Review", standing=True)
+    tell(recorder)
+    assert recorder.dropped == 3
+    assert written(recorder, events)[0] == "made"
 
 
 def test_what_does_not_fit_is_dropped_and_counted(recorder: EventRecorder, events: Events) -> None:

@@ -17,6 +17,7 @@ from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.metrics import ControllerMetrics
+from app.narrator import Narrator
 from app.remediation import Remediator
 from tests.bed.processes import wait_until
 from tests.unit.kube_server import Answer, Handler, Server, json_answer, running
@@ -63,7 +64,7 @@ class Cluster:
         events = EventRecorder(self._client, "serviceentry-guard", "one", rate=FAST)
         remediator = Remediator(
             self._client,
-            events,
+            Narrator(events, self.leading.is_set),
             self.metrics,
             lambda entry: remediation(entry, self.policy),
             leading=leading or self.leading,

@@ -1,0 +1,93 @@
+"""The catalogue of Events, and what there is to tell of one ServiceEntry in them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from app.core.findings import EXEMPTED as IS_EXEMPTED
+from app.core.findings import RETRIES_NOT_APPLICABLE as HAS_NO_RETRIES
+from app.core.findings import Finding
+from app.core.plan import Conflict
+from app.core.routing import Emitted
+from app.core.verdict import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why there is an Event: one word, its type, when it is told, and what was done (the Event's `action`)."""
+
+    name: str
+    type: Literal["Normal", "Warning"]
+    meaning: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to tell of an entry."""
+
+    reason: Reason
+    note: str
+
+
+VIRTUAL_SERVICE_APPLIED = Reason(
+    "VirtualServiceApplied", "Normal", "A VirtualService was written for a host of the entry.", "Apply"
+)
+DESTINATION_RULE_APPLIED = Reason(
+    "DestinationRuleApplied", "Normal", "A DestinationRule was written for a host of the entry.", "Apply"
+)
+HOST_CONFLICT = Reason(
+    "HostConflict", "Warning", "An object that the guard does not manage claims a host of the entry.", "Yield"
+)
+RETRIES_NOT_APPLICABLE = Reason(
+    "RetriesNotApplicable",
+    "Normal",
+    "The entry has ports whose requests the proxy cannot read, so not retry.",
+    "Review",
+)
+UNFIXABLE = Reason(
+    "Unfixable", "Warning", "The stored entry cannot become DNS; the note says why, and a remedy.", "Review"
+)
+EXEMPTED = Reason("Exempted", "Normal", "The policy or an annotation exempts the entry.", "Review")
+REMEDIATED = Reason("Remediated", "Normal", "The policy had a stored entry patched.", "Remediate")
+REMEDIATION_REFUSED = Reason(
+    "RemediationRefused",
+    "Warning",
+    "The API server, or another webhook, does not let a stored entry be patched.",
+    "Remediate",
+)
+
+CATALOGUE: tuple[Reason, ...] = (
+    VIRTUAL_SERVICE_APPLIED,
+    DESTINATION_RULE_APPLIED,
+    HOST_CONFLICT,
+    RETRIES_NOT_APPLICABLE,
+    UNFIXABLE,
+    EXEMPTED,
+    REMEDIATED,
+    REMEDIATION_REFUSED,
+)
+_APPLIED = {"VirtualService": VIRTUAL_SERVICE_APPLIED, "DestinationRule": DESTINATION_RULE_APPLIED}
+
+
+def notices(verdict: Verdict) -> tuple[Notice, ...]:
+    """Say what there is to tell of a stored entry, as long as it is so; one notice for each reason."""
+    retries = [one for one in verdict.findings if one.rule is HAS_NO_RETRIES]
+    exempted = [one for one in verdict.findings if one.rule is IS_EXEMPTED]
+    told = ((UNFIXABLE, verdict.unfixable), (RETRIES_NOT_APPLICABLE, retries), (EXEMPTED, exempted))
+    return tuple(Notice(reason, _note(found)) for reason, found in told if found)
+
+
+def applied(emitted: Emitted, *, created: bool) -> Notice:
+    """Tell of an object that was written."""
+    done = "created" if created else "updated"
+    return Notice(_APPLIED[emitted.kind], f"{emitted.kind} {emitted.key.name} was {done}")
+
+
+def conflict(found: Conflict) -> Notice:
+    """Tell of an object that yields."""
+    return Notice(HOST_CONFLICT, found.finding.message)
+
+
+def _note(found: Iterable[Finding]) -> str:
+    return " ".join(f"{one.sentence}. {one.rule.remedy}" for one in found)

@@ -1,0 +1,160 @@
+"""What there is to tell of entries, and who tells it when."""
+
+import threading
+from typing import Any, cast
+
+import pytest
+
+from app.core.notices import CATALOGUE, notices
+from app.core.plan import changes, desired
+from app.core.policy import GuardPolicy, parse_policy
+from app.core.resources import ServiceEntry
+from app.core.verdict import review
+from app.kube.events import EventRecorder
+from app.narrator import Narrator
+from tests.events_reference import DOCS, MARK, reference
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
+
+
+def policy(**document: Any) -> GuardPolicy:
+    """The recipe with other fields."""
+    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
+
+
+def entry(*, annotations: dict[str, str] | None = None, uid: str = "1", **spec: Any) -> ServiceEntry:
+    """A compliant entry with other fields."""
+    metadata = {"name": "api", "namespace": "team", "uid": uid, "annotations": annotations or {}}
+    given = {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS", **spec}
+    return ServiceEntry.parse({"metadata": metadata, "spec": given})
+
+
+class Events:
+    """Keeps what is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, bool]] = []
+        self.notes: list[str] = []
+
+    def record(
+        self, regarding: dict[str, str], reason: str, note: str, type_: str, *, action: str, standing: bool
+    ) -> None:
+        assert (regarding["kind"], regarding["namespace"], regarding["name"]) == ("ServiceEntry", "team", "api")
+        assert action
+        self.told.append((reason, type_, standing))
+        self.notes.append(note)
+
+
+@pytest.fixture
+def events() -> Events:
+    return Events()
+
+
+@pytest.fixture
+def leading() -> threading.Event:
+    leading = threading.Event()
+    leading.set()
+    return leading
+
+
+@pytest.fixture
+def narrator(events: Events, leading: threading.Event) -> Narrator:
+    return Narrator(cast("EventRecorder", events), leading.is_set)
+
+
+UNFIXABLE: dict[str, Any] = {"resolution": "NONE", "addresses": ["198.51.100.0/24"]}
+EXEMPT = {"serviceentry-guard.io/exempt": "the vendor pins its addresses"}
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (entry(), []),
+        (entry(ports=[HTTP, HTTPS]), ["RetriesNotApplicable"]),
+        (entry(**UNFIXABLE), ["Unfixable"]),
+        (entry(annotations=EXEMPT, **UNFIXABLE), ["Exempted"]),
+        (entry(resolution="NONE"), []),
+        (entry(hosts=["*.example.com"], resolution="NONE"), ["Unfixable"]),
+    ],
+    ids=["compliant", "https", "cidr", "exempt", "fixable", "wildcards"],
+)
+def test_an_entry_is_told_of_by_what_it_is(given: ServiceEntry, told: list[str]) -> None:
+    assert [notice.reason.name for notice in notices(review(given, policy()))] == told
+
+
+def test_a_note_says_where_why_and_what_to_write_instead() -> None:
+    (notice,) = notices(review(entry(**UNFIXABLE), policy()))
+    assert notice.note == (
+        'SEG006 spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio refuses with resolution DNS. '
+        "Remove addresses: with resolution DNS the host's name is enough."
+    )
+
+
+def test_what_the_policy_allows_is_not_unfixable() -> None:
+    wildcards = entry(hosts=["*.example.com"], resolution="NONE")
+    assert not notices(review(wildcards, policy(resolution={"wildcards": "Allow"})))
+    assert not review(wildcards, policy(resolution={"wildcards": "Allow"})).unfixable
+
+
+class TestANarrator:
+    """Tells of changes, while its replica leads."""
+
+    def test_tells_of_a_new_entry(self, narrator: Narrator, events: Events) -> None:
+        narrator.entry_changed(None, entry(ports=[HTTP, HTTPS]), policy())
+        assert events.told == [("RetriesNotApplicable", "Normal", False)]
+
+    def test_tells_nothing_of_a_change_that_leaves_all_as_it_was(self, narrator: Narrator, events: Events) -> None:
+        narrator.entry_changed(entry(**UNFIXABLE), entry(exportTo=["."], **UNFIXABLE), policy())
+        assert events.told == []
+
+    def test_tells_of_what_a_change_brings_and_only_that(self, narrator: Narrator, events: Events) -> None:
+        old = entry(ports=[HTTP, HTTPS])
+        narrator.entry_changed(old, entry(ports=[HTTP, {**HTTPS, "number": 8443}]), policy())
+        narrator.entry_changed(old, entry(ports=[HTTP, HTTPS], annotations=EXEMPT), policy())
+        assert [reason for reason, _, _ in events.told] == ["RetriesNotApplicable", "Exempted"]
+
+    def test_tells_anew_of_an_entry_that_was_made_anew(self, narrator: Narrator, events: Events) -> None:
+        narrator.entry_changed(entry(**UNFIXABLE), entry(uid="2", **UNFIXABLE), policy())
+        assert events.told == [("Unfixable", "Warning", False)]
+
+    def test_tells_nothing_of_an_entry_that_went(self, narrator: Narrator, events: Events) -> None:
+        narrator.entry_changed(entry(**UNFIXABLE), None, policy())
+        assert events.told == []
+
+    def test_tells_of_what_another_policy_brings(self, narrator: Narrator, events: Events) -> None:
+        exempting = policy(exemptions={"namespaces": ["team"]})
+        narrator.policy_changed([entry(), entry(ports=[HTTPS])], policy(), exempting)
+        narrator.policy_changed([entry()], exempting, exempting)
+        assert [reason for reason, _, _ in events.told] == ["Exempted", "Exempted"]
+
+    def test_tells_only_warnings_of_what_it_finds(self, narrator: Narrator, events: Events) -> None:
+        found = [entry(ports=[HTTP, HTTPS]), entry(annotations=EXEMPT), entry(**UNFIXABLE)]
+        narrator.tell_standing(found, policy())
+        assert events.told == [("Unfixable", "Warning", True)]
+
+    def test_tells_nothing_while_another_replica_leads(
+        self, narrator: Narrator, events: Events, leading: threading.Event
+    ) -> None:
+        leading.clear()
+        narrator.entry_changed(None, entry(**UNFIXABLE), policy())
+        narrator.policy_changed([entry(**UNFIXABLE)], policy(mode="Off"), policy())
+        assert events.told == []
+
+    def test_tells_whether_an_object_was_there_before(self, narrator: Narrator, events: Events) -> None:
+        ruled = policy(destinationRule={"enabled": True, "connectionPool": {"http": {"idleTimeout": "50s"}}})
+        for emitted, _ in changes(desired([entry()], ruled).objects, []).apply:
+            narrator.applied(emitted, None)
+        assert sorted(events.notes) == [
+            "DestinationRule api.example.com was created",
+            "VirtualService api.example.com was created",
+        ]
+
+
+def test_the_page_has_every_event_as_it_is() -> None:
+    _, _, written = DOCS.read_text().partition(MARK)
+    assert written.strip() == reference().strip(), "run python -m tests.events_reference"
+    names = [reason.name for reason in CATALOGUE]
+    assert len(set(names)) == len(names)
+    asked = {"VirtualServiceApplied", "HostConflict", "RetriesNotApplicable", "Unfixable", "Exempted", "Remediated"}
+    assert asked <= set(names)
