@@ -4,10 +4,11 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from app.chore import Chore
 from app.core.patch import Operation
 from app.core.plan import Changes, Observed
 from app.core.resources import Key, ServiceEntry
@@ -44,12 +45,20 @@ SILENCE_LIMIT = 360.0
 SIGNAL_SECONDS = 0.5
 """Longest time until a signal is noticed."""
 
+MakeChore = Callable[[Client, threading.Event], Chore]
+"""Makes a chore of the leader's of its fenced client and the sign that it leads."""
+
 
 class Controller:
     """One process of the controller: caches and a queue that every replica fills, workers where it leads."""
 
     def __init__(
-        self, client: Client, settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMetrics
+        self,
+        client: Client,
+        settings: ControllerSettings,
+        policy: PolicyFile,
+        metrics: ControllerMetrics,
+        chores: Sequence[MakeChore] = (),
     ) -> None:
         self._settings = settings
         self._policy = policy
@@ -73,6 +82,7 @@ class Controller:
         self._remediator = Remediator(
             writer, self._narrator, metrics, self._repair, leading=self._leading, rate=settings.remediation_rate
         )
+        self._chores = [make(writer, self._leading) for make in chores]
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
             SERVICE_ENTRIES.plural: self._entries
@@ -99,6 +109,8 @@ class Controller:
             worker.start()
         self._policy_follower.start()
         self._remediator.start()
+        for chore in self._chores:
+            chore.start()
 
     def stop(self) -> None:
         """End writing, then give the Lease back."""
@@ -109,6 +121,8 @@ class Controller:
             worker.join(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
         self._remediator.stop(self._settings.renew_deadline)
+        for chore in self._chores:
+            chore.stop(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
             reflector.stop()
         self._events.stop()
@@ -244,15 +258,17 @@ class Controller:
         log.warning("%s is tried again: %s", key, error)
 
 
-def run(settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMetrics) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code."""
+def run(
+    settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMetrics, chores: Sequence[MakeChore] = ()
+) -> int:
+    """Run until SIGTERM or SIGINT; returns the exit code. `chores` are what the leader does besides."""
     try:
         client = Client.from_kubeconfig(
             str(settings.kubeconfig) if settings.kubeconfig else None,
             connections=CONNECTIONS,
             observer=metrics.api.called,
         )
-        controller = Controller(client, settings, policy, metrics)
+        controller = Controller(client, settings, policy, metrics, chores)
         app = HealthApp(metrics.registry, {"controller": controller.unready})
         health = HealthServer(app, "0.0.0.0", settings.health_port)  # noqa: S104 - probed from outside the pod
         health.start()

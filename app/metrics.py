@@ -125,6 +125,28 @@ class WebhookMetrics:
         child.inc()
 
 
+class RotationMetrics:
+    """What the controller tells of the certificates that it keeps."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.issued = Counter(
+            "serviceentry_guard_certificates_issued_total",
+            "Certificates made: authority or serving.",
+            ("kind",),
+            registry=registry,
+        )
+        self.bundles = Counter(
+            "serviceentry_guard_ca_bundle_writes_total",
+            "Webhook configurations that were given another caBundle.",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "serviceentry_guard_certificate_failures_total",
+            "Passes over the certificates that failed and are made again.",
+            registry=registry,
+        )
+
+
 class ControllerMetrics:
     """What the controller counts; times in seconds."""
 
@@ -135,6 +157,7 @@ class ControllerMetrics:
         self.queues = QueueMetrics(self.registry)
         self.reconciles = ReconcileMetrics(self.registry)
         self.leader = leader_gauge(self.registry)
+        self.rotation = RotationMetrics(self.registry)
         self.remediations = Counter(
             "serviceentry_guard_remediations_total",
             "Existing ServiceEntries by what became of an attempt to patch them: patched or failed.",

@@ -43,3 +43,34 @@ class ControllerSettings:
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CertificateSettings:
+    """How the controller's leader keeps certificates; times in seconds. Raises ValueError where they do not fit."""
+
+    namespace: str
+    webhook_service: str
+    tls_secret: str
+    ca_secret: str
+    webhook_configuration: str
+    ca_lifetime: float
+    lifetime: float
+    propagation: float
+    """Until every webhook pod serves what is in the Secret: the kubelet may take two minutes to bring it there."""
+
+    def __post_init__(self) -> None:
+        if self.lifetime > self.ca_lifetime:
+            raise ValueError("--certificate-lifetime must not be longer than --ca-lifetime")
+        if self.lifetime / 3 <= self.propagation + self.trust_seconds:
+            raise ValueError("--certificate-lifetime must be longer than four times --certificate-propagation")
+
+    @property
+    def dns_name(self) -> str:
+        """The name that the API server calls the Service by."""
+        return f"{self.webhook_service}.{self.namespace}.svc"
+
+    @property
+    def trust_seconds(self) -> float:
+        """From the time at which a bundle is written to that at which every API server must know it."""
+        return self.propagation / 6

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from app.cli.terminal import fail
+from app.core.durations import parse_duration
 from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
 from app.policyfile import load_policy
@@ -21,6 +22,14 @@ PolicyFlag = Annotated[
     Path | None, flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", show_default=False)
 ]
 HealthPort = Annotated[int, flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.")]
+
+
+def seconds(name: str, text: str) -> float:
+    """Read the duration of a flag, or end with what it should look like."""
+    try:
+        return parse_duration(text).milliseconds / 1000
+    except ValueError as error:
+        fail(f'{name} is "{text}": it {error}')
 
 
 def read_policy(path: Path | None) -> GuardPolicy:

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.flags import HealthPort, PolicyFlag, flag
+from app.cli.flags import HealthPort, PolicyFlag, flag, seconds
 from app.cli.terminal import fail
 from app.core.problems import PolicyError
 from app.policyfile import PolicyFile
+
+if TYPE_CHECKING:
+    from app.settings import CertificateSettings
 
 
 def webhook(
@@ -66,6 +69,33 @@ def controller(
     remediation_rate: Annotated[
         float, flag("--remediation-rate", "Existing ServiceEntries patched a second, at most.", min=0.01)
     ] = 10.0,
+    manage_certificates: Annotated[
+        bool,
+        flag(
+            "--manage-certificates/--no-manage-certificates",
+            "Whether to make the webhook's certificates, and to write caBundle into its configurations.",
+        ),
+    ] = False,
+    webhook_service: Annotated[
+        str, flag("--webhook-service", "Name of the webhook's Service, for which its certificates are made.")
+    ] = "serviceentry-guard-webhook",
+    tls_secret: Annotated[
+        str, flag("--tls-secret", "Secret of the serving certificate, which the webhook's pods mount.")
+    ] = "serviceentry-guard-tls",  # noqa: S107 - a name
+    ca_secret: Annotated[
+        str, flag("--ca-secret", "Secret of the authority, which only the controller reads.")
+    ] = "serviceentry-guard-ca",  # noqa: S107 - a name
+    webhook_configuration: Annotated[
+        str, flag("--webhook-configuration", "Name of both webhook configurations.")
+    ] = "serviceentry-guard",
+    ca_lifetime: Annotated[str, flag("--ca-lifetime", "Lifetime of an authority.")] = "8760h",
+    certificate_lifetime: Annotated[
+        str, flag("--certificate-lifetime", "Lifetime of a serving certificate; all renew at two thirds.")
+    ] = "2160h",
+    certificate_propagation: Annotated[
+        str,
+        flag("--certificate-propagation", "Time after which every webhook pod serves what is in the Secret."),
+    ] = "3m",
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.controller import run
@@ -84,7 +114,32 @@ def controller(
         remediation_rate=remediation_rate,
     )
     metrics = ControllerMetrics()
-    raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics))
+    chores = []
+    if manage_certificates:
+        from app.rotation import rotation_chore
+
+        certificates = certificate_settings(
+            namespace=namespace,
+            webhook_service=webhook_service,
+            tls_secret=tls_secret,
+            ca_secret=ca_secret,
+            webhook_configuration=webhook_configuration,
+            ca_lifetime=seconds("--ca-lifetime", ca_lifetime),
+            lifetime=seconds("--certificate-lifetime", certificate_lifetime),
+            propagation=seconds("--certificate-propagation", certificate_propagation),
+        )
+        chores.append(rotation_chore(certificates, metrics.rotation))
+    raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics, chores))
+
+
+def certificate_settings(**settings: Any) -> "CertificateSettings":  # noqa: ANN401 - its fields
+    """Take the settings of certificates, or end with what does not fit."""
+    from app.settings import CertificateSettings
+
+    try:
+        return CertificateSettings(**settings)
+    except ValueError as error:
+        fail(str(error))
 
 
 def follow_policy(path: Path | None, told: Callable[[bool], None]) -> PolicyFile:

@@ -1,0 +1,268 @@
+"""The loop around the certificates: Secrets and webhook configurations are looked at, and made right.
+
+Nothing is remembered between two passes but for how long something has been the way it is now: whoever deletes,
+garbles or clears what is kept here has it repaired by the next pass, and a new leader goes on where the last one
+ended. What has to be the case is the business of `succession`.
+"""
+
+import base64
+import binascii
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
+
+from app.certificates import Pair, Unreadable
+from app.chore import Chore
+from app.kube.client import Client, Object, Resource
+from app.kube.errors import NotFound
+from app.metrics import RotationMetrics
+from app.probe import Address, ProbeError, Trouble, probe
+from app.settings import CertificateSettings
+from app.succession import (
+    BUNDLE,
+    Authority,
+    Data,
+    Terms,
+    due,
+    is_current,
+    make_serving,
+    read_serving,
+    serving_data,
+    succeed,
+)
+
+log = logging.getLogger(__name__)
+
+SECRETS = Resource("", "v1", "secrets", "Secret")
+_GROUP = "admissionregistration.k8s.io"
+CONFIGURATIONS = tuple(
+    Resource(_GROUP, "v1", f"{kind.lower()}s", kind, namespaced=False)
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+)
+LABELS = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
+CHECK_SECONDS = 4.0
+"""Time between two passes, at most: something broken is repaired within it and a call or two."""
+LONGEST_GAP = 60.0
+"""Seconds without a pass, as while another replica led, after which nothing is taken to have stayed as it was."""
+PROBES = 5
+"""Fresh connections, each to any replica, that must all find the new authority's certificate."""
+
+Probe = Callable[[Address, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A Secret as it was read; `manifest` is empty where there is none."""
+
+    name: str
+    manifest: Object
+
+    @property
+    def data(self) -> Data:
+        """Its contents; what is no base64 is left out, as good as lost."""
+        return dict(_decoded(self.manifest.get("data") or {}))
+
+
+class Steady:
+    """For how long a value has been the same, as seen here: what was not looked at for a while counts as new."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._value: object = None
+        self._since = self._seen = clock()
+
+    def seconds(self, value: object) -> float:
+        """Take the value of now, and return for how many seconds it has been that."""
+        now = self._clock()
+        if value != self._value or now - self._seen > LONGEST_GAP:
+            self._value, self._since = value, now
+        self._seen = now
+        return now - self._since
+
+
+class Rotation:
+    """Keeps authority, serving certificate and `caBundle`s. One pass is `check`.
+
+    `now` gives the time as certificates have it, `clock` seconds that no correction of that time touches.
+    """
+
+    def __init__(  # noqa: PLR0913 - what is kept, and every clock and connection that a test replaces
+        self,
+        client: Client,
+        settings: CertificateSettings,
+        metrics: RotationMetrics,
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        clock: Callable[[], float] = time.monotonic,
+        probe: Probe = probe,
+    ) -> None:
+        self._client = client
+        self._settings = settings
+        self._metrics = metrics
+        self._now = now
+        self._probe = probe
+        self._terms = Terms(
+            settings.dns_name, timedelta(seconds=settings.ca_lifetime), timedelta(seconds=settings.lifetime)
+        )
+        self._trusted = Steady(clock)
+        self._served = Steady(clock)
+        self._missing: set[str] = set()
+        self._stale = False
+        self.interval = min(CHECK_SECONDS, settings.lifetime / 20)
+
+    def check(self) -> float:
+        """Look at everything and repair it, in the order that loses no request; returns seconds until the next pass."""
+        configurations = list(self._configurations())
+        authority_secret, serving_secret = (
+            self._secret(name) for name in (self._settings.ca_secret, self._settings.tls_secret)
+        )
+        bundles = [_bundle(webhook) for one in configurations for webhook in _webhooks(one)]
+        authority = self._authority(authority_secret, [*bundles, serving_secret.data.get(BUNDLE, b"")])
+        changed = [self._trust(one, authority.bundle) for one in configurations]
+        trusted_for = self._trusted.seconds(None if any(changed) else authority.bundle)
+        serving = self._serve(serving_secret, authority, trusted_for)
+        if authority.previous and self._is_served(serving, authority, configurations):
+            self._write(authority_secret, authority.alone().data)
+            log.info("the authorities before are trusted no longer: nothing of theirs is served")
+        return self.interval
+
+    def _authority(self, secret: Secret, trusted: list[bytes]) -> Authority:
+        found = succeed(secret.data, trusted, self._terms, self._now())
+        if found.reason:
+            self._write(secret, found.authority.data)
+            self._metrics.issued.labels("authority").inc()
+            log.info("new authority in Secret %s: %s", secret.name, found.reason)
+        return found.authority
+
+    def _serve(self, secret: Secret, authority: Authority, trusted_for: float) -> Pair:
+        """Return the certificate that the Secret holds from now on; it is from a new authority once that is trusted."""
+        now = self._now()
+        try:
+            serving = read_serving(secret.data, authority, self._terms, now)
+        except Unreadable as error:
+            return self._issue(secret, authority, str(error))
+        reason = due(serving, authority, now)
+        if reason and trusted_for >= self._settings.trust_seconds:
+            return self._issue(secret, authority, reason)
+        if secret.data.get(BUNDLE) != authority.bundle:
+            self._write(secret, {**secret.data, BUNDLE: authority.bundle})
+        return serving
+
+    def _issue(self, secret: Secret, authority: Authority, reason: str) -> Pair:
+        serving = make_serving(authority, self._terms, self._now())
+        self._write(secret, serving_data(serving, authority), "kubernetes.io/tls")
+        self._metrics.issued.labels("serving").inc()
+        end = serving.certificate.not_valid_after_utc
+        log.info("new certificate in Secret %s, until %s: %s", secret.name, f"{end:%Y-%m-%d %H:%M:%S} UTC", reason)
+        return serving
+
+    def _is_served(self, serving: Pair, authority: Authority, configurations: list[Object]) -> bool:
+        """Say whether every webhook must have the serving certificate by now, and none is seen that has another."""
+        served_for = self._served.seconds(serving.certificate_pem)
+        if not is_current(serving, authority) or served_for < self._settings.propagation:
+            return False
+        addresses = {_address(webhook) for one in configurations for webhook in _webhooks(one)}
+        stale = [address for address in addresses if self._is_stale(address, authority.alone().bundle)]
+        if stale and not self._stale:
+            log.warning("%s still serves a certificate of an authority before, which stays trusted", stale[0])
+        self._stale = bool(stale)
+        return not stale
+
+    def _is_stale(self, address: Address, bundle: bytes) -> bool:
+        """Ask on fresh connections. Who cannot be reached from here, as policies may have it, is not waited for."""
+        try:
+            for _ in range(PROBES):
+                self._probe(address, bundle)
+        except ProbeError as error:
+            return error.trouble is Trouble.UNTRUSTED
+        return False
+
+    def _trust(self, configuration: Object, bundle: bytes) -> bool:
+        """Put the bundle into each webhook of a configuration that has another, and say whether there was one."""
+        text = base64.b64encode(bundle).decode()
+        metadata = configuration["metadata"]
+        patch: list[Object] = []
+        for index, webhook in enumerate(_webhooks(configuration)):
+            if webhook["clientConfig"].get("caBundle") != text:
+                patch.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text})
+        if patch:
+            lock = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
+            resource = next(one for one in CONFIGURATIONS if one.kind == configuration["kind"])
+            self._client.json_patch(resource, None, metadata["name"], [lock, *patch])
+            self._metrics.bundles.inc()
+            log.info("%s %s trusts the authority now", configuration["kind"], metadata["name"])
+        return bool(patch)
+
+    def _configurations(self) -> Iterator[Object]:
+        name = self._settings.webhook_configuration
+        for resource in CONFIGURATIONS:
+            try:
+                yield {**self._client.get(resource, None, name), "kind": resource.kind}
+            except NotFound:
+                if resource.kind not in self._missing:
+                    log.warning("there is no %s %s to trust the authority", resource.kind, name)
+                self._missing.add(resource.kind)
+            else:
+                self._missing.discard(resource.kind)
+
+    def _secret(self, name: str) -> Secret:
+        try:
+            return Secret(name, self._client.get(SECRETS, self._settings.namespace, name))
+        except NotFound:
+            return Secret(name, {})
+
+    def _write(self, secret: Secret, data: Data, type_: str = "Opaque") -> None:
+        """Write a Secret over what was read."""
+        encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
+        identity = {"apiVersion": "v1", "kind": "Secret", "data": encoded}
+        if secret.manifest:
+            self._client.replace(SECRETS, {**secret.manifest, **identity})
+            return
+        metadata = {"name": secret.name, "namespace": self._settings.namespace, "labels": LABELS}
+        self._client.create(SECRETS, {**identity, "metadata": metadata, "type": type_})
+
+
+def rotation_chore(
+    settings: CertificateSettings, metrics: RotationMetrics
+) -> Callable[[Client, threading.Event], Chore]:
+    """Return what makes the chore of one controller, of its fenced client and the sign that it leads."""
+
+    def make(client: Client, leading: threading.Event) -> Chore:
+        rotation = Rotation(client, settings, metrics)
+        return Chore("certificates", rotation.check, leading, metrics.failures.inc)
+
+    return make
+
+
+def _webhooks(configuration: Object) -> list[Object]:
+    return configuration.get("webhooks") or []
+
+
+def _bundle(webhook: Object) -> bytes:
+    return _decode(webhook["clientConfig"].get("caBundle") or "")
+
+
+def _address(webhook: Object) -> Address:
+    client = webhook["clientConfig"]
+    if url := client.get("url"):
+        parts = urlsplit(url)
+        return Address(parts.hostname or "", parts.port or 443)
+    service = client["service"]
+    return Address(f"{service['name']}.{service['namespace']}.svc", service.get("port", 443))
+
+
+def _decoded(data: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
+    for key, text in data.items():
+        if value := _decode(text):
+            yield key, value
+
+
+def _decode(text: str) -> bytes:
+    try:
+        return base64.b64decode(text)
+    except (binascii.Error, ValueError):
+        return b""
