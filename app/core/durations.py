@@ -10,13 +10,17 @@ from typing import Annotated
 
 from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
 
+from app.core import sentences
+
 _UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _FRACTION = r"(?:\.[0-9]{1,3})?"
 _NONZERO = r"(?=.*[1-9])"
-_PATTERN = (
-    rf"{_NONZERO}(?:([0-9]{{1,6}}{_FRACTION})h)?(?:([0-9]{{1,6}}{_FRACTION})m)?"
+SHAPE = (
+    rf"(?:([0-9]{{1,6}}{_FRACTION})h)?(?:([0-9]{{1,6}}{_FRACTION})m)?"
     rf"(?:([0-9]{{1,6}}{_FRACTION})s)?(?:([0-9]{{1,9}})ms)?"
 )
+"""What a duration looks like; 0 does too."""
+_PATTERN = _NONZERO + SHAPE
 _SECONDS = rf"{_NONZERO}(?:[0-9]{{1,6}}h)?(?:[0-9]{{1,6}}m)?(?:[0-9]{{1,6}}s)?"
 
 
@@ -36,7 +40,7 @@ def parse_duration(text: object) -> Duration:
     """Parse a duration of at least 1 ms; a ValueError says what a duration looks like."""
     matched = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
     if not matched:
-        raise ValueError('must be a duration such as "2s", "500ms" or "1m30s"')
+        raise ValueError(sentences.NO_DURATION)
     parts = zip(_UNITS.values(), matched.groups(default="0"), strict=True)
     return Duration(sum(int(unit * Decimal(number)) for unit, number in parts), matched.string)
 

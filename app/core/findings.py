@@ -3,6 +3,7 @@
 import enum
 from dataclasses import dataclass
 
+from app.core import sentences
 from app.core.resources import Key
 
 QUOTED = 60
@@ -49,7 +50,12 @@ class Finding:
     def sentence(self) -> str:
         """Code, place and message in one line."""
         place = f" {self.path}" if self.path else ""
-        return f"{self.code}{place}: {self.message}"
+        return sentences.SENTENCE.format(code=self.code, place=place, message=self.message)
+
+    @property
+    def advice(self) -> str:
+        """The sentence, and what to write instead."""
+        return sentences.WITH_REMEDY.format(sentence=self.sentence, remedy=self.rule.remedy)
 
 
 MALFORMED = Rule(
@@ -239,9 +245,9 @@ def quoted(text: str) -> str:
 
 def and_more(message: str, count: int) -> str:
     """Say that a message stands for `count` places."""
-    return message if count == 1 else f"{message} (and {count - 1} more)"
+    return message if count == 1 else sentences.AND_MORE.format(message=message, more=count - 1)
 
 
 def port_label(number: int, protocol: str) -> str:
     """Name a port in a message."""
-    return f"port {number} ({printable(protocol) or 'no protocol'})"
+    return sentences.PORT.format(number=number, protocol=printable(protocol) or sentences.NO_PROTOCOL)

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 MAX_NAME = 253
 """Longest DNS name, and longest name of a Kubernetes object, in characters."""
 
-_LABEL = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?")
+LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+"""Regular expression of one label, in lower case."""
+_LABEL = re.compile(LABEL)
 _RESERVED = "wildcard"
 
 

@@ -201,4 +201,6 @@ def is_service_entry(manifest: JSON) -> bool:
 
 
 def _port(port: Fields) -> Port:
-    return Port(port.number("number"), port.text("protocol").upper(), port.number("targetPort"))
+    protocol = port.text("protocol")
+    # Only ASCII is folded: U+017F (the long s) would become an ordinary "S", and pass for HTTPS, unlike in Istio.
+    return Port(port.number("number"), protocol.upper() if protocol.isascii() else protocol, port.number("targetPort"))

@@ -6,6 +6,7 @@ Istio's own validation (`ValidateServiceEntry`) sets the limits: nothing is chan
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from app.core import sentences
 from app.core.findings import (
     CIDR_ADDRESS,
     EXEMPTED,
@@ -35,6 +36,10 @@ from app.core.tuning import EXEMPT, annotation_path
 
 DYNAMIC_PROTOCOLS = frozenset({"HTTP", "HTTP2", "GRPC", "TLS"})
 """The protocols that istiod accepts with DYNAMIC_DNS."""
+NAMED_PROTOCOLS = HTTP_FAMILY | TLS_FAMILY
+"""The protocols whose requests name their host."""
+RESOLVING = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
+"""The resolutions that resolve a name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,7 @@ def decide(entry: ServiceEntry, settings: Settings) -> Decision:
     """Look an entry, in scope and well-formed, up in the table."""
     if entry.resolution == "DNS_ROUND_ROBIN":
         return Decision((_round_robin(settings),))
-    if entry.resolution in {"DNS", "DYNAMIC_DNS"}:
+    if entry.resolution in RESOLVING:
         return Decision()
     if entry.resolution == "STATIC" and (entry.endpoints or entry.workload_selector):
         return _static(settings)
@@ -99,8 +104,7 @@ def _round_robin(settings: Settings) -> Finding:
 
 def _static(settings: Settings) -> Decision:
     severity = _STATIC_SEVERITY[settings.resolution.static]
-    message = "the addresses of STATIC endpoints do not follow when they move"
-    return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", message),))
+    return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", sentences.STATIC_ENDPOINTS),))
 
 
 def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
@@ -108,7 +112,7 @@ def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
     if choice is Wildcards.DYNAMIC_DNS and entry.location == "MESH_EXTERNAL":
         return _change(entry, "DYNAMIC_DNS", settings)
     severity = Severity.INFO if choice is Wildcards.ALLOW else Severity.ERROR
-    message = f"{quoted(entry.hosts[0].text)} is a wildcard, as is every host here: there is no name to resolve"
+    message = sentences.WILDCARD_ENTRY.format(host=quoted(entry.hosts[0].text))
     return Decision((Finding(WILDCARD_ENTRY, severity, "spec.hosts", message),))
 
 
@@ -120,8 +124,8 @@ def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
 
 def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:
     enforced = settings.mode is Mode.ENFORCE
-    change = "becomes" if enforced else "would become"
-    message = f"{entry.resolution} {change} {resolution}, so that retries can reach another address"
+    change = sentences.BECOMES if enforced else sentences.WOULD_BECOME
+    message = sentences.RESOLUTION_CHANGED.format(resolution=entry.resolution, change=change, target=resolution)
     finding = Finding(RESOLUTION_CHANGED, Severity.WARNING, "spec.resolution", message)
     return Decision((finding,), resolution if enforced else None)
 
@@ -139,7 +143,7 @@ def _wildcard_host(entry: ServiceEntry) -> Finding | None:
     hits = [index for index, host in enumerate(entry.hosts) if host.text.startswith("*")]
     if not hits:
         return None
-    message = f"{quoted(entry.hosts[hits[0]].text)} is a wildcard, which cannot be resolved"
+    message = sentences.WILDCARD_HOST.format(host=quoted(entry.hosts[hits[0]].text))
     return _obstacle(WILDCARD_HOST, f"spec.hosts[{hits[0]}]", message, hits)
 
 
@@ -151,7 +155,7 @@ def _not_fqdn(entry: ServiceEntry) -> Finding | None:
     ]
     if not hits:
         return None
-    message = f"{quoted(entry.hosts[hits[0]].text)} is not a fully qualified domain name"
+    message = sentences.NOT_FQDN.format(host=quoted(entry.hosts[hits[0]].text))
     return _obstacle(NOT_FQDN, f"spec.hosts[{hits[0]}]", message, hits)
 
 
@@ -159,24 +163,24 @@ def _cidr_address(entry: ServiceEntry) -> Finding | None:
     hits = [index for index, address in enumerate(entry.addresses) if "/" in address]
     if not hits:
         return None
-    message = f"{quoted(entry.addresses[hits[0]])} is a CIDR, which Istio refuses with resolution DNS"
+    message = sentences.CIDR_ADDRESS.format(address=quoted(entry.addresses[hits[0]]))
     return _obstacle(CIDR_ADDRESS, f"spec.addresses[{hits[0]}]", message, hits)
 
 
 def _shared_port(entry: ServiceEntry) -> Finding | None:
-    named = HTTP_FAMILY | TLS_FAMILY
-    hits = [index for index, port in enumerate(entry.ports) if port.protocol not in named]
+    hits = [index for index, port in enumerate(entry.ports) if port.protocol not in NAMED_PROTOCOLS]
     if len(entry.hosts) < 2 or not hits:
         return None
     port = entry.ports[hits[0]]
-    message = f"{port_label(port.number, port.protocol)} cannot tell {len(entry.hosts)} hosts apart"
+    label = port_label(port.number, port.protocol)
+    message = sentences.SHARED_PORT.format(port=label, hosts=len(entry.hosts))
     return _obstacle(SHARED_PORT, f"spec.ports[{hits[0]}].protocol", message, hits)
 
 
 def _workload_selector(entry: ServiceEntry) -> Finding | None:
     if not entry.workload_selector:
         return None
-    message = f"picks endpoints inside the mesh, so resolution {entry.resolution} cannot become DNS"
+    message = sentences.WORKLOAD_SELECTOR.format(resolution=entry.resolution)
     return _obstacle(WORKLOAD_SELECTOR, "spec.workloadSelector", message, [0])
 
 

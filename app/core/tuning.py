@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from app.core import sentences
 from app.core.durations import Duration, parse_duration
 from app.core.emission import DurationBounds, VirtualService
 from app.core.findings import (
@@ -26,6 +27,7 @@ TIMEOUT = "timeout"
 RETRY_ON = "retry-on"
 VIRTUAL_SERVICE = "virtual-service"
 WRITTEN_BY_US = "service-entry"
+DISABLED = "Disabled"
 KNOWN = (EXEMPT, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
 
 
@@ -81,11 +83,11 @@ def _from_policy(settings: VirtualService) -> Tuning:
 def _attempts(text: str, settings: VirtualService) -> dict[str, Any]:
     bounds = settings.overrides.attempts
     if bounds is None:
-        raise ValueError(_FORBIDDEN)
+        raise ValueError(sentences.FORBIDDEN)
     if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError("is not a whole number")
+        raise ValueError(sentences.NOT_WHOLE)
     if not bounds.min <= int(text) <= bounds.max:
-        raise ValueError(f"is outside {bounds.min} to {bounds.max}, the bounds of the policy")
+        raise ValueError(sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max))
     return {"attempts": int(text)}
 
 
@@ -99,33 +101,32 @@ def _timeout(text: str, settings: VirtualService) -> dict[str, Any]:
 
 def _bounded(text: str, bounds: DurationBounds | None) -> Duration:
     if bounds is None:
-        raise ValueError(_FORBIDDEN)
+        raise ValueError(sentences.FORBIDDEN)
     duration = parse_duration(text)
     if not bounds.min <= duration <= bounds.max:
-        raise ValueError(f"is outside {bounds.min} to {bounds.max}, the bounds of the policy")
+        raise ValueError(sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max))
     return duration
 
 
 def _retry_on(text: str, settings: VirtualService) -> dict[str, Any]:
     granted = settings.overrides.retry_on
     if granted is None:
-        raise ValueError(_FORBIDDEN)
+        raise ValueError(sentences.FORBIDDEN)
     words = tuple(word.strip() for word in text.split(","))
     refused = [word for word in words if word not in granted]
     if refused:
-        raise ValueError(f"asks for {quoted(refused[0])}; the policy grants {', '.join(granted)}")
+        raise ValueError(sentences.NOT_GRANTED.format(word=quoted(refused[0]), granted=", ".join(granted)))
     return {"retry_on": words}
 
 
 def _virtual_service(text: str, settings: VirtualService) -> dict[str, Any]:
     if settings.overrides.virtual_service is Permission.FORBID:
-        raise ValueError(_FORBIDDEN)
-    if text != "Disabled":
-        raise ValueError("means nothing: the only value is Disabled")
+        raise ValueError(sentences.FORBIDDEN)
+    if text != DISABLED:
+        raise ValueError(sentences.NOT_DISABLED)
     return {"emit": False}
 
 
-_FORBIDDEN = "is not used: the policy forbids this annotation"
 _OVERRIDES: Mapping[str, Callable[[str, VirtualService], dict[str, Any]]] = {
     ATTEMPTS: _attempts,
     PER_TRY_TIMEOUT: _per_try_timeout,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from app.core import rules
+from app.core import rules, sentences
 from app.core.findings import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE, Finding, Severity
 from app.core.patch import Operation, set_resolution
 from app.core.policy import Existing, GuardPolicy, Mode, Settings
@@ -44,7 +44,7 @@ class Verdict:
     @property
     def denial(self) -> str:
         """What the author of a refused entry is told: each reason with its remedy, a line each."""
-        return "\n".join(f"{finding.sentence}. {finding.rule.remedy}" for finding in self.errors)
+        return "\n".join(finding.advice for finding in self.errors)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -81,7 +81,7 @@ def as_stored(verdict: Verdict) -> Verdict:
     """Judge what is about to be stored: what mutation should have patched, and did not, is refused."""
     if not verdict.patch:
         return verdict
-    message = f"should have become {verdict.patch[0]['value']}: mutation was skipped, timed out or was undone"
+    message = sentences.NOT_MUTATED.format(target=verdict.patch[0]["value"])
     refusal = Finding(NOT_MUTATED, Severity.ERROR, "spec.resolution", message)
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), refusal))
 

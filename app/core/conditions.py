@@ -1,0 +1,131 @@
+"""The decision table in CEL: the variables by which an entry is judged.
+
+It repeats `rules.decide` step by step, with the same tables; tests hold both against each other on a real API server.
+"""
+
+from app.core.cel import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
+from app.core.hosts import LABEL, MAX_NAME
+from app.core.layers import NAMESPACE, Layers
+from app.core.model import Permission
+from app.core.policy import Exemptions, Wildcards
+from app.core.resources import LOCATIONS, PREFIX
+from app.core.rules import DYNAMIC_PROTOCOLS, NAMED_PROTOCOLS, RESOLVING
+from app.core.tuning import EXEMPT, RETRY_ON
+
+Variables = dict[str, str]
+"""Expressions by name; each uses only those before it."""
+
+_RESOLUTION = 'object.?spec.?resolution.orValue("NONE")'
+_ANNOTATIONS = "object.metadata.?annotations.orValue({})"
+_BEFORE = "oldObject.metadata.?annotations.orValue({})"
+_OURS = f"name.startsWith({literal(PREFIX)})"
+
+UNRESOLVED = f"!({_RESOLUTION} in {array(RESOLVING)})"
+ANNOTATED = f"{_ANNOTATIONS}.exists(name, {_OURS})"
+TOUCHED = (
+    f'request.operation == "CREATE" || object.?spec != oldObject.?spec || '
+    f"{_ANNOTATIONS}.exists(name, {_OURS} && {_BEFORE}[?name] != {_ANNOTATIONS}[?name]) || "
+    f"{_BEFORE}.exists(name, {_OURS} && !(name in {_ANNOTATIONS}))"
+)
+"""Whether a request touches what is judged, as `verdict.review_update` has it."""
+
+_FITS = f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})'
+_FQDN = " && ".join(
+    [_FITS, fully("h.lowerAscii()", rf"{LABEL}(?:\.{LABEL})+\.?"), negated(partly("h", r"\.[0-9]+\.?$"))]
+)
+_WILDCARD = " && ".join(
+    [
+        _FITS,
+        '!(h in ["*", "*."])',
+        fully("h.lowerAscii()", rf"\*(?:-?{LABEL})?(?:\.{LABEL})*\.?"),
+        negated(partly("h", r"(?:\.|^\*-?)[0-9]+\.?$")),
+    ]
+)
+"""`hosts.Host`: a host h is of that kind."""
+_PROTOCOL = 'p.?protocol.orValue("").upperAscii()'
+_CANONICAL = 'h.lowerAscii().endsWith(".") ? h.lowerAscii().substring(0, h.size() - 1) : h.lowerAscii()'
+
+
+def variables(layers: Layers) -> Variables:
+    """Return what is to be known of an entry before anything is said of it."""
+    return _fields(layers) | _scope(layers) | _shape() | _obstacles() | {"target": _target(layers)}
+
+
+def _fields(layers: Layers) -> Variables:
+    given = {
+        "annotations": _ANNOTATIONS,
+        "hosts": "object.?spec.?hosts.orValue([])",
+        "addresses": "object.?spec.?addresses.orValue([])",
+        "ports": "object.?spec.?ports.orValue([])",
+        "endpoints": "object.?spec.?endpoints.orValue([])",
+        "selector": "object.?spec.?workloadSelector.hasValue()",
+        "location": 'object.?spec.?location.orValue("MESH_EXTERNAL")',
+        "resolution": _RESOLUTION,
+        "words": f'variables.annotations[?{literal(PREFIX + RETRY_ON)}].orValue("").split(",").map(w, w.trim())',
+    }
+    return ({"layer": layers.variable} if layers.several else {}) | given
+
+
+def _scope(layers: Layers) -> Variables:
+    """Say whether an entry is judged at all: `rules.in_scope`, `rules.exemption`."""
+    canonical = {"canonical": f"variables.hosts.map(h, {_CANONICAL})"}
+    looked_at = both(
+        layers.within,
+        negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
+        layers.by(lambda one: frozenset(one.scope.locations), _located),
+    )
+    exempt = layers.by(lambda one: one.exemptions, _exempt)
+    return canonical | {
+        "exempt": exempt,
+        "judged": both("variables.hosts.size() > 0", looked_at, "!variables.exempt"),
+    }
+
+
+def _located(locations: frozenset[str]) -> str:
+    return TRUE if locations == {*LOCATIONS} else f"variables.location in {array(sorted(locations))}"
+
+
+def _exempt(exemptions: Exemptions) -> str:
+    name = literal(PREFIX + EXEMPT)
+    hosts = globbed("h", exemptions.hosts)
+    annotated = f'variables.annotations[?{name}].orValue("").trim() != ""'
+    return either(
+        globbed(NAMESPACE, exemptions.namespaces),
+        hosts if hosts == FALSE else f"variables.canonical.all(h, {hosts})",
+        annotated if exemptions.annotation is Permission.ALLOW else FALSE,
+    )
+
+
+def _shape() -> Variables:
+    protocols = f"{_PROTOCOL} in {array(sorted(DYNAMIC_PROTOCOLS))}"
+    return {
+        "static": 'variables.resolution == "STATIC" && (variables.endpoints.size() > 0 || variables.selector)',
+        "open": f"variables.judged && {UNRESOLVED} && !variables.static",
+        "dynamic": (
+            f'variables.resolution == "NONE" && variables.addresses.size() + variables.endpoints.size() == 0 && '
+            f"!variables.selector && variables.hosts.all(h, {_WILDCARD}) && variables.ports.all(p, {protocols})"
+        ),
+    }
+
+
+def _obstacles() -> Variables:
+    """Collect what keeps an entry from DNS, in the order of `rules`."""
+    protocols = f"{_PROTOCOL} in {array(sorted(NAMED_PROTOCOLS))}"
+    return {
+        "wildcards": 'variables.hosts.filter(h, h.startsWith("*"))',
+        "invalid": f'variables.hosts.filter(h, !h.startsWith("*") && !({_FQDN}))',
+        "ranges": 'variables.addresses.filter(a, a.contains("/"))',
+        "shared": f"variables.hosts.size() < 2 ? [] : variables.ports.filter(p, !({protocols}))",
+        "free": (
+            "variables.wildcards.size() + variables.invalid.size() + variables.ranges.size() + "
+            "variables.shared.size() == 0 && !variables.selector"
+        ),
+    }
+
+
+def _target(layers: Layers) -> str:
+    """Return the resolution that an entry is to be given, "" for none."""
+    given = layers.where(lambda one: one.resolution.wildcards is Wildcards.DYNAMIC_DNS)
+    dynamic = both("variables.open", "variables.dynamic", given, 'variables.location == "MESH_EXTERNAL"')
+    static = "variables.open && !variables.dynamic && variables.free"
+    return f'{dynamic} ? "DYNAMIC_DNS" : {static} ? "DNS" : ""' if dynamic != FALSE else f'{static} ? "DNS" : ""'

@@ -1,0 +1,179 @@
+"""What is objected to in an entry, in CEL: for each rule a list of sentences, empty where there is nothing to say.
+
+The sentences are the ones of the catalogue, made by the same code.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic.alias_generators import to_camel
+
+from app.core import sentences, tuning
+from app.core.cel import FALSE, TRUE, array, both, fully, hole, literal, negated, printable, quoted, spoken
+from app.core.conditions import Variables
+from app.core.durations import SHAPE, Duration
+from app.core.emission import AttemptsBounds, DurationBounds
+from app.core.findings import (
+    CIDR_ADDRESS,
+    NOT_FQDN,
+    NOT_MUTATED,
+    OVERRIDE_REFUSED,
+    RESOLUTION_CHANGED,
+    SHARED_PORT,
+    STATIC_ENDPOINTS,
+    WILDCARD_ENTRY,
+    WILDCARD_HOST,
+    WORKLOAD_SELECTOR,
+    Finding,
+    Rule,
+    Severity,
+)
+from app.core.layers import Layers
+from app.core.model import Permission
+from app.core.policy import Settings, Static, Unfixable, Wildcards
+from app.core.resources import PREFIX
+
+Tell = Callable[[Finding], str]
+"""What is said of a finding: its sentence, or the remedy as well."""
+Objection = tuple[str, Finding]
+"""A condition, and what is found where it holds."""
+
+
+def objections(layers: Layers, tell: Tell) -> Variables:
+    """Return what an entry is refused for: a variable for each rule, and all of them as `errors`."""
+    found: dict[str, list[str]] = {}
+    for name, (condition, finding) in (*_decision(layers), *_overrides(layers)):
+        if condition != FALSE:
+            found.setdefault(name, []).append(_listed(condition, finding, tell))
+    told = {name: " + ".join(lists) for name, lists in found.items()}
+    return told | {"errors": " + ".join(f"variables.{name}" for name in told) or "[]"}
+
+
+def not_mutated(tell: Tell) -> str:
+    """Return the list of what should have been mutated."""
+    message = sentences.NOT_MUTATED.format(target=hole("variables.target"))
+    return _listed('variables.target != ""', _error(NOT_MUTATED, "spec.resolution", message), tell)
+
+
+def would_change(tell: Tell) -> str:
+    """Return the list of what mode Enforce would change."""
+    parts = {"resolution": hole("variables.resolution"), "target": hole("variables.target")}
+    message = sentences.RESOLUTION_CHANGED.format(change=sentences.WOULD_BECOME, **parts)
+    return _listed('variables.target != ""', _error(RESOLUTION_CHANGED, "spec.resolution", message), tell)
+
+
+def _listed(condition: str, finding: Finding, tell: Tell) -> str:
+    return f"({condition} ? [{spoken(tell(finding))}] : [])"
+
+
+def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
+    refused = layers.where(lambda one: one.resolution.unfixable is Unfixable.DENY)
+    for condition, finding in _obstacles():
+        yield _name(finding), (both("variables.open", "!variables.dynamic", refused, condition), finding)
+    told = layers.where(lambda one: one.resolution.wildcards is not Wildcards.ALLOW)
+    entry = _error(WILDCARD_ENTRY, "spec.hosts", sentences.WILDCARD_ENTRY.format(host=quoted("variables.hosts[0]")))
+    yield _name(entry), (both("variables.open", "variables.dynamic", 'variables.target == ""', told), entry)
+    denied = layers.where(lambda one: one.resolution.static is Static.DENY)
+    static = _error(STATIC_ENDPOINTS, "spec.resolution", sentences.STATIC_ENDPOINTS)
+    yield _name(static), (both("variables.judged", "variables.static", denied), static)
+
+
+def _name(finding: Finding) -> str:
+    return finding.rule.name[0].lower() + finding.rule.name[1:]
+
+
+def _obstacles() -> Iterator[Objection]:
+    yield _hits(WILDCARD_HOST, "hosts", "wildcards", "", sentences.WILDCARD_HOST.format(host=_first("wildcards")))
+    yield _hits(NOT_FQDN, "hosts", "invalid", "", sentences.NOT_FQDN.format(host=_first("invalid")))
+    yield _hits(CIDR_ADDRESS, "addresses", "ranges", "", sentences.CIDR_ADDRESS.format(address=_first("ranges")))
+    yield _hits(SHARED_PORT, "ports", "shared", ".protocol", _shared_port())
+    message = sentences.WORKLOAD_SELECTOR.format(resolution=hole("variables.resolution"))
+    yield "variables.selector", _error(WORKLOAD_SELECTOR, "spec.workloadSelector", message)
+
+
+def _hits(rule: Rule, field: str, hits: str, below: str, message: str) -> Objection:
+    """Return the objection to the items of a field that are in the variable `hits`."""
+    place = hole(f"string(variables.{field}.indexOf(variables.{hits}[0]))")
+    number = f"variables.{hits}.size()"
+    more = spoken(sentences.AND_MORE.format(message="", more=hole(f"string({number} - 1)")))
+    path = f"spec.{field}[{place}]{below}"
+    return f"{number} > 0", _error(rule, path, message + hole(f'({number} == 1 ? "" : {more})'))
+
+
+def _first(hits: str) -> str:
+    return quoted(f"variables.{hits}[0]")
+
+
+def _shared_port() -> str:
+    port = "variables.shared[0]"
+    protocol = f'{port}.?protocol.orValue("").upperAscii()'
+    named = hole(f'({protocol} == "" ? {literal(sentences.NO_PROTOCOL)} : {printable(protocol)})')
+    label = sentences.PORT.format(number=hole(f"string({port}.number)"), protocol=named)
+    return sentences.SHARED_PORT.format(port=label, hosts=hole("string(variables.hosts.size())"))
+
+
+def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
+    """Object to annotations that the policy does not grant, in the order of their names: `tuning.tune`."""
+    for name in sorted(_OVERRIDES):
+        get, object_to = _OVERRIDES[name]
+        text = f"variables.annotations[{literal(PREFIX + name)}]"
+        given = both("variables.judged", f"{literal(PREFIX + name)} in variables.annotations")
+        for value, layer in layers.each(get):
+            for condition, message in object_to(text, value):
+                finding = _error(OVERRIDE_REFUSED, tuning.annotation_path(name), f"{quoted(text)} {message}")
+                yield to_camel(name.replace("-", "_")) + "Refused", (both(given, layer, condition), finding)
+
+
+def _error(rule: Rule, path: str, message: str) -> Finding:
+    return Finding(rule, Severity.ERROR, path, message)
+
+
+def _attempts(text: str, bounds: AttemptsBounds | None) -> Iterator[tuple[str, str]]:
+    if bounds is None:
+        yield TRUE, sentences.FORBIDDEN
+        return
+    whole = fully(text, "[0-9]{1,9}")
+    yield negated(whole), sentences.NOT_WHOLE
+    outside = f"(int({text}) < {bounds.min} || int({text}) > {bounds.max})"
+    yield both(whole, outside), sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max)
+
+
+def _duration(text: str, bounds: DurationBounds | None) -> Iterator[tuple[str, str]]:
+    if bounds is None:
+        yield TRUE, sentences.FORBIDDEN
+        return
+    sound = f'{fully(text, SHAPE)} && {text}.matches("[1-9]")'
+    yield negated(sound), sentences.NO_DURATION
+    outside = f"(duration({text}) < {_milliseconds(bounds.min)} || duration({text}) > {_milliseconds(bounds.max)})"
+    yield both(sound, outside), sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max)
+
+
+def _milliseconds(duration: Duration) -> str:
+    return f'duration("{duration.milliseconds}ms")'
+
+
+def _retry_on(_text: str, granted: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
+    if granted is None:
+        yield TRUE, sentences.FORBIDDEN
+        return
+    refused = f"variables.words.filter(w, !(w in {array(granted)}))"
+    message = sentences.NOT_GRANTED.format(word=quoted(f"{refused}[0]"), granted=", ".join(granted))
+    yield f"{refused}.size() > 0", message
+
+
+def _virtual_service(text: str, permission: Permission) -> Iterator[tuple[str, str]]:
+    forbidden = permission is Permission.FORBID
+    yield (
+        TRUE if forbidden else f"{text} != {literal(tuning.DISABLED)}",
+        (sentences.FORBIDDEN if forbidden else sentences.NOT_DISABLED),
+    )
+
+
+_OVERRIDES: dict[str, tuple[Callable[[Settings], Any], Callable[[str, Any], Iterator[tuple[str, str]]]]] = {
+    tuning.ATTEMPTS: (lambda one: one.virtual_service.overrides.attempts, _attempts),
+    tuning.PER_TRY_TIMEOUT: (lambda one: one.virtual_service.overrides.per_try_timeout, _duration),
+    tuning.TIMEOUT: (lambda one: one.virtual_service.overrides.timeout, _duration),
+    tuning.RETRY_ON: (lambda one: one.virtual_service.overrides.retry_on, _retry_on),
+    tuning.VIRTUAL_SERVICE: (lambda one: one.virtual_service.overrides.virtual_service, _virtual_service),
+}
+"""Where the policy bounds an annotation, and what is objected to in one."""

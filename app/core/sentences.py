@@ -1,0 +1,25 @@
+"""What is said of one entry, as templates: the rules fill them in Python, the backstop lets the API server do it."""
+
+WILDCARD_HOST = "{host} is a wildcard, which cannot be resolved"
+NOT_FQDN = "{host} is not a fully qualified domain name"
+CIDR_ADDRESS = "{address} is a CIDR, which Istio refuses with resolution DNS"
+SHARED_PORT = "{port} cannot tell {hosts} hosts apart"
+WORKLOAD_SELECTOR = "picks endpoints inside the mesh, so resolution {resolution} cannot become DNS"
+WILDCARD_ENTRY = "{host} is a wildcard, as is every host here: there is no name to resolve"
+STATIC_ENDPOINTS = "the addresses of STATIC endpoints do not follow when they move"
+RESOLUTION_CHANGED = "{resolution} {change} {target}, so that retries can reach another address"
+BECOMES, WOULD_BECOME = "becomes", "would become"
+NOT_MUTATED = "should have become {target}: mutation was skipped, timed out or was undone"
+
+FORBIDDEN = "is not used: the policy forbids this annotation"
+NOT_WHOLE = "is not a whole number"
+NO_DURATION = 'must be a duration such as "2s", "500ms" or "1m30s"'
+OUT_OF_BOUNDS = "is outside {least} to {most}, the bounds of the policy"
+NOT_GRANTED = "asks for {word}; the policy grants {granted}"
+NOT_DISABLED = "means nothing: the only value is Disabled"
+
+SENTENCE = "{code}{place}: {message}"
+WITH_REMEDY = "{sentence}. {remedy}"
+AND_MORE = "{message} (and {more} more)"
+PORT = "port {number} ({protocol})"
+NO_PROTOCOL = "no protocol"
