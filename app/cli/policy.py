@@ -1,16 +1,25 @@
-"""Commands about policies: the default, the schema, the check."""
+"""Commands about policies: the default, the schema, the check, and the policy as objects of the API server's own."""
 
+import enum
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from app.cli.flags import read_policy
-from app.cli.terminal import fail
+from app.cli.flags import PolicyFlag, flag, read_policy
+from app.cli.terminal import fail, tell, write_out
+from app.core.backstop import Engine
 from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
 from app.policyfile import SIZE_LIMIT, decode_policy
+
+
+class Format(enum.Enum):
+    """What a policy is exported as."""
+
+    ADMISSION_POLICY = "admission-policy"
+
 
 policy_cli = typer.Typer(
     name="policy",
@@ -59,6 +68,29 @@ def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_defa
     if not findings:
         typer.echo(f"{file}: sound")
     raise typer.Exit(int(bool(findings)))
+
+
+@policy_cli.command("export")
+def policy_export(
+    form: Annotated[Format, flag("--format", "What to print: objects of admissionregistration.k8s.io/v1.")],
+    policy: PolicyFlag = None,
+    engine: Annotated[
+        Engine,
+        flag("--engine", "validating refuses beside the webhooks; native repairs too (Kubernetes 1.36 or newer)."),
+    ] = Engine.VALIDATING,
+) -> None:
+    """Print the policy as what the API server enforces itself, though every webhook is down.
+
+    YAML for `kubectl apply --server-side -f -`: a ValidatingAdmissionPolicy and its binding, and with the engine
+    native a MutatingAdmissionPolicy and its binding before it.
+    """
+    from app.core.backstop import backstop
+    from app.manifests.writer import document
+
+    objects = backstop(read_policy(policy), engine)
+    if not objects:
+        tell(f"there is no {form.value} to print: mode is Off everywhere")
+    write_out(map(document, objects))
 
 
 def read_policy_input() -> GuardPolicy:

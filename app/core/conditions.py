@@ -8,7 +8,7 @@ from app.core.hosts import LABEL, MAX_NAME
 from app.core.layers import NAMESPACE, Layers
 from app.core.model import Permission
 from app.core.policy import Exemptions, Wildcards
-from app.core.resources import LOCATIONS, PREFIX
+from app.core.resources import LOCATIONS, PREFIX, RESOLUTIONS
 from app.core.rules import DYNAMIC_PROTOCOLS, NAMED_PROTOCOLS, RESOLVING
 from app.core.tuning import EXEMPT, RETRY_ON
 
@@ -20,6 +20,7 @@ _ANNOTATIONS = "object.metadata.?annotations.orValue({})"
 _BEFORE = "oldObject.metadata.?annotations.orValue({})"
 _OURS = f"name.startsWith({literal(PREFIX)})"
 
+_OPEN = [resolution for resolution in RESOLUTIONS if resolution not in RESOLVING]
 UNRESOLVED = f"!({_RESOLUTION} in {array(RESOLVING)})"
 ANNOTATED = f"{_ANNOTATIONS}.exists(name, {_OURS})"
 TOUCHED = (
@@ -68,13 +69,13 @@ def _fields(layers: Layers) -> Variables:
 
 def _scope(layers: Layers) -> Variables:
     """Say whether an entry is judged at all: `rules.in_scope`, `rules.exemption`."""
-    canonical = {"canonical": f"variables.hosts.map(h, {_CANONICAL})"}
     looked_at = both(
         layers.within,
         negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
         layers.by(lambda one: frozenset(one.scope.locations), _located),
     )
     exempt = layers.by(lambda one: one.exemptions, _exempt)
+    canonical = {"canonical": f"variables.hosts.map(h, {_CANONICAL})"} if "variables.canonical" in exempt else {}
     return canonical | {
         "exempt": exempt,
         "judged": both("variables.hosts.size() > 0", looked_at, "!variables.exempt"),
@@ -100,7 +101,7 @@ def _shape() -> Variables:
     protocols = f"{_PROTOCOL} in {array(sorted(DYNAMIC_PROTOCOLS))}"
     return {
         "static": 'variables.resolution == "STATIC" && (variables.endpoints.size() > 0 || variables.selector)',
-        "open": f"variables.judged && {UNRESOLVED} && !variables.static",
+        "open": f"variables.judged && variables.resolution in {array(_OPEN)} && !variables.static",
         "dynamic": (
             f'variables.resolution == "NONE" && variables.addresses.size() + variables.endpoints.size() == 0 && '
             f"!variables.selector && variables.hosts.all(h, {_WILDCARD}) && variables.ports.all(p, {protocols})"

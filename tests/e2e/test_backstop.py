@@ -1,0 +1,164 @@
+"""The backstop agrees with the core: same entries, same policies, on a real API server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from app.core.backstop import Engine, backstop
+from app.core.findings import quoted
+from app.core.patch import apply_patch
+from app.core.policy import GuardPolicy, Mode, Settings, parse_policy
+from app.core.resources import ServiceEntry
+from app.core.verdict import Verdict, review
+from app.kube.client import Client
+from tests.bed.control_plane import ControlPlane
+from tests.cases import CASES, Case
+from tests.e2e.backstops import Asker, Reply, confined, guard_policy, in_force, make_namespace
+from tests.strategies import manifests
+
+pytestmark = pytest.mark.e2e
+
+PLAIN = "no-backstop"
+STORABLE = [case for case in CASES if case.storable]
+KELVIN = "\u212aelvin.example.com"
+"""A host of tests/strategies.py that is not ASCII."""
+POLICIES: tuple[dict[str, Any], ...] = (
+    {},
+    {"mode": "Warn"},
+    {"mode": "Off"},
+    {"resolution": {"unfixable": "Warn", "wildcards": "Allow", "static": "Deny"}},
+    {"resolution": {"wildcards": "DynamicDNS"}, "scope": {"locations": ["MESH_EXTERNAL", "MESH_INTERNAL"]}},
+    {"scope": {"locations": ["MESH_INTERNAL"]}, "resolution": {"wildcards": "DynamicDNS"}},
+    {"exemptions": {"annotation": "Forbid", "hosts": ["*.example.com", "?.*", "*.[a-m]*", "*[!x].example.com"]}},
+    {
+        "exemptions": {
+            "hosts": ["[]x]*", "[!]*", "a[z-a]b", "*[!a-z]*.c", "[^.\\\\]*", "{x}", "[a-c-]*", "b.*.com", '"']
+        }
+    },
+    {
+        "virtualService": {
+            "overrides": {
+                "attempts": {"min": 4},
+                "perTryTimeout": {"min": "3s"},
+                "timeout": None,
+                "retryOn": ["reset", "connect-failure"],
+                "virtualService": "Forbid",
+            }
+        }
+    },
+    {
+        "mode": "Warn",
+        "resolution": {"wildcards": "DynamicDNS", "static": "Deny"},
+        "namespaces": [
+            {"match": ["nobody"], "mode": "Off"},
+            {"match": ["*-v?[k-m]idating-9"], "mode": "Enforce", "virtualService": {"overrides": {"attempts": None}}},
+            {"match": ["asked*"], "mode": "Enforce", "resolution": {"static": "Warn"}},
+        ],
+    },
+    {
+        "mode": "Warn",
+        "resolution": {"wildcards": "DynamicDNS", "static": "Deny"},
+        "virtualService": {"overrides": {"attempts": None, "retryOn": None, "perTryTimeout": None}},
+    },
+    {"scope": {"excludedNamespaces": ["asked-native-*"]}, "exemptions": {"namespaces": ["*validating*"]}},
+)
+
+
+def namespace(engine: Engine, what: str | int) -> str:
+    """Where entries are judged by a policy alone, or by that of a case."""
+    return f"asked-{engine.value}-{what}"
+
+
+def of_all_cases(engine: Engine) -> GuardPolicy:
+    """One policy in which the namespace of each case has the settings of that case."""
+    layers = []
+    for case in STORABLE:
+        name = namespace(engine, case.name)
+        own = parse_policy(case.guard_policy()).settings(name)
+        fields = own.model_dump(mode="json", by_alias=True, exclude_unset=True, include=set(Settings.model_fields))
+        layers.append({"match": [name], **fields})
+    return guard_policy({"namespaces": layers})
+
+
+@pytest.fixture(scope="module")
+def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
+    """A connection to the API server, while the backstops of all policies of this module are in force."""
+    asker = Asker(control_plane)
+    objects = list[Any]()
+    make_namespace(api, PLAIN, PLAIN)
+    for engine in Engine:
+        objects += confined(backstop(of_all_cases(engine), engine), f"{engine.value}-cases")
+        for case in STORABLE:
+            make_namespace(api, namespace(engine, case.name), f"{engine.value}-cases")
+        for number, document in enumerate(POLICIES):
+            objects += confined(backstop(guard_policy(document), engine), f"{engine.value}-{number}")
+            make_namespace(api, namespace(engine, number), f"{engine.value}-{number}")
+    with in_force(control_plane, api, objects, asker):
+        yield asker
+    asker.close()
+
+
+def judged(manifest: Any, where: str, policy: GuardPolicy) -> Verdict:
+    """The core's verdict on a manifest in a namespace."""
+    return review(ServiceEntry.parse({**manifest, "metadata": {**manifest["metadata"], "namespace": where}}), policy)
+
+
+def assert_agrees(reply: Reply, verdict: Verdict, manifest: Any, engine: Engine) -> None:
+    """Hold the API server's answer against the verdict."""
+    if verdict.allowed:
+        assert reply.status == 201, reply.body
+        patch = verdict.patch if engine is Engine.NATIVE else ()
+        assert reply.body["spec"] == {**apply_patch(manifest, patch)["spec"]}
+    else:
+        assert reply.denial == " ".join(verdict.denial.splitlines()).replace(quoted(KELVIN), '"?"'), reply.body
+
+
+def expected_warning(manifest: Any, where: str, policy: GuardPolicy, engine: Engine) -> str:
+    """What the backstop warns of under mode Warn: of what Enforce would refuse, and change where no webhook says it."""
+    enforced = policy.settings(where).model_copy(update={"mode": Mode.ENFORCE})
+    strict = judged(manifest, where, guard_policy(enforced.model_dump(mode="json", by_alias=True, include=_SETTINGS)))
+    would = {finding.code for finding in strict.errors} | ({"SEG003"} if engine is Engine.NATIVE else set())
+    findings = judged(manifest, where, policy).findings
+    return " ".join(one.sentence for one in findings if one.code in would).replace(quoted(KELVIN), '"?"')
+
+
+_SETTINGS = set(Settings.model_fields)
+
+
+@pytest.mark.parametrize("engine", Engine)
+@pytest.mark.parametrize("case", STORABLE, ids=lambda case: case.name)
+def test_a_case_file_is_judged_as_it_says(case: Case, engine: Engine, asker: Asker) -> None:
+    where = namespace(engine, case.name)
+    reply = asker.create(case.manifest(), where)
+    if case.outcome == "refused":
+        errors = [finding.removeprefix("error ") for finding in case.findings if finding.startswith("error ")]
+        assert all(f"{error}: " in reply.denial for error in errors)
+    else:
+        assert reply.status == 201
+        changed = case.resolution if engine is Engine.NATIVE else None
+        assert reply.resolution == (changed or case.spec.get("resolution"))
+    assert_agrees(reply, judged(case.manifest(), where, of_all_cases(engine)), case.manifest(), engine)
+
+
+@pytest.mark.parametrize("engine", Engine)
+@given(manifest=manifests(), number=st.sampled_from(range(len(POLICIES))))
+@settings(max_examples=300)
+def test_any_entry_is_judged_as_the_core_judges_it(engine: Engine, asker: Asker, manifest: Any, number: int) -> None:
+    assume("\\ud800" not in ascii(manifest))  # JSON cannot carry half a character to the API server
+    where, policy = namespace(engine, number), guard_policy(POLICIES[number])
+    reply = asker.create(manifest, where)
+    if reply.status == 422:
+        assert asker.create(manifest, PLAIN).status == 422  # Istio's own schema refuses it
+        return
+    verdict = judged(manifest, where, policy)
+    assert_agrees(reply, verdict, manifest, engine)
+    if policy.settings(where).mode is Mode.WARN:
+        assert " ".join(reply.warnings) == expected_warning(manifest, where, policy, engine)
+    else:
+        assert reply.warnings == ()
+    if verdict.patch and engine is Engine.NATIVE:
+        again = asker.create({**manifest, "spec": reply.body["spec"]}, where)
+        assert again.body["spec"] == reply.body["spec"]

@@ -1,0 +1,203 @@
+"""The backstop beyond what the core says of one new entry: updates, versions, large entries, and where they differ."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.core.backstop import Engine, backstop
+from app.core.resources import ServiceEntry
+from app.core.verdict import review, review_update
+from app.kube.client import Client
+from app.kube.errors import Forbidden
+from tests.bed.binaries import provide
+from tests.bed.control_plane import ControlPlane
+from tests.bed.processes import wait_until
+from tests.e2e.backstops import Asker, confined, entry, guard_policy, in_force, make_namespace
+from tests.e2e.team import SECONDS, SERVICE_ENTRIES
+
+pytestmark = pytest.mark.e2e
+
+NATIVE, VALIDATING, EXEMPTING = "limits-native", "limits-validating", "limits-exempting"
+CIDR: dict[str, Any] = {"resolution": "NONE", "addresses": ["10.0.0.0/8"]}
+DEFINITION = "customresourcedefinition/serviceentries.networking.istio.io"
+HOSTS_OF = "/spec/versions/{}/schema/openAPIV3Schema/properties/spec/properties/hosts"
+
+
+@pytest.fixture(scope="module")
+def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
+    """A connection to the API server, while the built-in policy is in force in namespaces of either engine."""
+    asker = Asker(control_plane)
+    exempting = guard_policy({"exemptions": {"hosts": ["*.\u00e9.example"]}})
+    objects = [
+        *confined(backstop(guard_policy({}), Engine.NATIVE), NATIVE),
+        *confined(backstop(guard_policy({}), Engine.VALIDATING), VALIDATING),
+        *confined(backstop(exempting, Engine.VALIDATING), EXEMPTING),
+    ]
+    for name in (NATIVE, VALIDATING, EXEMPTING):
+        make_namespace(api, name, name)
+    with in_force(control_plane, api, objects, asker):
+        yield asker
+    asker.close()
+
+
+def store_behind(api: Client, control_plane: ControlPlane, name: str, manifest: Any) -> Any:
+    """Store an entry before the guard is there: its namespace is labelled for the backstop afterwards."""
+    make_namespace(api, name, "none-yet")
+    stored = api.create(SERVICE_ENTRIES, {**manifest, "metadata": {**manifest["metadata"], "namespace": name}})
+    control_plane.kubectl("label", "--overwrite", "namespace", name, f"backstop={NATIVE}")
+    return stored
+
+
+def changed(manifest: Any, **metadata: Any) -> Any:
+    return {**manifest, "metadata": {**manifest["metadata"], **metadata}}
+
+
+def test_an_update_is_judged_only_if_it_touches_spec_or_our_annotations(
+    asker: Asker, api: Client, control_plane: ControlPlane
+) -> None:
+    ours, others = "serviceentry-guard.io/exempt", "other.example/x"
+    given = entry(**CIDR, annotations={ours: "", others: "1"})
+    stored = store_behind(api, control_plane, "limits-updates", given)
+    wait_until(lambda: asker.create(entry(**CIDR), "limits-updates").denial != "", "it is judged", SECONDS)
+    untouched = (
+        changed(stored, labels={"a": "b"}),
+        changed(stored, finalizers=["x.example/y"]),
+        changed(stored, annotations={ours: "", others: "2"}),
+        changed(stored, annotations={ours: ""}),
+    )
+    touched = (
+        changed(stored, annotations={others: "1"}),
+        changed(stored, annotations=None),
+        changed(stored, annotations={ours: "", others: "1", "serviceentry-guard.io/timeout": "3s"}),
+        changed(stored, annotations={ours: " ", others: "1"}),
+        {**stored, "spec": {**stored["spec"], "exportTo": ["."]}},
+    )
+    for update in untouched:
+        assert asker.update(update).status == 200
+        assert review_update(ServiceEntry.parse(update), stored, update, guard_policy({})).allowed
+    for update in touched:
+        assert asker.update(update).denial.startswith("SEG006 ")
+        assert not review_update(ServiceEntry.parse(update), stored, update, guard_policy({})).allowed
+    exempted = changed(stored, annotations={ours: "the vendor pins its addresses"})
+    assert asker.update(exempted).status == 200
+
+
+def test_a_finalizer_is_removed_from_an_entry_that_could_not_be_created(
+    asker: Asker, api: Client, control_plane: ControlPlane
+) -> None:
+    given = changed(entry(**CIDR), finalizers=["x.example/y"])
+    stored = store_behind(api, control_plane, "limits-finalizers", given)
+    wait_until(lambda: asker.create(entry(**CIDR), "limits-finalizers").denial != "", "it is judged", SECONDS)
+    api.delete(SERVICE_ENTRIES, "limits-finalizers", "api")
+    terminating = api.get(SERVICE_ENTRIES, "limits-finalizers", "api")
+    with pytest.raises(Forbidden, match="SEG006"):
+        api.replace(SERVICE_ENTRIES, {**terminating, "spec": {**stored["spec"], "exportTo": ["."]}})
+    api.replace(SERVICE_ENTRIES, changed(terminating, finalizers=None))
+    assert not api.list_page(SERVICE_ENTRIES, "limits-finalizers").items
+
+
+@pytest.mark.parametrize("version", ["v1", "v1beta1", "v1alpha3"])
+def test_every_version_of_a_service_entry_is_judged(version: str, asker: Asker) -> None:
+    assert asker.create(entry(), NATIVE, version).resolution == "DNS"
+    assert asker.create(entry(**CIDR), VALIDATING, version).denial.startswith("SEG006 ")
+
+
+def test_an_entry_as_large_as_the_schema_allows_is_judged(asker: Asker) -> None:
+    label = "a" * 63
+    hosts = [f"{number:03}.{label}.{label}.{label}.{'b' * 55}.x" for number in range(255)]
+    ports = [{"number": number, "name": f"p{number}", "protocol": "HTTP"} for number in range(1, 101)]
+    annotations = {f"other.example/{number}": "x" * 20 for number in range(4000)}
+    large: dict[str, Any] = {"hosts": hosts, "ports": ports, "annotations": annotations, "resolution": "NONE"}
+    assert max(map(len, hosts)) == 253
+    assert asker.create(entry(**large), NATIVE).resolution == "DNS"
+    unfixable = {**large, "hosts": [*hosts, "x"], "addresses": [f"10.0.0.0/{number % 32}" for number in range(256)]}
+    denial = asker.create(entry(**unfixable), VALIDATING).denial
+    assert 'SEG009 spec.hosts[255]: "x"' in denial
+    assert "SEG006 spec.addresses[0]: " in denial
+    assert "(and 255 more)" in denial
+
+
+def test_a_compliant_entry_is_stored_whatever_it_would_cost_to_judge_it() -> None:
+    """Older Istio bounds no list. What costs more than the API server spends is refused only if it is not compliant."""
+    with ControlPlane(provide()) as unbounded:
+        old_schema(unbounded)
+        asker, client = Asker(unbounded), Client.from_kubeconfig(str(unbounded.kubeconfig))
+        make_namespace(client, VALIDATING, VALIDATING)
+        objects = confined(backstop(guard_policy({}), Engine.VALIDATING), VALIDATING)
+        with in_force(unbounded, client, objects, asker):
+            many = [f"{number}.{'a' * 60}.{'b' * 60}.{'c' * 60}.example.com" for number in range(5000)]
+            for resolution in ("DNS", "DNS_ROUND_ROBIN"):
+                assert asker.create(entry(hosts=many, resolution=resolution), VALIDATING).status == 201
+            annotated = entry(hosts=many, resolution="DNS", annotations={"serviceentry-guard.io/attempts": "99"})
+            assert asker.create(annotated, VALIDATING).denial.startswith("SEG013 ")
+            short = [f"{number}.example.com" for number in range(5000)]
+            assert asker.create(entry(hosts=short), VALIDATING).status == 201
+            assert 'SEG009 spec.hosts[5000]: "x"' in asker.create(entry(hosts=[*short, "x"]), VALIDATING).denial
+            costly = asker.create(entry(hosts=many), VALIDATING)
+            assert costly.status == 422
+            assert "cost" in costly.body["message"]
+        asker.close()
+        client.close()
+
+
+def old_schema(control_plane: ControlPlane) -> None:
+    """Take the bounds out of the schema of hosts, and the rules that could not be afforded without them."""
+    patch = [
+        {"op": "remove", "path": HOSTS_OF.format(version) + field}
+        for version in range(3)
+        for field in ("/maxItems", "/items/x-kubernetes-validations")
+    ]
+    control_plane.kubectl("patch", DEFINITION, "--type=json", f"--patch={json.dumps(patch)}")
+
+
+def test_what_is_malformed_is_refused_by_the_schema_and_not_by_the_backstop(asker: Asker) -> None:
+    """Difference: SEG001 is never told, and under mode Warn such an entry is refused too (as with the webhook)."""
+    for spec in ({"resolution": "none"}, {"hosts": "api.example.com"}, {"location": 5}, {"ports": [{"number": "80"}]}):
+        given = entry(**spec)
+        assert review(ServiceEntry.parse(given), guard_policy({})).codes == ("SEG001",)
+        for where in (NATIVE, VALIDATING):
+            reply = asker.create(given, where)
+            assert (reply.status, reply.denial) == (422, "") or reply.status == 400
+    assert asker.create(entry(resolution=None, workloadSelector=None, location=None), NATIVE).resolution == "DNS"
+
+
+def test_a_text_that_is_not_printable_ascii_is_not_repeated(asker: Asker) -> None:
+    """Difference: the core replaces only what cannot be printed, and CEL cannot do so character by character."""
+    for host in ("caf\u00e9", "two\nlines", "tab\there"):
+        assert asker.create(entry(host), VALIDATING).denial.startswith('SEG009 spec.hosts[0]: "?" is not a fully')
+    long = asker.create(entry("x" * 61), VALIDATING)
+    assert long.denial.startswith(f'SEG009 spec.hosts[0]: "{"x" * 60}…" is not a fully')
+
+
+def test_letters_beyond_ascii_are_not_folded_for_the_globs_of_exempt_hosts(asker: Asker) -> None:
+    """Difference: the core takes the host for an exempt one. No such host can be resolved."""
+    exempting = guard_policy({"exemptions": {"hosts": ["*.\u00e9.example"]}})
+    lower, upper = entry("a.\u00e9.example"), entry("a.\u00c9.example")
+    assert review(ServiceEntry.parse(lower), exempting).codes == ("SEG002",)
+    assert review(ServiceEntry.parse(upper), exempting).codes == ("SEG002",)
+    assert asker.create(lower, EXEMPTING).status == 201
+    assert asker.create(upper, EXEMPTING).denial.startswith("SEG009 ")
+
+
+def test_separators_of_ascii_are_not_taken_for_blanks(asker: Asker) -> None:
+    """Difference: Python strips U+001C to U+001F from words and reasons, CEL does not."""
+    words = entry(annotations={"serviceentry-guard.io/retry-on": "5xx,\x1creset"}, resolution="DNS")
+    assert review(ServiceEntry.parse(words), guard_policy({})).allowed
+    assert asker.create(words, VALIDATING).denial.startswith("SEG013 ")
+    reason = entry(**CIDR, annotations={"serviceentry-guard.io/exempt": "\x1f"})
+    assert not review(ServiceEntry.parse(reason), guard_policy({})).allowed
+    assert asker.create(reason, VALIDATING).status == 201
+
+
+def test_no_warnings_are_given_under_mode_enforce(asker: Asker) -> None:
+    """Difference: under Enforce the warnings are the webhook's."""
+    for given in (
+        entry(resolution="DNS_ROUND_ROBIN"),
+        entry(resolution="STATIC", endpoints=[{"address": "192.0.2.1"}]),
+    ):
+        assert review(ServiceEntry.parse(given), guard_policy({})).warnings
+        for where in (NATIVE, VALIDATING):
+            reply = asker.create(given, where)
+            assert (reply.status, reply.warnings) == (201, ())
