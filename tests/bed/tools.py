@@ -43,6 +43,10 @@ _KUBERNETES_LDFLAGS = "-s -w " + " ".join(
 KUBE_APISERVER = Tool("kube-apiserver", HERE, "k8s.io/kubernetes/cmd/kube-apiserver", 7, _KUBERNETES_LDFLAGS)
 KUBECTL = Tool("kubectl", HERE, "k8s.io/kubernetes/cmd/kubectl", 1, _KUBERNETES_LDFLAGS)
 ETCD = Tool("etcd", HERE / "etcd", "go.etcd.io/etcd/server/v3", 2)
+HELM = Tool("helm", HERE / "helm", "helm.sh/helm/v3/cmd/helm", 5)
+HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
+"""The next major version, which applies server-side where the other one merges three ways."""
+KUBECONFORM = Tool("kubeconform", HERE / "helm", "github.com/yannh/kubeconform/cmd/kubeconform", 1)
 ISTIO_CRDS = ModuleFile(
     "customresourcedefinitions.gen.yaml",
     HERE / "istio",

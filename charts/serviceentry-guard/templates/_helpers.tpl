@@ -1,0 +1,246 @@
+{{- define "seg.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
+{{- else -}}
+{{- $name := default .Chart.Name .Values.nameOverride -}}
+{{- if contains $name .Release.Name -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "seg.selectorLabels" -}}
+app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+{{- with .component }}
+app.kubernetes.io/component: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- /* managed-by is Helm here: serviceentry-guard is what it says on the objects that the controller makes. */ -}}
+{{- define "seg.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{ include "seg.selectorLabels" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+app.kubernetes.io/part-of: serviceentry-guard
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.image" -}}
+{{- with .Values.image -}}
+{{- $tag := .tag | default $.Chart.AppVersion -}}
+{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ $tag }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "seg.serviceName" -}}
+{{ include "seg.fullname" . }}-webhook
+{{- end -}}
+
+{{- define "seg.tlsSecret" -}}
+{{- if eq .Values.certificates.mode "provided" -}}
+{{ .Values.certificates.secretName }}
+{{- else -}}
+{{ include "seg.fullname" . }}-tls
+{{- end -}}
+{{- end -}}
+
+{{- define "seg.policyConfigMap" -}}
+{{ .Values.policyConfigMap | default (printf "%s-policy" (include "seg.fullname" .)) }}
+{{- end -}}
+
+{{- /* What the leader keeps in the cluster: the flag --backstop. */ -}}
+{{- define "seg.backstop" -}}
+{{- if eq .Values.admission.engine "native" -}}native{{- else if .Values.admission.backstop -}}validating{{- else -}}none{{- end -}}
+{{- end -}}
+
+{{- /* Whether the controller may have to patch ServiceEntries: a policy of someone else's ConfigMap may say so any time. */ -}}
+{{- define "seg.remediates" -}}
+{{- $layers := prepend (default (list) .Values.policy.namespaces) .Values.policy -}}
+{{- range $layers -}}
+{{- if eq (default "Report" .existing) "Remediate" -}}yes{{- end -}}
+{{- end -}}
+{{- if .Values.policyConfigMap -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "seg.loggingArgs" -}}
+{{- with .Values.logging.level }}
+- --log-level={{ . }}
+{{- end }}
+{{- with .Values.logging.format }}
+- --log-format={{ . }}
+{{- end }}
+{{- with .Values.tracing.otlpEndpoint }}
+- --otlp-endpoint={{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.probes" -}}
+startupProbe:
+  httpGet:
+    path: /healthz
+    port: health
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet:
+    path: /healthz
+    port: health
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 3
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: health
+  periodSeconds: 2
+  timeoutSeconds: 2
+  failureThreshold: 2
+{{- end -}}
+
+{{- define "seg.scheduling" -}}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+topologySpreadConstraints:
+{{- if .values.topologySpreadConstraints }}
+  {{- toYaml .values.topologySpreadConstraints | nindent 2 }}
+{{- else }}
+{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+  - topologyKey: {{ . }}
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    # Without the hash, the pods that a rollout replaces would be counted too.
+    matchLabelKeys:
+      - pod-template-hash
+    labelSelector:
+      matchLabels:
+        {{- include "seg.selectorLabels" $ | nindent 8 }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.pod" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+# A Service of our name would otherwise set SERVICEENTRY_GUARD_PORT, which is a flag of ours.
+enableServiceLinks: false
+{{- with .Values.podSecurityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.container" -}}
+image: {{ include "seg.image" . | quote }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- with .Values.securityContext }}
+securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /*
+matchConditions of both webhooks. What "not-yet-compliant" leaves out is what the core has nothing to say about, whatever the
+policy: resolution DNS or DYNAMIC_DNS, none of our annotations (they have bounds), and no host that is, or whose wildcard
+covers, a Kubernetes Service's name (there is a warning about those). DNS_ROUND_ROBIN has a warning too. The object alone
+counts: what an update changes makes no verdict on it harsher. tests/chart/test_match_conditions.py compares it with the core.
+*/ -}}
+{{- define "seg.matchConditions" -}}
+{{- if .Values.admission.skipCompliant }}
+- name: not-yet-compliant
+  expression: >-
+    !(has(object.spec) && has(object.spec.resolution) && object.spec.resolution in ['DNS', 'DYNAMIC_DNS']
+    && has(object.spec.hosts) && size(object.spec.hosts) > 0
+    && object.spec.hosts.all(host, !host.startsWith('*') && !host.lowerAscii().contains('.svc'))
+    && !(has(object.metadata.annotations)
+    && object.metadata.annotations.exists(name, name.startsWith('serviceentry-guard.io/'))))
+{{- end }}
+{{- with .Values.admission.matchConditions }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.webhook" -}}
+- name: {{ .stage }}.serviceentry-guard.io
+  admissionReviewVersions: ["v1"]
+  clientConfig:
+    {{- if .root.Values.webhook.url }}
+    url: {{ printf "%s/%s" (trimSuffix "/" .root.Values.webhook.url) .stage | quote }}
+    {{- else }}
+    service:
+      name: {{ include "seg.serviceName" .root }}
+      namespace: {{ .root.Release.Namespace }}
+      path: /{{ .stage }}
+      port: 443
+    {{- end }}
+    {{- /* Nobody but the controller or cert-manager's injector writes caBundle in the other modes: an upgrade would undo it. */ -}}
+    {{- if and (eq .root.Values.certificates.mode "provided") .root.Values.certificates.caBundle }}
+    caBundle: {{ .root.Values.certificates.caBundle | b64enc }}
+    {{- end }}
+  rules:
+    - apiGroups: ["networking.istio.io"]
+      apiVersions: ["*"]
+      operations: ["CREATE", "UPDATE"]
+      resources: ["serviceentries"]
+      scope: Namespaced
+  failurePolicy: {{ .settings.failurePolicy }}
+  matchPolicy: Equivalent
+  sideEffects: None
+  timeoutSeconds: {{ .settings.timeoutSeconds }}
+  namespaceSelector:
+    {{- with .root.Values.admission.namespaceSelector.matchLabels }}
+    matchLabels:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
+    matchExpressions:
+      - key: kubernetes.io/metadata.name
+        operator: NotIn
+        values:
+          {{- toYaml (append .root.Values.admission.excludedNamespaces .root.Release.Namespace | uniq) | nindent 10 }}
+      {{- with .root.Values.admission.namespaceSelector.matchExpressions }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+  {{- with include "seg.matchConditions" .root | trim }}
+  matchConditions:
+    {{- . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "seg.webhookAnnotations" -}}
+{{- if eq .Values.certificates.mode "cert-manager" }}
+  annotations:
+    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "seg.tlsSecret" . }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.validate" -}}
+{{- if and .Values.webhook.url (ne .Values.certificates.mode "provided") -}}
+{{- fail "webhook.url: a webhook outside the cluster brings its own certificate: set certificates.mode to provided" -}}
+{{- end -}}
+{{- if and (eq .Values.certificates.mode "provided") (not .Values.certificates.secretName) (not .Values.webhook.url) -}}
+{{- fail "certificates.secretName: name the Secret with the certificate that certificates.mode provided stands for" -}}
+{{- end -}}
+{{- if and .Values.policy .Values.policyConfigMap -}}
+{{- fail "policyConfigMap: it stands in the place of policy: set one of them" -}}
+{{- end -}}
+{{- end -}}
