@@ -27,7 +27,7 @@ from app.policyfile import POLL_SECONDS, PolicyFile
 from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
 from app.remediation import Remediator
 from app.serving import ListenError
-from app.settings import ControllerSettings
+from app.settings import LEASE_NAME, ControllerSettings
 from app.tally import Conflicts, Tally
 from app.workqueue import WorkQueue
 
@@ -38,7 +38,6 @@ T = TypeVar("T", ServiceEntry, Observed)
 NAME = "serviceentry-guard"
 EMISSION = "emission"
 """What the queue of keys and their reconciliation are called in metrics."""
-LEASE_NAME = "serviceentry-guard-controller"
 CONNECTIONS = 32
 SILENCE_LIMIT = 360.0
 """Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
+LEASE_NAME = "serviceentry-guard-controller"
+"""Which Lease the leader holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,3 +76,17 @@ class CertificateSettings:
     def trust_seconds(self) -> float:
         """From the time at which a bundle is written to that at which every API server must know it."""
         return self.propagation / 6
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UninstallSettings:
+    """What `serviceentry-guard uninstall` runs with."""
+
+    namespace: str = "serviceentry-guard"
+    webhook_configuration: str = "serviceentry-guard"
+    revoke: str = ""
+    """Name of the RoleBinding and the ClusterRoleBinding of the controllers, which lose their rights; empty: none."""
+    secrets: tuple[str, ...] = ()
+    remove_objects: bool = False
+    timeout: float = 600.0
+    """Seconds for all of it."""

@@ -13,6 +13,7 @@ from app.cli.demo import demo
 from app.cli.policy import policy_cli
 from app.cli.reviewing import audit, review
 from app.cli.servers import controller, webhook
+from app.cli.uninstalling import uninstall
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -25,7 +26,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (webhook, controller, review, audit, demo):
+for command in (webhook, controller, review, audit, uninstall, demo):
     cli.command()(command)
 cli.add_typer(policy_cli)
 

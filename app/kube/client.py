@@ -122,7 +122,7 @@ class Client:
     def get(self, resource: Resource, namespace: str | None, name: str, *, timeout: float | None = None) -> Object:
         return self._call(_Call("get", "GET", resource.path(namespace, name), {}), timeout)
 
-    def list_page(
+    def list_page(  # noqa: PLR0913 - what the API server takes
         self,
         resource: Resource,
         namespace: str | None = None,
@@ -130,6 +130,7 @@ class Client:
         limit: int = 500,
         continue_: str = "",
         resource_version: str = "",
+        label_selector: str = "",
     ) -> Page:
         """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`.
 
@@ -139,6 +140,7 @@ class Client:
             "limit": limit,
             "continue": continue_,
             "resourceVersion": resource_version,
+            "labelSelector": label_selector,
         }
         given = {name: value for name, value in query.items() if value}
         document = self._call(_Call("list", "GET", resource.path(namespace), given))

@@ -244,3 +244,31 @@ counts: what an update changes makes no verdict on it harsher. tests/chart/test_
 {{- fail "policyConfigMap: it stands in the place of policy: set one of them" -}}
 {{- end -}}
 {{- end -}}
+
+{{- define "seg.uninstallHook" -}}
+helm.sh/hook: pre-delete
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}
+
+{{- /* Of the admission policies that the leader keeps, and of their bindings. */ -}}
+{{- define "seg.backstopNames" -}}
+- serviceentry-guard-refuse
+- serviceentry-guard-warn
+- serviceentry-guard-repair
+{{- end -}}
+
+{{- define "seg.apiServerEgress" -}}
+{{- if .Values.networkPolicy.apiServer -}}
+{{- toYaml .Values.networkPolicy.apiServer -}}
+{{- else -}}
+# The API server's address and port differ from cluster to cluster.
+- {}
+{{- end -}}
+{{- end -}}
+
+{{- define "seg.testHook" -}}
+helm.sh/hook: test
+helm.sh/hook-weight: {{ .weight | quote }}
+helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end -}}

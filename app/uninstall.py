@@ -1,0 +1,183 @@
+"""The end of an installation, in an order in which nothing is left half.
+
+The webhook configurations go first, so that no write waits for a webhook that is about to be gone. Then the controllers
+lose their rights, and with them the Lease, which is taken here as any replica would take it: from then on nobody writes
+again what is removed. The Lease goes last.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import NamedTuple, TypeVar
+
+from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
+from app.kube.backoff import backoff
+from app.kube.client import Client, Resource
+from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from app.kube.lease import LEASE, LeaderElector
+from app.reconciler import EMITTED
+from app.settings import LEASE_NAME, UninstallSettings
+
+T = TypeVar("T")
+
+ADMISSION, RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
+CONFIGURATIONS = tuple(
+    Resource(ADMISSION, "v1", f"{kind.lower()}s", kind, namespaced=False)
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+)
+BINDINGS = (
+    Resource(RBAC, "v1", "rolebindings", "RoleBinding"),
+    Resource(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
+)
+BACKSTOP = tuple(
+    Resource(ADMISSION, "v1", plural, kind, namespaced=False)
+    for plural, kind in (
+        # The bindings first: a binding without its policy refuses, or is refused, for a moment.
+        ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
+        ("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
+        ("validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
+        ("mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
+    )
+)
+BACKSTOP_NAMES = tuple(f"{MANAGER}-{what}" for what in ("refuse", "warn", "repair"))
+SECRET = Resource("", "v1", "secrets", "Secret")
+FINAL = (Forbidden, Invalid, Unauthorized)
+"""What trying again does not help against."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+
+class Unfinished(Exception):
+    """Something is left; says what, and what to do. To run again is safe."""
+
+
+class _Emitted(NamedTuple):
+    """An object of ours, as far as it takes to delete it."""
+
+    namespace: str
+    name: str
+    uid: str
+
+
+class Uninstall:
+    """One run; `say` is told of each step in a sentence."""
+
+    def __init__(self, client: Client, settings: UninstallSettings, say: Callable[[str], None]) -> None:
+        self._client = client
+        self._settings = settings
+        self._say = say
+        self._end = time.monotonic() + settings.timeout
+
+    def run(self) -> None:
+        """Do it all; raises Unfinished."""
+        for resource in CONFIGURATIONS:
+            self._delete(self._client, resource, self._settings.webhook_configuration)
+        for resource in BINDINGS if self._settings.revoke else ():
+            self._delete(self._client, resource, self._settings.revoke)
+        with self._leading() as writer:
+            for resource in BACKSTOP:
+                for name in BACKSTOP_NAMES:
+                    self._delete(writer, resource, name)
+            for name in self._settings.secrets:
+                self._delete(writer, SECRET, name)
+            for resource in EMITTED.values() if self._settings.remove_objects else ():
+                self._remove(writer, resource)
+        self._forget_lease()
+
+    @contextmanager
+    def _leading(self) -> Iterator[Client]:
+        """Hold the Lease; gives a client that writes only while it is held."""
+        elector = LeaderElector(self._client, self._settings.namespace, LEASE_NAME)
+        elector.start()
+        try:
+            while not elector.is_leader():
+                self._pause(1, self._held())
+            self._say(f"holding Lease {self._settings.namespace}/{LEASE_NAME}: no controller writes now")
+            yield self._client.fenced(elector.remaining)
+        finally:
+            elector.stop()
+
+    def _held(self) -> str:
+        lease = f"Lease {self._settings.namespace}/{LEASE_NAME}"
+        return f"{lease} is still renewed by a controller: stop it, or take its rights away with --revoke"
+
+    def _remove(self, writer: Client, resource: Resource) -> None:
+        """Delete all objects of ours, until a list from beginning to end has none."""
+        removed = set[_Emitted]()
+        passes = 0
+        while found := self._patiently(lambda: self._ours(resource), f"listing {resource.plural}"):
+            for one in found:
+                self._delete_emitted(writer, resource, one)
+            removed |= found
+            passes += 1
+            self._pause(passes, f"{len(found)} {resource.kind}s are left, such as {_key(min(found))}")
+        self._say(f"deleted {len(removed)} {resource.kind}s")
+
+    def _ours(self, resource: Resource) -> set[_Emitted]:
+        """Objects with our label and our annotation, in all namespaces; none where the kind is not installed."""
+        found, more, label = set[_Emitted](), "", f"{MANAGED_BY}={MANAGER}"
+        with suppress(NotFound):
+            while True:
+                page = self._client.list_page(resource, label_selector=label, continue_=more)
+                found |= {one for item in page.items if (one := _emitted(item))}
+                more = page.continue_
+                if not more:
+                    break
+        return found
+
+    def _delete_emitted(self, writer: Client, resource: Resource, one: _Emitted) -> None:
+        def call() -> None:
+            # A Conflict is another object of the same name: the next list says whose it is.
+            with suppress(NotFound, Conflict):
+                writer.delete(resource, one.namespace, one.name, uid=one.uid)
+
+        self._patiently(call, f"deleting {resource.kind} {_key(one)}")
+
+    def _delete(self, writer: Client, resource: Resource, name: str) -> None:
+        namespace = self._settings.namespace if resource.namespaced else None
+
+        def call() -> None:
+            with suppress(NotFound):
+                writer.delete(resource, namespace, name)
+                self._say(f"deleted {resource.kind} {name}")
+
+        self._patiently(call, f"deleting {resource.kind} {name}")
+
+    def _forget_lease(self) -> None:
+        """Delete the Lease if it is as we left it, held by nobody."""
+
+        def call() -> None:
+            with suppress(NotFound, Conflict):
+                lease = self._client.get(LEASE, self._settings.namespace, LEASE_NAME)
+                if not lease.get("spec", {}).get("holderIdentity"):
+                    version = lease["metadata"]["resourceVersion"]
+                    self._client.delete(LEASE, self._settings.namespace, LEASE_NAME, resource_version=version)
+
+        self._patiently(call, f"deleting Lease {LEASE_NAME}")
+
+    def _patiently(self, call: Callable[[], T], what: str) -> T:
+        """Call again after what may pass, until time is up."""
+        failures = 0
+        while True:
+            try:
+                return call()
+            except FINAL as error:
+                raise Unfinished(f"{what}: {error}") from error
+            except ApiError as error:
+                failures += 1
+                self._pause(failures, f"{what}: {error}")
+
+    def _pause(self, times: int, why: str) -> None:
+        if time.monotonic() > self._end:
+            raise Unfinished(f"not finished within {self._settings.timeout:g} s: {why}")
+        time.sleep(backoff(times, FIRST_PAUSE, LONGEST_PAUSE))
+
+
+def _emitted(item: JSON) -> _Emitted | None:
+    metadata = Fields(item, "").child("metadata")
+    if not metadata.child("annotations").text(OWNER_ANNOTATION):
+        return None
+    return _Emitted(metadata.text("namespace"), metadata.text("name"), metadata.text("uid"))
+
+
+def _key(one: _Emitted) -> str:
+    return f"{one.namespace}/{one.name}"

@@ -1,0 +1,81 @@
+"""Helm, both major versions that are in use, on this chart; and kubeconform."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.bed.build import build, cached
+from tests.bed.progress import Progress
+from tests.bed.tools import HELM, HELM_4, KUBECONFORM, KUBERNETES_VERSION, Tool
+from tests.chart_reference import CHART
+
+NAMESPACE = "guard-system"
+RELEASE = "serviceentry-guard"
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Helm:
+    """One of the two programs."""
+
+    program: Path
+
+    def run(
+        self, *arguments: str | Path, stdin: str | None = None, check: bool = True, kubeconfig: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run it with a home of its own; the result has stdout and stderr as text.
+
+        With `check`, a failure raises CalledProcessError with what Helm said as a note.
+        """
+        home = self.program.parent / "home"
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HELM_")}
+        environment |= {f"HELM_{name}_HOME": str(home / name.lower()) for name in ("CACHE", "CONFIG", "DATA")}
+        environment["KUBECONFIG"] = str(kubeconfig or os.devnull)
+        command = [str(self.program), *map(str, arguments)]
+        result = subprocess.run(command, input=stdin, env=environment, capture_output=True, text=True, check=False)
+        if check and result.returncode:
+            error = subprocess.CalledProcessError(result.returncode, command, result.stdout, result.stderr)
+            error.add_note(result.stderr)
+            raise error
+        return result
+
+    def template(self, values: Mapping[str, Any], *arguments: str, check: bool = True) -> str:
+        """Render the chart as YAML without a cluster."""
+        return self._template(values, arguments, check=check).stdout
+
+    def refusal(self, values: Mapping[str, Any]) -> str:
+        """What it says of values that it does not take."""
+        result = self._template(values, (), check=False)
+        assert result.returncode == 1
+        return result.stderr
+
+    def objects(self, values: Mapping[str, Any], *arguments: str) -> list[Manifest]:
+        """All objects that the chart renders, hooks included."""
+        return [one for one in yaml.safe_load_all(self.template(values, *arguments)) if one]
+
+    def _template(
+        self, values: Mapping[str, Any], arguments: Iterable[str], *, check: bool
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run(
+            "template", RELEASE, CHART, f"--namespace={NAMESPACE}", f"--kube-version={KUBERNETES_VERSION}",
+            "--values=-", *arguments, stdin=yaml.safe_dump(dict(values)), check=check,
+        )  # fmt: skip
+
+
+def provide(tools: Sequence[Tool] = (HELM, HELM_4, KUBECONFORM)) -> dict[str, Path]:
+    """Build what is missing; raises BedError."""
+    build(list(tools), Progress(sys.stderr))
+    return {tool.name: cached(tool) for tool in tools}
+
+
+def kind(objects: Iterable[Manifest], wanted: str, name: str | None = None) -> Manifest:
+    """The one object of a kind, or the one of that name."""
+    found = [one for one in objects if one["kind"] == wanted and name in {None, one["metadata"]["name"]}]
+    assert len(found) == 1, [one["metadata"]["name"] for one in found]
+    return found[0]
