@@ -1,0 +1,109 @@
+"""The sets of values that are supported, each with a name."""
+
+from typing import Any
+
+Values = dict[str, Any]
+
+PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
+"""What looks like a certificate to the schema; the API server would not take it."""
+PROVIDED: Values = {"certificates": {"mode": "provided", "secretName": "webhook-tls"}}
+OUTSIDE: Values = {"webhook": {"url": "https://webhook.example.com:9443"}, "certificates": {"mode": "provided"}}
+
+SETS: dict[str, Values] = {
+    "default": {},
+    "cert-manager": {"certificates": {"mode": "cert-manager"}},
+    "cert-manager-issuer": {
+        "certificates": {
+            "mode": "cert-manager",
+            "certManager": {"issuerRef": {"name": "corporate", "kind": "ClusterIssuer", "group": "cert-manager.io"}},
+        }
+    },
+    "provided": PROVIDED,
+    "outside": OUTSIDE,
+    "backstop": {"admission": {"backstop": True}},
+    "native": {"admission": {"engine": "native"}},
+    "asked-always": {"admission": {"skipCompliant": False}},
+    "warn": {"policy": {"mode": "Warn"}},
+    "remediate": {
+        "policy": {
+            "existing": "Remediate",
+            "virtualService": {"overrides": {"attempts": None}},
+            "destinationRule": {"enabled": True},
+            "namespaces": [{"match": ["sandbox-*"], "mode": "Warn"}],
+        }
+    },
+    "policy-elsewhere": {"policyConfigMap": "our-policy"},
+    "remove": {"cleanup": {"virtualServices": "Remove"}},
+    "bare": {
+        "webhook": {"podDisruptionBudget": {"enabled": False}, "preStopSeconds": 0, "replicas": 1},
+        "controller": {"podDisruptionBudget": {"enabled": False}, "replicas": 1, "reports": False},
+        "networkPolicy": {"enabled": False},
+    },
+    "everything": {
+        "image": {"registry": "registry.example.com:5000", "digest": f"sha256:{'0' * 64}"},
+        "imagePullSecrets": [{"name": "pull"}],
+        "commonLabels": {"team": "platform"},
+        "admission": {
+            "backstop": True,
+            "namespaceSelector": {
+                "matchLabels": {"mesh": "on"},
+                "matchExpressions": [{"key": "stage", "operator": "In", "values": ["prod"]}],
+            },
+            "matchConditions": [{"name": "not-us", "expression": "request.userInfo.username != 'us'"}],
+        },
+        "webhook": {
+            "hostNetwork": False,
+            "priorityClassName": "system-cluster-critical",
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "mesh", "operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {}},
+            "topologySpreadConstraints": [{"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}],
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"c": "d"},
+            "serviceAnnotations": {"e": "f"},
+            "extraArgs": ["--bind-address=::"],
+            "extraEnv": [{"name": "TZ", "value": "UTC"}],
+            "autoscaling": {"enabled": True},
+        },
+        "controller": {
+            "priorityClassName": "system-cluster-critical",
+            "nodeSelector": {"disk": "ssd"},
+            "tolerations": [{"key": "mesh", "operator": "Exists"}],
+            "affinity": {"podAntiAffinity": {}},
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"c": "d"},
+            "serviceAccountAnnotations": {"g": "h"},
+            "extraEnv": [{"name": "TZ", "value": "UTC"}],
+        },
+        "logging": {"level": "debug", "format": "json"},
+        "tracing": {"otlpEndpoint": "http://collector.tracing:4318"},
+        "networkPolicy": {
+            "metricsFrom": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}],
+            "apiServer": [{"to": [{"ipBlock": {"cidr": "10.0.0.1/32"}}], "ports": [{"port": 443}]}],
+            "egress": [{"ports": [{"port": 4318}]}],
+        },
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Mesh"}},
+        },
+        "cleanup": {"virtualServices": "Remove"},
+    },
+}
+
+
+def over(*layers: Values) -> Values:
+    """Lay values over values, key by key, as Helm does."""
+    laid: Values = {}
+    for layer in layers:
+        for name, value in layer.items():
+            both = isinstance(value, dict) and isinstance(laid.get(name), dict)
+            laid[name] = over(laid[name], value) if both else value
+    return laid
+
+
+def at(path: str, value: Any) -> Values:
+    """Values with one of them set: at("a.b", 1) is {"a": {"b": 1}}."""
+    for name in reversed(path.split(".")):
+        value = {name: value}
+    return dict(value)
