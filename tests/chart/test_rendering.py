@@ -20,11 +20,6 @@ STAGES = dict(zip(CONFIGURATIONS, ("mutate", "validate"), strict=True))
 IN_FLIGHT = {
     "webhook": {"--service-name", "--log-level", "--log-format", "--otlp-endpoint"},
     "controller": {
-        "--manage-certificates",
-        "--webhook-service",
-        "--tls-secret",
-        "--ca-secret",
-        "--webhook-configuration",
         "--backstop",
         "--no-reports",
         "--log-level",
