@@ -97,13 +97,16 @@ class Overrides(Model):
     """What teams may change on their own ServiceEntries, by annotation; what is out of bounds is refused."""
 
     attempts: AttemptsBounds | None = Field(
-        AttemptsBounds(), description="Bounds of serviceentry-guard.io/attempts; null forbids the annotation."
+        AttemptsBounds.model_construct(),
+        description="Bounds of serviceentry-guard.io/attempts; null forbids the annotation.",
     )
     per_try_timeout: DurationBounds | None = Field(
-        DurationBounds(), description="Bounds of serviceentry-guard.io/per-try-timeout; null forbids the annotation."
+        DurationBounds.model_construct(),
+        description="Bounds of serviceentry-guard.io/per-try-timeout; null forbids the annotation.",
     )
     timeout: DurationBounds | None = Field(
-        DurationBounds(), description="Bounds of serviceentry-guard.io/timeout; null forbids the annotation."
+        DurationBounds.model_construct(),
+        description="Bounds of serviceentry-guard.io/timeout; null forbids the annotation.",
     )
     retry_on: tuple[RetryCondition, ...] | None = Field(
         RETRY_CONDITIONS,
@@ -122,9 +125,9 @@ class VirtualService(Model):
     timeout: DurationField = Field(
         parse_duration("30s"), description="Bounds all tries of a request together, and the pauses between them."
     )
-    retries: Retries = Retries()
-    unsafe_methods: UnsafeMethods = UnsafeMethods()
-    overrides: Overrides = Overrides()
+    retries: Retries = Retries.model_construct()
+    unsafe_methods: UnsafeMethods = UnsafeMethods.model_construct()
+    overrides: Overrides = Overrides.model_construct()
 
 
 class HttpPool(Model):
@@ -160,15 +163,15 @@ class TcpPool(Model):
 class ConnectionPool(Model):
     """When Envoy gives up connections; what is null is not written."""
 
-    http: HttpPool = HttpPool()
-    tcp: TcpPool = TcpPool()
+    http: HttpPool = HttpPool.model_construct()
+    tcp: TcpPool = TcpPool.model_construct()
 
 
 class DestinationRule(Model):
     """The DestinationRule of each host: the cure on TLS passthrough ports, where no retry can help."""
 
     enabled: bool = Field(default=False, description="Whether DestinationRules are emitted at all.")
-    connection_pool: ConnectionPool = ConnectionPool()
+    connection_pool: ConnectionPool = ConnectionPool.model_construct()
     tls_origination: bool = Field(
         default=False,
         description="Has the sidecar speak TLS on HTTP ports with targetPort 443, so that HTTPS can be retried.",

@@ -16,6 +16,8 @@ class Model(BaseModel):
         alias_generator=to_camel,
         validate_by_name=True,
         validate_by_alias=True,
+        # Validators are slow to build, and the built-in policy needs none: its defaults come from model_construct.
+        defer_build=True,
     )
 
 

@@ -125,11 +125,11 @@ class Settings(Model):
         Mode.ENFORCE,
         description="Enforce patches, refuses and emits; Warn only warns, and emits nothing; Off does not look at all.",
     )
-    scope: Scope = Scope()
-    resolution: Resolution = Resolution()
-    exemptions: Exemptions = Exemptions()
-    virtual_service: VirtualService = VirtualService()
-    destination_rule: DestinationRule = DestinationRule()
+    scope: Scope = Scope.model_construct()
+    resolution: Resolution = Resolution.model_construct()
+    exemptions: Exemptions = Exemptions.model_construct()
+    virtual_service: VirtualService = VirtualService.model_construct()
+    destination_rule: DestinationRule = DestinationRule.model_construct()
     existing: Existing = Field(
         Existing.REPORT,
         description="Entries that were stored before the guard was there: only reported, or patched by the controller.",
@@ -153,7 +153,7 @@ class Identity(Model):
 
     api_version: Literal["serviceentry-guard.io/v1alpha1"] = Field(description="Version of the policy's format.")
     kind: Literal["GuardPolicy"] = Field(description="Kind of the document.")
-    metadata: Metadata = Metadata()
+    metadata: Metadata = Metadata.model_construct()
 
 
 class GuardPolicy(Settings, Identity):
@@ -172,7 +172,7 @@ class GuardPolicy(Settings, Identity):
 
     def model_post_init(self, _context: JSON) -> None:
         """Lay each namespace's settings over the rest, once."""
-        base = _given(self)
+        base = _given(self) if self.namespaces else {}
         self._laid_over = tuple(_validate(Settings, _merge(base, _given(one))) for one in self.namespaces)
 
     def settings(self, namespace: str) -> Settings:
@@ -208,7 +208,7 @@ def parse_policy(document: object) -> GuardPolicy:
 @lru_cache(maxsize=1)
 def default_policy() -> GuardPolicy:
     """Return the built-in policy: the recipe, enforced."""
-    return GuardPolicy(api_version=API_VERSION, kind=KIND)
+    return GuardPolicy.model_construct(api_version=API_VERSION, kind=KIND)
 
 
 _IDENTITY = {"apiVersion": API_VERSION, "kind": KIND}

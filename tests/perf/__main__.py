@@ -1,6 +1,7 @@
 """`python -m tests.perf`: measure, and hold the figures against the aims."""
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ QUICK = Effort(0.04)
 
 
 def main() -> int:
+    # As an installation runs: modules are compiled once, and not at each start of what is measured.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     given = _parser().parse_args()
     if given.write and (given.names or given.quick):
         _parser().error("--write is for a whole run: without names and without --quick")
