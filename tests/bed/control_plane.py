@@ -79,7 +79,8 @@ class ControlPlane:
     def user_kubeconfig(self, name: str, groups: Iterable[str] = ()) -> Path:
         """A kubeconfig file for a user of this name in these groups, by client certificate."""
         user = self._authority.client(name, groups)
-        path = self.folder / f"{name}.kubeconfig"
+        # A colon, as ServiceAccounts have it, separates files in a list of kubeconfigs.
+        path = self.folder / f"{name.replace(':', '-')}.kubeconfig"
         return write_kubeconfig(path, self.url, self._authority.certificate, user)
 
     def tls(self) -> ssl.SSLContext:

@@ -53,3 +53,26 @@ ISTIO_CRDS = ModuleFile(
     "istio.io/api",
     "kubernetes/customresourcedefinitions.gen.yaml",
 )
+
+_CERT_MANAGER, _PROMETHEUS = (
+    "github.com/cert-manager/cert-manager",
+    "github.com/prometheus-operator/prometheus-operator",
+)
+OTHER_CRDS = (
+    *(
+        ModuleFile(
+            f"cert-manager.io_{plural}.yaml", HERE / "crds", _CERT_MANAGER, f"deploy/crds/cert-manager.io_{plural}.yaml"
+        )
+        for plural in ("certificates", "issuers")
+    ),
+    *(
+        ModuleFile(
+            f"monitoring.coreos.com_{plural}.yaml",
+            HERE / "crds",
+            _PROMETHEUS,
+            f"example/prometheus-operator-crd/monitoring.coreos.com_{plural}.yaml",
+        )
+        for plural in ("servicemonitors", "prometheusrules")
+    ),
+)
+"""Definitions of resources that the chart makes where their operators run."""

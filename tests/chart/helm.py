@@ -12,7 +12,7 @@ import yaml
 
 from tests.bed.build import build, cached
 from tests.bed.progress import Progress
-from tests.bed.tools import HELM, HELM_4, KUBECONFORM, KUBERNETES_VERSION, Tool
+from tests.bed.tools import HELM, HELM_4, KUBECONFORM, KUBERNETES_VERSION, OTHER_CRDS, ModuleFile, Tool
 from tests.chart_reference import CHART
 
 NAMESPACE = "guard-system"
@@ -68,10 +68,10 @@ class Helm:
         )  # fmt: skip
 
 
-def provide(tools: Sequence[Tool] = (HELM, HELM_4, KUBECONFORM)) -> dict[str, Path]:
-    """Build what is missing; raises BedError."""
-    build(list(tools), Progress(sys.stderr))
-    return {tool.name: cached(tool) for tool in tools}
+def provide(items: Sequence[Tool | ModuleFile] = (HELM, HELM_4, KUBECONFORM, *OTHER_CRDS)) -> dict[str, Path]:
+    """Make what is missing; raises BedError."""
+    build(items, Progress(sys.stderr))
+    return {item.name: cached(item) for item in items}
 
 
 def kind(objects: Iterable[Manifest], wanted: str, name: str | None = None) -> Manifest:

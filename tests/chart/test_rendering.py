@@ -18,7 +18,7 @@ from tests.guard import COMMAND
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 STAGES = dict(zip(CONFIGURATIONS, ("mutate", "validate"), strict=True))
 IN_FLIGHT = {
-    "webhook": {"--service-name", "--log-level", "--log-format", "--otlp-endpoint"},
+    "webhook": {"--log-level", "--log-format", "--otlp-endpoint"},
     "controller": {
         "--backstop",
         "--no-reports",

@@ -1,0 +1,116 @@
+"""The end-to-end tests of admission and of the case files, on configurations and rights that the chart made.
+
+The controller is its ServiceAccount here, with the chart's roles and nothing else; the webhook is asked by its URL.
+"""
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bed.processes import wait_until
+from tests.cases import CASES, Case
+from tests.chart.helm import NAMESPACE, RELEASE, kind
+from tests.chart.release import Release
+from tests.e2e.team import SECONDS, Team
+from tests.e2e.test_admission import (  # noqa: F401 - run here as well
+    TestAnEntryThatWasThereBeforeTheGuard,
+    TestARefusal,
+    TestValidationWithoutMutation,
+    TestWarnings,
+)
+from tests.e2e.test_cases_e2e import (  # noqa: F401 - run here as well
+    JUDGED,
+    answers,
+    asked,
+    bystander,
+    emitted,
+    missed,
+    reports,
+    test_the_api_server_stores_or_refuses_an_entry_as_its_case_says,
+    test_the_controller_emits_what_the_case_says,
+    test_the_controller_reports_what_the_case_says_of_an_entry_that_the_webhook_missed,
+)
+from tests.guard import Controller
+
+pytestmark = pytest.mark.e2e
+
+ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}-controller"
+Rights = dict[tuple[str, str], set[str]]
+"""Verbs by API group and resource."""
+
+
+@pytest.mark.usefixtures("answers")
+@pytest.mark.parametrize("case", JUDGED, ids=lambda case: case.name)
+def test_the_audit_log_has_the_codes_of_every_case_that_is_not_compliant_already(case: Case, audit_log: Path) -> None:
+    (creation,) = (event for event in events(audit_log) if is_creation(event, asked(case)))
+    found = creation.get("annotations", {}).get("mutate.serviceentry-guard.io/findings", "")
+    codes = set(filter(None, found.split(",")))
+    notes_only = all(finding.startswith("info ") for finding in case.findings)
+    assert codes == case.codes or (not codes and notes_only)
+
+
+@pytest.mark.usefixtures("answers", "reports")
+def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other(
+    release: Release, controller: Controller, unguarded: Team, audit_log: Path
+) -> None:
+    unguarded.store(unguarded.foreign("theirs", unguarded.host()), unguarded.entry())
+    unguarded.settle()
+    have_one_repaired(unguarded)
+    have_one_removed(unguarded)
+    assert controller.child.running
+    done = [event for event in events(audit_log) if event["user"]["username"] == ACCOUNT]
+    assert not [event["requestURI"] for event in done if event["responseStatus"]["code"] == 403]
+    assert used(done) == granted(release)
+
+
+def have_one_repaired(anyone: Team) -> None:
+    """Store an entry behind the webhook's back, in a namespace where the policy has it repaired."""
+    case = next(case for case in CASES if case.storable and case.remediated and case.outcome == "changed")
+    team = Team.create(anyone.control_plane, anyone.client, missed(case))
+    team.store(case.manifest(team.namespace))
+    wait_until(lambda: team.stored("case")["spec"]["resolution"] == case.resolution, "it is repaired", SECONDS)
+
+
+def have_one_removed(anyone: Team) -> None:
+    """Delete an entry that has a DestinationRule."""
+    case = next(case for case in CASES if any(name.startswith("DestinationRule/") for name in case.emits))
+    team = Team(anyone.control_plane, anyone.client, asked(case))
+    team.delete("case")
+    wait_until(lambda: not emitted(team.client, team.namespace), "its objects are gone", SECONDS)
+
+
+def events(log: Path) -> list[dict[str, Any]]:
+    """All events of an audit log."""
+    return [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")]
+
+
+def is_creation(event: dict[str, Any], namespace: str) -> bool:
+    """Whether an event is the creation of a case's entry."""
+    target = event.get("objectRef", {})
+    return event["verb"] == "create" and (target["resource"], target["namespace"]) == ("serviceentries", namespace)
+
+
+def used(done: list[dict[str, Any]]) -> Rights:
+    """What was asked of the API; an apply that creates needs the right to create besides the one to patch."""
+    found = defaultdict[tuple[str, str], set[str]](set)
+    for event in done:
+        target = event["objectRef"]
+        verbs = found[target.get("apiGroup", ""), target["resource"]]
+        verbs.add(event["verb"])
+        if event["verb"] == "patch" and event["responseStatus"]["code"] == 201:
+            verbs.add("create")
+    return dict(found)
+
+
+def granted(release: Release) -> Rights:
+    """What the controller's roles say."""
+    found = defaultdict[tuple[str, str], set[str]](set)
+    for role in ("ClusterRole", "Role"):
+        for rule in kind(release.objects(), role, f"{RELEASE}-controller")["rules"]:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    found[group, resource] |= set(rule["verbs"])
+    return dict(found)
