@@ -21,6 +21,7 @@ from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.watch import Reflector
 from app.latency import Latency
+from app.logs import Level
 from app.metrics import ControllerMetrics
 from app.narrator import Narrator
 from app.policyfile import POLL_SECONDS, PolicyFile
@@ -258,9 +259,15 @@ class Controller:
 
 
 def run(
-    settings: ControllerSettings, policy: PolicyFile, metrics: ControllerMetrics, chores: Sequence[MakeChore] = ()
+    settings: ControllerSettings,
+    policy: PolicyFile,
+    metrics: ControllerMetrics,
+    chores: Sequence[MakeChore] = (),
+    level: Level | None = None,
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. `chores` are what the leader does besides."""
+    level = level or Level()
+    level.listen()
     try:
         client = Client.from_kubeconfig(
             str(settings.kubeconfig) if settings.kubeconfig else None,
@@ -268,7 +275,7 @@ def run(
             observer=metrics.api.called,
         )
         controller = Controller(client, settings, policy, metrics, chores)
-        app = HealthApp(metrics.registry, {"controller": controller.unready})
+        app = HealthApp(metrics.registry, {"controller": controller.unready}, level=level)
         health = HealthServer(app, "0.0.0.0", settings.health_port)  # noqa: S104 - probed from outside the pod
         health.start()
     except (ConfigError, ListenError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Probes and metrics over plain HTTP: /healthz, /readyz and /metrics, for both processes."""
+"""Probes, metrics and the log's level over plain HTTP: /healthz, /readyz, /metrics, /loglevel, for both processes."""
 
 import asyncio
 import logging
@@ -12,11 +12,15 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from app.logs import Level, LogLevel
 from app.serving import Bounds, Listener
 
 Check = Callable[[], str | None]
 """Says in words what is wrong, None where nothing is."""
 
+LOOPBACK = frozenset({"127.0.0.1", "::1"})
+"""Not all of 127.0.0.0/8: an Istio sidecar hands over what comes from other pods from 127.0.0.6."""
+LONGEST_BODY = 64
 TEXT = "text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
@@ -40,13 +44,15 @@ class HealthApp:
         registry: CollectorRegistry,
         ready: Mapping[str, Check],
         alive: Mapping[str, Check] | None = None,
+        level: Level | None = None,
     ) -> None:
         self._registry = registry
+        self._level = level or Level()
         self._checks = {"/readyz": ready, "/healthz": alive or {}}
 
-    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        page = self._page(scope)
+        page = await self._level_page(scope, receive) if scope["path"] == "/loglevel" else self._page(scope)
         headers = [
             (b"content-type", page.content_type.encode()),
             (b"content-length", str(len(page.body)).encode()),
@@ -62,6 +68,20 @@ class HealthApp:
         if scope["method"] not in {"GET", "HEAD"}:
             return Page(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", headers=((b"allow", b"GET, HEAD"),))
         return self._metrics(scope) if path == "/metrics" else _verdict(self._checks[path])
+
+    async def _level_page(self, scope: Scope, receive: Receive) -> Page:
+        """Show the log's level, and let it be changed by who is on this machine or in this pod."""
+        if (scope["client"] or ("", 0))[0] not in LOOPBACK:
+            return Page(HTTPStatus.FORBIDDEN, b"only from loopback: use kubectl port-forward or exec\n")
+        if scope["method"] not in {"GET", "HEAD", "PUT"}:
+            return Page(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and PUT\n", headers=((b"allow", b"GET, HEAD, PUT"),))
+        if scope["method"] == "PUT":
+            wanted = (await _read(receive)).decode("latin-1").strip()
+            if wanted not in _LEVELS:
+                return Page(HTTPStatus.BAD_REQUEST, f"write one of: {', '.join(_LEVELS)}\n".encode())
+            self._level.set(LogLevel(wanted))
+            log.warning("the level of the log is %s now", wanted)
+        return Page(HTTPStatus.OK, f"{self._level.current}\n".encode())
 
     def _metrics(self, scope: Scope) -> Page:
         accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
@@ -105,6 +125,16 @@ class HealthServer:
             await self._stopping.wait()
 
 
+async def _read(receive: Receive) -> bytes:
+    """Read a short body; what is longer is cut."""
+    body = b""
+    while (message := await receive())["type"] == "http.request" and len(body) <= LONGEST_BODY:
+        body += message["body"]
+        if not message["more_body"]:
+            break
+    return body[: LONGEST_BODY + 1]
+
+
 def _verdict(checks: Mapping[str, Check]) -> Page:
     reasons = {name: _run(check) for name, check in checks.items()}
     failed = [f"{name}: {reason}\n" for name, reason in reasons.items() if reason is not None]
@@ -119,3 +149,6 @@ def _run(check: Check) -> str | None:
     except Exception as error:
         log.exception("a health check failed")
         return f"the check itself failed: {error}"
+
+
+_LEVELS = tuple(level.value for level in LogLevel)

@@ -1,6 +1,7 @@
 """Decide and apply, one key at a time."""
 
 import logging
+import time
 
 from app.core.plan import Changes, Observed, changes, desired_at
 from app.core.resources import API_VERSION, GROUP, Key
@@ -8,6 +9,7 @@ from app.core.routing import Emitted
 from app.inventory import Inventory
 from app.kube.client import Client, Resource
 from app.kube.errors import NotFound
+from app.logs import tell
 from app.narrator import Narrator
 from app.policyfile import PolicyFile
 
@@ -34,6 +36,7 @@ class Reconciler:
 
     def reconcile(self, key: Key) -> Changes:
         """Write what differs, and return it; raises ApiError where the API server does not take it."""
+        began = time.monotonic()
         entries, observed = self._inventory.gather(key)
         plan = desired_at(key, entries, self._policy.current)
         todo = changes(plan.objects, observed)
@@ -41,6 +44,8 @@ class Reconciler:
             self._delete(stored)
         for emitted, current in todo.apply:
             self._apply(emitted, current)
+        if todo.apply or todo.delete:
+            tell(log, "reconciled", _line(key, todo, time.monotonic() - began))
         return todo
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> None:
@@ -55,7 +60,7 @@ class Reconciler:
         stored = self._client.apply(resource, body, force=True)
         if stored["spec"] != manifest["spec"]:
             self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
-        log.info("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
+        log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
         self._narrator.applied(emitted, current)
 
     def _reset_spec(self, resource: Resource, emitted: Emitted, resource_version: str) -> None:
@@ -78,4 +83,16 @@ class Reconciler:
             )
         except NotFound:
             return
-        log.info("deleted %s %s", stored.kind, stored.key)
+        log.debug("deleted %s %s", stored.kind, stored.key)
+
+
+def _line(key: Key, done: Changes, seconds: float) -> dict[str, object]:
+    """Say what a reconciliation changed."""
+    return {
+        "namespace": key.namespace,
+        "name": key.name,
+        "applied": tuple(emitted.kind for emitted, _ in done.apply),
+        "deleted": tuple(stored.kind for stored in done.delete),
+        "entries": tuple({str(emitted.owner.key): None for emitted, _ in done.apply}),
+        "milliseconds": round(seconds * 1000, 3),
+    }

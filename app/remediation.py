@@ -12,6 +12,7 @@ from app.core.resources import Key, ServiceEntry
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
+from app.logs import tell
 from app.metrics import ControllerMetrics
 from app.narrator import Narrator
 from app.reconciler import SERVICE_ENTRIES
@@ -140,7 +141,8 @@ class Remediator:
         if stored["spec"].get("resolution") != resolution:
             raise self._refused(entry, f"another webhook turns {resolution} back")
         self._outcomes.labels("patched").inc()
-        log.info("ServiceEntry %s has resolution %s now", entry.key, resolution)
+        line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
+        tell(log, "remediated", line)
         note = f"resolution was {entry.resolution} and is {resolution} now: the policy has existing entries remediated"
         self._narrator.tell(entry, Notice(REMEDIATED, note))
 

@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.admission import Answer, BadReview, Stage, answer
 from app.health import HealthApp
+from app.logs import Level, tell
 from app.metrics import Outcome, WebhookMetrics
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.serving import CLOSE, Bounds, Listener, ListenError
@@ -27,6 +28,9 @@ from app.settings import WebhookSettings
 from app.tls import ServingCertificate
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
+
+LONGEST_NAME, LONGEST_USER = 253, 512
+"""Most characters of what a request says that are logged. A service account's user name has up to 340."""
 
 log = logging.getLogger(__name__)
 
@@ -115,14 +119,21 @@ class Endpoint:
     def _tell(self, given: Answer, seconds: float, size: int) -> None:
         outcome = _outcome(given)
         self._metrics.answered(self._stage.value, given.operation, outcome, given.codes, seconds=seconds, size=size)
-        log.info(
-            "admission stage=%s uid=%s operation=%s namespace=%s name=%s user=%s verdict=%s codes=%s milliseconds=%.2f",
-            self._stage.value,
-            *map(_quoted, (given.uid, given.operation, given.namespace, given.name, given.user)),
-            outcome,
-            ",".join(given.codes),
-            seconds * 1000,
-        )
+        if log.isEnabledFor(logging.INFO):
+            tell(log, "admission", self._line(given, outcome, seconds))
+
+    def _line(self, given: Answer, outcome: Outcome, seconds: float) -> dict[str, object]:
+        return {
+            "stage": self._stage.value,
+            "uid": given.uid[:LONGEST_NAME],
+            "operation": given.operation[:LONGEST_NAME],
+            "namespace": given.namespace[:LONGEST_NAME],
+            "name": given.name[:LONGEST_NAME],
+            "user": given.user[:LONGEST_USER],
+            "verdict": outcome,
+            "codes": given.codes,
+            "milliseconds": round(seconds * 1000, 3),
+        }
 
 
 def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics) -> FastAPI:
@@ -152,11 +163,12 @@ class Webhook:
         policy: PolicyFile,
         metrics: WebhookMetrics,
         certificate: ServingCertificate,
+        level: Level | None = None,
     ) -> None:
         bounds = Bounds(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
         app = create_app(settings, policy, metrics)
         health = HealthApp(
-            metrics.registry, ready={"webhook": lambda: self.unready, "certificate": certificate.unready}
+            metrics.registry, {"webhook": lambda: self.unready, "certificate": certificate.unready}, level=level
         )
         self.health = Listener(health, settings.bind_address, settings.health_port, bounds)
         self.admission = Listener(app, settings.bind_address, settings.port, bounds, certificate.context)
@@ -200,12 +212,14 @@ class Webhook:
         self._stop.set()
 
 
-def serve(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics) -> int:
+def serve(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics, level: Level | None = None) -> int:
     """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 where it could not start."""
+    level = level or Level()
+    level.listen()
     try:
         certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file, settings.service_name)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(Webhook(settings, policy, metrics, certificate)))
+            runner.run(_run(Webhook(settings, policy, metrics, certificate, level)))
     except ListenError as error:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it, a traceback adds nothing
         return 2
@@ -227,11 +241,6 @@ def _outcome(given: Answer) -> Outcome:
     if not given.allowed:
         return "denied"
     return "patched" if given.patched else "allowed"
-
-
-def _quoted(text: str) -> str:
-    """Keep a line of the log one line, whatever the request says."""
-    return json.dumps(text[:253])
 
 
 async def _send_refusal(send: Send, refused: Refused) -> None:

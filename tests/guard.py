@@ -27,11 +27,11 @@ STAGES = {"mutate": ("MutatingWebhookConfiguration", "Ignore"), "validate": ("Va
 class Webhook:
     """`serviceentry-guard webhook` with a serving certificate of its own authority."""
 
-    def __init__(self, folder: Path, arguments: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, arguments: Sequence[str] = (), command: Sequence[str] = COMMAND) -> None:
         self.authority: Authority = create_authority("serviceentry-guard webhook")
         self.port, self.health_port = free_ports(2)
         self.child = Child(
-            *COMMAND, "webhook", *self._files(folder), f"--bind-address={HOST}", f"--port={self.port}",
+            *command, "webhook", *self._files(folder), f"--bind-address={HOST}", f"--port={self.port}",
             f"--health-port={self.health_port}", *arguments, log=folder / "webhook.log",
         )  # fmt: skip
 

@@ -62,7 +62,7 @@ def reference() -> str:
 
 def _documented(collector: Any, family: Metric) -> Documented:
     labels = getattr(collector, "_labelnames", getattr(collector, "labels", ()))
-    buckets = tuple(getattr(collector, "_upper_bounds", ()))[:-1]
+    buckets = getattr(collector, "buckets", tuple(getattr(collector, "_upper_bounds", ())[:-1]))
     suffix = SUFFIXES.get(family.type, "")
     if family.type == "info":
         labels = collector.collect()[0].samples[0].labels.keys()

@@ -9,6 +9,7 @@ from app.cli.terminal import fail
 from app.core.durations import parse_duration
 from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
+from app.logs import LogFormat, LogLevel
 from app.policyfile import load_policy
 
 
@@ -22,6 +23,10 @@ PolicyFlag = Annotated[
     Path | None, flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", show_default=False)
 ]
 HealthPort = Annotated[int, flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.")]
+LogFormatFlag = Annotated[
+    LogFormat, flag("--log-format", "How lines of the log are written; auto: text on a terminal.")
+]
+LogLevelFlag = Annotated[LogLevel, flag("--log-level", "From which level on; PUT /loglevel and SIGUSR1 change it.")]
 
 
 def seconds(name: str, text: str) -> float:

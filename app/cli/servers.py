@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.flags import HealthPort, PolicyFlag, flag, seconds
+from app.cli.flags import HealthPort, LogFormatFlag, LogLevelFlag, PolicyFlag, flag, seconds
 from app.cli.terminal import fail
 from app.core.problems import PolicyError
+from app.logs import LogFormat, LogLevel, configure
 from app.policyfile import PolicyFile
 
 if TYPE_CHECKING:
@@ -30,12 +31,15 @@ def webhook(
     bind_address: Annotated[str, flag("--bind-address", "Address to listen on.")] = "0.0.0.0",  # noqa: S104 - in a pod
     port: Annotated[int, flag("--port", "HTTPS port of /mutate and /validate.")] = 9443,
     health_port: HealthPort = 8081,
+    log_format: LogFormatFlag = LogFormat.AUTO,
+    log_level: LogLevelFlag = LogLevel.INFO,
 ) -> None:
     """Answer admission reviews over HTTPS. Needs no access to the API server."""
     from app.metrics import WebhookMetrics
     from app.settings import WebhookSettings
     from app.webhook import serve
 
+    level = configure(log_format, log_level)
     settings = WebhookSettings(
         policy=policy,
         tls_cert_file=tls_cert_file,
@@ -46,7 +50,7 @@ def webhook(
         health_port=health_port,
     )
     metrics = WebhookMetrics()
-    raise typer.Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics))
+    raise typer.Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics, level))
 
 
 def controller(
@@ -96,12 +100,15 @@ def controller(
         str,
         flag("--certificate-propagation", "Time after which every webhook pod serves what is in the Secret."),
     ] = "3m",
+    log_format: LogFormatFlag = LogFormat.AUTO,
+    log_level: LogLevelFlag = LogLevel.INFO,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.controller import run
     from app.metrics import ControllerMetrics
     from app.settings import ControllerSettings
 
+    level = configure(log_format, log_level)
     settings = ControllerSettings(
         policy=policy,
         kubeconfig=kubeconfig,
@@ -129,7 +136,7 @@ def controller(
             propagation=seconds("--certificate-propagation", certificate_propagation),
         )
         chores.append(rotation_chore(certificates, metrics.rotation))
-    raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics, chores))
+    raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics, chores, level))
 
 
 def certificate_settings(**settings: Any) -> "CertificateSettings":  # noqa: ANN401 - its fields

@@ -10,6 +10,7 @@ import pytest
 import app.webhook
 from app.admission import Stage, answer
 from app.core.policy import default_policy
+from app.logs import TextFormatter
 from tests.bed.pki import Authority
 from tests.contract.clients import BODY, REVIEW, Response, request
 from tests.contract.webhooks import Files, Running, running, until
@@ -148,13 +149,12 @@ def test_each_admission_is_one_line_of_the_log_without_the_body(
     webhook: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    forged = {**REVIEW, "request": {**REVIEW["request"], "name": "x\nadmission verdict=allowed"}}
-    webhook.ask(request(json.dumps(forged).encode()))
-    (line,) = [record.getMessage() for record in caplog.records if record.name == "app.webhook"]
-    assert "\n" not in line
-    assert line.startswith(
-        'admission stage=mutate uid="7d1ff8a9-2d5c-4b8e-9c1f-3b1b5b0f7a11" operation="CREATE" namespace="team" '
-        r'name="x\nadmission verdict=allowed" user="jane" verdict=patched codes=SEG003 milliseconds='
+    webhook.ask()
+    (record,) = [record for record in caplog.records if record.name == "app.webhook"]
+    line = TextFormatter().format(record)
+    assert line.partition(" milliseconds=")[0].endswith(
+        "Z INFO app.webhook: admission stage=mutate uid=7d1ff8a9-2d5c-4b8e-9c1f-3b1b5b0f7a11 operation=CREATE "
+        "namespace=team name=external user=jane verdict=patched codes=SEG003"
     )
     assert "api.example.com" not in line
 

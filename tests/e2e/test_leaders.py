@@ -1,5 +1,6 @@
 """Two controllers, of which one leads: whatever becomes of it, one writes, and never two."""
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -57,7 +58,9 @@ def store(team: Team, name: str) -> str:
 
 def wrote(controller: Controller, host: str) -> bool:
     """Whether this one applied the VirtualService."""
-    return f"/{host} for ServiceEntry" in controller.child.log.read_text()
+    text = controller.child.log.read_text()
+    lines = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return any(line["message"] == "reconciled" and line["name"] == host and line["applied"] for line in lines)
 
 
 def test_only_the_leader_writes(loner: Team, start: Start) -> None:

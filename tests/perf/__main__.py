@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.errors import BedError
-from tests.perf import audit, create, decision, emission, memory, reload, review, webhook
+from tests.perf import audit, create, decision, emission, memory, overhead, reload, review, webhook
 from tests.perf.figures import Benchmark, Effort, Figure, as_text
 from tests.perf.machine import describe
 from tests.perf.page import Section, write
@@ -16,6 +16,7 @@ from tests.perf.page import Section, write
 BENCHMARKS: Mapping[str, Benchmark] = {
     "decision": decision.run,
     "webhook": webhook.run,
+    "overhead": overhead.run,
     "create": create.run,
     "emission": emission.run,
     "memory": memory.run,

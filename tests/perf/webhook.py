@@ -25,11 +25,11 @@ WARMING = 500
 def run(effort: Effort) -> Iterator[Figure]:
     """One connection for latency, eight for throughput."""
     with tempfile.TemporaryDirectory() as folder, Webhook(Path(folder)) as webhook:
-        uvloop.run(_drive(webhook, 1, WARMING))
+        uvloop.run(drive(webhook, 1, WARMING))
         for connections in (1, 8):
             count = effort.count(REQUESTS) // connections
             began = time.perf_counter()
-            latencies = uvloop.run(_drive(webhook, connections, count))
+            latencies = uvloop.run(drive(webhook, connections, count))
             rate = len(latencies) / (time.perf_counter() - began)
             shown = f"{connections} connection{'s' if connections > 1 else ''}"
             yield Figure(f"throughput on {shown}", rate, "requests/s")
@@ -80,7 +80,7 @@ class Asker(asyncio.Protocol):
             self._transport.close()
 
 
-async def _drive(webhook: Webhook, connections: int, count: int) -> list[float]:
+async def drive(webhook: Webhook, connections: int, count: int) -> list[float]:
     """Latencies in seconds of `count` requests on each connection."""
     tls = ssl.create_default_context(cadata=webhook.authority.certificate.decode())
     connect = partial(asyncio.get_running_loop().create_connection, lambda: Asker(count), HOST, webhook.port, ssl=tls)

@@ -1,13 +1,18 @@
 """The health port: what a probe is told, and the server that a threaded program runs for it."""
 
+import asyncio
+import logging
 import socket
 import threading
 from collections.abc import Iterator
+from http.client import HTTPConnection
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
 from app.health import Check, HealthApp, HealthServer
+from app.logs import OURS, Level, LogLevel
 from app.metrics import ControllerMetrics
 from app.serving import ListenError
 from tests.contract.clients import get
@@ -91,3 +96,68 @@ def test_a_stopped_server_leaves_no_thread_and_no_listener() -> None:
     assert threading.active_count() == before
     with pytest.raises(ConnectionRefusedError):
         get(address, "/metrics")
+
+
+class TestTheLogLevel:
+    """Shown and changed on the health port, from loopback only."""
+
+    @pytest.fixture
+    def level(self) -> Iterator[Level]:
+        """The level in force, which is put back afterwards."""
+        before = logging.getLogger(OURS).level, logging.getLogger().level
+        level = Level()
+        level.set(LogLevel.INFO)
+        yield level
+        logging.getLogger(OURS).setLevel(before[0])
+        logging.getLogger().setLevel(before[1])
+
+    def ask(self, app: HealthApp, method: str, body: bytes = b"", client: tuple[str, int] | None = None) -> Any:
+        """Ask the application as if from there; the status and the body of its answer."""
+        sent: list[Any] = []
+        chunks = [body[:3], body[3:]]
+
+        async def receive() -> Any:
+            chunk = chunks.pop(0)
+            return {"type": "http.request", "body": chunk, "more_body": bool(chunks)}
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        scope = {"path": "/loglevel", "method": method, "headers": [], "client": client or ("127.0.0.1", 1)}
+        asyncio.run(app(scope, receive, send))
+        return sent[0]["status"], sent[1]["body"]
+
+    @pytest.fixture
+    def app(self, level: Level) -> HealthApp:
+        return HealthApp(CollectorRegistry(), ready={}, level=level)
+
+    def test_is_shown_and_changed(self, app: HealthApp, level: Level) -> None:
+        assert self.ask(app, "GET") == (200, b"info\n")
+        assert self.ask(app, "PUT", b"debug\n", ("::1", 1)) == (200, b"debug\n")
+        assert level.current == "debug"
+        assert self.ask(app, "GET") == (200, b"debug\n")
+
+    @pytest.mark.parametrize("body", [b"", b"loud", b"INFO", b"debug" * 1000, b"\xff"])
+    def test_is_left_where_what_is_written_is_no_level(self, app: HealthApp, level: Level, body: bytes) -> None:
+        assert self.ask(app, "PUT", body) == (400, b"write one of: debug, info, warning, error\n")
+        assert level.current == "info"
+
+    @pytest.mark.parametrize("host", ["10.0.0.7", "127.0.0.6", "::ffff:10.0.0.7", "testclient"])
+    @pytest.mark.parametrize("method", ["GET", "PUT"])
+    def test_is_nobody_elses_business(self, app: HealthApp, level: Level, host: str, method: str) -> None:
+        """127.0.0.6 is where an Istio sidecar hands over from what other pods send."""
+        assert self.ask(app, method, b"debug", (host, 1))[0] == 403
+        assert level.current == "info"
+
+    def test_takes_no_other_method(self, app: HealthApp) -> None:
+        assert self.ask(app, "POST", b"debug")[0] == 405
+
+    def test_is_reached_over_http(self, level: Level) -> None:
+        server = HealthServer(HealthApp(CollectorRegistry(), ready={}, level=level), "127.0.0.1", 0)
+        server.start()
+        connection = HTTPConnection(server.address)
+        connection.request("PUT", "/loglevel", b"warning")
+        assert connection.getresponse().read() == b"warning\n"
+        connection.close()
+        server.stop()
+        assert level.current == "warning"

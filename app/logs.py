@@ -1,0 +1,230 @@
+"""What the servers log: a line for each record, as JSON or as text, and a level that can be changed while they run.
+
+Whatever a message, a field or a traceback contains, it stays within its record's line; the lines of a traceback in text
+stand behind a mark.
+"""
+
+import enum
+import json
+import logging
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import msgspec
+
+OURS = "app"
+"""The logger of everything that is ours. Others are never heard below INFO: theirs may tell what is secret."""
+LONGEST = 4096
+"""Most characters of a message or a field."""
+TRACE_MARK = "    | "
+
+Fields = Mapping[str, Any]
+
+log = logging.getLogger(__name__)
+
+
+class LogFormat(enum.StrEnum):
+    """How lines are written; AUTO is text on a terminal and JSON elsewhere."""
+
+    AUTO = "auto"
+    JSON = "json"
+    TEXT = "text"
+
+
+class LogLevel(enum.StrEnum):
+    """From which level on records are written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Level:
+    """The level in force, which an operator may change; it is the process's, so there is one at a time."""
+
+    def __init__(self, configured: LogLevel = LogLevel.INFO) -> None:
+        self._configured = configured
+
+    @property
+    def current(self) -> str:
+        """The level in force, as it is called in the flag."""
+        return logging.getLevelName(logging.getLogger(OURS).getEffectiveLevel()).lower()
+
+    def set(self, level: LogLevel) -> None:
+        """Put a level into force."""
+        number = getattr(logging, level.name)
+        logging.getLogger(OURS).setLevel(number)
+        logging.getLogger().setLevel(max(number, logging.INFO))
+
+    def toggle(self) -> None:
+        """Change to debug, and from there back to what was configured (or info, where that was debug)."""
+        calm = LogLevel.INFO if self._configured is LogLevel.DEBUG else self._configured
+        self.set(calm if self.current == LogLevel.DEBUG else LogLevel.DEBUG)
+
+    def listen(self) -> None:
+        """Toggle on SIGUSR1, where there is one; to be called from the main thread."""
+        if number := getattr(signal, "SIGUSR1", None):
+            signal.signal(number, lambda _number, _frame: self.toggle())
+
+
+def tell(logger: logging.Logger, message: str, fields: Fields) -> None:
+    """Log at level INFO, with fields.
+
+    For what is logged of each request: our own handler is told without a LogRecord, which takes most of the time.
+    """
+    if logger.isEnabledFor(logging.INFO):
+        for handler in logging.root.handlers:
+            if isinstance(handler, Writer):
+                handler.tell(logger.name, message, fields)
+            elif handler.level <= logging.INFO:
+                handler.handle(_record(logger.name, message, fields))
+
+
+def _record(name: str, message: str, fields: Fields) -> logging.LogRecord:
+    record = logging.LogRecord(name, logging.INFO, "", 0, message, (), None)
+    record.fields = fields
+    return record
+
+
+def configure(given: LogFormat, level: LogLevel) -> Level:
+    """Log to standard error from here on, and return the level in force."""
+    # Nothing of this is written, and it takes time to look up (Python's logging HOWTO, Optimization).
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    as_text = given is LogFormat.TEXT or (given is LogFormat.AUTO and sys.stderr.isatty())
+    logging.getLogger().handlers[:] = [Writer(sys.stderr.buffer, TextFormatter() if as_text else JsonFormatter())]
+    logging.captureWarnings(capture=True)
+    sys.excepthook = lambda _kind, error, _trace: log.critical("ends by an exception", exc_info=error)
+    threading.excepthook = lambda given: log.critical("a thread ends by an exception", exc_info=given.exc_value)
+    in_force = Level(level)
+    in_force.set(level)
+    return in_force
+
+
+class Writer(logging.Handler):
+    """Writes each record as one line in one piece; what cannot be written is given up."""
+
+    def __init__(self, stream: BinaryIO, formatter: "LineFormatter") -> None:
+        super().__init__()
+        self._stream = stream
+        self._lines = formatter
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one record; the caller holds the lock."""
+        with suppress(Exception):  # there is no other place to say it, and no reason to fail
+            self._stream.write(self._lines.line(record))
+            self._stream.flush()
+
+    def tell(self, name: str, message: str, fields: Fields) -> None:
+        """Write what a record at level INFO with these fields would be written as."""
+        with suppress(Exception):
+            line = self._lines.told(name, message, fields)
+            with self.lock or _UNLOCKED:
+                self._stream.write(line)
+                self._stream.flush()
+
+
+class LineFormatter(logging.Formatter):
+    """Makes bytes of a record, line feed included."""
+
+    def line(self, record: logging.LogRecord) -> bytes:
+        """Return the line of a record."""
+        return self.format(record).encode(errors="backslashreplace") + b"\n"
+
+    def told(self, name: str, message: str, fields: Fields) -> bytes:
+        """Return the line of a record at level INFO that has fields."""
+        return self.line(_record(name, message, fields))
+
+    def trace(self, record: logging.LogRecord) -> str:
+        """Return the traceback, if there is one."""
+        return self.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else ""
+
+
+class JsonFormatter(LineFormatter):
+    """One JSON object, in ASCII: time, level, logger, message, the fields, and the traceback if there is one."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line as text."""
+        return self._encode(record).decode()
+
+    def line(self, record: logging.LogRecord) -> bytes:
+        """Return the line of a record."""
+        return self._encode(record) + b"\n"
+
+    def told(self, name: str, message: str, fields: Fields) -> bytes:
+        """Return the line of a record at level INFO that has fields."""
+        moment = datetime.fromtimestamp(time.time(), UTC)
+        return _dump({"time": moment, "level": "info", "logger": name, "message": message, **fields}) + b"\n"
+
+    def _encode(self, record: logging.LogRecord) -> bytes:
+        members = {
+            "time": datetime.fromtimestamp(record.created, UTC),
+            "level": _LEVELS.get(record.levelno, record.levelname),
+            "logger": record.name,
+            "message": _cut(record.getMessage()),
+            **_fields(record),
+        }
+        if record.exc_info and (trace := self.trace(record)):
+            members["traceback"] = trace
+        return _dump(members)
+
+
+class TextFormatter(LineFormatter):
+    """Time, level, logger and message, and the fields as name=value, quoted where they are not plain words."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line as text; the lines of a traceback stand behind a mark."""
+        fields = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
+        message = _printable(_cut(record.getMessage()))
+        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = f"{moment.removesuffix('+00:00')}Z {record.levelname} {record.name}: {message}{fields}"
+        traced = (TRACE_MARK + _printable(one) for one in self.trace(record).split("\n") if one)
+        return "\n".join([line, *traced])
+
+
+def _dump(members: Fields) -> bytes:
+    try:
+        encoded = _ENCODER.encode(members)
+    except (TypeError, ValueError, OverflowError):  # a value that JSON does not have, or half of a surrogate pair
+        return _escaped(members)
+    # Beyond ASCII there are line separators, and characters that terminals obey.
+    return encoded if encoded.isascii() and b"\x7f" not in encoded else _escaped(members)
+
+
+def _escaped(members: Fields) -> bytes:
+    moment = members["time"].isoformat().replace("+00:00", "Z")
+    return json.dumps({**members, "time": moment}, default=str).replace("\x7f", "\\u007f").encode()
+
+
+def _fields(record: logging.LogRecord) -> Fields:
+    fields: Fields = getattr(record, "fields", _NONE)
+    return fields
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _word(value: object) -> str:
+    text = ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
+    return text if _PLAIN.fullmatch(text) else json.dumps(_cut(text)).replace("\x7f", "\\u007f")
+
+
+def _printable(text: str) -> str:
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+_LEVELS = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "critical"}
+_UNLOCKED = nullcontext()
+_NONE: Fields = {}
+_ENCODER = msgspec.json.Encoder()
+_PLAIN = re.compile(r"[A-Za-z0-9_.,:/@+-]+")
