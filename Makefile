@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+SBOM   := dist/serviceentry-guard.cdx.json
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" pyproject.toml
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # The tests start the command hundreds of times: its modules are to be compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -35,6 +36,19 @@ test-all: $(STAMP)
 test-fast: $(STAMP)  ## tests that need no cluster, under a minute
 	$(BIN)/python -m pytest tests/unit tests/contract
 
+.PHONY: image-test
+image-test: $(STAMP)  ## build the image with buildah, and try it; needs root and Debian's debootstrap
+	$(BIN)/python -m pytest -s tests/image
+
+.PHONY: sbom
+sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom
+	@$(BIN)/uv pip install --quiet --python build/sbom --no-deps --require-hashes -r requirements/runtime.txt
+	@mkdir -p dist
+	@$(BIN)/cyclonedx-py environment build/sbom --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --spec-version 1.6 --output-format JSON --output-file $(SBOM)
+	@echo $(SBOM)
+
 .PHONY: lint
 lint: $(STAMP)  ## format, lint, types and import contracts
 	$(BIN)/ruff format --check
@@ -54,8 +68,9 @@ bench: $(STAMP)  ## measure, and print the figures of docs/performance.md
 
 .PHONY: lock
 lock: $(STAMP)  ## compile requirements/*.txt anew from pyproject.toml
-	$(COMPILE) --extra tracing -o requirements/runtime.txt
-	$(COMPILE) --extra tracing --extra dev -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --extra tracing -o requirements/runtime.txt
+	$(COMPILE) pyproject.toml --extra tracing --extra dev -o requirements/dev.txt
+	$(COMPILE) --group build --constraint requirements/dev.txt -o requirements/build.txt
 
 .PHONY: clean
 clean:  ## remove what the other targets made here (the test bed's cache stays)
