@@ -1,0 +1,103 @@
+"""Workflows run nothing that can change under them, with no more rights than they need."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").iterdir())
+PINNED = re.compile(
+    r"\s*(?:- )?uses: (?P<action>[\w.-]+/[\w./-]+)@(?P<commit>[0-9a-f]{40}) # (?P<version>v\d+\.\d+\.\d+)"
+)
+WRITES = {
+    ("release.yml", "image"): {"packages", "id-token", "attestations", "artifact-metadata"},
+    ("release.yml", "chart"): {"contents", "packages", "id-token", "attestations", "artifact-metadata"},
+}
+"""The jobs that may write, and what."""
+
+every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+
+
+def test_there_are_workflows() -> None:
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml"]
+
+
+@every_workflow
+def test_every_action_is_pinned_by_commit_with_its_version_beside_it(path: Path) -> None:
+    lines = [line for line in path.read_text().splitlines() if re.search(r"\buses:", line)]
+    used = [step["uses"] for job in jobs(path).values() for step in [job, *job.get("steps", [])] if "uses" in step]
+    assert len(lines) == len(used) > 0
+    assert not [line for line in lines if not PINNED.fullmatch(line) and "uses: ./" not in line]
+
+
+def test_an_action_is_the_same_everywhere() -> None:
+    found: dict[str, set[tuple[str, str]]] = {}
+    for path in WORKFLOWS:
+        for match in PINNED.finditer(path.read_text()):
+            found.setdefault(match["action"], set()).add((match["commit"], match["version"]))
+    assert "actions/checkout" in found
+    assert not {action: pins for action, pins in found.items() if len(pins) > 1}
+
+
+@every_workflow
+def test_rights_are_none_but_to_read_unless_a_job_needs_more(path: Path) -> None:
+    assert load(path)["permissions"] in ({}, {"contents": "read"})
+    for name, job in jobs(path).items():
+        granted = job.get("permissions", {})
+        assert isinstance(granted, dict)
+        writes = {right for right, level in granted.items() if level == "write"}
+        assert writes == WRITES.get((path.name, name), set()), name
+
+
+@every_workflow
+def test_checkouts_leave_no_credentials_behind(path: Path) -> None:
+    checkouts = [step for step in steps(path) if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"] == {"persist-credentials": False} for step in checkouts)
+
+
+@every_workflow
+def test_scripts_get_values_by_environment(path: Path) -> None:
+    """What GitHub puts into a script's text is run, whoever chose it."""
+    assert not [step["run"] for step in steps(path) if "${{" in step.get("run", "")]
+
+
+@every_workflow
+def test_scripts_call_targets_that_exist(path: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    called = {name for step in steps(path) for name in re.findall(r"\bmake ([a-z-]+)", step.get("run", ""))}
+    assert called
+    assert called <= targets
+
+
+@every_workflow
+def test_no_job_runs_for_ever(path: Path) -> None:
+    assert all("timeout-minutes" in job for job in jobs(path).values() if "steps" in job)
+
+
+def test_a_release_is_tested_first_and_is_for_both_architectures() -> None:
+    release = ROOT / ".github" / "workflows" / "release.yml"
+    assert jobs(release)["image"]["needs"] == "test"
+    assert jobs(release)["chart"]["needs"] == "image"
+    builds = [step["with"]["platforms"] for step in steps(release) if "/build-push-action@" in step.get("uses", "")]
+    assert builds == ["linux/amd64,linux/arm64"]
+
+
+def load(path: Path) -> dict[Any, Any]:
+    """A workflow as data; its `on` comes out as True, as YAML 1.1 has it."""
+    workflow: dict[Any, Any] = yaml.safe_load(path.read_text())
+    return workflow
+
+
+def jobs(path: Path) -> dict[str, dict[str, Any]]:
+    """The jobs of a workflow by name."""
+    found: dict[str, dict[str, Any]] = load(path)["jobs"]
+    return found
+
+
+def steps(path: Path) -> list[dict[str, Any]]:
+    """All steps of all jobs."""
+    return [step for job in jobs(path).values() for step in job.get("steps", [])]
