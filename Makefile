@@ -7,6 +7,10 @@ SBOM   := dist/serviceentry-guard.cdx.json
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
+# Most tests wait for other processes more than they work. A file's tests stay together: tests/conftest.py says why.
+WORKERS  ?= 3
+PARALLEL := --numprocesses=$(WORKERS) --dist=loadgroup
+
 # The tests start the command hundreds of times: its modules are to be compiled once.
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -27,14 +31,14 @@ test: lint test-all  ## everything CI runs
 test-all: $(STAMP)
 	@$(BIN)/python -m tests.bed build
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report --fail-under=90
 	$(BIN)/coverage report --include='app/core/*' --fail-under=100
 
 .PHONY: test-fast
 test-fast: $(STAMP)  ## tests that need no cluster, under a minute
-	$(BIN)/python -m pytest tests/unit tests/contract
+	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/contract
 
 .PHONY: image-test
 image-test: $(STAMP)  ## build the image with buildah, and try it; needs root and Debian's debootstrap

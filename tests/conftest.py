@@ -19,6 +19,23 @@ settings.register_profile(
 settings.load_profile("guard")
 
 
+LONGEST_FIRST = ("mesh", "e2e", "chart", "observability", "docs", "contract", "unit")
+"""Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file on one worker, because they share its fixtures, and begin with the long ones."""
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    items.sort(key=lambda item: _place(item.path.parent.name))
+
+
+def _place(folder: str) -> int:
+    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
 @pytest.fixture(scope="session")
 def control_plane(pytestconfig: pytest.Config) -> Iterator[ControlPlane]:
     """A real API server with Istio's CRDs; its programs are built first where that was not done yet."""
