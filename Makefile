@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 
 # Most tests wait for other processes more than they work. A file's tests stay together: tests/conftest.py says why.
 WORKERS  ?= 3
-PARALLEL := --numprocesses=$(WORKERS) --dist=loadgroup
+PARALLEL := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
 # The tests start the command hundreds of times: its modules are to be compiled once.
 unexport PYTHONDONTWRITEBYTECODE

@@ -3,9 +3,12 @@
 import os
 from collections.abc import Iterator
 from itertools import count
+from pathlib import PurePosixPath
 
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
@@ -21,14 +24,25 @@ settings.load_profile("guard")
 
 LONGEST_FIRST = ("mesh", "e2e", "chart", "observability", "docs", "contract", "unit")
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
+TOGETHER = ("mesh", "chart", "observability", "docs")
+"""Folders whose files share what is slow to start: one worker has all of them."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
+    """Keeps the tests of a file on one worker, and those of some folders too, because they share fixtures."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0])
+        return str(file.parent if file.parent.name in TOGETHER else file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Take the place of pytest-xdist's groups, which pytest 9.2 does not see."""
+    return Scheduling(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file on one worker, because they share its fixtures, and begin with the long ones."""
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+    """Begin with the long ones."""
     items.sort(key=lambda item: _place(item.path.parent.name))
 
 
