@@ -40,6 +40,10 @@ test-all: $(STAMP)
 test-fast: $(STAMP)  ## tests that need no cluster, under a minute
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/contract
 
+.PHONY: docs
+docs: $(STAMP)  ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 .PHONY: image-test
 image-test: $(STAMP)  ## build the image with buildah, and try it; needs root and Debian's debootstrap
 	$(BIN)/python -m pytest -s tests/image
@@ -78,7 +82,7 @@ lock: $(STAMP)  ## compile requirements/*.txt anew from pyproject.toml
 
 .PHONY: clean
 clean:  ## remove what the other targets made here (the test bed's cache stays)
-	rm -rf $(VENV) build dist *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) build dist site *.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

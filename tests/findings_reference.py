@@ -1,0 +1,45 @@
+"""docs/findings.md's tables, written anew by `python -m tests.findings_reference`: every finding that there is."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from app.core.findings import CATALOGUE, UNFIXABLE, Rule
+
+DOCS = Path(__file__).parents[1] / "docs" / "findings.md"
+MARK = "<!-- What follows is made from app/core by `python -m tests.findings_reference`; a test compares. -->\n"
+GROUPS = {
+    "Of one entry, at admission": range(1, 20),
+    "Of an entry and its objects": range(20, 30),
+    "Of a policy": range(30, 40),
+}
+"""Headings by the numbers of their codes."""
+
+
+def reference() -> str:
+    """Write the tables."""
+    return "\n\n".join(part for heading, numbers in GROUPS.items() for part in _group(heading, numbers)) + "\n"
+
+
+def _group(heading: str, numbers: range) -> tuple[str, str]:
+    return f"## {heading}", _entries(rule for rule in CATALOGUE.values() if int(rule.code[3:]) in numbers)
+
+
+def _entries(rules: Iterable[Rule]) -> str:
+    return "\n\n".join(
+        f"### {rule.code} {rule.name}\n\n{_plain(rule.meaning)}{_unfixable(rule)}\n\n"
+        f"**What to do:** {_plain(rule.remedy)}"
+        for rule in rules
+    )
+
+
+def _unfixable(rule: Rule) -> str:
+    return " It keeps an entry from becoming DNS." if rule in UNFIXABLE else ""
+
+
+def _plain(text: str) -> str:
+    return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
+
+
+if __name__ == "__main__":
+    written, _, _ = DOCS.read_text().partition(MARK)
+    DOCS.write_text(f"{written}{MARK}\n{reference()}")
