@@ -146,6 +146,22 @@ class RotationMetrics:
         )
 
 
+class BackstopMetrics:
+    """What the controller tells of the admission policies that it keeps in the API server."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.writes = Counter(
+            "serviceentry_guard_backstop_writes_total",
+            "Objects of the backstop that were applied or deleted.",
+            registry=registry,
+        )
+        self.failures = Counter(
+            "serviceentry_guard_backstop_failures_total",
+            "Passes over the backstop that failed and are made again.",
+            registry=registry,
+        )
+
+
 class ControllerMetrics:
     """What the controller counts; times in seconds."""
 
@@ -157,6 +173,7 @@ class ControllerMetrics:
         self.reconciles = ReconcileMetrics(self.registry)
         self.leader = leader_gauge(self.registry)
         self.rotation = RotationMetrics(self.registry)
+        self.backstop = BackstopMetrics(self.registry)
         self.remediations = Counter(
             "serviceentry_guard_remediations_total",
             "Existing ServiceEntries by what became of an attempt to patch them: patched or failed.",

@@ -1,5 +1,6 @@
 """The two servers: webhook and controller."""
 
+import enum
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,12 +9,26 @@ import typer
 
 from app.cli.flags import HealthPort, LogFormatFlag, LogLevelFlag, PolicyFlag, flag, seconds
 from app.cli.terminal import fail
+from app.core.backstop import Engine
 from app.core.problems import PolicyError
 from app.logs import LogFormat, LogLevel, configure
 from app.policyfile import PolicyFile
 
 if TYPE_CHECKING:
     from app.settings import CertificateSettings
+
+
+class BackstopMode(enum.Enum):
+    """Which admission policies the controller keeps: those of an engine, or none."""
+
+    NONE = "none"
+    VALIDATING = Engine.VALIDATING.value
+    NATIVE = Engine.NATIVE.value
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, None for none."""
+        return None if self is BackstopMode.NONE else Engine(self.value)
 
 
 def webhook(
@@ -100,10 +115,17 @@ def controller(
         str,
         flag("--certificate-propagation", "Time after which every webhook pod serves what is in the Secret."),
     ] = "3m",
+    backstop: Annotated[
+        BackstopMode,
+        flag(
+            "--backstop", "Which admission policies to keep in the API server, which hold though every webhook is down."
+        ),
+    ] = BackstopMode.NONE,
     log_format: LogFormatFlag = LogFormat.AUTO,
     log_level: LogLevelFlag = LogLevel.INFO,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
+    from app.backstop import backstop_chore
     from app.controller import run
     from app.metrics import ControllerMetrics
     from app.settings import ControllerSettings
@@ -121,7 +143,8 @@ def controller(
         remediation_rate=remediation_rate,
     )
     metrics = ControllerMetrics()
-    chores = []
+    follower = follow_policy(policy, metrics.policy.reloaded)
+    chores = [backstop_chore(backstop.engine, follower, metrics.backstop)]
     if manage_certificates:
         from app.rotation import rotation_chore
 
@@ -136,7 +159,7 @@ def controller(
             propagation=seconds("--certificate-propagation", certificate_propagation),
         )
         chores.append(rotation_chore(certificates, metrics.rotation))
-    raise typer.Exit(run(settings, follow_policy(policy, metrics.policy.reloaded), metrics, chores, level))
+    raise typer.Exit(run(settings, follower, metrics, chores, level))
 
 
 def certificate_settings(**settings: Any) -> "CertificateSettings":  # noqa: ANN401 - its fields

@@ -20,6 +20,8 @@ API_VERSION = f"{ADMISSION_GROUP}/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
 REFUSE, WARN, REPAIR = (f"{MANAGER}-{what}" for what in ("refuse", "warn", "repair"))
 """Names of the policies, and of their bindings."""
+NAMES = ((VALIDATING, REFUSE), (VALIDATING, WARN), (MUTATING, REPAIR))
+"""Every policy that there may be, by kind and name: what refuses comes first."""
 VERSIONS = ("v1", "v1beta1", "v1alpha3")
 UNSAID = "this ServiceEntry cannot be stored; `serviceentry-guard review` says why"
 """What is said where a message came out longer than the API server takes."""

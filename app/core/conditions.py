@@ -7,7 +7,7 @@ from app.core.cel import FALSE, TRUE, array, both, either, fully, globbed, liter
 from app.core.hosts import LABEL, MAX_NAME
 from app.core.layers import NAMESPACE, Layers
 from app.core.model import Permission
-from app.core.policy import Exemptions, Wildcards
+from app.core.policy import Wildcards
 from app.core.resources import LOCATIONS, PREFIX, RESOLUTIONS
 from app.core.rules import DYNAMIC_PROTOCOLS, NAMED_PROTOCOLS, RESOLVING
 from app.core.tuning import EXEMPT, RETRY_ON
@@ -74,7 +74,7 @@ def _scope(layers: Layers) -> Variables:
         negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
         layers.by(lambda one: frozenset(one.scope.locations), _located),
     )
-    exempt = layers.by(lambda one: one.exemptions, _exempt)
+    exempt = _exempt(layers)
     canonical = {"canonical": f"variables.hosts.map(h, {_CANONICAL})"} if "variables.canonical" in exempt else {}
     return canonical | {
         "exempt": exempt,
@@ -86,15 +86,19 @@ def _located(locations: frozenset[str]) -> str:
     return TRUE if locations == {*LOCATIONS} else f"variables.location in {array(sorted(locations))}"
 
 
-def _exempt(exemptions: Exemptions) -> str:
-    name = literal(PREFIX + EXEMPT)
-    hosts = globbed("h", exemptions.hosts)
-    annotated = f'variables.annotations[?{name}].orValue("").trim() != ""'
+def _exempt(layers: Layers) -> str:
+    allowed = layers.where(lambda one: one.exemptions.annotation is Permission.ALLOW)
+    reason = f'variables.annotations[?{literal(PREFIX + EXEMPT)}].orValue("").trim()'
     return either(
-        globbed(NAMESPACE, exemptions.namespaces),
-        hosts if hosts == FALSE else f"variables.canonical.all(h, {hosts})",
-        annotated if exemptions.annotation is Permission.ALLOW else FALSE,
+        layers.by(lambda one: one.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
+        layers.by(lambda one: one.exemptions.hosts, _all_hosts),
+        both(allowed, f'{reason} != ""'),
     )
+
+
+def _all_hosts(globs: tuple[str, ...]) -> str:
+    matched = globbed("h", globs)
+    return FALSE if matched == FALSE else f"variables.canonical.all(h, {matched})"
 
 
 def _shape() -> Variables:

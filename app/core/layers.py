@@ -43,14 +43,24 @@ class Layers:
         """Return the condition that the layer is one for which this holds."""
         return _among({index for index, settings in self._settings.items() if holds(settings)}, self._settings)
 
+    def values(self, get: Callable[[Settings], T]) -> list[T]:
+        """Return what a setting is in each of the layers."""
+        return [get(settings) for settings in self._settings.values()]
+
+    def pick(self, get: Callable[[Settings], str | None]) -> str:
+        """Return the expression of the layer, where it is not always the same: looked up among those that have one."""
+        found = {index: value for index, settings in self._settings.items() if (value := get(settings)) is not None}
+        if len(set(found.values())) == 1:
+            return next(iter(found.values()))
+        return f"{{{', '.join(f'{index}: {value}' for index, value in found.items())}}}[variables.layer]"
+
     def each(self, get: Callable[[Settings], T]) -> Iterator[tuple[T, str]]:
         """Yield each value that a setting has somewhere, and the condition that the layer is one with it."""
-        values = list[T]()
-        for settings in self._settings.values():
-            if (value := get(settings)) not in values:
-                values.append(value)
-        for value in values:
-            yield value, self._having(get, value)
+        seen = list[T]()
+        for value in self.values(get):
+            if value not in seen:
+                seen.append(value)
+                yield value, self._having(get, value)
 
     def _having(self, get: Callable[[Settings], T], value: T) -> str:
         return self.where(lambda settings: get(settings) == value)

@@ -4,15 +4,10 @@ The sentences are the ones of the catalogue, made by the same code.
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any
-
-from pydantic.alias_generators import to_camel
 
 from app.core import sentences, tuning
-from app.core.cel import FALSE, TRUE, array, both, fully, hole, literal, negated, printable, quoted, spoken
+from app.core.cel import FALSE, both, hole, literal, printable, quoted, spoken
 from app.core.conditions import Variables
-from app.core.durations import SHAPE, Duration
-from app.core.emission import AttemptsBounds, DurationBounds
 from app.core.findings import (
     CIDR_ADDRESS,
     NOT_FQDN,
@@ -28,10 +23,9 @@ from app.core.findings import (
     Rule,
     Severity,
 )
+from app.core.grants import GRANTS, bounds
 from app.core.layers import Layers
-from app.core.model import Permission
-from app.core.policy import Settings, Static, Unfixable, Wildcards
-from app.core.resources import PREFIX
+from app.core.policy import Static, Unfixable, Wildcards
 
 Tell = Callable[[Finding], str]
 """What is said of a finding: its sentence, or the remedy as well."""
@@ -46,7 +40,7 @@ def objections(layers: Layers, tell: Tell) -> Variables:
         if condition != FALSE:
             found.setdefault(name, []).append(_listed(condition, finding, tell))
     told = {name: " + ".join(lists) for name, lists in found.items()}
-    return told | {"errors": " + ".join(f"variables.{name}" for name in told) or "[]"}
+    return bounds(layers) | told | {"errors": " + ".join(f"variables.{name}" for name in told) or "[]"}
 
 
 def not_mutated(tell: Tell) -> str:
@@ -76,6 +70,15 @@ def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
     denied = layers.where(lambda one: one.resolution.static is Static.DENY)
     static = _error(STATIC_ENDPOINTS, "spec.resolution", sentences.STATIC_ENDPOINTS)
     yield _name(static), (both("variables.judged", "variables.static", denied), static)
+
+
+def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
+    for grant in GRANTS:
+        path = tuning.annotation_path(grant.name)
+        given = both("variables.judged", f"{grant.key} in variables.annotations")
+        for condition, message in grant.objections(layers):
+            finding = _error(OVERRIDE_REFUSED, path, f"{quoted(grant.text)} {message}")
+            yield f"{grant.variable}Refused", (both(given, condition), finding)
 
 
 def _name(finding: Finding) -> str:
@@ -112,68 +115,5 @@ def _shared_port() -> str:
     return sentences.SHARED_PORT.format(port=label, hosts=hole("string(variables.hosts.size())"))
 
 
-def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
-    """Object to annotations that the policy does not grant, in the order of their names: `tuning.tune`."""
-    for name in sorted(_OVERRIDES):
-        get, object_to = _OVERRIDES[name]
-        text = f"variables.annotations[{literal(PREFIX + name)}]"
-        given = both("variables.judged", f"{literal(PREFIX + name)} in variables.annotations")
-        for value, layer in layers.each(get):
-            for condition, message in object_to(text, value):
-                finding = _error(OVERRIDE_REFUSED, tuning.annotation_path(name), f"{quoted(text)} {message}")
-                yield to_camel(name.replace("-", "_")) + "Refused", (both(given, layer, condition), finding)
-
-
 def _error(rule: Rule, path: str, message: str) -> Finding:
     return Finding(rule, Severity.ERROR, path, message)
-
-
-def _attempts(text: str, bounds: AttemptsBounds | None) -> Iterator[tuple[str, str]]:
-    if bounds is None:
-        yield TRUE, sentences.FORBIDDEN
-        return
-    whole = fully(text, "[0-9]{1,9}")
-    yield negated(whole), sentences.NOT_WHOLE
-    outside = f"(int({text}) < {bounds.min} || int({text}) > {bounds.max})"
-    yield both(whole, outside), sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max)
-
-
-def _duration(text: str, bounds: DurationBounds | None) -> Iterator[tuple[str, str]]:
-    if bounds is None:
-        yield TRUE, sentences.FORBIDDEN
-        return
-    sound = f'{fully(text, SHAPE)} && {text}.matches("[1-9]")'
-    yield negated(sound), sentences.NO_DURATION
-    outside = f"(duration({text}) < {_milliseconds(bounds.min)} || duration({text}) > {_milliseconds(bounds.max)})"
-    yield both(sound, outside), sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max)
-
-
-def _milliseconds(duration: Duration) -> str:
-    return f'duration("{duration.milliseconds}ms")'
-
-
-def _retry_on(_text: str, granted: tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
-    if granted is None:
-        yield TRUE, sentences.FORBIDDEN
-        return
-    refused = f"variables.words.filter(w, !(w in {array(granted)}))"
-    message = sentences.NOT_GRANTED.format(word=quoted(f"{refused}[0]"), granted=", ".join(granted))
-    yield f"{refused}.size() > 0", message
-
-
-def _virtual_service(text: str, permission: Permission) -> Iterator[tuple[str, str]]:
-    forbidden = permission is Permission.FORBID
-    yield (
-        TRUE if forbidden else f"{text} != {literal(tuning.DISABLED)}",
-        (sentences.FORBIDDEN if forbidden else sentences.NOT_DISABLED),
-    )
-
-
-_OVERRIDES: dict[str, tuple[Callable[[Settings], Any], Callable[[str, Any], Iterator[tuple[str, str]]]]] = {
-    tuning.ATTEMPTS: (lambda one: one.virtual_service.overrides.attempts, _attempts),
-    tuning.PER_TRY_TIMEOUT: (lambda one: one.virtual_service.overrides.per_try_timeout, _duration),
-    tuning.TIMEOUT: (lambda one: one.virtual_service.overrides.timeout, _duration),
-    tuning.RETRY_ON: (lambda one: one.virtual_service.overrides.retry_on, _retry_on),
-    tuning.VIRTUAL_SERVICE: (lambda one: one.virtual_service.overrides.virtual_service, _virtual_service),
-}
-"""Where the policy bounds an annotation, and what is objected to in one."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from app.core.backstop import Engine, backstop
+from app.core.backstop import UNSAID, Engine, backstop
 from app.core.resources import ServiceEntry
 from app.core.verdict import review, review_update
 from app.kube.client import Client
@@ -20,6 +20,17 @@ from tests.e2e.team import SECONDS, SERVICE_ENTRIES
 pytestmark = pytest.mark.e2e
 
 NATIVE, VALIDATING, EXEMPTING = "limits-native", "limits-validating", "limits-exempting"
+GRANTING, LAYERED = "limits-granting", "limits-layer-299"
+GRANTED = [f"condition-of-a-remarkable-length-{number}" for number in range(200)]
+LAYERS = [
+    {
+        "match": [f"limits-layer-{number}"],
+        "resolution": {"static": ["Warn", "Deny"][number % 2]},
+        "exemptions": {"hosts": [f"*.team-{number}.example"]},
+        "virtualService": {"overrides": {"attempts": {"max": number % 100}, "timeout": {"max": f"{number + 1}s"}}},
+    }
+    for number in range(300)
+]
 CIDR: dict[str, Any] = {"resolution": "NONE", "addresses": ["10.0.0.0/8"]}
 DEFINITION = "customresourcedefinition/serviceentries.networking.istio.io"
 HOSTS_OF = "/spec/versions/{}/schema/openAPIV3Schema/properties/spec/properties/hosts"
@@ -30,12 +41,15 @@ def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
     """A connection to the API server, while the built-in policy is in force in namespaces of either engine."""
     asker = Asker(control_plane)
     exempting = guard_policy({"exemptions": {"hosts": ["*.\u00e9.example"]}})
+    granting = guard_policy({"virtualService": {"overrides": {"retryOn": GRANTED}}})
     objects = [
         *confined(backstop(guard_policy({}), Engine.NATIVE), NATIVE),
         *confined(backstop(guard_policy({}), Engine.VALIDATING), VALIDATING),
         *confined(backstop(exempting, Engine.VALIDATING), EXEMPTING),
+        *confined(backstop(granting, Engine.VALIDATING), GRANTING),
+        *confined(backstop(guard_policy({"namespaces": LAYERS}), Engine.VALIDATING), LAYERED),
     ]
-    for name in (NATIVE, VALIDATING, EXEMPTING):
+    for name in (NATIVE, VALIDATING, EXEMPTING, GRANTING, LAYERED):
         make_namespace(api, name, name)
     with in_force(control_plane, api, objects, asker):
         yield asker
@@ -150,6 +164,34 @@ def old_schema(control_plane: ControlPlane) -> None:
         for field in ("/maxItems", "/items/x-kubernetes-validations")
     ]
     control_plane.kubectl("patch", DEFINITION, "--type=json", f"--patch={json.dumps(patch)}")
+
+
+def test_hundreds_of_namespaces_may_have_settings_of_their_own(asker: Asker) -> None:
+    given = entry("a.team-299.example", resolution="NONE")
+    assert asker.create(given, LAYERED).status == 201
+    annotations = {"serviceentry-guard.io/attempts": "100", "serviceentry-guard.io/timeout": "6m"}
+    told = asker.create(
+        entry(annotations=annotations, endpoints=[{"address": "192.0.2.1"}], resolution="STATIC"), LAYERED
+    )
+    assert "SEG011 spec.resolution: " in told.denial
+    assert '"100" is outside 0 to 99, the bounds of the policy' in told.denial
+    assert '"6m" is outside 10ms to 300s, the bounds of the policy' in told.denial
+
+
+def test_a_policy_whose_expressions_are_too_long_is_refused_by_the_api_server(control_plane: ControlPlane) -> None:
+    """Limit: an expression has at most 100,000 characters."""
+    hosts = [f"*.team-{number}.example" for number in range(4000)]
+    objects = backstop(guard_policy({"exemptions": {"hosts": hosts}}), Engine.VALIDATING)
+    manifest = json.dumps(objects[0])
+    refused = control_plane.kubectl("create", "--dry-run=server", "--filename=-", stdin=manifest, check=False)
+    assert refused.returncode
+    assert "expression code point size exceeds limit" in refused.stderr
+
+
+def test_a_message_that_is_too_long_points_to_review(asker: Asker) -> None:
+    """Difference: the API server takes no more than 5 KiB from an expression."""
+    words = entry(annotations={"serviceentry-guard.io/retry-on": "5xx"}, resolution="DNS")
+    assert asker.create(words, GRANTING).denial == UNSAID
 
 
 def test_what_is_malformed_is_refused_by_the_schema_and_not_by_the_backstop(asker: Asker) -> None:
