@@ -15,6 +15,7 @@ from app.core.resources import GROUP, JSON, ServiceEntry
 from app.core.verdict import Verdict, as_stored, review, review_update
 
 API_VERSION = "admission.k8s.io/v1"
+LONGEST_UID = 64
 DEPTH_LIMIT = 64
 """Deepest nesting of an object; a ServiceEntry with its managedFields needs about a dozen levels."""
 
@@ -48,6 +49,8 @@ class Answer:
     allowed: bool
     patched: bool
     codes: tuple[str, ...]
+    entry_uid: str
+    """UID of the object: known once it is validated, not yet where one that is created is mutated."""
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -95,6 +98,7 @@ def answer(stage: Stage, body: bytes, policy: GuardPolicy) -> Answer:
         allowed=verdict.allowed,
         patched=bool(verdict.patch),
         codes=verdict.codes,
+        entry_uid=_uid(request.object),
     )
 
 
@@ -127,6 +131,12 @@ def _shallow(value: JSON) -> bool:
         if not level:
             return True
     return False
+
+
+def _uid(manifest: Any) -> str:  # noqa: ANN401 - whatever was sent
+    metadata = manifest.get("metadata") if isinstance(manifest, dict) else None
+    uid = metadata.get("uid") if isinstance(metadata, dict) else None
+    return uid[:LONGEST_UID] if isinstance(uid, str) else ""
 
 
 def _judge(stage: Stage, request: _Request, policy: GuardPolicy) -> tuple[Verdict, str]:

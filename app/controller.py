@@ -3,24 +3,22 @@
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
 from app.chore import Chore
 from app.core.patch import Operation
-from app.core.plan import Changes, Observed
+from app.core.plan import Observed
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation, review
 from app.health import HealthApp, HealthServer
 from app.inventory import Inventory
 from app.kube.client import Client, Resource
-from app.kube.errors import ApiError, ConfigError
+from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.watch import Reflector
-from app.latency import Latency
 from app.logs import Level
 from app.metrics import ControllerMetrics
 from app.narrator import Narrator
@@ -29,16 +27,15 @@ from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
 from app.remediation import Remediator
 from app.serving import ListenError
 from app.settings import LEASE_NAME, ControllerSettings
-from app.tally import Conflicts, Tally
-from app.workqueue import WorkQueue
+from app.tally import Tally
+from app.tracing import UNTRACED, Tracer
+from app.workers import Workers
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T", ServiceEntry, Observed)
 
 NAME = "serviceentry-guard"
-EMISSION = "emission"
-"""What the queue of keys and their reconciliation are called in metrics."""
 CONNECTIONS = 32
 SILENCE_LIMIT = 360.0
 """Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
@@ -52,35 +49,40 @@ MakeChore = Callable[[Client, threading.Event], Chore]
 class Controller:
     """One process of the controller: caches and a queue that every replica fills, workers where it leads."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that the process is made of
         self,
         client: Client,
         settings: ControllerSettings,
         policy: PolicyFile,
         metrics: ControllerMetrics,
         chores: Sequence[MakeChore] = (),
+        *,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
         self._policy = policy
         self._metrics = metrics
         self._inventory = Inventory()
         self._tally = Tally(lambda entry: review(entry, policy.current))
-        self._queue = WorkQueue[Key](meter=metrics.queues.meter(EMISSION))
-        self._meter = metrics.reconciles.meter(EMISSION)
-        self._conflicts = Conflicts()
         self._leading = threading.Event()
-        self._settled = False  # whether every key was looked at since this replica leads
-        self._narrated = False  # whether what was so before it led was told
-        self._latency = Latency(metrics.emission_latency, self._leading.is_set)
+        self._narrated = False  # whether what was so before this replica led was told
         self._stopping = threading.Event()
         self._elector = self._make_elector(client)
         writer = client.fenced(self._elector.remaining) if self._elector else client
         identity = self._elector.identity if self._elector else NAME
         self._events = EventRecorder(writer, NAME, identity)
         self._narrator = Narrator(self._events, self._leading.is_set)
-        self._reconciler = Reconciler(self._inventory, writer, policy, self._narrator)
+        self._workers = Workers(
+            Reconciler(self._inventory, writer, policy, self._narrator),
+            self._narrator,
+            metrics,
+            tracer,
+            leading=self._leading,
+            synced=lambda: all(reflector.has_synced for reflector in self._reflectors.values()),
+            count=settings.workers,
+        )
         self._remediator = Remediator(
-            writer, self._narrator, metrics, self._repair, leading=self._leading, rate=settings.remediation_rate
+            writer, self._narrator, metrics, self._repair, tracer, leading=self._leading, rate=settings.remediation_rate
         )
         self._chores = [make(writer, self._leading) for make in chores]
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
@@ -90,10 +92,6 @@ class Controller:
         for resource in EMITTED.values():
             self._reflectors[resource.plural] = self._reflector(client, resource, Observed.parse, self._object_changed)
         self._show()
-        self._workers = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True)
-            for number in range(settings.workers)
-        ]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
 
     def start(self) -> None:
@@ -105,8 +103,7 @@ class Controller:
             self._elector.start()
         else:
             self._lead()
-        for worker in self._workers:
-            worker.start()
+        self._workers.start()
         self._policy_follower.start()
         self._remediator.start()
         for chore in self._chores:
@@ -115,10 +112,7 @@ class Controller:
     def stop(self) -> None:
         """End writing, then give the Lease back."""
         self._stopping.set()
-        self._queue.shut_down()
-        self._leading.set()
-        for worker in self._workers:
-            worker.join(self._settings.renew_deadline)
+        self._workers.stop(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
         self._remediator.stop(self._settings.renew_deadline)
         for chore in self._chores:
@@ -151,10 +145,9 @@ class Controller:
         """Say where the metrics of what is there are read."""
         metrics, leading = self._metrics, self._leading.is_set
         metrics.queues.leading = leading
-        metrics.queues.watch(EMISSION, self._queue)
         metrics.show(metrics.findings, self._tally.findings, leading)
         metrics.show(metrics.unfixable_entries, self._tally.unfixable, leading)
-        metrics.show(metrics.host_conflicts, self._conflicts.counts, leading)
+        metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leading)
         metrics.show(
             metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leading
         )
@@ -174,8 +167,8 @@ class Controller:
         )
 
     def _lead(self) -> None:
-        self._settled = self._narrated = False
-        self._queue.open()
+        self._narrated = False
+        self._workers.open()
         self._remediator.open()
         self._metrics.leader.labels(LEASE_NAME).set(1)
         self._leading.set()
@@ -202,7 +195,7 @@ class Controller:
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         keys = self._inventory.put_entry(old, new)
         if self._entries.has_synced:  # else it is no change, but what there was at the start
-            self._latency.changed(keys)
+            self._workers.latency.changed(keys)
             self._narrator.entry_changed(old, new, self._policy.current)
         self._enqueue(keys)
         if entry := new or old:
@@ -217,53 +210,17 @@ class Controller:
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         for key in keys:
-            self._queue.add(key)
-
-    def _work(self) -> None:
-        for reflector in self._reflectors.values():
-            while not reflector.wait_synced(1.0) and not self._stopping.is_set():
-                pass
-        while not self._stopping.is_set():
-            key = self._queue.get(1.0) if self._leading.wait(1.0) else None
-            if key is not None:
-                self._handle(key)
-
-    def _handle(self, key: Key) -> None:
-        began, failed, since = time.monotonic(), True, self._latency.take(key)
-        try:
-            done = self._reconciler.reconcile(key)
-            failed = False
-        except ApiError as error:
-            self._try_again(key, since, error)
-        except Exception as error:
-            log.exception("a bug in reconciling %s", key)
-            self._try_again(key, since, error)
-        else:
-            self._queue.forget(key)
-            self._take_note(key, since, done)
-        finally:
-            self._meter.done(began, failed=failed)
-            self._queue.done(key)
-
-    def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
-        if done.apply or done.delete:
-            self._latency.written(since)
-        for conflict in self._conflicts.put(key, done.foreign):
-            self._narrator.yielded(conflict, standing=not self._settled)
-        self._settled = self._settled or not len(self._queue)
-
-    def _try_again(self, key: Key, since: float | None, error: Exception) -> None:
-        self._latency.put_back(key, since)
-        self._queue.retry(key)
-        log.warning("%s is tried again: %s", key, error)
+            self._workers.queue.add(key)
 
 
-def run(
+def run(  # noqa: PLR0913 - all that the process is made of
     settings: ControllerSettings,
     policy: PolicyFile,
     metrics: ControllerMetrics,
     chores: Sequence[MakeChore] = (),
     level: Level | None = None,
+    *,
+    tracer: Tracer = UNTRACED,
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code. `chores` are what the leader does besides."""
     level = level or Level()
@@ -273,8 +230,9 @@ def run(
             str(settings.kubeconfig) if settings.kubeconfig else None,
             connections=CONNECTIONS,
             observer=metrics.api.called,
+            context=tracer.headers,
         )
-        controller = Controller(client, settings, policy, metrics, chores)
+        controller = Controller(client, settings, policy, metrics, chores, tracer=tracer)
         app = HealthApp(metrics.registry, {"controller": controller.unready}, level=level)
         health = HealthServer(app, "0.0.0.0", settings.health_port)  # noqa: S104 - probed from outside the pod
         health.start()
@@ -291,6 +249,7 @@ def run(
     controller.stop()
     health.stop()
     client.close()
+    tracer.stop()
     return 0
 
 

@@ -16,6 +16,7 @@ from app.logs import tell
 from app.metrics import ControllerMetrics
 from app.narrator import Narrator
 from app.reconciler import SERVICE_ENTRIES
+from app.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
 from app.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ class Remediator:
         narrator: Narrator,
         metrics: ControllerMetrics,
         repair: Repair,
+        tracer: Tracer = UNTRACED,
         *,
         leading: threading.Event,
         rate: float,
@@ -54,6 +56,7 @@ class Remediator:
         self._outcomes = metrics.remediations
         self._meter = metrics.reconciles.meter(NAME)
         self._repair = repair
+        self._tracer = tracer
         self._leading = leading
         self._pace = TokenBucket(rate, 1, time.monotonic)
         self._queue = WorkQueue[Key](base=FIRST_RETRY, cap=LAST_RETRY, meter=metrics.queues.meter(NAME))
@@ -114,8 +117,9 @@ class Remediator:
     def _attempt(self, key: Key) -> None:
         began, failed = time.monotonic(), True
         try:
-            with suppress(NotFound):
-                self._remediate(key)
+            attributes = {"k8s.namespace.name": key.namespace, "serviceentry_guard.name": key.name}
+            with suppress(NotFound), self._tracer.working("remediate", attributes) as span:
+                self._remediate(key, span)
             failed = False
         finally:
             self._meter.done(began, failed=failed)
@@ -124,10 +128,11 @@ class Remediator:
         entry = self._stored.get(key)
         return entry is not None and bool(self._repair(entry))
 
-    def _remediate(self, key: Key) -> None:
+    def _remediate(self, key: Key, span: Span) -> None:
         """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
         document = self._client.get(SERVICE_ENTRIES, key.namespace, key.name)
         entry = ServiceEntry.parse(document)
+        span.note({ENTRY_UIDS: (entry.uid,)})
         if patch := self._repair(entry):
             self._write(entry, document["metadata"]["resourceVersion"], patch)
 

@@ -6,7 +6,6 @@ It calls no API and keeps no state. What cannot be answered is an HTTP error, wh
 
 import asyncio
 import contextlib
-import json
 import logging
 import signal
 import time
@@ -23,9 +22,11 @@ from app.health import HealthApp
 from app.logs import Level, tell
 from app.metrics import Outcome, WebhookMetrics
 from app.policyfile import POLL_SECONDS, PolicyFile
-from app.serving import CLOSE, Bounds, Listener, ListenError
+from app.refusals import Disconnected, Refused, send_answer, send_refusal
+from app.serving import Bounds, Listener, ListenError
 from app.settings import WebhookSettings
 from app.tls import ServingCertificate
+from app.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
@@ -35,32 +36,21 @@ LONGEST_NAME, LONGEST_USER = 253, 512
 log = logging.getLogger(__name__)
 
 
-class Refused(Exception):
-    """A request that gets no review: the HTTP status and the reason to answer with."""
-
-    def __init__(self, status: HTTPStatus, reason: str, outcome: Outcome = "malformed") -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-        self.outcome = outcome
-
-
-class Disconnected(Exception):
-    """The client went away before its request was whole."""
-
-
 class Endpoint:
     """The ASGI application of one stage. `slots` bounds the requests under way, all endpoints together."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that a request is answered with
         self,
         stage: Stage,
         policy: PolicyFile,
         metrics: WebhookMetrics,
         slots: asyncio.Semaphore,
         max_body: int,
+        *,
+        tracer: Tracer,
     ) -> None:
         self._stage = stage
+        self._tracer = tracer
         self._policy = policy
         self._metrics = metrics
         self._slots = slots
@@ -68,17 +58,22 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        with self._tracer.serving(f"admission {self._stage.value}", scope["headers"]) as span:
+            await self._answer(scope, receive, send, span)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         try:
             body = await self._receive(scope, receive)
-            reviewed = self._review(body)
+            reviewed = self._review(body, span)
         except Refused as refused:
+            span.failed(refused.reason)
             self._metrics.refused(self._stage.value, refused.outcome)
             log.warning("refused %s from %s: %s", scope["path"], scope["client"], refused.reason)
-            await _send_refusal(send, refused)
+            await send_refusal(send, refused)
         except Disconnected:
             log.info("disconnected %s from %s: no whole body came", scope["path"], scope["client"])
         else:
-            await _send(send, HTTPStatus.OK, reviewed)
+            await send_answer(send, HTTPStatus.OK, reviewed)
 
     async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
@@ -104,7 +99,7 @@ class Endpoint:
     def _too_large(self) -> Refused:
         return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self._max_body} bytes")
 
-    def _review(self, body: bytes) -> bytes:
+    def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
             given = answer(self._stage, body, self._policy.current)
@@ -113,14 +108,18 @@ class Endpoint:
         except Exception as error:
             log.exception("a review failed")
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
-        self._tell(given, time.perf_counter() - began, len(body))
+        seconds, outcome = time.perf_counter() - began, _outcome(given)
+        stage, size = self._stage.value, len(body)
+        self._metrics.answered(stage, given.operation, outcome, given.codes, seconds=seconds, size=size)
+        self._tell(given, outcome, seconds, span)
         return given.body
 
-    def _tell(self, given: Answer, seconds: float, size: int) -> None:
-        outcome = _outcome(given)
-        self._metrics.answered(self._stage.value, given.operation, outcome, given.codes, seconds=seconds, size=size)
+    def _tell(self, given: Answer, outcome: Outcome, seconds: float, span: Span) -> None:
         if log.isEnabledFor(logging.INFO):
-            tell(log, "admission", self._line(given, outcome, seconds))
+            line = self._line(given, outcome, seconds)
+            tell(log, "admission", {**line, "trace": span.trace} if span.trace else line)
+        if span.trace:
+            span.note(_attributes(given, outcome))
 
     def _line(self, given: Answer, outcome: Outcome, seconds: float) -> dict[str, object]:
         return {
@@ -136,7 +135,7 @@ class Endpoint:
         }
 
 
-def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics) -> FastAPI:
+def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics, tracer: Tracer) -> FastAPI:
     """Build the application: POST /mutate and /validate, and nothing else."""
     slots = asyncio.Semaphore(settings.max_concurrent)
     return FastAPI(
@@ -146,7 +145,7 @@ def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMe
         routes=[
             Route(
                 f"/{stage.value}",
-                Endpoint(stage, policy, metrics, slots, settings.max_body),
+                Endpoint(stage, policy, metrics, slots, settings.max_body, tracer=tracer),
                 methods=["POST"],
             )
             for stage in Stage
@@ -157,16 +156,18 @@ def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMe
 class Webhook:
     """Both listeners of the process, from their start to the end of draining."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that the process is made of
         self,
         settings: WebhookSettings,
         policy: PolicyFile,
         metrics: WebhookMetrics,
         certificate: ServingCertificate,
         level: Level | None = None,
+        *,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         bounds = Bounds(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
-        app = create_app(settings, policy, metrics)
+        app = create_app(settings, policy, metrics, tracer)
         health = HealthApp(
             metrics.registry, {"webhook": lambda: self.unready, "certificate": certificate.unready}, level=level
         )
@@ -212,17 +213,25 @@ class Webhook:
         self._stop.set()
 
 
-def serve(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics, level: Level | None = None) -> int:
+def serve(
+    settings: WebhookSettings,
+    policy: PolicyFile,
+    metrics: WebhookMetrics,
+    level: Level | None = None,
+    tracer: Tracer = UNTRACED,
+) -> int:
     """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 where it could not start."""
     level = level or Level()
     level.listen()
     try:
         certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file, settings.service_name)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(Webhook(settings, policy, metrics, certificate, level)))
+            runner.run(_run(Webhook(settings, policy, metrics, certificate, level, tracer=tracer)))
     except ListenError as error:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it, a traceback adds nothing
         return 2
+    finally:
+        tracer.stop()
     return 0
 
 
@@ -237,28 +246,21 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() in {b"", b"application/json"}
 
 
+def _attributes(given: Answer, outcome: Outcome) -> Attributes:
+    return {
+        "k8s.namespace.name": given.namespace,
+        "serviceentry_guard.name": given.name,
+        "serviceentry_guard.operation": given.operation,
+        "serviceentry_guard.verdict": outcome,
+        "serviceentry_guard.codes": given.codes,
+        ENTRY_UIDS: (given.entry_uid,) if given.entry_uid else (),
+    }
+
+
 def _outcome(given: Answer) -> Outcome:
     if not given.allowed:
         return "denied"
     return "patched" if given.patched else "allowed"
-
-
-async def _send_refusal(send: Send, refused: Refused) -> None:
-    """Answer with a Kubernetes Status, which the API server quotes to whoever made the request."""
-    status = {
-        "apiVersion": "v1",
-        "kind": "Status",
-        "status": "Failure",
-        "message": refused.reason,
-        "code": refused.status,
-    }
-    await _send(send, refused.status, json.dumps(status).encode(), *_HEADERS.get(refused.status, ()))
-
-
-async def _send(send: Send, status: HTTPStatus, body: bytes, *headers: tuple[bytes, bytes]) -> None:
-    start = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *headers]
-    await send({"type": "http.response.start", "status": status, "headers": start})
-    await send({"type": "http.response.body", "body": body})
 
 
 _NO_TELEMETRY: TelemetryConfig = {
@@ -269,7 +271,3 @@ _NO_TELEMETRY: TelemetryConfig = {
     "auto_configure": False,
 }
 """No variable of the environment may send what is reviewed elsewhere."""
-_HEADERS = {
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (CLOSE,),
-    HTTPStatus.SERVICE_UNAVAILABLE: ((b"retry-after", b"1"),),
-}

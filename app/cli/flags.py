@@ -11,6 +11,7 @@ from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
 from app.logs import LogFormat, LogLevel
 from app.policyfile import load_policy
+from app.tracing import UNTRACED, Tracer
 
 
 def flag(name: str, text: str, **more: Any) -> Any:  # noqa: ANN401 - what Typer's own function takes and gives
@@ -23,6 +24,10 @@ PolicyFlag = Annotated[
     Path | None, flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", show_default=False)
 ]
 HealthPort = Annotated[int, flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.")]
+OtlpEndpoint = Annotated[
+    str | None,
+    flag("--otlp-endpoint", "Where traces are sent by OTLP over HTTP, such as http://host:4318.", show_default=False),
+]
 LogFormatFlag = Annotated[
     LogFormat, flag("--log-format", "How lines of the log are written; auto: text on a terminal.")
 ]
@@ -35,6 +40,19 @@ def seconds(name: str, text: str) -> float:
         return parse_duration(text).milliseconds / 1000
     except ValueError as error:
         fail(f'{name} is "{text}": it {error}')
+
+
+def make_tracer(endpoint: str | None, service: str) -> Tracer:
+    """Make what traces, or end with what is missing; without an endpoint nothing of it is imported."""
+    if endpoint is None:
+        return UNTRACED
+    if not endpoint.startswith(("http://", "https://")):
+        fail(f"--otlp-endpoint: {endpoint} is no URL: write one such as http://collector:4318")
+    try:
+        from app.otel import OtelTracer
+    except ImportError:
+        fail("--otlp-endpoint needs OpenTelemetry: install serviceentry-guard[tracing]")
+    return OtelTracer(endpoint, service)
 
 
 def read_policy(path: Path | None) -> GuardPolicy:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from app.cli.flags import HealthPort, LogFormatFlag, LogLevelFlag, PolicyFlag, flag, seconds
+from app.cli.flags import HealthPort, LogFormatFlag, LogLevelFlag, OtlpEndpoint, PolicyFlag, flag, make_tracer, seconds
 from app.cli.terminal import fail
 from app.core.backstop import Engine
 from app.core.problems import PolicyError
@@ -48,6 +48,7 @@ def webhook(
     health_port: HealthPort = 8081,
     log_format: LogFormatFlag = LogFormat.AUTO,
     log_level: LogLevelFlag = LogLevel.INFO,
+    otlp_endpoint: OtlpEndpoint = None,
 ) -> None:
     """Answer admission reviews over HTTPS. Needs no access to the API server."""
     from app.metrics import WebhookMetrics
@@ -65,7 +66,8 @@ def webhook(
         health_port=health_port,
     )
     metrics = WebhookMetrics()
-    raise typer.Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics, level))
+    tracer = make_tracer(otlp_endpoint, "webhook")
+    raise typer.Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics, level, tracer))
 
 
 def controller(
@@ -123,6 +125,7 @@ def controller(
     ] = BackstopMode.NONE,
     log_format: LogFormatFlag = LogFormat.AUTO,
     log_level: LogLevelFlag = LogLevel.INFO,
+    otlp_endpoint: OtlpEndpoint = None,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.backstop import backstop_chore
@@ -159,7 +162,8 @@ def controller(
             propagation=seconds("--certificate-propagation", certificate_propagation),
         )
         chores.append(rotation_chore(certificates, metrics.rotation))
-    raise typer.Exit(run(settings, follower, metrics, chores, level))
+    tracer = make_tracer(otlp_endpoint, "controller")
+    raise typer.Exit(run(settings, follower, metrics, chores, level, tracer=tracer))
 
 
 def certificate_settings(**settings: Any) -> "CertificateSettings":  # noqa: ANN401 - its fields

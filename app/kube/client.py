@@ -25,6 +25,9 @@ Object = dict[str, Any]
 Observer = Callable[[str, int, float], None]
 """Is told of each call: the verb, the status code (0: no answer) and the seconds until the answer began."""
 
+Context = Callable[[], Mapping[str, str]]
+"""Gives headers for each call, such as those of a trace."""
+
 _HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
 
 
@@ -82,8 +85,16 @@ class Client:
     Every method raises ApiError, in one of its forms. `timeout` is for one call, in seconds, all in all.
     """
 
-    def __init__(self, session: Session, *, observer: Observer | None = None, timeout: float = 30.0) -> None:
+    def __init__(
+        self,
+        session: Session,
+        *,
+        observer: Observer | None = None,
+        context: Context = dict,
+        timeout: float = 30.0,
+    ) -> None:
         self._session = session
+        self._context = context
         self._observer = observer
         self._timeout = timeout
         self._remaining: Callable[[], float] = lambda: math.inf
@@ -94,6 +105,7 @@ class Client:
         path: str | None = None,
         *,
         observer: Observer | None = None,
+        context: Context = dict,
         timeout: float = 30.0,
         connections: int = 32,
     ) -> Self:
@@ -103,7 +115,7 @@ class Client:
         Raises ConfigError.
         """
         session = Session(partial(config.load, path, connections))
-        return cls(session, observer=observer, timeout=timeout)
+        return cls(session, observer=observer, context=context, timeout=timeout)
 
     def fenced(self, remaining: Callable[[], float]) -> "Client":
         """This client for writes that only a leader may do: `remaining` says for how many seconds it still leads.
@@ -111,7 +123,7 @@ class Client:
         No write is begun, and no body handed to the connection, when it says 0, and no answer is waited for
         longer. Such a write raises Fenced.
         """
-        fenced = Client(self._session, observer=self._observer, timeout=self._timeout)
+        fenced = Client(self._session, observer=self._observer, context=self._context, timeout=self._timeout)
         fenced._remaining = remaining
         return fenced
 
@@ -217,7 +229,7 @@ class Client:
         raise from_response(response.status, response.data, response.headers.get("Retry-After"))
 
     def _send(self, call: _Call, timeout: float, stream: bool) -> urllib3.BaseHTTPResponse:
-        headers = {**_HEADERS, "Content-Type": call.content_type}
+        headers = {**_HEADERS, **self._context(), "Content-Type": call.content_type}
         body = None
         if call.method != "GET":
             timeout = min(timeout, self._time_left())

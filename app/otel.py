@@ -1,0 +1,89 @@
+"""Tracing with OpenTelemetry, sent by OTLP over HTTP. Imported only where an endpoint is given."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, get_current_span
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from app.tracing import Attributes, Headers
+
+PATH = "/v1/traces"
+SEND_SECONDS = 5.0
+"""Longest time of one attempt to send, and so of the last one when the process ends."""
+
+log = logging.getLogger(__name__)
+
+
+class OtelTracer:
+    """Sends spans in batches from a thread of its own; what cannot be sent is dropped.
+
+    Which traces are sampled is up to the API server where it began them, else all are, unless OTEL_TRACES_SAMPLER says
+    otherwise, as OpenTelemetry defines it.
+    """
+
+    def __init__(self, endpoint: str, service: str) -> None:
+        url = endpoint if endpoint.endswith(PATH) else endpoint.rstrip("/") + PATH
+        resource = Resource.create(
+            {"service.name": f"serviceentry-guard-{service}", "service.version": version("serviceentry-guard")}
+        )
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
+        exporter = OTLPSpanExporter(endpoint=url, timeout=SEND_SECONDS)
+        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._tracer = self._provider.get_tracer("serviceentry-guard")
+        self._context = TraceContextTextMapPropagator()
+        log.info("traces are sent to %s", url)
+
+    @contextmanager
+    def serving(self, name: str, headers: Headers) -> Iterator["OtelSpan"]:
+        """Time the answer to a request with these headers, as part of its caller's trace."""
+        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        context = self._context.extract(given)
+        with self._tracer.start_as_current_span(name, context, SpanKind.SERVER) as span:
+            yield OtelSpan(span)
+
+    @contextmanager
+    def working(self, name: str, attributes: Attributes) -> Iterator["OtelSpan"]:
+        """Time work of our own, which begins a trace."""
+        with self._tracer.start_as_current_span(name, attributes=attributes) as span:
+            yield OtelSpan(span)
+
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers that carry the context of this thread's or task's span.
+
+        No flag is sent but `sampled`. OpenTelemetry sets `random` (W3C Trace Context, level 2) as well, and API servers
+        up to Kubernetes 1.36 at least take such a header for invalid (go.opentelemetry.io/otel before 1.43).
+        """
+        context = get_current_span().get_span_context()
+        if not context.is_valid:
+            return {}
+        sampled = int(context.trace_flags.sampled)
+        ids = f"{format_trace_id(context.trace_id)}-{format_span_id(context.span_id)}"
+        state = {"tracestate": context.trace_state.to_header()} if context.trace_state else {}
+        return {"traceparent": f"00-{ids}-0{sampled}", **state}
+
+    def stop(self) -> None:
+        """Send what was not sent yet, within seconds."""
+        self._provider.shutdown()
+
+
+class OtelSpan:
+    """A span of OpenTelemetry's."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+        self.trace = format_trace_id(span.get_span_context().trace_id)
+
+    def note(self, attributes: Attributes) -> None:
+        """Add what came to be known."""
+        self._span.set_attributes(attributes)
+
+    def failed(self, reason: str) -> None:
+        """Say that it failed."""
+        self._span.set_status(Status(StatusCode.ERROR, reason))
