@@ -105,11 +105,11 @@ def used(done: list[dict[str, Any]]) -> Rights:
     return dict(found)
 
 
-def granted(release: Release) -> Rights:
-    """What the controller's roles say."""
+def granted(release: Release, name: str = "controller") -> Rights:
+    """What the roles of an account say."""
     found = defaultdict[tuple[str, str], set[str]](set)
     for role in ("ClusterRole", "Role"):
-        for rule in kind(release.objects(), role, f"{RELEASE}-controller")["rules"]:
+        for rule in kind(release.objects(), role, f"{RELEASE}-{name}")["rules"]:
             for group in rule["apiGroups"]:
                 for resource in rule["resources"]:
                     found[group, resource] |= set(rule["verbs"])

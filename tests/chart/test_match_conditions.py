@@ -20,6 +20,7 @@ from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import Helm
+from tests.chart.value_sets import Values, over
 from tests.e2e.team import SECONDS
 from tests.strategies import manifests, policies
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.e2e
 
 NAMESPACE = "conditions"
 LABELS = {"match": "conditions"}
-DEAD = {
+DEAD: Values = {
     "fullnameOverride": "dead",
     "webhook": {"url": "https://127.0.0.1:1"},
     "certificates": {"mode": "provided"},
@@ -212,5 +213,4 @@ def test_what_is_malformed_does_not_get_past_by_being_skipped(api: Api, malforme
 
 
 def test_without_the_value_everything_is_asked_about(helm: Helm) -> None:
-    asked_always = {**DEAD, "admission": {**DEAD["admission"], "skipCompliant": False}}
-    assert "matchConditions" not in helm.template(asked_always)
+    assert "matchConditions" not in helm.template(over(DEAD, {"admission": {"skipCompliant": False}}))

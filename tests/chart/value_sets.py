@@ -57,7 +57,14 @@ SETS: dict[str, Values] = {
             "nodeSelector": {"disk": "ssd"},
             "tolerations": [{"key": "mesh", "operator": "Exists"}],
             "affinity": {"podAntiAffinity": {}},
-            "topologySpreadConstraints": [{"topologyKey": "rack", "maxSkew": 1, "whenUnsatisfiable": "DoNotSchedule"}],
+            "topologySpreadConstraints": [
+                {
+                    "topologyKey": "rack",
+                    "maxSkew": 1,
+                    "whenUnsatisfiable": "DoNotSchedule",
+                    "labelSelector": {"matchLabels": {"c": "d"}},
+                }
+            ],
             "podAnnotations": {"a": "b"},
             "podLabels": {"c": "d"},
             "serviceAnnotations": {"e": "f"},
