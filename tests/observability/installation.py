@@ -1,0 +1,98 @@
+"""A guard on a control plane of its own, driven until it has something to say of everything that it measures."""
+
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.client import HTTPSConnection
+from pathlib import Path
+
+import pytest
+
+from app.kube.client import Client
+from app.kube.errors import ApiError
+from tests.bed.control_plane import ControlPlane
+from tests.bed.processes import wait_until
+from tests.e2e.team import GUARDED, SECONDS, Team
+from tests.guard import HOST, Controller, Webhook
+
+POLICY = """\
+apiVersion: serviceentry-guard.io/v1alpha1
+kind: GuardPolicy
+namespaces:
+  - match: ["repaired"]
+    existing: Remediate
+"""
+NETWORK = ["198.51.100.0/24"]
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Webhook and controller, whoever writes to their cluster, and the file of their policy."""
+
+    webhook: Webhook
+    controller: Controller
+    policy: Path
+    guarded: Team
+    missed: Team
+    repaired: Team
+
+    def drive(self, label: str) -> None:
+        """Have everything happen once that can be measured; the label makes the names."""
+        self._write(label)
+        self._send_no_review()
+        self._mistake_the_policy()
+
+    def _write(self, label: str) -> None:
+        host, hosts = f"{label}.example.com", self.missed.host(label)
+        self.guarded.store(
+            self.guarded.entry(label, hosts=[host], resolution="NONE"),
+            self.guarded.entry(f"{label}-sound", hosts=[f"sound.{host}"]),
+        )
+        with pytest.raises(ApiError, match="SEG006"):
+            self.guarded.store(self.guarded.entry(f"{label}-no", resolution="NONE", addresses=NETWORK))
+        self.missed.store(
+            self.missed.entry(f"{label}-network", resolution="NONE", addresses=NETWORK),
+            self.missed.foreign(f"{label}-theirs", hosts),
+            self.missed.entry(label, hosts=[hosts]),
+        )
+        self.repaired.store(self.repaired.entry(label, hosts=[self.repaired.host(label)], resolution="NONE"))
+        wait_until(lambda: self.repaired.stored(label)["spec"]["resolution"] == "DNS", "it is repaired", SECONDS)
+        self.guarded.virtual_service(host)
+
+    def _send_no_review(self) -> None:
+        tls = ssl.create_default_context(cadata=self.webhook.authority.certificate.decode())
+        connection = HTTPSConnection(HOST, self.webhook.port, timeout=10, context=tls)
+        try:
+            connection.request("POST", "/mutate", b"no review", {"Content-Type": "application/json"})
+            assert connection.getresponse().status == 400
+        finally:
+            connection.close()
+
+    def _mistake_the_policy(self) -> None:
+        failures = "serviceentry_guard_policy_reload_failures_total"
+        before = self.controller.metric(failures)
+        self.policy.write_text("kind: none of ours\n")
+        wait_until(lambda: self.controller.metric(failures) > before, "the mistake is noticed", SECONDS)
+        self.policy.write_text(POLICY)
+        in_force = "serviceentry_guard_policy_last_reload_successful"
+        wait_until(lambda: self.controller.metric(in_force) == 1, "the mistake is mended", SECONDS)
+
+
+@contextmanager
+def installed(control_plane: ControlPlane, folder: Path) -> Iterator[Installation]:
+    """Install it, and have every connection of the controller cut once."""
+    policy = folder / "policy.yaml"
+    policy.write_text(POLICY)
+    client = Client.from_kubeconfig(str(control_plane.kubeconfig))
+    arguments = [f"--policy={policy}"]
+    with Webhook(folder, arguments) as webhook, webhook.registered(control_plane, GUARDED):
+        guarded = Team.create(control_plane, client, "guarded", GUARDED)
+        guarded.wait_until_guarded()
+        with Controller(control_plane, folder, arguments) as controller:
+            control_plane.restart_apiserver()
+            restarts = "serviceentry_guard_watch_restarts_total"
+            wait_until(lambda: bool(controller.metric(restarts)), "a watch is begun anew", SECONDS)
+            others = (Team.create(control_plane, client, name) for name in ("missed", "repaired"))
+            yield Installation(webhook, controller, policy, guarded, *others)
+    client.close()

@@ -1,0 +1,73 @@
+"""A real Prometheus on loopback that scrapes the guard every second, and holds the chart's alerts against it."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import yaml
+
+from tests.bed.processes import Child, free_port
+from tests.guard import HOST, fetch
+from tests.observability.watching import ALERTS
+
+NAMESPACE = "guard-system"
+"""What its targets are labelled with, as a ServiceMonitor has it."""
+
+
+class Prometheus:
+    """One that scrapes these jobs, each a name and the port of a target. Labels are kept as the chart has them kept."""
+
+    def __init__(self, program: Path, folder: Path, jobs: Mapping[str, int]) -> None:
+        self._port = free_port()
+        configuration = folder / "prometheus.yaml"
+        configuration.write_text(yaml.safe_dump(_configuration(jobs)))
+        self._child = Child(
+            program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}",
+            f"--web.listen-address={HOST}:{self._port}", log=folder / "prometheus.log",
+        )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        """Start, and wait until it answers queries."""
+        self._child.start()
+        self._child.wait_until_answering(f"http://{HOST}:{self._port}/-/ready", seconds=60.0)
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._child.stop()
+
+    def query(self, query: str) -> list[float]:
+        """The values of an instant query that are numbers, at this moment."""
+        result = self._get("query", query=query)["result"]
+        return [number for one in result if math.isfinite(number := float(one["value"][1]))]
+
+    def label_values(self, label: str, selector: str) -> list[str]:
+        """The values of a label among these series, as Grafana asks for them."""
+        return list(self._get(f"label/{label}/values", **{"match[]": selector}))
+
+    def alerts(self) -> dict[str, dict[str, Any]]:
+        """Every alerting rule as Prometheus has it, with its health and its state, by name."""
+        groups = self._get("rules", type="alert")["groups"]
+        return {rule["name"]: rule for group in groups for rule in group["rules"]}
+
+    def _get(self, path: str, **query: str) -> Any:
+        answer = json.loads(fetch(self._port, f"/api/v1/{path}?{urlencode(query)}"))
+        assert answer["status"] == "success", answer
+        return answer["data"]
+
+
+def _configuration(jobs: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(ALERTS)],
+        "scrape_configs": [
+            {
+                "job_name": name,
+                "honor_labels": True,
+                "static_configs": [{"targets": [f"{HOST}:{port}"], "labels": {"namespace": NAMESPACE}}],
+            }
+            for name, port in jobs.items()
+        ],
+    }

@@ -1,0 +1,78 @@
+"""Every query of the dashboard and of the alerts, asked of a real Prometheus that scrapes a running guard."""
+
+import re
+
+import pytest
+
+from tests.bed.processes import wait_until
+from tests.observability.prometheus import NAMESPACE, Prometheus
+from tests.observability.watching import alerts, panels, selectors, variables
+
+pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("observability")]
+
+LABEL_VALUES = re.compile(r"label_values\((.*), (\w+)\)")
+QUERIES = {
+    f"{panel['title']} {target['refId']}": target["expr"].replace(" or vector(0)", "")
+    for panel in panels()
+    for target in panel["targets"]
+}
+"""By panel, without what stands in where there is no series."""
+
+
+@pytest.fixture(scope="module")
+def chosen(prometheus: Prometheus) -> dict[str, str]:
+    """What the variables of the dashboard stand for when All is chosen, as Grafana puts it."""
+    values: dict[str, str] = {}
+    for name, variable in variables().items():
+        if found := LABEL_VALUES.fullmatch(variable.get("definition", "")):
+            offered = prometheus.label_values(found[2], put(found[1], values))
+            assert offered, name
+            values[name] = variable.get("allValue") or f"({'|'.join(offered)})"
+    return values
+
+
+def put(query: str, values: dict[str, str]) -> str:
+    """A query with variables replaced by values."""
+    values = {"__rate_interval": "5m", **values}
+    return re.sub(r"\$(\w+)", lambda found: values[found[1]], query)
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_a_panel_has_a_series_to_show(prometheus: Prometheus, chosen: dict[str, str], name: str) -> None:
+    query = put(QUERIES[name], chosen)
+    wait_until(lambda: bool(prometheus.query(query)), f"{query} gives a number")
+
+
+def test_the_variables_offer_what_is_there(prometheus: Prometheus, chosen: dict[str, str]) -> None:
+    assert chosen["job"] == "(guard-controller|guard-webhook)"
+    offered = {
+        name: prometheus.label_values(found[2], put(found[1], chosen))
+        for name, variable in variables().items()
+        if (found := LABEL_VALUES.fullmatch(variable.get("definition", "")))
+    }
+    assert offered["namespace"] == [NAMESPACE]
+    assert {"missed", "guarded"} >= {*offered["entries"]} >= {"missed"}
+
+
+def test_prometheus_evaluates_every_alert_without_an_error(prometheus: Prometheus) -> None:
+    wait_until(lambda: {rule["health"] for rule in prometheus.alerts().values()} == {"ok"}, "all are evaluated")
+    assert prometheus.alerts().keys() == alerts().keys()
+
+
+@pytest.mark.parametrize("name", alerts())
+def test_an_alert_asks_for_series_that_are_there(prometheus: Prometheus, name: str) -> None:
+    for selector in selectors(alerts()[name]["expr"]):
+        assert prometheus.query(selector), selector
+
+
+def test_what_is_so_is_what_alerts_wait_for(prometheus: Prometheus) -> None:
+    def waiting() -> set[str]:
+        return {name for name, rule in prometheus.alerts().items() if rule["state"] != "inactive"}
+
+    wait_until(lambda: "ServiceEntryGuardHostConflicts" in waiting(), "the conflict is seen")
+    assert waiting() <= {
+        "ServiceEntryGuardHostConflicts",
+        "ServiceEntryGuardWebhookErrors",  # one of a few requests was none
+        "ServiceEntryGuardWebhookSlow",  # on a busy machine
+        "ServiceEntryGuardCertificateExpiring",  # certificates of tests are short-lived
+    }
