@@ -90,6 +90,10 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "metrics.serviceMonitor.labels": (LABELS, MONITORED),
     "metrics.prometheusRule.enabled": (True, {}),
     "metrics.prometheusRule.labels": (LABELS, {"metrics": {"prometheusRule": {"enabled": True}}}),
+    "metrics.prometheusRule.runbook": (
+        "https://example.com/runbook",
+        {"metrics": {"prometheusRule": {"enabled": True}}},
+    ),
     "metrics.dashboard.enabled": (True, {}),
     "metrics.dashboard.labels": (LABELS, {"metrics": {"dashboard": {"enabled": True}}}),
     "metrics.dashboard.annotations": (LABELS, {"metrics": {"dashboard": {"enabled": True}}}),

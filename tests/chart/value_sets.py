@@ -91,7 +91,11 @@ SETS: dict[str, Values] = {
         },
         "metrics": {
             "serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
-            "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+            "prometheusRule": {
+                "enabled": True,
+                "labels": {"release": "prometheus"},
+                "runbook": "https://runbooks.example.com/guard.html",
+            },
             "dashboard": {"enabled": True, "annotations": {"grafana_folder": "Mesh"}},
         },
         "cleanup": {"virtualServices": "Remove"},

@@ -8,7 +8,7 @@ from tests.bed.processes import wait_until
 from tests.observability.prometheus import NAMESPACE, Prometheus
 from tests.observability.watching import alerts, panels, selectors, variables
 
-pytestmark = [pytest.mark.e2e, pytest.mark.xdist_group("observability")]
+pytestmark = pytest.mark.e2e
 
 LABEL_VALUES = re.compile(r"label_values\((.*), (\w+)\)")
 QUERIES = {
