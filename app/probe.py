@@ -36,10 +36,11 @@ class ProbeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a webhook is reached, and the name that its certificate has to be for."""
+    """Where a webhook is reached, and the name that its certificate has to be for, if that is not the host's."""
 
     host: str
     port: int
+    name: str = ""
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port}"
@@ -56,7 +57,7 @@ def probe(address: Address, bundle: bytes, seconds: float = SECONDS) -> None:
     try:
         with (
             socket.create_connection((address.host, address.port), seconds) as plain,
-            context.wrap_socket(plain, server_hostname=address.host),
+            context.wrap_socket(plain, server_hostname=address.name or address.host),
         ):
             return
     except OSError as error:

@@ -1,6 +1,7 @@
 """Calls to the Kubernetes API: raw JSON in and out, every one with a time-out."""
 
 import math
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,14 @@ class Page:
     items: Sequence[Object]
     resource_version: str
     continue_: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a create would have stored, and the warnings that came with the answer."""
+
+    object: Object
+    warnings: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +189,16 @@ class Client:
         query = {"fieldManager": FIELD_MANAGER}
         return self._call(_Call("create", "POST", resource.path(namespace), query, body), timeout)
 
+    def rehearse(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Rehearsal:
+        """Create as a dry run: all of admission happens, and nothing is stored."""
+        namespace, _ = _place(body)
+        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
+        response = self._exchange(
+            _Call("create", "POST", resource.path(namespace), query, body), timeout or self._timeout
+        )
+        warnings = [_warning(value) for value in response.headers.getlist("Warning")]
+        return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
+
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
         """Server-side apply. With `force` fields are taken from other managers, else that is a Conflict."""
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
@@ -258,6 +277,12 @@ class Client:
         # Connecting may have taken until after the lease's end: an incomplete request is never executed.
         self._time_left()
         yield content
+
+
+def _warning(header: str) -> str:
+    """Return the text of a Warning header (RFC 9111): a code, an agent and a quoted string."""
+    text = header.split(" ", 2)[-1].strip()
+    return re.sub(r"\\(.)", r"\1", text.removeprefix('"').removesuffix('"'))
 
 
 def _place(body: Object) -> tuple[str | None, str]:
