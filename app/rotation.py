@@ -6,14 +6,12 @@ ended. What has to be the case is the business of `succession`.
 """
 
 import base64
-import binascii
 import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from urllib.parse import urlsplit
 
 from app.certificates import Pair, Unreadable
 from app.chore import Chore
@@ -34,15 +32,11 @@ from app.succession import (
     serving_data,
     succeed,
 )
+from app.webhookconfig import CONFIGURATIONS, address, bundle, decode, locked, trusting, webhooks
 
 log = logging.getLogger(__name__)
 
 SECRETS = Resource("", "v1", "secrets", "Secret")
-_GROUP = "admissionregistration.k8s.io"
-CONFIGURATIONS = tuple(
-    Resource(_GROUP, "v1", f"{kind.lower()}s", kind, namespaced=False)
-    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-)
 LABELS = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
 CHECK_SECONDS = 4.0
 """Time between two passes, at most: something broken is repaired within it and a call or two."""
@@ -120,7 +114,7 @@ class Rotation:
         authority_secret, serving_secret = (
             self._secret(name) for name in (self._settings.ca_secret, self._settings.tls_secret)
         )
-        bundles = [_bundle(webhook) for one in configurations for webhook in _webhooks(one)]
+        bundles = [bundle(webhook) for one in configurations for webhook in webhooks(one)]
         authority = self._authority(authority_secret, [*bundles, serving_secret.data.get(BUNDLE, b"")])
         changed = [self._trust(one, authority.bundle) for one in configurations]
         trusted_for = self._trusted.seconds(None if any(changed) else authority.bundle)
@@ -165,36 +159,31 @@ class Rotation:
         served_for = self._served.seconds(serving.certificate_pem)
         if not is_current(serving, authority) or served_for < self._settings.propagation:
             return False
-        addresses = {_address(webhook) for one in configurations for webhook in _webhooks(one)}
-        stale = [address for address in addresses if self._is_stale(address, authority.alone().bundle)]
+        addresses = {address(webhook) for one in configurations for webhook in webhooks(one)}
+        stale = [one for one in addresses if self._is_stale(one, authority.alone().bundle)]
         if stale and not self._stale:
             log.warning("%s still serves a certificate of an authority before, which stays trusted", stale[0])
         self._stale = bool(stale)
         return not stale
 
-    def _is_stale(self, address: Address, bundle: bytes) -> bool:
+    def _is_stale(self, where: Address, authorities: bytes) -> bool:
         """Ask on fresh connections. Who cannot be reached from here, as policies may have it, is not waited for."""
         try:
             for _ in range(PROBES):
-                self._probe(address, bundle)
+                self._probe(where, authorities)
         except ProbeError as error:
             return error.trouble is Trouble.UNTRUSTED
         return False
 
-    def _trust(self, configuration: Object, bundle: bytes) -> bool:
+    def _trust(self, configuration: Object, authorities: bytes) -> bool:
         """Put the bundle into each webhook of a configuration that has another, and say whether there was one."""
-        text = base64.b64encode(bundle).decode()
-        metadata = configuration["metadata"]
-        patch: list[Object] = []
-        for index, webhook in enumerate(_webhooks(configuration)):
-            if webhook["clientConfig"].get("caBundle") != text:
-                patch.append({"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text})
+        patch = trusting(configuration, authorities)
         if patch:
-            lock = {"op": "replace", "path": "/metadata/resourceVersion", "value": metadata["resourceVersion"]}
             resource = next(one for one in CONFIGURATIONS if one.kind == configuration["kind"])
-            self._client.json_patch(resource, None, metadata["name"], [lock, *patch])
+            name = configuration["metadata"]["name"]
+            self._client.json_patch(resource, None, name, locked(configuration, patch))
             self._metrics.bundles.inc()
-            log.info("%s %s trusts the authority now", configuration["kind"], metadata["name"])
+            log.info("%s %s trusts the authority now", resource.kind, name)
         return bool(patch)
 
     def _configurations(self) -> Iterator[Object]:
@@ -238,31 +227,7 @@ def rotation_chore(
     return make
 
 
-def _webhooks(configuration: Object) -> list[Object]:
-    return configuration.get("webhooks") or []
-
-
-def _bundle(webhook: Object) -> bytes:
-    return _decode(webhook["clientConfig"].get("caBundle") or "")
-
-
-def _address(webhook: Object) -> Address:
-    client = webhook["clientConfig"]
-    if url := client.get("url"):
-        parts = urlsplit(url)
-        return Address(parts.hostname or "", parts.port or 443)
-    service = client["service"]
-    return Address(f"{service['name']}.{service['namespace']}.svc", service.get("port", 443))
-
-
 def _decoded(data: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
     for key, text in data.items():
-        if value := _decode(text):
+        if value := decode(text):
             yield key, value
-
-
-def _decode(text: str) -> bytes:
-    try:
-        return base64.b64decode(text)
-    except (binascii.Error, ValueError):
-        return b""

@@ -10,6 +10,7 @@ import sys
 import typer
 
 from app.cli.demo import demo
+from app.cli.doctor import doctor
 from app.cli.policy import policy_cli
 from app.cli.reviewing import audit, review
 from app.cli.servers import controller, webhook
@@ -26,7 +27,7 @@ cli = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (webhook, controller, review, audit, uninstall, demo):
+for command in (webhook, controller, review, audit, doctor, uninstall, demo):
     cli.command()(command)
 cli.add_typer(policy_cli)
 

@@ -13,7 +13,8 @@ from app.certificates import Certificate, read_bundle
 from app.kube.client import Client, Object, Resource
 from app.kube.errors import NotFound
 from app.probe import Address
-from app.rotation import CONFIGURATIONS, SECRETS
+from app.rotation import SECRETS
+from app.webhookconfig import CONFIGURATIONS
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import Child, free_ports
 from tests.e2e.team import NAMESPACES
@@ -40,7 +41,7 @@ class Installation:
     client: Client
     folder: Path
     name: str = field(default_factory=lambda: f"guard-{next(NUMBERS)}")
-    failure_policy: str = "Fail"
+    failure_policies: tuple[str, str] = ("Fail", "Fail")
 
     def __post_init__(self) -> None:
         self.port, self.health_port = free_ports(2)
@@ -87,7 +88,7 @@ class Installation:
             ],
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
-            "failurePolicy": self.failure_policy,
+            "failurePolicy": self.failure_policies[CONFIGURATIONS.index(resource)],
             "timeoutSeconds": 10,
             "namespaceSelector": {"matchLabels": self.labels},
         }
@@ -158,6 +159,7 @@ class Installation:
             controller = stack.enter_context(self.controller(*arguments))
             webhook.wait_until(lambda: self.ready, "the webhook has a certificate")
             yield controller
+            webhook.kill()  # nobody is there to be drained for
 
     def _mount(self, ended: threading.Event) -> None:
         """Put each new content into a folder of its own, and swap a link: a Secret that is gone leaves its files."""

@@ -16,8 +16,9 @@ from app.kube.client import Client, Object, Resource
 from app.kube.errors import AlreadyExists, Conflict, NotFound
 from app.metrics import RotationMetrics
 from app.probe import Address, ProbeError, Trouble
-from app.rotation import CONFIGURATIONS, SECRETS, Rotation
+from app.rotation import SECRETS, Rotation
 from app.settings import CertificateSettings
+from app.webhookconfig import CONFIGURATIONS
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = CertificateSettings(

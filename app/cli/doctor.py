@@ -1,0 +1,101 @@
+"""The doctor: is the installation sound, and how is it taken out of the way if it is not."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from app.cli.flags import flag
+from app.cli.terminal import fail, in_colour, tell
+
+if TYPE_CHECKING:
+    from app.diagnosis import Finding
+
+COLOURS = {"ok": typer.colors.GREEN, "problem": typer.colors.RED, "unknown": typer.colors.YELLOW}
+VERDICTS = {
+    0: "The guard works.",
+    1: "The guard does not work as it should: see the problems above.",
+    2: "Whether the guard works could not be seen.",
+}
+
+
+def doctor(
+    kubeconfig: Annotated[
+        Path | None, flag("--kubeconfig", "Kubeconfig file; without it what kubectl would use.", show_default=False)
+    ] = None,
+    namespace: Annotated[str, flag("--namespace", "Namespace of the installation.")] = "serviceentry-guard",
+    webhook_configuration: Annotated[
+        str, flag("--webhook-configuration", "Name of both webhook configurations.")
+    ] = "serviceentry-guard",
+    probe_namespace: Annotated[
+        str, flag("--probe-namespace", "Namespace of the dry runs: one that the guard is asked for.")
+    ] = "default",
+    connect: Annotated[
+        str | None,
+        flag("--connect", "HOST:PORT at which a webhook is reached from here.", show_default=False),
+    ] = None,
+    change: Annotated[
+        bool | None,
+        typer.Option(
+            "--disable/--enable",
+            help="Have the API server ask the webhooks no more, at once; or again.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Prove that the guard works, and say what is wrong and what to do where it does not.
+
+    Nothing is stored: two entries are created as dry runs, one that must be changed and one that must be refused.
+    Exits with 0 where the guard works, with 1 where it does not, and with 2 where that could not be seen.
+    """
+    from app.doctor import Doctor, DoctorError, Place, open_client
+
+    place = Place(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
+    try:
+        patient = Doctor(open_client(kubeconfig), place)
+        if change is None:
+            raise typer.Exit(examine(patient.findings()))
+        for line in patient.disable() if change else patient.enable():
+            typer.echo(line)
+    except DoctorError as error:
+        fail(str(error))
+    typer.echo(AFTER[change])
+
+
+AFTER = {
+    True: (
+        "Within a second or two, entries are neither changed nor refused; the controller goes on as before.\n"
+        "Undo it with: serviceentry-guard doctor --enable\n"
+        "GitOps may undo it by itself (self-heal): suspend it, or turn the webhooks off in the chart's values."
+    ),
+    False: "The webhooks are asked again, within a second or two. Prove it with: serviceentry-guard doctor",
+}
+
+
+def examine(findings: "Iterator[Finding]") -> int:
+    """Print findings as they come, and the verdict; returns the exit code."""
+    from app.diagnosis import exit_code
+
+    seen = []
+    for finding in findings:
+        seen.append(finding)
+        state = finding.state.value
+        word = typer.style(f"{state:<8}", fg=COLOURS[state], bold=True) if in_colour() else f"{state:<8}"
+        typer.echo(f"{word} {finding.sentence}")
+        if finding.remedy:
+            typer.echo(f"         -> {finding.remedy}")
+    code = exit_code(seen)
+    typer.echo(VERDICTS[code])
+    if code == 1:
+        tell("to have the API server ask it no more, at once: serviceentry-guard doctor --disable")
+    return code
+
+
+def _host_and_port(text: str | None) -> tuple[str, int] | None:
+    if text is None:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit():
+        fail(f'--connect is "{text}": it must be HOST:PORT, such as localhost:9443')
+    return host, int(port)

@@ -1,0 +1,238 @@
+"""The doctor: looks at an installation as the API server sees it, and takes it out of the way if need be."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from app.causes import Cause
+from app.diagnosis import (
+    Finding,
+    Outcome,
+    State,
+    Surroundings,
+    judge_change,
+    judge_connection,
+    judge_refusal,
+)
+from app.kube.client import Client, Object, Resource
+from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
+from app.probe import Address, ProbeError, probe
+from app.reconciler import SERVICE_ENTRIES
+from app.webhookconfig import (
+    CONFIGURATIONS,
+    GROUP,
+    MUTATING,
+    address,
+    bundle,
+    disabling,
+    enabling,
+    is_disabled,
+    locked,
+    service,
+    webhooks,
+)
+
+SERVICES = Resource("", "v1", "services", "Service")
+SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
+REFUSING = "ValidatingAdmissionPolicyBinding"
+REPAIRING = "MutatingAdmissionPolicyBinding"
+BINDINGS = tuple(
+    (Resource(GROUP, version, f"{kind.lower()}s", kind, namespaced=False), f"serviceentry-guard-{name}")
+    for kind, versions, names in (
+        (REFUSING, ("v1",), ("refuse", "warn")),
+        (REPAIRING, ("v1", "v1beta1"), ("repair",)),
+    )
+    for version in versions
+    for name in names
+)
+"""What puts the policies of the backstop into force."""
+NO_RIGHT_TO_READ = "It is only looked at: the dry runs prove the rest."
+SERVICE_LABEL = "kubernetes.io/service-name"
+ATTEMPTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the installation is, and where its dry runs are made; `connect`: how the webhook is reached from here."""
+
+    namespace: str
+    configuration: str
+    probe_namespace: str
+    connect: tuple[str, int] | None = None
+
+
+class DoctorError(Exception):
+    """A cluster that cannot be asked, or does not do what it is asked; the message is one sentence for a person."""
+
+
+def open_client(kubeconfig: Path | None) -> Client:
+    """Return a client for a kubeconfig, or without one for what kubectl would use; raises DoctorError."""
+    try:
+        return Client.from_kubeconfig(str(kubeconfig) if kubeconfig else None, connections=1)
+    except ConfigError as error:
+        raise DoctorError(str(error)) from None
+
+
+class Doctor:
+    """Looks at one installation."""
+
+    def __init__(self, client: Client, place: Place) -> None:
+        self._client = client
+        self._place = place
+
+    def findings(self) -> Iterator[Finding]:
+        """Look at everything, cheapest first; the dry runs, which are the proof, come last. Raises DoctorError."""
+        try:
+            yield from self._examine()
+        except ApiError as error:
+            raise DoctorError(f"the API server cannot be asked: {error}") from None
+
+    def _examine(self) -> Iterator[Finding]:
+        configurations = dict[Resource, Object]()
+        repairs = any(resource.kind == REPAIRING for resource, _ in self._bindings())
+        for resource in CONFIGURATIONS:
+            found = self._read(resource, None, self._place.configuration)
+            if isinstance(found, Finding):
+                if not (repairs and resource is MUTATING):
+                    yield found
+            else:
+                configurations[resource] = found
+                yield from _look(resource, found)
+        asked = [webhook for one in configurations.values() for webhook in webhooks(one)]
+        for known in dict.fromkeys(filter(None, map(service, asked))):
+            yield self._endpoints(*known)
+        yield from self._connections(asked)
+        called = next((address(webhook).host for webhook in asked), "")
+        around = Surroundings([one["name"] for one in asked], repairs, called, self._place.probe_namespace)
+        changed = judge_change(self._rehearse(resolution="NONE"), around)
+        refused = judge_refusal(self._rehearse(resolution="NONE", addresses=["198.51.100.0/24"]), around)
+        yield from dict.fromkeys([changed, refused])  # what keeps both from a verdict is said once
+
+    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Finding:
+        try:
+            return self._client.get(resource, namespace, name)
+        except NotFound:
+            remedy = "Install the chart again, or name another one with --webhook-configuration."
+            return Finding(State.PROBLEM, f"there is no {resource.kind} {name}: nobody asks the webhook", remedy)
+        except Forbidden as error:
+            return Finding(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
+
+    def _bindings(self) -> Iterator[tuple[Resource, str]]:
+        """Find the bindings of ours that are there; what may not be read, or is not known, is none."""
+        for resource, name in BINDINGS:
+            try:
+                self._client.get(resource, None, name)
+            except (NotFound, Forbidden):
+                continue
+            yield resource, name
+
+    def _endpoints(self, namespace: str, name: str) -> Finding:
+        """See whether anything is ready behind a Service."""
+        try:
+            spec = self._client.get(SERVICES, namespace, name)["spec"]
+            slices = self._client.list_page(SLICES, namespace).items
+        except NotFound:
+            said = f"Service {namespace}/{name}: {Cause.NO_SERVICE.words}"
+            return Finding(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
+        except Forbidden as error:
+            said = f"what is behind Service {namespace}/{name} cannot be read: {error.message}"
+            return Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+        if spec.get("type") == "ExternalName":
+            return Finding(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
+        ready = _ready(one for one in slices if one["metadata"].get("labels", {}).get(SERVICE_LABEL) == name)
+        if not ready:
+            said = f"Service {namespace}/{name}: {Cause.NO_ENDPOINTS.words}"
+            return Finding(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
+        return Finding(State.OK, f"webhook pods that are ready behind Service {namespace}/{name}: {ready}")
+
+    def _connections(self, asked: list[Object]) -> Iterator[Finding]:
+        """Connect anew under each bundle that is in force; what the API server kept open would hide a wrong one."""
+        for where, authorities in dict.fromkeys((address(one), bundle(one)) for one in asked if bundle(one)):
+            shown = Address(*self._place.connect, name=where.host) if self._place.connect else where
+            try:
+                probe(shown, authorities)
+            except ProbeError as error:
+                yield judge_connection(str(shown), where.host, error.trouble, str(error))
+            else:
+                yield judge_connection(str(shown), where.host, None, "")
+
+    def _rehearse(self, **spec: object) -> Outcome:
+        """Have an entry judged that is never stored; its host is nobody's."""
+        ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
+        entry = {
+            "apiVersion": SERVICE_ENTRIES.api_version,
+            "kind": SERVICE_ENTRIES.kind,
+            "metadata": {"name": "serviceentry-guard-doctor", "namespace": self._place.probe_namespace},
+            "spec": {
+                "hosts": ["doctor.serviceentry-guard.example.com"],
+                "location": "MESH_EXTERNAL",
+                "ports": ports,
+                **spec,
+            },
+        }
+        try:
+            seen = self._client.rehearse(SERVICE_ENTRIES, entry)
+        except ApiError as error:
+            return Outcome(error.status, message=error.message)
+        return Outcome(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
+
+    def disable(self) -> Iterator[str]:
+        """Have the API server ask the webhooks no more, and say what was done; raises DoctorError."""
+        try:
+            yield from self._disable()
+        except ApiError as error:
+            raise DoctorError(f"the webhooks cannot be disabled: {error}") from None
+
+    def enable(self) -> Iterator[str]:
+        """Undo `disable`, but for what the leader writes again itself; raises DoctorError."""
+        try:
+            for resource in CONFIGURATIONS:
+                yield self._change(resource, enabling, "is asked")
+        except ApiError as error:
+            raise DoctorError(f"the webhooks cannot be enabled: {error}") from None
+
+    def _disable(self) -> Iterator[str]:
+        for resource in CONFIGURATIONS:
+            yield self._change(resource, disabling, "is asked no more")
+        for resource, name in self._bindings():
+            self._client.delete(resource, None, name)
+            yield f"{resource.kind} {name} is deleted; a controller that runs with --backstop writes it again"
+
+    def _change(self, resource: Resource, patch_of: Callable[[Object], list[Object]], now: str) -> str:
+        """Patch a configuration over what it is, and see that it stayed so."""
+        name = self._place.configuration
+        for _ in range(ATTEMPTS):
+            try:
+                found = self._client.get(resource, None, name)
+                if patch := patch_of(found):
+                    self._client.json_patch(resource, None, name, locked(found, patch))
+                    continue
+            except NotFound:
+                return f"there is no {resource.kind} {name}: nobody is asked"
+            except Conflict:
+                time.sleep(0.2)
+                continue
+            return f"{resource.kind} {name} {now}"
+        raise Conflict(409, "Conflict", f"{resource.kind} {name} is changed back as soon as it is changed: by GitOps?")
+
+
+def _look(resource: Resource, configuration: Object) -> Iterator[Finding]:
+    """Judge a configuration by itself."""
+    name = f"{resource.kind} {configuration['metadata']['name']}"
+    if not webhooks(configuration):
+        yield Finding(State.PROBLEM, f"{name} holds no webhooks: nobody is asked", "Install the chart again.")
+    for webhook in webhooks(configuration):
+        if is_disabled(webhook):
+            said = f"{name} is disabled: webhook {webhook['name']} is not asked"
+            yield Finding(State.PROBLEM, said, "Run `serviceentry-guard doctor --enable` once it may be asked again.")
+        elif not bundle(webhook) and service(webhook):
+            said = f"{name}, webhook {webhook['name']}: {Cause.NO_BUNDLE.words}"
+            yield Finding(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
+        else:
+            yield Finding(State.OK, f"{name} asks {address(webhook)}")
+
+
+def _ready(slices: Iterable[Object]) -> int:
+    endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
+    return sum(endpoint.get("conditions", {}).get("ready", True) for endpoint in endpoints)
