@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from app.causes import CAUSES, Cause, classify
+from app.core.backstop import REFUSE, WARN
 from app.probe import Trouble
 
 
@@ -72,7 +73,7 @@ class Surroundings:
     namespace: str = "default"
 
 
-POLICIES = frozenset({"serviceentry-guard-refuse", "serviceentry-guard-warn"})
+POLICIES = frozenset({REFUSE, WARN})
 _SILENT = (
     "See the findings above; else whether the policy of the webhook excludes namespace {namespace} or is Off, "
     "and whether namespaceSelector and matchConditions of the configuration leave this entry out."

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.causes import Cause
+from app.core.backstop import MUTATING as MUTATING_POLICY
+from app.core.backstop import REFUSE, REPAIR, VERSIONS, WARN
+from app.core.backstop import VALIDATING as VALIDATING_POLICY
 from app.diagnosis import (
     Finding,
     Outcome,
@@ -35,16 +38,14 @@ from app.webhookconfig import (
 
 SERVICES = Resource("", "v1", "services", "Service")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
-REFUSING = "ValidatingAdmissionPolicyBinding"
-REPAIRING = "MutatingAdmissionPolicyBinding"
 BINDINGS = tuple(
-    (Resource(GROUP, version, f"{kind.lower()}s", kind, namespaced=False), f"serviceentry-guard-{name}")
-    for kind, versions, names in (
-        (REFUSING, ("v1",), ("refuse", "warn")),
-        (REPAIRING, ("v1", "v1beta1"), ("repair",)),
+    (Resource(GROUP, version, f"{policy.lower()}bindings", f"{policy}Binding", namespaced=False), name)
+    for policy, name, versions in (
+        (VALIDATING_POLICY, REFUSE, ("v1",)),
+        (VALIDATING_POLICY, WARN, ("v1",)),
+        (MUTATING_POLICY, REPAIR, VERSIONS),
     )
     for version in versions
-    for name in names
 )
 """What puts the policies of the backstop into force."""
 NO_RIGHT_TO_READ = "It is only looked at: the dry runs prove the rest."
@@ -90,7 +91,7 @@ class Doctor:
 
     def _examine(self) -> Iterator[Finding]:
         configurations = dict[Resource, Object]()
-        repairs = any(resource.kind == REPAIRING for resource, _ in self._bindings())
+        repairs = any(name == REPAIR for _, name in self._bindings())
         for resource in CONFIGURATIONS:
             found = self._read(resource, None, self._place.configuration)
             if isinstance(found, Finding):

@@ -17,20 +17,17 @@ from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Un
 from app.kube.lease import LEASE, LeaderElector
 from app.reconciler import EMITTED
 from app.settings import LEASE_NAME, UninstallSettings
+from app.webhookconfig import CONFIGURATIONS, GROUP
 
 T = TypeVar("T")
 
-ADMISSION, RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
-CONFIGURATIONS = tuple(
-    Resource(ADMISSION, "v1", f"{kind.lower()}s", kind, namespaced=False)
-    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-)
+RBAC = "rbac.authorization.k8s.io"
 BINDINGS = (
     Resource(RBAC, "v1", "rolebindings", "RoleBinding"),
     Resource(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
 )
 BACKSTOP = tuple(
-    Resource(ADMISSION, "v1", plural, kind, namespaced=False)
+    Resource(GROUP, "v1", plural, kind, namespaced=False)
     for plural, kind in (
         # The bindings first: a binding without its policy refuses, or is refused, for a moment.
         ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),

@@ -1,0 +1,1 @@
+"""Certificates for development, and examples for a cluster."""
