@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from app.backstop import RESOURCES
+from app.core.backstop import Engine, backstop
+from app.core.policy import parse_policy
 from app.kube.client import Client
 from tests.bed.binaries import provide as provide_bed
 from tests.bed.control_plane import ControlPlane
@@ -113,8 +116,21 @@ def release(helm: Helm, cluster: ControlPlane, outside: tuple[Webhook, Path]) ->
 
 
 @pytest.fixture(scope="session")
+def leftover(admin: Client) -> None:
+    """Objects of every kind of the backstop, for a namespace that there is not, as an earlier release had them."""
+    document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "mode": "Off"}
+    nobody = parse_policy({**document, "namespaces": [{"match": ["nobody"], "mode": "Enforce"}]})
+    for manifest in backstop(nobody, Engine.NATIVE):
+        admin.create(RESOURCES[manifest["kind"]], manifest)
+
+
+@pytest.fixture(scope="session")
 def product(
-    release: Release, admin: Client, outside: tuple[Webhook, Path], tmp_path_factory: pytest.TempPathFactory
+    leftover: None,  # noqa: ARG001 - has to be there
+    release: Release,
+    admin: Client,
+    outside: tuple[Webhook, Path],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Webhook, Controller]]:
     """Webhook and controller as the chart has them."""
     with release.controller(tmp_path_factory.mktemp("controller")) as controller:

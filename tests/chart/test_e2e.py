@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.backstop import RESOURCES
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import NAMESPACE, RELEASE, kind
@@ -60,6 +61,7 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
     unguarded.settle()
     have_one_repaired(unguarded)
     have_one_removed(unguarded)
+    assert not [one for resource in RESOURCES.values() for one in unguarded.client.list_page(resource).items]
     assert controller.child.running
     done = [event for event in events(audit_log) if event["user"]["username"] == ACCOUNT]
     assert not [event["requestURI"] for event in done if event["responseStatus"]["code"] == 403]

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
+from app.backstop import RESOURCES
+from app.core.backstop import NAMES
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over
 from tests.chart_reference import CHART
@@ -240,6 +242,21 @@ def test_rights_follow_from_the_values(rendered: dict[str, list[Manifest]]) -> N
     assert "secrets" not in rules("cert-manager")
     assert "mutatingwebhookconfigurations" not in controller("provided")
     assert "*" not in str([rule["verbs"] for one in rendered["everything"] for rule in one.get("rules", ())])
+
+
+@pytest.mark.parametrize(("name", "kept"), [("default", ""), ("backstop", "validating"), ("native", "")])
+def test_rights_to_admission_policies_follow_the_backstop(
+    name: str, kept: str, rendered: dict[str, list[Manifest]]
+) -> None:
+    rules = kind(rendered[name], "ClusterRole", f"{RELEASE}-controller")["rules"]
+    for resource in RESOURCES.values():
+        about = [rule for rule in rules if resource.plural in rule["resources"]]
+        is_kept = name == "native" or bool(kept and resource.plural.startswith(kept))
+        assert {verb for rule in about for verb in rule["verbs"]} == {"get", "delete"} | (
+            {"create", "patch"} if is_kept else set()
+        )
+        for rule in about:
+            assert rule["verbs"] == ["create"] or set(rule["resourceNames"]) == {name for _, name in NAMES}
 
 
 def test_uninstall_runs_before_anything_is_deleted_and_cleans_up_behind_itself(
