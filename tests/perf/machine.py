@@ -28,6 +28,12 @@ def cpu_seconds(pid: int) -> float:
     return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
+def cpu_nanoseconds(pid: int) -> int:
+    """CPU time that the threads of a process have spent which there are now."""
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks)
+
+
 def peak_memory(pid: int) -> float:
     """The most memory that a process has had resident, in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
