@@ -29,7 +29,7 @@ test: lint test-all  ## everything CI runs
 
 .PHONY: test-all
 test-all: $(STAMP)
-	@$(BIN)/python -m tests.bed build
+	@$(BIN)/python -m tests.bed build mesh
 	$(BIN)/coverage erase
 	$(BIN)/coverage run -m pytest $(PARALLEL)
 	$(BIN)/coverage combine --quiet

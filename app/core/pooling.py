@@ -9,6 +9,8 @@ from app.core.resources import JSON, ServiceEntry
 from app.core.routing import Emitted, emitted
 
 TLS_PORT = 443
+ORIGINATION = {"mode": "SIMPLE", "caCertificates": "system"}
+"""Newer Istio trusts the authorities of the system where none are named; older Istio verified nothing (IST0129)."""
 
 
 def destination_rule(entry: ServiceEntry, host: Host, settings: DestinationRule) -> Emitted | None:
@@ -27,7 +29,7 @@ def _traffic_policy(entry: ServiceEntry, settings: DestinationRule) -> JSON:
     pool = _connection_pool(settings.connection_pool)
     shared = {"connectionPool": pool} if pool else {}
     origination = [
-        {"port": {"number": port.number}, **shared, "tls": {"mode": "SIMPLE"}}
+        {"port": {"number": port.number}, **shared, "tls": ORIGINATION}
         for port in entry.ports
         if settings.tls_origination and port.http and port.target == TLS_PORT
     ]

@@ -1,18 +1,23 @@
-"""`python -m tests.bed build`: make ready what the end-to-end tests and the demo need, once."""
+"""`python -m tests.bed build`: make ready what end-to-end tests and the demo need, once; `build mesh`: Istio too."""
 
 import argparse
 import sys
 
-from tests.bed.binaries import provide
+from tests.bed.binaries import provide, provide_mesh
 from tests.bed.errors import BedError
+
+FAMILIES = {"mesh": provide_mesh}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bed", description="the test bed's own command")
     parser.add_argument("command", choices=["build"], help="build what is missing in the cache")
-    parser.parse_args()
+    parser.add_argument("families", nargs="*", choices=[*FAMILIES, []], help="what else is needed")
+    given = parser.parse_args()
     try:
         provide()
+        for family in given.families:
+            FAMILIES[family]()
     except BedError as error:
         print(f"test bed: {error}", file=sys.stderr)
         return 2

@@ -10,7 +10,7 @@ from typing import TextIO
 from tests.bed.build import build, cached
 from tests.bed.errors import BedError
 from tests.bed.progress import Progress
-from tests.bed.tools import ETCD, ISTIO_CRDS, KUBE_APISERVER, KUBECTL, ModuleFile, Tool
+from tests.bed.tools import ETCD, ISTIO_CRDS, ISTIOCTL, ISTIOD, KUBE_APISERVER, KUBECTL, ModuleFile, Tool
 
 ASSETS = "KUBEBUILDER_ASSETS"
 
@@ -25,6 +25,14 @@ class Binaries:
     istio_crds: Path
 
 
+@dataclass(frozen=True, slots=True)
+class MeshBinaries:
+    """Paths of Istio's own programs, which the mesh needs besides."""
+
+    istiod: Path
+    istioctl: Path
+
+
 def provide(out: TextIO = sys.stderr) -> Binaries:
     """Find what is there and build what is missing, telling `out` about it.
 
@@ -35,6 +43,12 @@ def provide(out: TextIO = sys.stderr) -> Binaries:
     build([item for item in wanted if item.name not in ready], Progress(out))
     paths = [ready.get(item.name) or cached(item) for item in wanted]
     return Binaries(*paths)
+
+
+def provide_mesh(out: TextIO = sys.stderr) -> MeshBinaries:
+    """Build what is missing of Istio, telling `out` about it. Raises BedError as `provide` does."""
+    build([ISTIOD, ISTIOCTL], Progress(out))
+    return MeshBinaries(cached(ISTIOD), cached(ISTIOCTL))
 
 
 def _assets() -> dict[str, Path]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tests.bed import toolchain
 from tests.bed.errors import BedError
 from tests.bed.progress import Progress
-from tests.bed.tools import ISTIO_CRDS, ModuleFile, Tool
+from tests.bed.tools import ETCD, ISTIO_CRDS, KUBE_APISERVER, ModuleFile, Tool
 
 
 def cache_root() -> Path:
@@ -57,9 +57,18 @@ def _check_go(item: Tool | ModuleFile) -> None:
     if complaint:
         raise BedError(
             f"Go {toolchain.needed_version(item.module)} or newer is needed to build the test bed's {item.name}: "
-            f"install it, or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd, kubectl and "
-            f"{ISTIO_CRDS.name} of the Go module {ISTIO_CRDS.path} ({complaint})"
+            f"install it{_instead(item)} ({complaint})"
         )
+
+
+def _instead(item: Tool | ModuleFile) -> str:
+    """What else a user can do, where there is something."""
+    if item.module not in {each.module for each in (KUBE_APISERVER, ETCD, ISTIO_CRDS)}:
+        return ""
+    return (
+        f", or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd, kubectl and {ISTIO_CRDS.name} of the "
+        f"Go module {ISTIO_CRDS.path}"
+    )
 
 
 def _announce(tools: Sequence[Tool], progress: Progress) -> None:

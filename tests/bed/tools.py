@@ -47,6 +47,8 @@ HELM = Tool("helm", HERE / "helm", "helm.sh/helm/v3/cmd/helm", 5)
 HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
 """The next major version, which applies server-side where the other one merges three ways."""
 KUBECONFORM = Tool("kubeconform", HERE / "helm", "github.com/yannh/kubeconform/cmd/kubeconform", 1)
+ISTIOD = Tool("pilot-discovery", HERE / "istiod", "istio.io/istio/pilot/cmd/pilot-discovery", 9)
+ISTIOCTL = Tool("istioctl", HERE / "istiod", "istio.io/istio/istioctl/cmd/istioctl", 1)
 ISTIO_CRDS = ModuleFile(
     "customresourcedefinitions.gen.yaml",
     HERE / "istio",

@@ -1,0 +1,182 @@
+"""The failure that started it, before and after, in a real mesh: what one run of `python -m tests.mesh` measures.
+
+The run has a network and a mount namespace of its own, so it is a process of its own; the tests here read its report.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.bed.binaries import provide, provide_mesh
+from tests.bed.errors import BedError
+from tests.bed.processes import Child
+from tests.bed.require import give_up
+from tests.mesh import networks
+from tests.mesh.advice import ADVICE
+from tests.mesh.arms import (
+    BACKOFF,
+    DYNAMIC,
+    IDLE_TIMEOUT,
+    KEEPALIVE,
+    OFF,
+    ORIGINATION,
+    PRIVATE,
+    RECIPE,
+    SPLIT,
+    Arm,
+)
+from tests.mesh.measuring import Report
+from tests.mesh.page import BEGIN, PAGE
+from tests.mesh.scenarios import firewall, origination, rotation, shapes, slow, termination, unsafe
+from tests.mesh.scenarios.firewall import IDLENESSES, TLS_IDLENESSES, Idleness
+from tests.mesh.scenarios.rotation import Rotation
+from tests.mesh.trial import Measured
+
+pytestmark = [pytest.mark.mesh, pytest.mark.xdist_group("mesh")]
+
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 600
+SOON = [each for each in rotation.USUAL if each.gone_after == 0]
+LATER = [each for each in rotation.USUAL if each.gone_after > 0] + [rotation.VANISHING]
+each_idleness = pytest.mark.parametrize("idleness", IDLENESSES, ids=str)
+THE_MESSAGE = "503 upstream connect error or disconnect/reset before headers. reset reason: connection termination"
+"""What the README begins with, word for word."""
+
+
+@pytest.fixture(scope="session")
+def report(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Report:
+    """What the run measured; every test here is about that one run."""
+    if trouble := networks.complaint():
+        give_up(trouble)
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+    with capture.global_and_fixture_disabled():
+        try:
+            provide()
+            provide_mesh()
+        except BedError as error:
+            give_up(str(error))
+    folder = tmp_path_factory.mktemp("mesh")
+    path = folder / "report.json"
+    with Child(sys.executable, "-m", "tests.mesh", f"--json={path}", log=folder / "mesh.log") as run:
+        assert run.process.wait(SECONDS) == 0, run.tail(60)
+    return Report.from_json(json.loads(path.read_text()))
+
+
+def one(report: Report, scenario: str, circumstances: object, arm: Arm) -> Measured:
+    """The line of the table for these."""
+    lines = [line for line in report.measured if (line.scenario, line.circumstances) == (scenario, str(circumstances))]
+    (line,) = [line for line in lines if line.arm == arm.label]
+    return line
+
+
+def test_connections_that_end_give_the_message_of_the_problem_before_and_no_error_after(report: Report) -> None:
+    before, after = (one(report, termination.TITLE, termination.CUT, arm) for arm in (OFF, RECIPE))
+    assert before.message == THE_MESSAGE
+    assert before.errors == before.requests // termination.CUT_EVERY
+    assert (after.requests, after.errors) == (500, 0)
+
+
+@pytest.mark.parametrize("moved", LATER, ids=str)
+def test_an_address_that_goes_2_or_30_seconds_after_dns_moved_costs_no_request(report: Report, moved: Rotation) -> None:
+    before, after = (one(report, rotation.TITLE, moved, arm) for arm in (OFF, RECIPE))
+    assert before.errors > 0
+    assert after.errors == 0
+    assert after.facts["seen by new"] > 0
+
+
+@pytest.mark.parametrize("moved", SOON, ids=str)
+def test_an_address_that_goes_the_moment_dns_moves_is_outlasted_by_a_back_off(report: Report, moved: Rotation) -> None:
+    before, after = (one(report, rotation.TITLE, moved, arm) for arm in (OFF, BACKOFF))
+    assert before.errors > 0
+    assert after.errors == 0
+
+
+def test_one_of_two_addresses_may_go_at_any_time(report: Report) -> None:
+    assert one(report, rotation.TITLE, rotation.ONE_OF_TWO, RECIPE).errors == 0
+
+
+@each_idleness
+def test_connections_that_a_firewall_forgot_are_given_up_before(report: Report, idleness: Idleness) -> None:
+    before, after = (one(report, firewall.TITLE, idleness, arm) for arm in (OFF, IDLE_TIMEOUT))
+    assert before.errors > 0
+    assert (after.requests >= 500, after.errors) == (True, 0)
+    assert after.slowest < 1.5
+
+
+@pytest.mark.parametrize("idleness", TLS_IDLENESSES, ids=str)
+def test_connections_on_a_tls_port_are_given_up_before_which_the_recipe_alone_cannot(
+    report: Report, idleness: Idleness
+) -> None:
+    circumstances = f"passthrough: {idleness}"
+    before, recipe, idle, kept = (
+        one(report, firewall.TITLE_TLS, circumstances, arm) for arm in (OFF, RECIPE, IDLE_TIMEOUT, KEEPALIVE)
+    )
+    assert before.errors > 0
+    assert recipe.errors > 0
+    assert (idle.requests >= 500, idle.errors) == (True, 0)
+    assert (kept.requests >= 500, kept.errors) == (True, 0)
+
+
+def test_with_tls_origination_retries_reach_what_no_retry_could(report: Report) -> None:
+    passed = one(report, firewall.TITLE_TLS, origination.PASSTHROUGH, RECIPE)
+    originated = one(report, firewall.TITLE_TLS, origination.ORIGINATED, ORIGINATION)
+    assert passed.errors >= passed.requests // termination.CUT_EVERY
+    assert (originated.requests, originated.errors) == (500, 0)
+
+
+def test_a_post_whose_bytes_were_sent_is_repeated_by_the_recipe_and_never_by_the_split(report: Report) -> None:
+    recipe, split = (one(report, unsafe.TITLE, unsafe.CIRCUMSTANCES, arm) for arm in (RECIPE, SPLIT))
+    assert recipe.errors == 0
+    assert recipe.facts["repeated"] > 0
+    assert split.facts["most"] == 1
+    assert split.facts["seen once"] == split.requests
+    assert split.errors == split.requests // termination.CUT_EVERY
+
+
+def test_a_slow_upstream_is_asked_again_and_again_until_an_annotation_gives_it_time(report: Report) -> None:
+    off, recipe, mended = (one(report, slow.TITLE, slow.CIRCUMSTANCES, arm) for arm in (OFF, RECIPE, slow.MENDED))
+    assert (off.errors, mended.errors) == (0, 0)
+    assert recipe.errors == recipe.requests
+    assert recipe.facts["most"] == 4
+    assert mended.facts["most"] == 1
+
+
+@pytest.mark.parametrize(
+    ("circumstances", "repaired"),
+    [(shapes.PORTS, RECIPE), (shapes.GRPC_CALLS, RECIPE), (shapes.WILDCARD, DYNAMIC)],
+)
+def test_other_shapes_are_repaired_too(report: Report, circumstances: str, repaired: Arm) -> None:
+    before, after = (one(report, shapes.TITLE, circumstances, arm) for arm in (OFF, repaired))
+    assert before.errors > 0
+    assert after.errors == 0
+
+
+def test_each_of_several_ports_keeps_its_own_requests(report: Report) -> None:
+    facts = one(report, shapes.TITLE, shapes.PORTS, RECIPE).facts
+    assert facts["seen 0"] >= shapes.REQUESTS
+    assert facts["seen 1"] >= shapes.REQUESTS
+
+
+def test_an_entry_for_its_own_namespace_is_repaired_there_and_unknown_elsewhere(report: Report) -> None:
+    inside, outside = (one(report, shapes.TITLE, where, PRIVATE) for where in (shapes.INSIDE, shapes.OUTSIDE))
+    assert inside.errors == 0
+    assert outside.errors >= outside.requests // termination.CUT_EVERY
+
+
+def test_a_virtual_service_of_the_teams_own_stays_in_force(report: Report) -> None:
+    theirs = one(report, shapes.TITLE, shapes.THEIRS, shapes.YIELDING)
+    assert theirs.errors == theirs.requests // termination.CUT_EVERY
+
+
+def test_istios_analysis_has_nothing_to_say_of_anything_that_is_emitted(report: Report) -> None:
+    assert len(report.emitted) > 60
+    assert [message for message in report.messages if message.origin in report.emitted] == []
+
+
+def test_the_page_advises_only_what_was_measured(report: Report) -> None:
+    for advice in ADVICE:
+        without, having = (advice.figure(arm, report.measured) for arm in (advice.without, advice.having))
+        assert (without.errors > 0, having.errors == 0) == (True, True) or not advice.repairs
+    assert BEGIN in (REPOSITORY / PAGE).read_text()
