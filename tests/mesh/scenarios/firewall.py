@@ -18,7 +18,7 @@ TITLE = "3 A firewall that forgets idle connections"
 TITLE_TLS = "4 The same on a TLS port"
 IDLE_SECONDS = networks.FORGETS_SECONDS + 2.0
 APPLICATIONS, ROUNDS, REQUESTS = 8, 3, 21
-PAUSE = 0.2
+PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
