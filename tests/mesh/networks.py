@@ -24,10 +24,11 @@ SIDECAR_GROUP = 1337
 OUTBOUND_PORT = 15001
 FORGETS_SECONDS = 6
 FAR = "far"
+CONNTRACK = Path("/proc/sys/net/netfilter")
 NET = "203.0.113"
 SILENT_NET, RESETTING_NET = f"{NET}.192/27", f"{NET}.224/27"
-PROGRAMS = ("unshare", "ip", "iptables", "mount", "setpriv", "sysctl")
-"""What the machine has to bring: util-linux, iproute2, iptables, procps."""
+PROGRAMS = ("unshare", "ip", "iptables", "mount", "setpriv")
+"""What the machine has to bring: util-linux, iproute2, iptables."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
@@ -111,8 +112,10 @@ def _raise_firewall() -> None:
     unknown = "-p tcp -m conntrack --ctstate INVALID"
     _run_far(f"iptables --wait -A INPUT -d {SILENT_NET} {unknown} -j DROP")
     _run_far(f"iptables --wait -A INPUT -d {RESETTING_NET} {unknown} -j REJECT --reject-with tcp-reset")
-    _run_far(f"sysctl -q -w net.netfilter.nf_conntrack_tcp_timeout_established={FORGETS_SECONDS}")
-    _run_far("sysctl -q -w net.netfilter.nf_conntrack_tcp_loose=0")
+    with _far_network():
+        # A connection is known from its beginning or not at all, and forgotten when it was idle.
+        (CONNTRACK / "nf_conntrack_tcp_loose").write_text("0")
+        (CONNTRACK / "nf_conntrack_tcp_timeout_established").write_text(str(FORGETS_SECONDS))
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from tests.mesh.scenarios.firewall import IDLENESSES, TLS_IDLENESSES, Idleness
 from tests.mesh.scenarios.rotation import Rotation
 from tests.mesh.trial import Measured
 
-pytestmark = [pytest.mark.mesh, pytest.mark.xdist_group("mesh")]
+pytestmark = pytest.mark.mesh
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 600

@@ -16,7 +16,7 @@ from tests.mesh.cases import reviewed_cases
 from tests.mesh.istioctl import Istioctl
 from tests.strategies import manifests, names, policies
 
-pytestmark = [pytest.mark.mesh, pytest.mark.xdist_group("istioctl")]
+pytestmark = pytest.mark.mesh
 
 GENERATED = 500
 
