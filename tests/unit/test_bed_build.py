@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bed.binaries import provide
+from tests.bed.binaries import provide, provide_mesh
 from tests.bed.build import build, cache_root, cached
 from tests.bed.errors import BedError
 from tests.bed.processes import wait_until
@@ -69,6 +69,12 @@ def test_without_go_the_build_names_it_and_ends_with_2() -> None:
     assert result.returncode == 2
     assert "Go 1.26 or newer is needed to build the test bed's kube-apiserver: install it" in result.stderr
     assert "set KUBEBUILDER_ASSETS" in result.stderr
+
+
+@pytest.mark.usefixtures("only")
+def test_without_go_istiod_is_named_and_no_assets_are_offered_that_cannot_have_it() -> None:
+    with pytest.raises(BedError, match=r"to build the test bed's pilot-discovery: install it \(there is no program go"):
+        provide_mesh()
 
 
 def test_a_go_that_is_too_old_is_named_with_what_it_says_itself(only: Path) -> None:
