@@ -57,7 +57,7 @@ ADVICE = (
         having=RECIPE,
     ),
     Advice(
-        symptom="A burst of 503 with `connection refused` at each change of addresses, over within a TTL",
+        symptom="A burst of 503 with `remote connection failure` at each change of addresses, over within a TTL",
         setting="`virtualService.retries: {attempts: 5, backoff: 1s}` (Istio 1.26 or newer)",
         cost="The first retry waits half a second in the mean instead of 12 ms, whatever it is for, later ones longer.",
         scenario=rotation.TITLE,
