@@ -28,7 +28,9 @@ def complaint() -> str | None:
         return "the image test runs on Linux only: it mounts and changes users"
     if os.geteuid() != 0:
         return "the image test has to be root, to mount and to change users: run it with sudo, or in a container"
-    missing = sorted({package for program, package in PROGRAMS.items() if not _found(program)})
+    missing = sorted(
+        {package for program, package in PROGRAMS.items() if not shutil.which(program, path=search_path())}
+    )
     if missing:
         return f"the image test needs {', '.join(missing)}: apt-get install {' '.join(missing)}"
     return None
@@ -60,9 +62,10 @@ def _bootstrap(archive: Path) -> None:
         product.rename(archive)
 
 
-def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
+def run(*command: str | Path, **variables: str) -> str:
     """What the program writes to standard output. Raises BedError with the end of all that it wrote, if it fails."""
     words = [str(word) for word in command]
+    env = os.environ | {"PATH": search_path()} | variables
     done = subprocess.run(words, env=env, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     if done.returncode:
         said = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
@@ -70,9 +73,9 @@ def run(*command: str | Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
-def _found(program: str) -> str | None:
-    # Whoever becomes root by su often lacks the folders of root's programs.
-    return shutil.which(program, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin")
+def search_path() -> str:
+    """Where programs are looked for: whoever becomes root by su often lacks the folders of root's programs."""
+    return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 @contextmanager

@@ -1,10 +1,11 @@
 """Builds the Dockerfile with buildah, which needs no daemon, in a store that goes when the test ends."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from tests.image.base import base_archive, cache, run
 ROOT = Path(__file__).parents[2]
 BASE = "localhost/base"
 IMAGE = "localhost/serviceentry-guard"
+PREFIX = ".building-"
+DAY_SECONDS = 86_400
 PIP_SETTINGS = {"cert", "extra-index-url", "index-url", "proxy", "trusted-host"}
 """Those of the user's pip that the pip in the build must know too: where packages are, and how to get there."""
 
@@ -46,8 +49,7 @@ class Buildah:
         """Run a command of buildah; what it printed, stripped. Raises BedError."""
         options = [f"--root={self.folder / 'root'}", f"--runroot={self.folder / 'run'}", "--storage-driver=vfs"]
         # The builds' cache mounts, where pip's downloads are kept, lie in the folder for temporary files.
-        environment = os.environ | {"BUILDAH_ISOLATION": "chroot", "TMPDIR": str(cache())}
-        return run("buildah", *options, *arguments, env=environment).strip()
+        return run("buildah", *options, *arguments, BUILDAH_ISOLATION="chroot", TMPDIR=str(cache())).strip()
 
     def unpack(self, image: str) -> Path:
         """The file system of a new container."""
@@ -58,7 +60,8 @@ class Buildah:
 def built() -> Iterator[Image]:
     """Build the image on the bootstrapped base. Raises BedError with the end of the build's log."""
     archive = base_archive()
-    with tempfile.TemporaryDirectory(prefix=".building-", dir=cache()) as scratch:
+    sweep()
+    with tempfile.TemporaryDirectory(prefix=PREFIX, dir=cache()) as scratch:
         buildah = Buildah(Path(scratch))
         try:
             _import(buildah, archive)
@@ -78,6 +81,13 @@ def build_arguments() -> dict[str, str]:
     return {"VERSION": project["version"], "REVISION": revision, "CREATED": created}
 
 
+def sweep() -> None:
+    """Remove what runs that were killed have left behind; none takes a day."""
+    for folder in cache().glob(f"{PREFIX}*"):
+        if time.time() - folder.stat().st_mtime > DAY_SECONDS:
+            shutil.rmtree(folder)
+
+
 def _import(buildah: Buildah, archive: Path) -> None:
     container = buildah("from", "scratch")
     buildah("add", "--quiet", container, archive, "/")
@@ -87,11 +97,11 @@ def _import(buildah: Buildah, archive: Path) -> None:
 def _build(buildah: Buildah, arguments: Mapping[str, str]) -> None:
     given = {"BASE_IMAGE": BASE, **arguments}
     options = [f"--build-arg={name}={value}" for name, value in given.items()]
-    secrets = [f"--secret=id={name},src={path}" for name, path in _secrets(buildah.folder).items()]
+    secrets = [f"--secret=id={name},src={path}" for name, path in pip_secrets(buildah.folder).items()]
     buildah("build", "--quiet", "--pull-never", "--format=oci", *options, *secrets, f"--tag={IMAGE}", ROOT)
 
 
-def _secrets(folder: Path) -> dict[str, Path]:
+def pip_secrets(folder: Path) -> dict[str, Path]:
     """The build's secrets: a pip.conf that says what the user's pip is told, and the authorities it trusts."""
     settings = _pip_settings()
     secrets = {}
