@@ -1,6 +1,7 @@
 """Containers of the image: processes on its file system, with what the image says of environment, user and program."""
 
 import random
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -77,14 +78,12 @@ def webhook(image: Image, user: User, folder: Path) -> Iterator[tuple[Running, C
     arguments = [f"--{name}={value}" for name, value in {**flags, **ports}.items()]
     with container(image, user, volume, [*image.config["Entrypoint"], "webhook", *arguments]) as child:
         yield Running(*until(lambda: addresses(child)), files.authority), child
+        if child.running:
+            child.kill()  # a drain takes ten seconds
 
 
 def addresses(child: Child) -> tuple[str, str] | None:
     """Where a webhook answers, out of its log: admission, health."""
     assert child.running, child.tail()
-    for line in child.log.read_text().splitlines():
-        _, found, rest = line.partition("reviewing on ")
-        if found:
-            admission, _, health = rest.partition(", health on ")
-            return admission, health
-    return None
+    found = re.search(r"reviewing on ([\d.]+:\d+), health on ([\d.]+:\d+)", child.log.read_text())
+    return (found[1], found[2]) if found else None

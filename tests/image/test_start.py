@@ -30,7 +30,6 @@ def test_a_patch_comes_out_of_mutate_over_tls(user: Callable[[Image], User], ima
         until(lambda: running.probe("/readyz").status == 200)
         answer = running.ask().document
         identity = Path(f"/proc/{child.pid}/status").read_text()
-        assert child.stop() == 0, child.tail()
 
     response = answer["response"]
     assert response["uid"] == json.loads(BODY)["request"]["uid"]
@@ -38,6 +37,12 @@ def test_a_patch_comes_out_of_mutate_over_tls(user: Callable[[Image], User], ima
     assert {"op": "replace", "path": "/spec/resolution", "value": "DNS"} in patch(response)
     assert re.search(rf"Uid:\t{who.uid}\t{who.uid}\t{who.uid}\t{who.uid}\n", identity)
     assert re.search(r"CapEff:\t0+\n", identity)
+
+
+def test_it_ends_by_itself_when_asked_to(image: Image, tmp_path: Path) -> None:
+    """Its first process is the server: nothing stands between it and the signal."""
+    with webhook(image, any_user(), tmp_path) as (_, child):
+        assert child.stop(60) == 0, child.tail()
 
 
 def patch(response: dict[str, Any]) -> list[dict[str, Any]]:
