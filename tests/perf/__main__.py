@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.errors import BedError
-from tests.perf import audit, create, decision, emission, memory, overhead, reload, review, webhook
+from tests.perf import audit, create, decision, emission, memory, native, overhead, reload, review, webhook
 from tests.perf.figures import Benchmark, Effort, Figure, as_text
 from tests.perf.machine import describe
 from tests.perf.page import Section, write
@@ -18,6 +18,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "webhook": webhook.run,
     "overhead": overhead.run,
     "create": create.run,
+    "native": native.run,
     "emission": emission.run,
     "memory": memory.run,
     "audit": audit.run,
