@@ -104,7 +104,8 @@ class Reflector(Generic[T]):
                 # A callback's bug must not end the thread silently: the same change is delivered again.
                 self._fail(logging.ERROR, error, traceback=True)
             else:
-                self._on_restart("ended")
+                if not self._stopping.is_set():
+                    self._on_restart("ended")
 
     def _fail(self, level: int, error: Exception, reason: str = "failed", *, traceback: bool = False) -> None:
         if self._stopping.is_set():

@@ -68,8 +68,8 @@ def make(cluster: Cluster, tmp_path: Path) -> Iterator[Make]:
     client = Client.from_kubeconfig(cluster.server.kubeconfig(tmp_path / "kubeconfig", {}))
     reflectors: list[Reflector[str]] = []
 
-    def make(on_change: Callable[[Key, str | None, str | None], None]) -> Reflector[str]:
-        reflectors.append(Reflector(client, MAPS, lambda item: str(item["data"]["key"]), on_change))
+    def make(on_change: Callable[[Key, str | None, str | None], None], **more: Any) -> Reflector[str]:
+        reflectors.append(Reflector(client, MAPS, lambda item: str(item["data"]["key"]), on_change, **more))
         return reflectors[-1]
 
     yield make
@@ -154,6 +154,24 @@ def test_an_event_makes_the_next_failure_count_as_the_first(
     make(lambda *_: None).start()
     until(lambda: len(delays) >= 5)
     assert delays[:5] == [1, 2, 1, 2, 3]
+
+
+def test_why_a_watch_is_begun_anew_is_told_each_time_until_it_is_stopped(
+    cluster: Cluster, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "backoff", lambda *_: 0.0)
+    reasons: list[str] = []
+    gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    cluster.watches = [
+        [("BOOKMARK", {"metadata": {"resourceVersion": "6"}})],
+        [("ERROR", gone)],
+        [("ERROR", {**gone, "code": 500, "reason": "InternalError"})],
+    ]
+    reflector = make(lambda *_: None, on_restart=reasons.append)
+    reflector.start()
+    until(lambda: len(cluster.asked("watch=true")) == 4)
+    reflector.stop()
+    assert reasons == ["ended", "expired", "failed"]
 
 
 def test_the_length_of_a_watch_is_chosen_at_random_from_its_range(cluster: Cluster, make: Make) -> None:
