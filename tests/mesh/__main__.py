@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.bed.binaries import provide, provide_mesh
 from tests.bed.errors import BedError
 from tests.mesh.machine import describe
-from tests.mesh.measuring import measure
+from tests.mesh.measuring import SCENARIOS, measure
 from tests.mesh.networks import complaint
 from tests.mesh.page import PAGE, as_text, write
 
@@ -19,6 +19,8 @@ INSIDE = "SERVICEENTRY_GUARD_MESH"
 
 def main() -> int:
     given = _parser().parse_args()
+    if given.write and given.names:
+        _parser().error("--write is for a whole run: without names")
     if trouble := complaint():
         print(f"mesh: {trouble}", file=sys.stderr)
         return 2
@@ -47,7 +49,7 @@ def _enter_namespaces() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mesh", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help="only these scenarios")
+    parser.add_argument("names", nargs="*", metavar="SCENARIO", choices=[*SCENARIOS, []], help=", ".join(SCENARIOS))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured as JSON, for the tests")
     parser.add_argument("--write", nargs="?", const=PAGE, type=Path, metavar="PAGE", help=f"put it into {PAGE}")
     return parser

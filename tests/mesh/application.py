@@ -1,6 +1,5 @@
 """The application: an HTTP client with a pool of one persistent connection, which retries nothing itself."""
 
-import socket
 import ssl
 import threading
 import time
@@ -14,7 +13,7 @@ import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 PATIENCE = 10.0
-"""Seconds after which it gives up on an answer."""
+"""Seconds after which it gives up on an answer, unless it is told to be more patient."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +34,18 @@ class Client(Protocol):
 class Application:
     """A client of one host; it resolves the name when it connects, and keeps the connection while it can."""
 
-    def __init__(self, host: str, port: int = 80, *, tls: ssl.SSLContext | None = None, via: str = "") -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int = 80,
+        *,
+        tls: ssl.SSLContext | None = None,
+        via: str = "",
+        patience: float = PATIENCE,
+    ) -> None:
         """`via` is the address of a sidecar that is spoken to directly, where nothing is intercepted."""
-        timeout = urllib3.Timeout(connect=PATIENCE, read=PATIENCE)
+        timeout = urllib3.Timeout(connect=patience, read=patience)
+        self._patience = patience
         self._headers = {"Host": host} if via else {}
         if tls:
             self._pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
@@ -53,17 +61,16 @@ class Application:
         try:
             response = self._pool.request(method, path, body=body, headers=self._headers)
         except (HTTPError, OSError) as error:
-            return Outcome(time.monotonic() - begun, error=_spoken(error))
+            return Outcome(time.monotonic() - begun, error=self._spoken(error))
         text = response.data.decode("utf-8", "replace").strip()
         error_text = f"{response.status} {text}".strip() if response.status >= 400 else ""
         return Outcome(time.monotonic() - begun, body=text, error=error_text)
 
-
-def _spoken(error: Exception) -> str:
-    if isinstance(error, ReadTimeoutError | socket.timeout):
-        return f"no answer within {PATIENCE:g} s"
-    inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
-    return f"connection lost ({type(inner).__name__})"
+    def _spoken(self, error: Exception) -> str:
+        if isinstance(error, ReadTimeoutError | TimeoutError):
+            return f"no answer within {self._patience:g} s"
+        inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
+        return f"connection lost ({type(inner).__name__})"
 
 
 @dataclass

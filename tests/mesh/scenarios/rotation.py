@@ -18,6 +18,8 @@ from tests.mesh.upstreams import Upstream
 TITLE = "2 Addresses that rotate"
 ANSWER_SECONDS = 0.3
 APPLICATIONS, PAUSE = 3, 0.1
+PATIENCE = 30.0
+"""Seconds: as long as the VirtualService's time-out lets a request be tried."""
 BEFORE_SECONDS, AFTER_SECONDS = 3.0, 6.0
 
 
@@ -68,10 +70,10 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
 def _trial(mesh: Mesh, rotation: Rotation, arm: Arm) -> Trial:
     host = f"{rotation.slug}.{arm.namespace}.example"
     behaviour: dict[str, Any] = {"port": 80, "delay": ANSWER_SECONDS}
-    connect, port = partial(Application, host), HTTP
+    connect, port = partial(Application, host, patience=PATIENCE), HTTP
     if rotation.encrypted:
         behaviour |= {"port": 443, "tls": mesh.serving_tls(host)}
-        connect, port = partial(Application, host, 443, tls=mesh.trusting_tls()), TLS
+        connect, port = partial(Application, host, 443, tls=mesh.trusting_tls(), patience=PATIENCE), TLS
     old, new = (mesh.upstream(networks.plain_address(), **behaviour) for _ in range(2))
     companions = [mesh.upstream(networks.plain_address(), **behaviour).address] if rotation.companion else []
     mesh.names.point(host, old.address, *companions, ttl=rotation.ttl)
