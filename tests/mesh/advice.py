@@ -62,7 +62,7 @@ ADVICE = (
         cost="The first retry waits half a second in the mean instead of 12 ms, whatever it is for, later ones longer.",
         scenario=rotation.TITLE,
         circumstances=str(Rotation(0, in_flight=True)),
-        without=OFF,
+        without=RECIPE,
         having=BACKOFF,
     ),
     Advice(
