@@ -25,6 +25,7 @@ from app.narrator import Narrator
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
 from app.remediation import Remediator
+from app.reporter import Reporter
 from app.serving import ListenError
 from app.settings import LEASE_NAME, ControllerSettings
 from app.tally import Tally
@@ -78,11 +79,20 @@ class Controller:
             metrics,
             tracer,
             leading=self._leading,
-            synced=lambda: all(reflector.has_synced for reflector in self._reflectors.values()),
+            synced=self._synced,
             count=settings.workers,
         )
         self._remediator = Remediator(
             writer, self._narrator, metrics, self._repair, tracer, leading=self._leading, rate=settings.remediation_rate
+        )
+        self._reporter = Reporter(
+            writer,
+            self._inventory,
+            policy,
+            metrics,
+            leading=self._leading,
+            synced=self._synced,
+            enabled=settings.reports,
         )
         self._chores = [make(writer, self._leading) for make in chores]
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
@@ -106,6 +116,7 @@ class Controller:
         self._workers.start()
         self._policy_follower.start()
         self._remediator.start()
+        self._reporter.start()
         for chore in self._chores:
             chore.start()
 
@@ -115,6 +126,7 @@ class Controller:
         self._workers.stop(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
         self._remediator.stop(self._settings.renew_deadline)
+        self._reporter.stop(self._settings.renew_deadline)
         for chore in self._chores:
             chore.stop(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
@@ -130,6 +142,9 @@ class Controller:
             return f"waiting for the first list of {', '.join(waiting)}"
         silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
         return f"nothing was heard of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
+
+    def _synced(self) -> bool:
+        return all(reflector.has_synced for reflector in self._reflectors.values())
 
     def _reflector(
         self,
@@ -170,6 +185,7 @@ class Controller:
         self._narrated = False
         self._workers.open()
         self._remediator.open()
+        self._reporter.open()
         self._metrics.leader.labels(LEASE_NAME).set(1)
         self._leading.set()
 
@@ -184,6 +200,7 @@ class Controller:
                 self._enqueue(self._inventory.keys())
                 self._tally.recount()
                 self._remediator.reconsider()
+                self._reporter.reconsider()
                 self._narrator.policy_changed(self._stored(), before, self._policy.current)
             if self._leading.is_set() and self._entries.has_synced and not self._narrated:
                 self._narrated = True
@@ -201,6 +218,7 @@ class Controller:
         if entry := new or old:
             self._tally.put(entry.key, new)
             self._remediator.put(entry.key, new)
+            self._reporter.put(entry.key, new)
 
     def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         self._enqueue(self._inventory.put_object(old, new))
@@ -211,6 +229,7 @@ class Controller:
     def _enqueue(self, keys: Iterable[Key]) -> None:
         for key in keys:
             self._workers.queue.add(key)
+            self._reporter.touch(key.namespace)
 
 
 def run(  # noqa: PLR0913 - all that the process is made of

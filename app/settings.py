@@ -42,6 +42,8 @@ class ControllerSettings:
     workers: int = 8
     remediation_rate: float = 10.0
     """Existing entries patched a second, at most."""
+    reports: bool = True
+    """Whether PolicyReports are kept, where the cluster knows them."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

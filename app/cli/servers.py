@@ -90,6 +90,9 @@ def controller(
     remediation_rate: Annotated[
         float, flag("--remediation-rate", "Existing ServiceEntries patched a second, at most.", min=0.01)
     ] = 10.0,
+    reports: Annotated[
+        bool, flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.")
+    ] = True,
     manage_certificates: Annotated[
         bool,
         flag(
@@ -144,6 +147,7 @@ def controller(
         renew_deadline=renew_deadline,
         retry_period=retry_period,
         remediation_rate=remediation_rate,
+        reports=reports,
     )
     metrics = ControllerMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)

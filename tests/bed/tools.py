@@ -56,6 +56,20 @@ ISTIO_CRDS = ModuleFile(
     "kubernetes/customresourcedefinitions.gen.yaml",
 )
 
+OPEN_REPORTS = ModuleFile(
+    "openreports.io_reports.yaml",
+    HERE / "crds",
+    "github.com/openreports/reports-api",
+    "config/crd/openreports.io_reports.yaml",
+)
+POLICY_REPORTS = ModuleFile(
+    "wgpolicyk8s.io_policyreports.yaml",
+    HERE / "crds",
+    "github.com/kyverno/kyverno",
+    "config/crds/policyreport/wgpolicyk8s.io_policyreports.yaml",
+)
+"""The kind of report before that one, out of a product that writes it: its own module is no Go module any more."""
+
 _CERT_MANAGER, _PROMETHEUS = (
     "github.com/cert-manager/cert-manager",
     "github.com/prometheus-operator/prometheus-operator",
@@ -76,5 +90,6 @@ OTHER_CRDS = (
         )
         for plural in ("servicemonitors", "prometheusrules")
     ),
+    OPEN_REPORTS,
 )
-"""Definitions of resources that the chart makes where their operators run."""
+"""Definitions of resources that are made where their operators run."""

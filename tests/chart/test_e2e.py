@@ -39,6 +39,7 @@ from tests.guard import Controller
 pytestmark = pytest.mark.e2e
 
 ACCOUNT = f"system:serviceaccount:{NAMESPACE}:{RELEASE}-controller"
+OLDER_REPORTS = ("wgpolicyk8s.io", "policyreports")
 Rights = dict[tuple[str, str], set[str]]
 """Verbs by API group and resource."""
 
@@ -62,10 +63,14 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
     have_one_repaired(unguarded)
     have_one_removed(unguarded)
     assert not [one for resource in RESOURCES.values() for one in unguarded.client.list_page(resource).items]
+    have_one_reported(unguarded)
     assert controller.child.running
     done = [event for event in events(audit_log) if event["user"]["username"] == ACCOUNT]
     assert not [event["requestURI"] for event in done if event["responseStatus"]["code"] == 403]
-    assert used(done) == granted(release)
+    rights = granted(release)
+    # Only one kind of report is written; tests/e2e/test_reports.py has the other one, which is written alike.
+    assert rights.pop(OLDER_REPORTS) == rights["openreports.io", "reports"]
+    assert {what: verbs for what, verbs in used(done).items() if what != OLDER_REPORTS} == rights
 
 
 def have_one_repaired(anyone: Team) -> None:
@@ -82,6 +87,20 @@ def have_one_removed(anyone: Team) -> None:
     team = Team(anyone.control_plane, anyone.client, asked(case))
     team.delete("case")
     wait_until(lambda: not emitted(team.client, team.namespace), "its objects are gone", SECONDS)
+
+
+def have_one_reported(anyone: Team) -> None:
+    """Have a report written and, with the last entry of its namespace, deleted."""
+    team = Team.create(anyone.control_plane, anyone.client, f"{anyone.namespace}-reported")
+    team.store(team.entry())
+    wait_until(lambda: bool(reported(team)), "there is a report", SECONDS)
+    team.delete("api")
+    wait_until(lambda: not reported(team), "the report is gone", SECONDS)
+
+
+def reported(team: Team) -> str:
+    """The report of a team, "" where there is none."""
+    return team.kubectl("get", "reports.openreports.io", "--output=name").stdout
 
 
 def events(log: Path) -> list[dict[str, Any]]:

@@ -23,7 +23,6 @@ IN_FLIGHT = {
     "webhook": {"--log-level", "--log-format", "--otlp-endpoint"},
     "controller": {
         "--backstop",
-        "--no-reports",
         "--log-level",
         "--log-format",
         "--otlp-endpoint",
