@@ -75,6 +75,23 @@ def test_a_list_asks_only_for_what_is_given(client: Client, server: Server) -> N
     assert (list(page.items), page.resource_version, page.continue_) == ([], "", "")
 
 
+def test_a_rehearsal_stores_nothing_and_brings_the_warnings(client: Client, server: Server) -> None:
+    def warn(handler: Handler) -> None:
+        handler.send_response(201)
+        for text in ('299 - "SEG003 spec.resolution: NONE becomes DNS"', r'299 - "a \"quoted\" \\ word"'):
+            handler.send_header("Warning", text)
+        body = msgspec.json.encode(ONE)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    server.answers = [warn]
+    seen = client.rehearse(MAPS, ONE)
+    assert server.seen[0].path == "/api/v1/namespaces/team/configmaps?fieldManager=serviceentry-guard&dryRun=All"
+    assert seen.object == ONE
+    assert list(seen.warnings) == ["SEG003 spec.resolution: NONE becomes DNS", 'a "quoted" \\ word']
+
+
 def test_calls_reuse_one_connection(client: Client, server: Server) -> None:
     ports: set[int] = set()
 
