@@ -4,6 +4,8 @@ The controller is its ServiceAccount here, with the chart's roles and nothing el
 """
 
 import json
+import os
+import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -34,7 +36,7 @@ from tests.e2e.test_cases_e2e import (  # noqa: F401 - run here as well
     test_the_controller_emits_what_the_case_says,
     test_the_controller_reports_what_the_case_says_of_an_entry_that_the_webhook_missed,
 )
-from tests.guard import Controller
+from tests.guard import COMMAND, Controller
 
 pytestmark = pytest.mark.e2e
 
@@ -52,6 +54,21 @@ def test_the_audit_log_has_the_codes_of_every_case_that_is_not_compliant_already
     codes = set(filter(None, found.split(",")))
     notes_only = all(finding.startswith("info ") for finding in case.findings)
     assert codes == case.codes or (not codes and notes_only)
+
+
+def test_the_doctor_of_helm_test_has_the_rights_that_it_needs_and_is_content(release: Release, team: Team) -> None:
+    hooks = [one for one in release.objects() if one["metadata"]["name"] == f"{RELEASE}-doctor"]
+    rights = [one for one in hooks if one["kind"] not in {"Pod", "ServiceAccount"}]
+    release.cluster.kubectl(
+        "apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
+    )
+    arguments = kind(hooks, "Pod")["spec"]["containers"][0]["args"]
+    command = [*COMMAND, *arguments, f"--probe-namespace={team.namespace}"]
+    environment = {**os.environ, "KUBECONFIG": str(release.account("doctor"))}
+    seen = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (seen.returncode, seen.stderr) == (0, "")
+    assert {line.split()[0] for line in seen.stdout.splitlines()[:-1]} == {"ok"}
+    assert "webhook mutate.serviceentry-guard.io refuses" in seen.stdout
 
 
 @pytest.mark.usefixtures("answers", "reports")
