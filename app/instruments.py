@@ -140,7 +140,7 @@ class ReconcileMeter:
 
 
 class ReconcileMetrics:
-    """Reconciliations, by controller: `emission` keeps objects, `remediation` patches existing entries."""
+    """Reconciliations, by controller: `emission` keeps objects, `remediation` patches entries, `reports` reports."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         controller = ("controller",)

@@ -16,6 +16,7 @@ from app.kube.client import Client, Resource
 from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from app.kube.lease import LEASE, LeaderElector
 from app.reconciler import EMITTED
+from app.reporter import KINDS as REPORTS
 from app.settings import LEASE_NAME, UninstallSettings
 from app.webhookconfig import CONFIGURATIONS, GROUP
 
@@ -47,7 +48,7 @@ class Unfinished(Exception):
     """Something is left; says what, and what to do. To run again is safe."""
 
 
-class _Emitted(NamedTuple):
+class _Written(NamedTuple):
     """An object of ours, as far as it takes to delete it."""
 
     namespace: str
@@ -76,6 +77,8 @@ class Uninstall:
                     self._delete(writer, resource, name)
             for name in self._settings.secrets:
                 self._delete(writer, SECRET, name)
+            for resource in REPORTS:  # they tell of what nobody looks at any more
+                self._remove(writer, resource)
             for resource in EMITTED.values() if self._settings.remove_objects else ():
                 self._remove(writer, resource)
         self._forget_lease()
@@ -99,7 +102,7 @@ class Uninstall:
 
     def _remove(self, writer: Client, resource: Resource) -> None:
         """Delete all objects of ours, until a list from beginning to end has none."""
-        removed = set[_Emitted]()
+        removed = set[_Written]()
         passes = 0
         while found := self._patiently(lambda: self._ours(resource), f"listing {resource.plural}"):
             for one in found:
@@ -109,19 +112,20 @@ class Uninstall:
             self._pause(passes, f"{len(found)} {resource.kind}s are left, such as {_key(min(found))}")
         self._say(f"deleted {len(removed)} {resource.kind}s")
 
-    def _ours(self, resource: Resource) -> set[_Emitted]:
-        """Objects with our label and our annotation, in all namespaces; none where the kind is not installed."""
-        found, more, label = set[_Emitted](), "", f"{MANAGED_BY}={MANAGER}"
+    def _ours(self, resource: Resource) -> set[_Written]:
+        """Objects with our label and our mark, in all namespaces; none where the kind is not installed."""
+        found, more, label = set[_Written](), "", f"{MANAGED_BY}={MANAGER}"
+        read = _report if resource in REPORTS else _emitted
         with suppress(NotFound):
             while True:
                 page = self._client.list_page(resource, label_selector=label, continue_=more)
-                found |= {one for item in page.items if (one := _emitted(item))}
+                found |= {one for item in page.items if (one := read(item))}
                 more = page.continue_
                 if not more:
                     break
         return found
 
-    def _delete_emitted(self, writer: Client, resource: Resource, one: _Emitted) -> None:
+    def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:
             # A Conflict is another object of the same name: the next list says whose it is.
             with suppress(NotFound, Conflict):
@@ -169,12 +173,21 @@ class Uninstall:
         time.sleep(backoff(times, FIRST_PAUSE, LONGEST_PAUSE))
 
 
-def _emitted(item: JSON) -> _Emitted | None:
+def _emitted(item: JSON) -> _Written | None:
+    """Read an object that the guard emitted."""
     metadata = Fields(item, "").child("metadata")
-    if not metadata.child("annotations").text(OWNER_ANNOTATION):
-        return None
-    return _Emitted(metadata.text("namespace"), metadata.text("name"), metadata.text("uid"))
+    return _written(metadata) if metadata.child("annotations").text(OWNER_ANNOTATION) else None
 
 
-def _key(one: _Emitted) -> str:
+def _report(item: JSON) -> _Written | None:
+    """Read a report of the guard's."""
+    metadata = Fields(item, "").child("metadata")
+    return _written(metadata) if metadata.text("name") == MANAGER else None
+
+
+def _written(metadata: Fields) -> _Written:
+    return _Written(metadata.text("namespace"), metadata.text("name"), metadata.text("uid"))
+
+
+def _key(one: _Written) -> str:
     return f"{one.namespace}/{one.name}"

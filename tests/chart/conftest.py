@@ -115,13 +115,18 @@ def release(helm: Helm, cluster: ControlPlane, outside: tuple[Webhook, Path]) ->
     return release
 
 
-@pytest.fixture(scope="session")
-def leftover(admin: Client) -> None:
-    """Objects of every kind of the backstop, for a namespace that there is not, as an earlier release had them."""
+def leave_a_backstop(admin: Client) -> None:
+    """Make objects of every kind of the backstop, for a namespace that there is not, as an earlier release had them."""
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "mode": "Off"}
     nobody = parse_policy({**document, "namespaces": [{"match": ["nobody"], "mode": "Enforce"}]})
     for manifest in backstop(nobody, Engine.NATIVE):
         admin.create(RESOURCES[manifest["kind"]], manifest)
+
+
+@pytest.fixture(scope="session")
+def leftover(admin: Client) -> None:
+    """What an earlier release has left."""
+    leave_a_backstop(admin)
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,19 @@ from typing import Any
 
 import pytest
 
-from app.kube.client import Client
+from app.backstop import RESOURCES
+from app.kube.client import Client, Object
 from app.settings import LEASE_NAME
 from tests.bed.binaries import provide
+from tests.bed.build import cached
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
-from tests.chart.conftest import audited
+from tests.bed.tools import OPEN_REPORTS
+from tests.chart.conftest import audited, leave_a_backstop
 from tests.chart.helm import NAMESPACE, RELEASE, Helm
 from tests.chart.jobs import Jobs
 from tests.chart.release import Release
-from tests.chart.test_e2e import events, granted, used
+from tests.chart.test_e2e import OLDER_REPORTS, Rights, events, granted, reported, used
 from tests.chart.value_sets import Values, over
 from tests.e2e.team import SECONDS, Team
 from tests.e2e.test_cases_e2e import emitted
@@ -160,10 +163,14 @@ def test_controller_and_hook_use_all_rights_that_the_chart_grants_and_need_no_ot
         release.uninstall()  # where no controller ever led, the hook makes the Lease
     release.install()
     team = Team.create(place, place_admin, "rights")
+    place.kubectl("create", "--filename", cached(OPEN_REPORTS))
+    leave_a_backstop(place_admin)
     with release.controller(tmp_path):
         team.store(team.entry())
         wait_until(lambda: len(emitted(place_admin, team.namespace)) == 2, "its objects are there", SECONDS)
+        wait_until(lambda: bool(reported(team)), "its report is there", SECONDS)
         wait_until(lambda: all(bundles(release)), "caBundle is written", SECONDS)
+        wait_until(lambda: not backstop_objects(place_admin), "no backstop is left", SECONDS)
         garble(release, SECRETS[0])
         with Jobs(place, NAMESPACE):
             release.uninstall()
@@ -172,7 +179,20 @@ def test_controller_and_hook_use_all_rights_that_the_chart_grants_and_need_no_ot
         place: verbs for place, verbs in rights.items() if place[0] in KEPT
     }
     assert did.keys() <= rights.keys()
-    assert used(done_by(log, "uninstall")) == granted(release, "uninstall")
+    assert not reported(team)
+    assert without_older_reports(used(done_by(log, "uninstall"))) == without_older_reports(
+        granted(release, "uninstall")
+    )
+
+
+def without_older_reports(rights: Rights) -> Rights:
+    """All rights but those on the kind of report of which there is none here."""
+    return {what: verbs for what, verbs in rights.items() if what != OLDER_REPORTS}
+
+
+def backstop_objects(admin: Client) -> list[Object]:
+    """All admission policies and their bindings."""
+    return [one for resource in RESOURCES.values() for one in admin.list_page(resource).items]
 
 
 def garble(release: Release, secret: str) -> None:

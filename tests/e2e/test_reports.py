@@ -1,6 +1,7 @@
 """Reports of both kinds, on a real API server that has their real definitions, or has not."""
 
 import json
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from tests.bed.processes import wait_until
 from tests.bed.progress import Progress
 from tests.bed.tools import OPEN_REPORTS, POLICY_REPORTS
 from tests.e2e.team import SECONDS, Team
-from tests.guard import Controller
+from tests.guard import COMMAND, Controller
 
 pytestmark = pytest.mark.e2e
 
@@ -304,3 +305,18 @@ class TestTheController:
             assert {one.labels["name"] for one in controller.samples("workqueue_depth")} == {"emission", "remediation"}
             assert not controller.metric("workqueue_adds_total", name="reports")
             assert Shown(team).stored() is None
+
+
+@pytest.mark.usefixtures("open_reports")
+def test_uninstall_takes_the_reports_of_both_kinds_and_no_others(cluster: ControlPlane, team: Team) -> None:
+    define(cluster, POLICY_REPORT)
+    ours = {"namespace": team.namespace, "name": NAME, "labels": {"app.kubernetes.io/managed-by": NAME}}
+    for kind in KINDS:
+        for metadata in (ours, {**ours, "name": "of-others"}):
+            team.client.create(kind, {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata})
+    command = [*COMMAND, "uninstall", f"--kubeconfig={cluster.kubeconfig}", "--namespace=default"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "deleted 1 Reports" in said.stdout + said.stderr
+    for kind in KINDS:
+        left = team.client.list_page(kind, team.namespace).items
+        assert [one["metadata"]["name"] for one in left] == ["of-others"]
