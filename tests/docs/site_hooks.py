@@ -11,6 +11,7 @@ from mkdocs.structure.pages import Page
 ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "chart.md": "charts/serviceentry-guard/README.md",
+    "certs.md": "certs/README.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
