@@ -33,8 +33,8 @@ class Reader:
     folder: Path
 
     @contextmanager
-    def at(self, page: str, blocks: Sequence[Block]) -> Iterator[Path]:
-        """Have a folder with what pages take for granted, the files that this page shows, and the namespace of a team."""
+    def at(self, blocks: Sequence[Block]) -> Iterator[Path]:
+        """Have a folder with what pages take for granted and the files that one shows, and the namespace of a team."""
         folder = self.folder / "work"
         shutil.copytree(WORKSPACE, folder)
         shutil.copytree(ROOT / "docs" / "examples", folder / "docs" / "examples")
