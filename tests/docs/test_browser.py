@@ -2,6 +2,7 @@
 
 import functools
 import http.server
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
     "--disable-sync",
 ]  # fmt: skip
+NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE, DESK = (390, 844), (1280, 900)
 WIDEST = "() => document.documentElement.scrollWidth"
 ANCHORS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
@@ -79,7 +81,8 @@ def address(site: Path) -> Iterator[str]:
 def browser() -> Iterator[Browser]:
     """The system's Chromium, without a window."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=str(require("chromium")), args=ARGUMENTS)
+        program = next(filter(None, map(shutil.which, NAMES)), None) or str(require("chromium"))
+        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
         yield browser
         browser.close()
 
