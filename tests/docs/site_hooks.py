@@ -16,14 +16,16 @@ ELSEWHERE = {
     "contributing.md": "CONTRIBUTING.md",
 }
 """Pages of the site by the file of the repository that they are."""
+FILES = ("certs/cert-manager.yaml",)
+"""Other files of the repository that pages link to."""
 PAGES = {path: page for page, path in ELSEWHERE.items()}
 LINK = re.compile(r"\]\((?![a-z]+:|#|/)([^)#\s]+)(#[^)\s]*)?\)")
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that stand elsewhere."""
-    for page, path in ELSEWHERE.items():
-        files.append(File.generated(config, page, abs_src_path=str(ROOT / path)))
+    for place, path in (*ELSEWHERE.items(), *zip(FILES, FILES, strict=True)):
+        files.append(File.generated(config, place, abs_src_path=str(ROOT / path)))
     return files
 
 

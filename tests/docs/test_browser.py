@@ -109,15 +109,15 @@ class Seen:
 @pytest.fixture(scope="module")
 def tour(browser: Browser, address: str, site: Path) -> dict[str, Seen]:
     """Every page by its name, each loaded once."""
-    seen = {}
+    seen, context = {}, browser.new_context()
     for name in sorted(str(path.relative_to(site)) for path in site.rglob("*.html") if path.name != "404.html"):
-        context = browser.new_context()
         visitor = Visitor(context.new_page(), address)
         page = visitor.open(name)
         anchors, links = set(page.evaluate(ANCHORS)), page.evaluate(LINKS)
         page.set_viewport_size({"width": PHONE[0], "height": PHONE[1]})
         seen[name] = Seen(anchors, links, page.evaluate(WIDEST), page.evaluate(HIDDEN), visitor.wrong)
-        context.close()
+        page.close()
+    context.close()
     return seen
 
 
