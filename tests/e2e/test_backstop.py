@@ -25,6 +25,31 @@ PLAIN = "no-backstop"
 STORABLE = [case for case in CASES if case.storable]
 KELVIN = "\u212aelvin.example.com"
 """A host of tests/strategies.py that is not ASCII."""
+LONG = ".".join(["a" * 63, "b" * 63, "c" * 63])
+HOSTS = (
+    *("a.b", "A.B", "a.b.", "a.b..", "a..b", ".a.b", ".", "a", "a.", "a-b.c", "-a.b", "a-.b", "a_b.c", "a b.c"),
+    *("a.9", "a.90", "a.9.", "a.9b", "a.b9", "9.a", "192.0.2.9", f"{'a' * 63}.b", f"{'a' * 64}.b", "a.*", "a.b*"),
+    *(f"{LONG}.{'d' * 61}", f"{LONG}.{'d' * 61}.", f"{LONG}.{'d' * 62}", f"{LONG}.{'d' * 62}."),
+    *(
+        "*.a",
+        "*.a.b",
+        "*.A.",
+        "*.",
+        "*..a",
+        "*a",
+        "*A.b",
+        "*-a",
+        "*-a.b",
+        "*-.a",
+        "*--a.b",
+        "*a-.b",
+        "*-",
+        "**.a",
+        "*.*",
+    ),
+    *("*.9", "*9", "*-9", "*-9.", "*.a.9", "*9.a", "*-9.a", "*.a9", f"*.{LONG}.{'d' * 59}", f"*.{LONG}.{'d' * 60}"),
+    *(f"*{'a' * 63}.b", f"*{'a' * 64}.b", f"*-{'a' * 63}.b", f"*-{'a' * 64}.b"),
+)
 POLICIES: tuple[dict[str, Any], ...] = (
     {},
     {"mode": "Warn"},
@@ -141,6 +166,16 @@ def test_a_case_file_is_judged_as_it_says(case: Case, engine: Engine, asker: Ask
         changed = case.resolution if engine is Engine.NATIVE else None
         assert reply.resolution == (changed or case.spec.get("resolution"))
     assert_agrees(reply, judged(case.manifest(), where, of_all_cases(engine)), case.manifest(), engine)
+
+
+@pytest.mark.parametrize("engine", Engine)
+def test_every_kind_of_host_is_told_apart_as_the_core_does(engine: Engine, asker: Asker) -> None:
+    number = 4  # with DynamicDNS, names, wildcards and the rest each become something else
+    where, policy = namespace(engine, number), guard_policy(POLICIES[number])
+    for host in HOSTS:
+        manifest = {"metadata": {"name": "host"}, "spec": {"hosts": [host], "ports": [], "location": "MESH_EXTERNAL"}}
+        given = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", **manifest}
+        assert_agrees(asker.create(given, where), judged(given, where, policy), given, engine)
 
 
 @pytest.mark.parametrize("engine", Engine)

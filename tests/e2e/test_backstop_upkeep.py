@@ -257,4 +257,4 @@ def test_without_rights_a_backstop_that_is_wanted_fails_and_the_log_says_why(
     controller = start("validating", grant(cluster, "powerless", EMITS))
     wait_until(lambda: controller.metric(FAILURES) > 0, "it fails", SECONDS)
     log = (tmp_path / f"controller-{controller.health_port}.log").read_text()
-    assert 'User "powerless" cannot get resource "validatingadmissionpolicybindings"' in log
+    assert 'User "powerless" cannot get resource "validatingadmissionpolicybindings"' in log.replace("\\", "")
