@@ -3,6 +3,7 @@
 import os
 import platform
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ def describe(binaries: Binaries) -> Iterator[tuple[str, str]]:
     pages, size = os.sysconf("SC_PHYS_PAGES"), os.sysconf("SC_PAGE_SIZE")
     yield "machine", f"{os.cpu_count()} cores, {_processor()}, {pages * size / GIBIBYTE:.1f} GiB"
     yield "load before the run", f"{os.getloadavg()[0]:.2f}"
+    yield "speed", f"{_speed() * 1000:.0f} ms of CPU time for a million additions in Python"
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}"
     yield "Python", platform.python_version()
     yield "kube-apiserver", _version(binaries.kube_apiserver)
@@ -38,6 +40,18 @@ def peak_memory(pid: int) -> float:
     """The most memory that a process has had resident, in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
+
+
+def _speed() -> float:
+    """How fast one core is today, by the best of several tries: a shared machine is not the same from day to day."""
+    return min(map(_additions, range(5)))
+
+
+def _additions(total: int) -> float:
+    began = time.process_time()
+    for number in range(1_000_000):
+        total += number
+    return time.process_time() - began
 
 
 def _processor() -> str:
