@@ -21,15 +21,16 @@ class Format(enum.Enum):
     ADMISSION_POLICY = "admission-policy"
 
 
-policy_cli = typer.Typer(
+policy = typer.Typer(
     name="policy",
     help="Print, describe and check policies.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 
 
-@policy_cli.command("default")
+@policy.command("default")
 def policy_default() -> None:
     """Print the built-in policy as commented YAML.
 
@@ -40,7 +41,7 @@ def policy_default() -> None:
     typer.echo(default_text(), nl=False)
 
 
-@policy_cli.command("schema")
+@policy.command("schema")
 def policy_schema() -> None:
     """Print the JSON Schema of policy files.
 
@@ -53,7 +54,7 @@ def policy_schema() -> None:
     typer.echo(json.dumps(schema(), indent=2))
 
 
-@policy_cli.command("check")
+@policy.command("check")
 def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_default=False)]) -> None:
     """Say what is wrong with a policy file.
 
@@ -70,7 +71,7 @@ def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_defa
     raise typer.Exit(int(bool(findings)))
 
 
-@policy_cli.command("export")
+@policy.command("export")
 def policy_export(
     form: Annotated[Format, flag("--format", "What to print: objects of admissionregistration.k8s.io/v1.")],
     policy: PolicyFlag = None,
