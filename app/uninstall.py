@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
+from app.core.backstop import NAMES
 from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
 from app.kube.backoff import backoff
 from app.kube.client import Client, Resource
@@ -37,7 +38,7 @@ BACKSTOP = tuple(
         ("mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
     )
 )
-BACKSTOP_NAMES = tuple(f"{MANAGER}-{what}" for what in ("refuse", "warn", "repair"))
+BACKSTOP_NAMES = tuple(name for _, name in NAMES)
 SECRET = Resource("", "v1", "secrets", "Secret")
 FINAL = (Forbidden, Invalid, Unauthorized)
 """What trying again does not help against."""

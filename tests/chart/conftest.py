@@ -137,7 +137,7 @@ def product(
     outside: tuple[Webhook, Path],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Webhook, Controller]]:
-    """Webhook and controller as the chart has them."""
+    """Webhook and controller as the chart has them, and a backstop of an earlier time for the leader to remove."""
     with release.controller(tmp_path_factory.mktemp("controller")) as controller:
         Team.create(release.cluster, admin, "guard-probe", GUARDED).wait_until_guarded()
         yield outside[0], controller

@@ -17,6 +17,7 @@ from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import NAMESPACE, RELEASE, kind
 from tests.chart.release import Release
+from tests.chart.value_sets import at, over
 from tests.e2e.team import SECONDS, Team
 from tests.e2e.test_admission import (  # noqa: F401 - run here as well
     TestAnEntryThatWasThereBeforeTheGuard,
@@ -57,13 +58,14 @@ def test_the_audit_log_has_the_codes_of_every_case_that_is_not_compliant_already
 
 
 def test_the_doctor_of_helm_test_has_the_rights_that_it_needs_and_is_content(release: Release, team: Team) -> None:
-    hooks = [one for one in release.objects() if one["metadata"]["name"] == f"{RELEASE}-doctor"]
+    there = Release(release.helm, release.cluster, over(release.values, at("doctor.probeNamespace", team.namespace)))
+    hooks = [one for one in there.objects() if one["metadata"]["name"].startswith(f"{RELEASE}-doctor")]
     rights = [one for one in hooks if one["kind"] not in {"Pod", "ServiceAccount"}]
     release.cluster.kubectl(
         "apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
     )
     arguments = kind(hooks, "Pod")["spec"]["containers"][0]["args"]
-    command = [*COMMAND, *arguments, f"--probe-namespace={team.namespace}"]
+    command = [*COMMAND, *arguments]
     environment = {**os.environ, "KUBECONFIG": str(release.account("doctor"))}
     seen = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert (seen.returncode, seen.stderr) == (0, "")

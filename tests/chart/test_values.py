@@ -97,6 +97,7 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "metrics.dashboard.enabled": (True, {}),
     "metrics.dashboard.labels": (LABELS, {"metrics": {"dashboard": {"enabled": True}}}),
     "metrics.dashboard.annotations": (LABELS, {"metrics": {"dashboard": {"enabled": True}}}),
+    "doctor.probeNamespace": ("sandbox", {}),
     "cleanup.virtualServices": ("Remove", {}),
     "cleanup.timeoutSeconds": (900, {}),
 }

@@ -1,8 +1,9 @@
 """The sets of values that are supported, each with a name."""
 
+from collections.abc import Mapping
 from typing import Any
 
-Values = dict[str, Any]
+Values = Mapping[str, Any]
 
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"
 """What looks like a certificate to the schema; the API server would not take it."""
@@ -105,7 +106,7 @@ SETS: dict[str, Values] = {
 
 def over(*layers: Values) -> Values:
     """Lay values over values, key by key, as Helm does."""
-    laid: Values = {}
+    laid: dict[str, Any] = {}
     for layer in layers:
         for name, value in layer.items():
             both = isinstance(value, dict) and isinstance(laid.get(name), dict)

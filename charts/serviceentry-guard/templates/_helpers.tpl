@@ -251,6 +251,13 @@ helm.sh/hook-weight: {{ .weight | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
+{{- define "seg.backstopResources" -}}
+- validatingadmissionpolicies
+- validatingadmissionpolicybindings
+- mutatingadmissionpolicies
+- mutatingadmissionpolicybindings
+{{- end -}}
+
 {{- /* Of the admission policies that the leader keeps, and of their bindings. */ -}}
 {{- define "seg.backstopNames" -}}
 - serviceentry-guard-refuse
