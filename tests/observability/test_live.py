@@ -17,6 +17,12 @@ QUERIES = {
     for target in panel["targets"]
 }
 """By panel, without what stands in where there is no series."""
+CONFLICTS = "ServiceEntryGuardHostConflicts"
+MAY_WAIT = {
+    "ServiceEntryGuardWebhookErrors",  # one of a few requests was none
+    "ServiceEntryGuardWebhookSlow",  # on a busy machine
+    "ServiceEntryGuardCertificateExpiring",  # certificates of tests are short-lived
+}
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +75,5 @@ def test_what_is_so_is_what_alerts_wait_for(prometheus: Prometheus) -> None:
     def waiting() -> set[str]:
         return {name for name, rule in prometheus.alerts().items() if rule["state"] != "inactive"}
 
-    wait_until(lambda: "ServiceEntryGuardHostConflicts" in waiting(), "the conflict is seen")
-    assert waiting() <= {
-        "ServiceEntryGuardHostConflicts",
-        "ServiceEntryGuardWebhookErrors",  # one of a few requests was none
-        "ServiceEntryGuardWebhookSlow",  # on a busy machine
-        "ServiceEntryGuardCertificateExpiring",  # certificates of tests are short-lived
-    }
+    # The mended policy is known with the next scrape only.
+    wait_until(lambda: {CONFLICTS} <= waiting() <= {CONFLICTS} | MAY_WAIT, "alerts are as they should be")
