@@ -21,6 +21,8 @@ from tests.e2e.test_cases_e2e import override
 from tests.guard import HOST, Controller, Webhook
 
 NUMBERS = count(1)
+PROBED = "guard-probe"
+"""A namespace that the webhooks are asked for, in which nothing is stored."""
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -108,6 +110,7 @@ def release(helm: Helm, cluster: ControlPlane, outside: tuple[Webhook, Path]) ->
             "mutating": {"timeoutSeconds": 5},
             "validating": {"timeoutSeconds": 5},
         },
+        "doctor": {"probeNamespace": PROBED},
         "policy": {"namespaces": yaml.safe_load(policy.read_text())["namespaces"]},
     }
     release = Release(helm, cluster, values)
@@ -139,7 +142,7 @@ def product(
 ) -> Iterator[tuple[Webhook, Controller]]:
     """Webhook and controller as the chart has them, and a backstop of an earlier time for the leader to remove."""
     with release.controller(tmp_path_factory.mktemp("controller")) as controller:
-        Team.create(release.cluster, admin, "guard-probe", GUARDED).wait_until_guarded()
+        Team.create(release.cluster, admin, PROBED, GUARDED).wait_until_guarded()
         yield outside[0], controller
 
 

@@ -1,4 +1,4 @@
-"""Runs the Jobs of a namespace as a Job controller and a kubelet would: as the ServiceAccount, with the arguments."""
+"""Runs Jobs and Pods of hooks as a Job controller and a kubelet would: as the ServiceAccount, with the arguments."""
 
 import json
 import os
@@ -15,7 +15,7 @@ NOW = "2026-01-01T00:00:00Z"
 
 
 class Jobs:
-    """For as long as the `with` block lasts. `results` has what each process ended in, by Job."""
+    """For as long as the `with` block lasts. `results` has what each process ended in, by name."""
 
     def __init__(self, cluster: ControlPlane, namespace: str) -> None:
         self.results: dict[str, subprocess.CompletedProcess[str]] = {}
@@ -35,39 +35,44 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._end.wait(0.2):
-            listed = self._kubectl("get", "jobs", "--output=json")
-            for job in json.loads(listed.stdout)["items"]:
-                if job["metadata"]["uid"] not in self._done:
-                    self._execute(job)
-                    self._done.add(job["metadata"]["uid"])
+            listed = self._kubectl("get", "jobs,pods", "--output=json")
+            for one in json.loads(listed.stdout)["items"]:
+                if one["metadata"]["uid"] not in self._done:
+                    self._execute(one)
+                    self._done.add(one["metadata"]["uid"])
 
-    def _execute(self, job: dict[str, Any]) -> None:
-        name, spec = job["metadata"]["name"], job["spec"]["template"]["spec"]
+    def _execute(self, one: dict[str, Any]) -> None:
+        kind, name = one["kind"], one["metadata"]["name"]
+        spec = one["spec"]["template"]["spec"] if kind == "Job" else one["spec"]
         kubeconfig = account(self._cluster, self._namespace, spec["serviceAccountName"])
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
         command = [*COMMAND, *spec["containers"][0]["args"]]
         result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         self.results[name] = result
-        status = succeeded() if result.returncode == 0 else failed()
-        self._kubectl("patch", "job", name, "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
+        status = STATUS[kind](result.returncode == 0)
+        self._kubectl("patch", kind, name, "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
 
     def _kubectl(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         return self._cluster.kubectl(*arguments, f"--namespace={self._namespace}")
 
 
-def succeeded() -> dict[str, Any]:
-    """The status of a Job whose one pod succeeded."""
-    conditions = [condition("SuccessCriteriaMet"), condition("Complete")]
-    times = {"startTime": NOW, "completionTime": NOW}
-    return {"status": {**times, "succeeded": 1, "conditions": conditions, "uncountedTerminatedPods": {}}}
+def job_status(succeeded: bool) -> dict[str, Any]:
+    """The status of a Job whose one pod came to its end."""
+    times = {"startTime": NOW, "completionTime": NOW} if succeeded else {"startTime": NOW}
+    types = ("SuccessCriteriaMet", "Complete") if succeeded else ("FailureTarget", "Failed")
+    count = {"succeeded": 1} if succeeded else {"failed": 1}
+    conditions = [condition(type_) for type_ in types]
+    return {"status": {**times, **count, "conditions": conditions, "uncountedTerminatedPods": {}}}
 
 
-def failed() -> dict[str, Any]:
-    """The status of a Job whose pods failed."""
-    conditions = [condition("FailureTarget"), condition("Failed")]
-    return {"status": {"startTime": NOW, "failed": 1, "conditions": conditions, "uncountedTerminatedPods": {}}}
+def pod_status(succeeded: bool) -> dict[str, Any]:
+    """The status of a pod that came to its end."""
+    return {"status": {"phase": "Succeeded" if succeeded else "Failed"}}
 
 
 def condition(type_: str) -> dict[str, str]:
     """A condition that holds."""
     return {"type": type_, "status": "True", "lastTransitionTime": NOW, "lastProbeTime": NOW}
+
+
+STATUS = {"Job": job_status, "Pod": pod_status}

@@ -40,6 +40,10 @@ class Release:
         """Uninstall it, hooks included unless they are turned off."""
         self._run("uninstall", RELEASE, *arguments)
 
+    def test(self) -> None:
+        """Run `helm test`, whose pods someone else has to run."""
+        self._run("test", RELEASE)
+
     def objects(self) -> list[Manifest]:
         """What is rendered, hooks included."""
         return self.helm.objects(self.values)

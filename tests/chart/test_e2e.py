@@ -4,8 +4,6 @@ The controller is its ServiceAccount here, with the chart's roles and nothing el
 """
 
 import json
-import os
-import subprocess
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -16,8 +14,8 @@ from app.backstop import RESOURCES
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import NAMESPACE, RELEASE, kind
+from tests.chart.jobs import Jobs
 from tests.chart.release import Release
-from tests.chart.value_sets import at, over
 from tests.e2e.team import SECONDS, Team
 from tests.e2e.test_admission import (  # noqa: F401 - run here as well
     TestAnEntryThatWasThereBeforeTheGuard,
@@ -37,7 +35,7 @@ from tests.e2e.test_cases_e2e import (  # noqa: F401 - run here as well
     test_the_controller_emits_what_the_case_says,
     test_the_controller_reports_what_the_case_says_of_an_entry_that_the_webhook_missed,
 )
-from tests.guard import COMMAND, Controller
+from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 
@@ -57,20 +55,16 @@ def test_the_audit_log_has_the_codes_of_every_case_that_is_not_compliant_already
     assert codes == case.codes or (not codes and notes_only)
 
 
-def test_the_doctor_of_helm_test_has_the_rights_that_it_needs_and_is_content(release: Release, team: Team) -> None:
-    there = Release(release.helm, release.cluster, over(release.values, at("doctor.probeNamespace", team.namespace)))
-    hooks = [one for one in there.objects() if one["metadata"]["name"].startswith(f"{RELEASE}-doctor")]
-    rights = [one for one in hooks if one["kind"] not in {"Pod", "ServiceAccount"}]
-    release.cluster.kubectl(
-        "apply", "--filename=-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
-    )
-    arguments = kind(hooks, "Pod")["spec"]["containers"][0]["args"]
-    command = [*COMMAND, *arguments]
-    environment = {**os.environ, "KUBECONFIG": str(release.account("doctor"))}
-    seen = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+@pytest.mark.usefixtures("product")
+def test_helm_test_runs_the_doctor_with_the_rights_that_it_needs_and_it_is_content(release: Release) -> None:
+    with Jobs(release.cluster, NAMESPACE) as jobs:
+        release.test()
+    seen = jobs.results[f"{RELEASE}-doctor"]
     assert (seen.returncode, seen.stderr) == (0, "")
     assert {line.split()[0] for line in seen.stdout.splitlines()[:-1]} == {"ok"}
     assert "webhook mutate.serviceentry-guard.io refuses" in seen.stdout
+    rights = ("clusterrole", f"{RELEASE}-doctor"), ("clusterrolebinding", f"{RELEASE}-doctor")
+    assert not any(release.exists(*right) for right in rights)
 
 
 @pytest.mark.usefixtures("answers", "reports")
