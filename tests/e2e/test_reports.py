@@ -315,8 +315,7 @@ def test_uninstall_takes_the_reports_of_both_kinds_and_no_others(cluster: Contro
         for metadata in (ours, {**ours, "name": "of-others"}):
             team.client.create(kind, {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata})
     command = [*COMMAND, "uninstall", f"--kubeconfig={cluster.kubeconfig}", "--namespace=default"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert "deleted 1 Reports" in said.stdout + said.stderr
+    subprocess.run(command, check=True)
     for kind in KINDS:
         left = team.client.list_page(kind, team.namespace).items
         assert [one["metadata"]["name"] for one in left] == ["of-others"]
