@@ -211,10 +211,12 @@ class Controller:
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         keys = self._inventory.put_entry(old, new)
-        if self._entries.has_synced:  # else it is no change, but what there was at the start
+        changed = self._entries.has_synced  # else it is no change, but what there was at the start
+        if changed:
             self._workers.latency.changed(keys)
-            self._narrator.entry_changed(old, new, self._policy.current)
         self._enqueue(keys)
+        if changed:
+            self._narrator.entry_changed(old, new, self._policy.current)
         if entry := new or old:
             self._tally.put(entry.key, new)
             self._remediator.put(entry.key, new)
