@@ -16,7 +16,7 @@ TITLE = "6 A slow upstream"
 CIRCUMSTANCES = "every answer takes 3 s"
 ANSWER_SECONDS = 3.0
 APPLICATIONS = 20
-MENDED = replace(RECIPE, label="the recipe, annotation `per-try-timeout: 5s`")
+MENDED = replace(RECIPE, label="the recipe, annotation `per-try-timeout: 8s`")
 
 
 def trials(mesh: Mesh) -> Iterator[Trial]:
@@ -24,7 +24,7 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
     for slug, arm, annotations in (
         ("slow", OFF, {}),
         ("slow", RECIPE, {}),
-        ("slow-mended", MENDED, {"per-try-timeout": "5s"}),
+        ("slow-mended", MENDED, {"per-try-timeout": "8s"}),
     ):
         host = f"{slug}.{arm.namespace}.example"
         upstream = mesh.upstream(plain_address(), delay=ANSWER_SECONDS)
