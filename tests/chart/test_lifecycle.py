@@ -7,6 +7,7 @@ import base64
 import json
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ import pytest
 
 from app.backstop import RESOURCES
 from app.kube.client import Client, Object
+from app.kube.errors import NotFound
+from app.reporter import KINDS
 from app.settings import LEASE_NAME
 from tests.bed.binaries import provide
 from tests.bed.build import cached
@@ -38,6 +41,7 @@ APART: Values = {"admission": {"namespaceSelector": {"matchLabels": {"guarded": 
 KEPT = ("", "admissionregistration.k8s.io")
 """API groups of what is kept with certificates; what is done with the rest is seen in test_e2e."""
 REFUSING = ("validatingadmissionpolicybinding", "serviceentry-guard-refuse")
+REPORT = KINDS[0]
 SECRETS = (f"{RELEASE}-tls", f"{RELEASE}-ca")
 
 
@@ -165,6 +169,7 @@ def test_controller_and_hook_use_all_rights_that_the_chart_grants_and_need_no_ot
     native.install()
     team = Team.create(place, place_admin, "rights")
     place.kubectl("create", "--filename", cached(OPEN_REPORTS))
+    wait_until(lambda: serves_reports(place_admin), "reports are served", SECONDS)  # the controller looks once a minute
     with native.controller(tmp_path):
         wait_until(lambda: becomes_dns(team), "the API server itself mutates", SECONDS)
         wait_until(lambda: native.exists(*REFUSING), "it refuses too", SECONDS)
@@ -184,6 +189,14 @@ def test_controller_and_hook_use_all_rights_that_the_chart_grants_and_need_no_ot
     assert without_older_reports(used(done_by(log, "uninstall"))) == without_older_reports(
         granted(release, "uninstall")
     )
+
+
+def serves_reports(admin: Client) -> bool:
+    """Whether the API server knows reports by now."""
+    with suppress(NotFound):
+        admin.list_page(REPORT, limit=1)
+        return True
+    return False
 
 
 def without_older_reports(rights: Rights) -> Rights:
