@@ -103,8 +103,8 @@ def make_namespace(client: Client, name: str, label: str) -> None:
 def in_force(control_plane: ControlPlane, client: Client, objects: Iterable[JSON], asker: Asker) -> Iterator[None]:
     """Have the API server enforce these objects for as long as this lasts.
 
-    It takes them up in the order in which they came, a moment later: one policy that is known to refuse and to change
-    comes last.
+    It takes them up in the order in which they came, a moment later, and those that refuse apart from those that
+    change: one policy that is known to do both comes last, and until both have come an entry may be refused.
     """
     sentinel = f"sentinel-{next(NUMBERS)}"
     last = confined(backstop(parse_policy(POLICY), Engine.NATIVE), sentinel)
@@ -113,7 +113,9 @@ def in_force(control_plane: ControlPlane, client: Client, objects: Iterable[JSON
     control_plane.kubectl("apply", "--server-side", "--filename=-", stdin=manifest)
     try:
         wait_until(
-            lambda: asker.create(entry(), sentinel).body["spec"].get("resolution") == "DNS", "it changes", SECONDS
+            lambda: asker.create(entry(), sentinel).body.get("spec", {}).get("resolution") == "DNS",
+            "it changes",
+            SECONDS,
         )
         wait_until(lambda: asker.create(entry("*.x.example"), sentinel).denial != "", "it refuses", SECONDS)
         yield

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
@@ -135,9 +136,11 @@ def test_an_entry_as_large_as_the_schema_allows_is_judged(asker: Asker) -> None:
 
 def test_a_compliant_entry_is_stored_whatever_it_would_cost_to_judge_it() -> None:
     """Older Istio bounds no list. What costs more than the API server spends is refused only if it is not compliant."""
-    with ControlPlane(provide()) as unbounded:
+    with ExitStack() as stack:
+        unbounded = stack.enter_context(ControlPlane(provide()))
         old_schema(unbounded)
-        asker, client = Asker(unbounded), Client.from_kubeconfig(str(unbounded.kubeconfig))
+        client = stack.enter_context(closing(Client.from_kubeconfig(str(unbounded.kubeconfig))))
+        asker = stack.enter_context(closing(Asker(unbounded)))
         make_namespace(client, VALIDATING, VALIDATING)
         objects = confined(backstop(guard_policy({}), Engine.VALIDATING), VALIDATING)
         with in_force(unbounded, client, objects, asker):
@@ -152,8 +155,6 @@ def test_a_compliant_entry_is_stored_whatever_it_would_cost_to_judge_it() -> Non
             costly = asker.create(entry(hosts=many), VALIDATING)
             assert costly.status == 422
             assert "cost" in costly.body["message"]
-        asker.close()
-        client.close()
 
 
 def old_schema(control_plane: ControlPlane) -> None:
