@@ -6,7 +6,8 @@ After kustomize's Configuration Functions Specification, which kpt follows too.
 from collections.abc import Iterable, Iterator
 
 from app.core.findings import Finding
-from app.core.policy import KIND, GuardPolicy, parse_policy
+from app.core.policy import KIND, GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import JSON, Fields
 from app.core.survey import Reviewed
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import yaml
 
-from app.core.policy import MAX_DEPTH, GuardPolicy, default_policy, parse_policy
+from app.core.policy import GuardPolicy, default_policy
 from app.core.problems import PolicyError
+from app.core.reader import MAX_DEPTH, parse_policy
 from app.core.soundness import soundness
 
 SIZE_LIMIT = 1024 * 1024

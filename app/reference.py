@@ -9,7 +9,8 @@ import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
 from app.core.durations import Duration
-from app.core.policy import GuardPolicy, default_policy
+from app.core.policy import PolicyDocument, default_policy
+from app.core.reader import adapter, as_document
 from app.core.resources import JSON
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -42,7 +43,7 @@ class Field:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema (2020-12) of a policy file."""
-    return {"$schema": DIALECT, **GuardPolicy.model_json_schema(schema_generator=_Generator)}
+    return {"$schema": DIALECT, **adapter(PolicyDocument).json_schema(schema_generator=_Generator)}
 
 
 def fields() -> tuple[Field, ...]:
@@ -52,7 +53,7 @@ def fields() -> tuple[Field, ...]:
 
 def default_text() -> str:
     """Write the built-in policy as YAML, every field with its comment."""
-    default = default_policy().model_dump(mode="json", by_alias=True)
+    default = as_document(default_policy(), PolicyDocument)
     lines = _comment("The built-in policy of serviceentry-guard. What a file leaves out is as it is here.")
     for field in fields():
         lines += ["", *_written(field, default[field.path[-1]])]

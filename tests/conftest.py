@@ -1,5 +1,6 @@
 """What every test may use: one control plane for the whole run, a namespace for each test."""
 
+import logging
 import os
 from collections.abc import Iterator
 from itertools import count
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from app.logs import OURS
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 
@@ -48,6 +50,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _place(folder: str) -> int:
     return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_again() -> Iterator[None]:
+    """Set the levels of logs back: a command that ran inside of a test has set its own, and others count records."""
+    loggers = [logging.getLogger(), logging.getLogger(OURS)]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 @pytest.fixture(scope="session")

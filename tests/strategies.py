@@ -5,7 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import LOCATIONS, RESOLUTIONS
 
 json_values = st.recursive(

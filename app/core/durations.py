@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import PlainSerializer, PlainValidator, WithJsonSchema
-
 from app.core import sentences
+from app.core.model import Parsed
 
 _UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _FRACTION = r"(?:\.[0-9]{1,3})?"
@@ -45,30 +44,14 @@ def parse_duration(text: object) -> Duration:
     return Duration(sum(int(unit * Decimal(number)) for unit, number in parts), matched.string)
 
 
-def _validate(value: object) -> Duration:
-    return value if isinstance(value, Duration) else parse_duration(value)
-
-
-def _validate_seconds(value: object) -> Duration:
-    duration = _validate(value)
+def _parse_seconds(text: object) -> Duration:
+    duration = parse_duration(text)
     if not re.fullmatch(_SECONDS, duration.text):
         raise ValueError('must be a duration of whole seconds such as "60s" or "1m30s"')
     return duration
 
 
-_AS_TEXT = PlainSerializer(str, return_type=str)
-
-DurationField = Annotated[
-    Duration,
-    PlainValidator(_validate),
-    _AS_TEXT,
-    WithJsonSchema({"type": "string", "title": "duration", "pattern": f"^{_PATTERN}$"}),
-]
-"""A duration as a field of a pydantic model."""
-SecondsField = Annotated[
-    Duration,
-    PlainValidator(_validate_seconds),
-    _AS_TEXT,
-    WithJsonSchema({"type": "string", "title": "duration of whole seconds", "pattern": f"^{_SECONDS}$"}),
-]
+DurationField = Annotated[Duration, Parsed(parse_duration, "duration", _PATTERN)]
+"""A duration as a field of a policy."""
+SecondsField = Annotated[Duration, Parsed(_parse_seconds, "duration of whole seconds", _SECONDS)]
 """A duration of whole seconds: of TCP keep-alive, Istio keeps nothing smaller."""

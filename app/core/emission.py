@@ -3,10 +3,8 @@
 from http import HTTPStatus
 from typing import Annotated
 
-from pydantic import Field
-
 from app.core.durations import DurationField, SecondsField, parse_duration
-from app.core.model import Model, Permission
+from app.core.model import Bounds, Permission, model, setting
 
 RETRY_CONDITIONS = (
     "5xx",
@@ -30,50 +28,51 @@ RETRY_CONDITIONS = (
 RETRY_STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
 """The numbers that it accepts besides: HTTP status codes that have a name."""
 
-RetryCondition = Annotated[str, Field(pattern="^[a-z0-9][a-z0-9-]*$", max_length=64, title="retry condition")]
-Attempts = Annotated[int, Field(ge=0, le=100)]
+RetryCondition = Annotated[str, Bounds(pattern="^[a-z0-9][a-z0-9-]*$", max_length=64, title="retry condition")]
+Attempts = Annotated[int, Bounds(ge=0, le=100)]
 
 
-class Retries(Model):
+@model
+class Retries:
     """Retries of each route. What is null is not written: older Istio rejects fields that it does not know."""
 
-    attempts: Attempts = Field(3, description="How often a request is tried again; 0 turns retries off.")
-    per_try_timeout: DurationField = Field(
-        parse_duration("2s"), description="Ends each try; a call that takes longer is ended and repeated."
+    attempts: Attempts = setting("How often a request is tried again; 0 turns retries off.", default=3)
+    per_try_timeout: DurationField = setting(
+        "Ends each try; a call that takes longer is ended and repeated.", default=parse_duration("2s")
     )
-    retry_on: tuple[RetryCondition, ...] = Field(
-        ("gateway-error", "connect-failure", "refused-stream", "5xx"),
+    retry_on: tuple[RetryCondition, ...] = setting(
+        'What is tried again: Envoy\'s words, and HTTP status codes in quotes such as "503".',
+        default=("gateway-error", "connect-failure", "refused-stream", "5xx"),
         min_length=1,
-        description='What is tried again: Envoy\'s words, and HTTP status codes in quotes such as "503".',
     )
-    backoff: DurationField | None = Field(
-        None, description="Least time between tries (Istio 1.26 or newer); null leaves Envoy's 25ms."
+    backoff: DurationField | None = setting(
+        "Least time between tries (Istio 1.26 or newer); null leaves Envoy's 25ms.", default=None
     )
-    retry_ignore_previous_hosts: bool | None = Field(
-        None, description="Whether a retry picks another address than the tries before it (Istio 1.26 or newer)."
+    retry_ignore_previous_hosts: bool | None = setting(
+        "Whether a retry picks another address than the tries before it (Istio 1.26 or newer).", default=None
     )
-    retry_remote_localities: bool | None = Field(
-        None, description="Whether a retry may go to endpoints of other localities."
+    retry_remote_localities: bool | None = setting(
+        "Whether a retry may go to endpoints of other localities.", default=None
     )
 
 
-class UnsafeMethods(Model):
+@model
+class UnsafeMethods:
     """Retries of POST and PATCH, which repeat what is neither safe nor idempotent."""
 
-    retry_on: tuple[RetryCondition, ...] | None = Field(
-        None,
-        description=(
-            "Gives POST and PATCH a route of their own with these conditions, such as connect-failure, refused-stream "
-            "and reset-before-request; an empty list never retries them, null treats them as all others."
-        ),
+    retry_on: tuple[RetryCondition, ...] | None = setting(
+        "Gives POST and PATCH a route of their own with these conditions, such as connect-failure, refused-stream "
+        "and reset-before-request; an empty list never retries them, null treats them as all others.",
+        default=None,
     )
 
 
-class AttemptsBounds(Model):
+@model
+class AttemptsBounds:
     """Bounds of the annotation attempts, both included."""
 
-    min: Attempts = Field(0, description="The fewest attempts a team may ask for.")
-    max: Attempts = Field(10, description="The most attempts a team may ask for.")
+    min: Attempts = setting("The fewest attempts a team may ask for.", default=0)
+    max: Attempts = setting("The most attempts a team may ask for.", default=10)
 
     @property
     def reversed(self) -> bool:
@@ -81,11 +80,12 @@ class AttemptsBounds(Model):
         return self.min > self.max
 
 
-class DurationBounds(Model):
+@model
+class DurationBounds:
     """Bounds of an annotation that is a duration, both included."""
 
-    min: DurationField = Field(parse_duration("10ms"), description="The shortest duration a team may ask for.")
-    max: DurationField = Field(parse_duration("5m"), description="The longest duration a team may ask for.")
+    min: DurationField = setting("The shortest duration a team may ask for.", default=parse_duration("10ms"))
+    max: DurationField = setting("The longest duration a team may ask for.", default=parse_duration("5m"))
 
     @property
     def reversed(self) -> bool:
@@ -93,86 +93,89 @@ class DurationBounds(Model):
         return self.min > self.max
 
 
-class Overrides(Model):
+@model
+class Overrides:
     """What teams may change on their own ServiceEntries, by annotation; what is out of bounds is refused."""
 
-    attempts: AttemptsBounds | None = Field(
-        AttemptsBounds.model_construct(),
-        description="Bounds of serviceentry-guard.io/attempts; null forbids the annotation.",
+    attempts: AttemptsBounds | None = setting(
+        "Bounds of serviceentry-guard.io/attempts; null forbids the annotation.", default=AttemptsBounds()
     )
-    per_try_timeout: DurationBounds | None = Field(
-        DurationBounds.model_construct(),
-        description="Bounds of serviceentry-guard.io/per-try-timeout; null forbids the annotation.",
+    per_try_timeout: DurationBounds | None = setting(
+        "Bounds of serviceentry-guard.io/per-try-timeout; null forbids the annotation.", default=DurationBounds()
     )
-    timeout: DurationBounds | None = Field(
-        DurationBounds.model_construct(),
-        description="Bounds of serviceentry-guard.io/timeout; null forbids the annotation.",
+    timeout: DurationBounds | None = setting(
+        "Bounds of serviceentry-guard.io/timeout; null forbids the annotation.", default=DurationBounds()
     )
-    retry_on: tuple[RetryCondition, ...] | None = Field(
-        RETRY_CONDITIONS,
+    retry_on: tuple[RetryCondition, ...] | None = setting(
+        "What serviceentry-guard.io/retry-on may list; null forbids the annotation.",
+        default=RETRY_CONDITIONS,
         min_length=1,
-        description="What serviceentry-guard.io/retry-on may list; null forbids the annotation.",
     )
-    virtual_service: Permission = Field(
-        Permission.ALLOW, description="Whether serviceentry-guard.io/virtual-service: Disabled is honoured."
+    virtual_service: Permission = setting(
+        "Whether serviceentry-guard.io/virtual-service: Disabled is honoured.", default=Permission.ALLOW
     )
 
 
-class VirtualService(Model):
+@model
+class VirtualService:
     """The VirtualService of each host."""
 
-    enabled: bool = Field(default=True, description="Whether VirtualServices are emitted at all.")
-    timeout: DurationField = Field(
-        parse_duration("30s"), description="Bounds all tries of a request together, and the pauses between them."
+    enabled: bool = setting("Whether VirtualServices are emitted at all.", default=True)
+    timeout: DurationField = setting(
+        "Bounds all tries of a request together, and the pauses between them.", default=parse_duration("30s")
     )
-    retries: Retries = Retries.model_construct()
-    unsafe_methods: UnsafeMethods = UnsafeMethods.model_construct()
-    overrides: Overrides = Overrides.model_construct()
+    retries: Retries = Retries()
+    unsafe_methods: UnsafeMethods = UnsafeMethods()
+    overrides: Overrides = Overrides()
 
 
-class HttpPool(Model):
+@model
+class HttpPool:
     """Connections of HTTP ports."""
 
-    idle_timeout: DurationField | None = Field(
-        parse_duration("50s"),
-        description="Closes a connection that carries no request; keep it below the load balancer's, often 60s.",
+    idle_timeout: DurationField | None = setting(
+        "Closes a connection that carries no request; keep it below the load balancer's, often 60s.",
+        default=parse_duration("50s"),
     )
-    max_requests_per_connection: Annotated[int, Field(ge=1, le=2**29)] | None = Field(
-        None, description="1 gives up persistent connections."
+    max_requests_per_connection: Annotated[int, Bounds(ge=1, le=2**29)] | None = setting(
+        "1 gives up persistent connections.", default=None
     )
 
 
-class TcpKeepalive(Model):
+@model
+class TcpKeepalive:
     """Probes on idle connections, by which both ends, and firewalls between them, keep or give up a connection."""
 
-    time: SecondsField = Field(parse_duration("60s"), description="Idle time before the first probe.")
-    interval: SecondsField = Field(parse_duration("15s"), description="Time between probes.")
-    probes: Annotated[int, Field(ge=1, le=100)] = Field(3, description="Unanswered probes that end the connection.")
+    time: SecondsField = setting("Idle time before the first probe.", default=parse_duration("60s"))
+    interval: SecondsField = setting("Time between probes.", default=parse_duration("15s"))
+    probes: Annotated[int, Bounds(ge=1, le=100)] = setting("Unanswered probes that end the connection.", default=3)
 
 
-class TcpPool(Model):
+@model
+class TcpPool:
     """Connections of every port, TLS passthrough included."""
 
-    idle_timeout: DurationField | None = Field(None, description="Closes a connection that carries no bytes.")
-    max_connection_duration: DurationField | None = Field(
-        None, description="Closes a connection of this age, so that a new one goes where DNS points now."
+    idle_timeout: DurationField | None = setting("Closes a connection that carries no bytes.", default=None)
+    max_connection_duration: DurationField | None = setting(
+        "Closes a connection of this age, so that a new one goes where DNS points now.", default=None
     )
-    tcp_keepalive: TcpKeepalive | None = Field(None, description="Probes on idle connections; {} sends the default.")
+    tcp_keepalive: TcpKeepalive | None = setting("Probes on idle connections; {} sends the default.", default=None)
 
 
-class ConnectionPool(Model):
+@model
+class ConnectionPool:
     """When Envoy gives up connections; what is null is not written."""
 
-    http: HttpPool = HttpPool.model_construct()
-    tcp: TcpPool = TcpPool.model_construct()
+    http: HttpPool = HttpPool()
+    tcp: TcpPool = TcpPool()
 
 
-class DestinationRule(Model):
+@model
+class DestinationRule:
     """The DestinationRule of each host: the cure on TLS passthrough ports, where no retry can help."""
 
-    enabled: bool = Field(default=False, description="Whether DestinationRules are emitted at all.")
-    connection_pool: ConnectionPool = ConnectionPool.model_construct()
-    tls_origination: bool = Field(
-        default=False,
-        description="Has the sidecar speak TLS on HTTP ports with targetPort 443, so that HTTPS can be retried.",
+    enabled: bool = setting("Whether DestinationRules are emitted at all.", default=False)
+    connection_pool: ConnectionPool = ConnectionPool()
+    tls_origination: bool = setting(
+        "Has the sidecar speak TLS on HTTP ports with targetPort 443, so that HTTPS can be retried.", default=False
     )

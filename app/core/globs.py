@@ -5,9 +5,9 @@ from fnmatch import translate
 from functools import lru_cache
 from typing import Annotated
 
-from pydantic import Field
+from app.core.model import Bounds
 
-Glob = Annotated[str, Field(min_length=1, max_length=253, title="glob")]
+Glob = Annotated[str, Bounds(min_length=1, max_length=253, title="glob")]
 """No longer than a host can be."""
 
 

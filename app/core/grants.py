@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from pydantic.alias_generators import to_camel
-
 from app.core import sentences, tuning
 from app.core.cel import FALSE, array, both, fully, hole, literal, negated, partly, quoted
 from app.core.conditions import Variables
 from app.core.durations import SHAPE
 from app.core.emission import AttemptsBounds, DurationBounds, Overrides
 from app.core.layers import Layers
-from app.core.model import Permission
+from app.core.model import Permission, camel
 from app.core.policy import Settings
 from app.core.resources import PREFIX
 
@@ -47,7 +45,7 @@ class Grant:
     @property
     def variable(self) -> str:
         """What the names of its variables begin with."""
-        return to_camel(self.name.replace("-", "_"))
+        return camel(self.name.replace("-", "_"))
 
     def objections(self, layers: Layers) -> Objections:
         """Yield all that is objected to."""

@@ -1,11 +1,13 @@
 """What is wrong with a policy, in sentences that name the path and what is allowed there."""
 
-from typing import get_args
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, ValidationError
-from pydantic.alias_generators import to_snake
-
+from app.core.model import camel, is_model
 from app.core.resources import JSON
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 SHOWN = 60
 """Longest piece of a refused value that is repeated, in characters."""
@@ -22,17 +24,17 @@ class PolicyError(Exception):
         self.problems = problems
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> list[str]:
+def explain(error: "ValidationError", model: type) -> list[str]:
     """Say each error of reading `model` in one line, and no more than anyone reads."""
     details = error.errors(include_url=False)
     more = [f"and {len(details) - MOST} more problems"] if len(details) > MOST else []
     return [*(_explain(detail, model) for detail in details[:MOST]), *more]
 
 
-def _explain(detail: JSON, model: type[BaseModel]) -> str:
+def _explain(detail: JSON, model: type) -> str:
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
     match detail["type"]:
-        case "extra_forbidden":
+        case "unexpected_keyword_argument":
             return f"{path}: unknown key; allowed here: {', '.join(_keys(detail['loc'][:-1], model))}"
         case "missing":
             return f"{path}: is required"
@@ -48,14 +50,19 @@ def _shown(value: JSON) -> str:
     return repr(value)[:SHOWN]
 
 
-def _keys(path: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:
-    for part in path:
-        if isinstance(part, str):
-            model = _models(model.model_fields[to_snake(part)].annotation)[0]
-    return [field.alias or name for name, field in model.model_fields.items()]
+def _keys(path: tuple[str | int, ...], model: type) -> list[str]:
+    for name in path:
+        if isinstance(name, str):
+            model = next(one for one in _models(_fields(model)[name]))
+    return [*_fields(model)]
 
 
-def _models(annotation: object) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def _fields(model: type) -> dict[str, Any]:
+    """Return the types of a model's fields by the names that they are written with."""
+    return {camel(field.name): field.type for field in fields(model)}
+
+
+def _models(annotation: object) -> list[type]:
+    if is_model(annotation):
         return [annotation]
     return [model for argument in get_args(annotation) for model in _models(argument)]

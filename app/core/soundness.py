@@ -1,8 +1,9 @@
 """What may be written in a policy and yet cannot be meant: the findings of `serviceentry-guard policy check`."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
+from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES, Retries
 from app.core.findings import (
     EMPTY_DESTINATION_RULE,
     RETRIES_OFF,
@@ -39,7 +40,7 @@ def _of_result(settings: Settings) -> Iterator[Hit]:
     if attempts and emitted.timeout.milliseconds < (attempts + 1) * per_try.milliseconds:
         message = f"{emitted.timeout} ends before the last of {attempts + 1} tries of {per_try} each"
         yield TIMEOUT_TOO_SHORT, "virtualService.timeout", message
-    fields = (value for part in (rule.connection_pool.http, rule.connection_pool.tcp) for _, value in part)
+    fields = (value for part in (rule.connection_pool.http, rule.connection_pool.tcp) for value in vars(part).values())
     if rule.enabled and not rule.tls_origination and all(value is None for value in fields):
         yield EMPTY_DESTINATION_RULE, "destinationRule.enabled", "every field of connectionPool is null"
 
@@ -59,7 +60,7 @@ def _conditions(written: Settings) -> Iterator[Hit]:
 
 def _retries_off(written: Settings, settings: Settings) -> Iterator[Hit]:
     retries, bounds = written.virtual_service.retries, settings.virtual_service.overrides.attempts
-    others = retries.model_fields_set - {"attempts"}
+    others = replace(retries, attempts=Retries.attempts) != Retries()
     if not retries.attempts and others and (bounds is None or not bounds.max):
         message = "0 turns retries off, so the other settings of retries mean nothing"
         yield RETRIES_OFF, "virtualService.retries.attempts", message

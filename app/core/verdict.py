@@ -67,7 +67,7 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
     settings = policy.settings(entry.key.namespace)
     untouched = _touched_part(old) == _touched_part(new)
     if untouched and settings.mode is Mode.ENFORCE:
-        settings = settings.model_copy(update={"mode": Mode.WARN})
+        settings = replace(settings, mode=Mode.WARN)
     return _review(entry, settings)
 
 

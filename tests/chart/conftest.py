@@ -9,7 +9,7 @@ import yaml
 
 from app.backstop import RESOURCES
 from app.core.backstop import Engine, backstop
-from app.core.policy import parse_policy
+from app.core.reader import parse_policy
 from app.kube.client import Client
 from tests.bed.binaries import provide as provide_bed
 from tests.bed.control_plane import ControlPlane

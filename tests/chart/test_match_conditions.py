@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.policy import GuardPolicy, default_policy, parse_policy
+from app.core.policy import GuardPolicy, default_policy
+from app.core.reader import parse_policy
 from app.core.resources import PREFIX, ServiceEntry
 from app.core.verdict import as_stored, review, review_update
 from tests.bed.control_plane import ControlPlane

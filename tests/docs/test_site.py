@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from app.core.findings import CATALOGUE
-from app.core.policy import parse_policy
+from app.core.reader import parse_policy
 from app.core.soundness import soundness
 from tests import findings_reference
 from tests.docs.markdown import ROOT, blocks, pages, prose

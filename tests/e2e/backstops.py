@@ -12,7 +12,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from app.core.backstop import Engine, backstop
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import JSON
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane

@@ -1,6 +1,7 @@
 """The backstop agrees with the core: same entries, same policies, on a real API server."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 from app.core.backstop import Engine, backstop
 from app.core.findings import quoted
 from app.core.patch import apply_patch
-from app.core.policy import GuardPolicy, Mode, Settings, parse_policy
+from app.core.policy import GuardPolicy, Mode, Settings
+from app.core.reader import as_document, parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import Verdict, review
 from app.kube.client import Client
@@ -103,8 +105,7 @@ def of_all_cases(engine: Engine) -> GuardPolicy:
     for case in STORABLE:
         name = namespace(engine, case.name)
         own = parse_policy(case.guard_policy()).settings(name)
-        fields = own.model_dump(mode="json", by_alias=True, exclude_unset=True, include=set(Settings.model_fields))
-        layers.append({"match": [name], **fields})
+        layers.append({"match": [name], **as_document(own, Settings)})
     return guard_policy({"namespaces": layers})
 
 
@@ -143,14 +144,11 @@ def assert_agrees(reply: Reply, verdict: Verdict, manifest: Any, engine: Engine)
 
 def expected_warning(manifest: Any, where: str, policy: GuardPolicy, engine: Engine) -> str:
     """What the backstop warns of under mode Warn: of what Enforce would refuse, and change where no webhook says it."""
-    enforced = policy.settings(where).model_copy(update={"mode": Mode.ENFORCE})
-    strict = judged(manifest, where, guard_policy(enforced.model_dump(mode="json", by_alias=True, include=_SETTINGS)))
+    enforced = replace(policy.settings(where), mode=Mode.ENFORCE)
+    strict = judged(manifest, where, guard_policy(as_document(enforced, Settings)))
     would = {finding.code for finding in strict.errors} | ({"SEG003"} if engine is Engine.NATIVE else set())
     findings = judged(manifest, where, policy).findings
     return " ".join(one.sentence for one in findings if one.code in would).replace(quoted(KELVIN), '"?"')
-
-
-_SETTINGS = set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("engine", Engine)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.policy import API_VERSION, KIND, Settings, parse_policy
+from app.core.policy import API_VERSION, KIND, Settings
+from app.core.reader import as_document, parse_policy
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden
 from tests.bed.binaries import provide
@@ -50,8 +51,7 @@ def missed(case: Case) -> str:
 def override(case: Case) -> dict[str, Any]:
     """The case's policy as it applies to its namespaces: with one policy for all, one process serves all."""
     settings = parse_policy(case.guard_policy()).settings(asked(case))
-    fields = settings.model_dump(mode="json", by_alias=True, exclude_unset=True, include=set(Settings.model_fields))
-    return {"match": [asked(case), missed(case)], **fields}
+    return {"match": [asked(case), missed(case)], **as_document(settings, Settings)}
 
 
 def emitted(client: Client, namespace: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.policy import Settings, parse_policy
+from app.core.policy import Settings
+from app.core.reader import as_document, parse_policy
 from app.core.survey import Reviewed, Sourced, survey
 from app.kube.client import Object
 from tests.cases import CASES, Case
@@ -28,8 +29,7 @@ class CaseInMesh:
     def section(self) -> dict[str, Any]:
         """The policy of the case, as it is laid over the default there."""
         settings = parse_policy(self._moved(self.case.guard_policy())).settings(self.namespace)
-        chosen = set(Settings.model_fields)
-        return settings.model_dump(mode="json", by_alias=True, exclude_unset=True, include=chosen)
+        return as_document(settings, Settings)
 
     @property
     def manifest(self) -> Object:

@@ -10,7 +10,8 @@ from typing import Any, Self
 
 import yaml
 
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.survey import Sourced, survey
 from app.kube.client import Client, Object
 from tests.bed.binaries import Binaries, MeshBinaries

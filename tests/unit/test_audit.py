@@ -12,7 +12,8 @@ from typer.testing import CliRunner, Result
 from app.audit import Audit, AuditError, connect
 from app.cli import cli
 from app.core.plan import desired
-from app.core.policy import GuardPolicy, default_policy, parse_policy
+from app.core.policy import GuardPolicy, default_policy
+from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.survey import Reviewed
 from tests.unit.kube_server import Handler, Server, json_answer, running

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import default_policy, parse_policy
+from app.core.policy import default_policy
+from app.core.reader import parse_policy
 from app.core.survey import Sourced, survey
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}

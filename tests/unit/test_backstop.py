@@ -18,7 +18,7 @@ from app.cli import cli
 from app.core import cel
 from app.core.backstop import Engine, backstop
 from app.core.globs import matches
-from app.core.policy import parse_policy
+from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import review
 

@@ -13,7 +13,8 @@ from prometheus_client import CollectorRegistry
 
 from app.backstop import LONG, LOOK_SECONDS, Backstop, backstop_chore
 from app.core.backstop import Engine
-from app.core.policy import GuardPolicy, default_policy, parse_policy
+from app.core.policy import GuardPolicy, default_policy
+from app.core.reader import parse_policy
 from app.kube.client import Client, Object, Resource
 from app.kube.errors import Forbidden, NotFound
 from app.metrics import BackstopMetrics

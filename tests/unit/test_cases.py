@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from app.admission import Stage, answer
 from app.cli import cli
-from app.core.policy import parse_policy
+from app.core.reader import parse_policy
 from app.core.survey import Sourced, survey
 from tests.cases import CASES, Case
 

@@ -8,7 +8,8 @@ from app.core.findings import CATALOGUE, printable
 from app.core.hosts import Host, HostKind, object_name
 from app.core.patch import set_resolution
 from app.core.plan import Observed, changes, desired
-from app.core.policy import default_policy, parse_policy
+from app.core.policy import default_policy
+from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry, is_service_entry
 from app.core.survey import Sourced, survey
 from app.core.verdict import review

@@ -7,7 +7,8 @@ import pytest
 
 from app.core.notices import CATALOGUE, notices
 from app.core.plan import changes, desired
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import review
 from app.kube.events import EventRecorder

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from app.core.durations import parse_duration
 from app.core.globs import covers_glob, matches
-from app.core.policy import MAX_VALUES, GuardPolicy, Settings, default_policy, parse_policy
+from app.core.policy import GuardPolicy, Settings, default_policy
 from app.core.problems import PolicyError
+from app.core.reader import MAX_VALUES, parse_policy
 
 IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.soundness import soundness
 from app.core.survey import Sourced, survey

@@ -15,13 +15,14 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 from typer.testing import CliRunner
 
 from app.cli import cli
-from app.core.policy import default_policy, parse_policy
+from app.core.policy import PolicyDocument, default_policy
 from app.core.problems import PolicyError
+from app.core.reader import as_document, parse_policy
 from app.policyfile import decode_policy
 from app.reference import Field, default_text, fields, schema
 
 SCHEMA = schema()
-FULL: dict[str, Any] = default_policy().model_dump(mode="json", by_alias=True)
+FULL: dict[str, Any] = as_document(default_policy(), PolicyDocument)
 FULL["destinationRule"]["connectionPool"]["tcp"]["tcpKeepalive"] = {"time": "60s", "interval": "15s", "probes": 3}
 SETTINGS = {name: value for name, value in FULL.items() if name not in {"apiVersion", "kind", "metadata", "namespaces"}}
 FULL["namespaces"] = [{"match": ["*"], **SETTINGS}]
@@ -124,7 +125,7 @@ def leaf_fields(among: tuple[Field, ...] | None = None) -> Iterator[Field]:
 
 def test_the_printed_default_is_exactly_the_default_policy_with_every_field() -> None:
     assert decode_policy(default_text().encode(), "default") == default_policy()
-    assert yaml.safe_load(default_text()) == default_policy().model_dump(mode="json", by_alias=True)
+    assert yaml.safe_load(default_text()) == as_document(default_policy(), PolicyDocument)
 
 
 def test_the_printed_default_says_what_every_field_is_for() -> None:

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from app.core.emission import RETRY_CONDITIONS
-from app.core.policy import default_policy, parse_policy
+from app.core.policy import default_policy
+from app.core.reader import parse_policy
 from app.core.soundness import soundness
 
 IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}

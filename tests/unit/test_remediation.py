@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation
 from app.kube.client import Client

@@ -7,7 +7,8 @@ import pytest
 
 from app.core.findings import CATALOGUE
 from app.core.plan import Observed
-from app.core.policy import GuardPolicy, parse_policy
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.results import LEFT_OUT, Result, contested, digest, report, results, since
 
