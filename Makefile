@@ -71,7 +71,7 @@ format: $(STAMP)  ## put the code into its format
 
 .PHONY: bench
 bench: $(STAMP)  ## measure, and print the figures of docs/performance.md
-	@$(BIN)/python -m tests.bed build
+	@$(BIN)/python -m tests.bed build bench
 	@$(BIN)/python -m tests.perf
 
 .PHONY: lock

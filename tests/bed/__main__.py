@@ -1,12 +1,15 @@
-"""`python -m tests.bed build`: make ready what end-to-end tests and the demo need, once; `build mesh`: Istio too."""
+"""`python -m tests.bed build`: make ready what end-to-end tests and the demo need, once.
+
+`build mesh`: Istio too; `build bench`: what benchmarks compare with.
+"""
 
 import argparse
 import sys
 
-from tests.bed.binaries import provide, provide_mesh
+from tests.bed.binaries import provide, provide_idle_webhook, provide_mesh
 from tests.bed.errors import BedError
 
-FAMILIES = {"mesh": provide_mesh}
+FAMILIES = {"mesh": provide_mesh, "bench": provide_idle_webhook}
 
 
 def main() -> int:

@@ -10,7 +10,7 @@ from typing import TextIO
 from tests.bed.build import build, cached
 from tests.bed.errors import BedError
 from tests.bed.progress import Progress
-from tests.bed.tools import ETCD, ISTIO_CRDS, ISTIOCTL, ISTIOD, KUBE_APISERVER, KUBECTL, ModuleFile, Tool
+from tests.bed.tools import ETCD, IDLE_WEBHOOK, ISTIO_CRDS, ISTIOCTL, ISTIOD, KUBE_APISERVER, KUBECTL, ModuleFile, Tool
 
 ASSETS = "KUBEBUILDER_ASSETS"
 
@@ -49,6 +49,12 @@ def provide_mesh(out: TextIO = sys.stderr) -> MeshBinaries:
     """Build what is missing of Istio, telling `out` about it. Raises BedError as `provide` does."""
     build([ISTIOD, ISTIOCTL], Progress(out))
     return MeshBinaries(cached(ISTIOD), cached(ISTIOCTL))
+
+
+def provide_idle_webhook(out: TextIO = sys.stderr) -> Path:
+    """Build the webhook that decides nothing. Raises BedError as `provide` does."""
+    build([IDLE_WEBHOOK], Progress(out))
+    return cached(IDLE_WEBHOOK)
 
 
 def envoy_program() -> Path:

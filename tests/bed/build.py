@@ -28,7 +28,8 @@ def cached(item: Tool | ModuleFile) -> Path:
 
     The installed Go is not part of the key (the `go` directive in go.mod is): with a warm cache none is needed.
     """
-    sources = [(item.module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    files = [item.module / "go.mod", item.module / "go.sum", *sorted(item.module.glob("*.go"))]
+    sources = [file.read_bytes() for file in files]
     machine = f"{platform.system()} {platform.machine()}".encode()
     flags = item.ldflags.encode() if isinstance(item, Tool) else b""
     digest = hashlib.sha256(b"\0".join([*sources, machine, flags])).hexdigest()[:16]

@@ -12,7 +12,7 @@ KUBERNETES_VERSION = "v1.36.3"
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A program built by `go build` from a package that the `go.mod` in `module` names as a tool.
+    """A program built by `go build` from a package that the `go.mod` in `module` names as a tool, or that lies there.
 
     `cpu_minutes` is a first build with an empty Go cache, after the tools that stand before it.
     """
@@ -49,6 +49,8 @@ HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
 KUBECONFORM = Tool("kubeconform", HERE / "helm", "github.com/yannh/kubeconform/cmd/kubeconform", 1)
 ISTIOD = Tool("pilot-discovery", HERE / "istiod", "istio.io/istio/pilot/cmd/pilot-discovery", 9)
 ISTIOCTL = Tool("istioctl", HERE / "istiod", "istio.io/istio/istioctl/cmd/istioctl", 1)
+IDLE_WEBHOOK = Tool("idle-webhook", HERE / "idle", ".", 0.5)
+"""Decides nothing: what it adds to a create, any webhook does."""
 ISTIO_CRDS = ModuleFile(
     "customresourcedefinitions.gen.yaml",
     HERE / "istio",

@@ -141,7 +141,7 @@ def test_a_failed_build_shows_the_compilers_words_and_leaves_nothing(hello: Tool
     assert list(cached(hello).parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("changed", ["go.mod", "go.sum"])
+@pytest.mark.parametrize("changed", ["go.mod", "go.sum", "main.go"])
 def test_a_changed_module_is_another_build(hello: Tool, changed: str) -> None:
     before = cached(hello)
     with (hello.module / changed).open("a") as file:

@@ -1,0 +1,3 @@
+module serviceentry-guard/tests/bed/idle
+
+go 1.26.0
