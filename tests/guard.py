@@ -111,12 +111,17 @@ class Controller:
     """`serviceentry-guard controller`, as the administrator unless another kubeconfig is given."""
 
     def __init__(
-        self, control_plane: ControlPlane, folder: Path, arguments: Sequence[str] = (), kubeconfig: Path | None = None
+        self,
+        control_plane: ControlPlane,
+        folder: Path,
+        arguments: Sequence[str] = (),
+        kubeconfig: Path | None = None,
+        command: Sequence[str] = COMMAND,
     ) -> None:
         (self.health_port,) = free_ports(1)
         kubeconfig = kubeconfig or control_plane.kubeconfig
         self.child = Child(
-            *COMMAND, "controller", f"--kubeconfig={kubeconfig}", f"--health-port={self.health_port}",
+            *command, "controller", f"--kubeconfig={kubeconfig}", f"--health-port={self.health_port}",
             "--namespace=default", *arguments, log=folder / f"controller-{self.health_port}.log",
         )  # fmt: skip
 

@@ -35,10 +35,14 @@ def main() -> int:
     if given.write and (given.names or given.quick):
         _parser().error("--write is for a whole run: without names and without --quick")
     try:
-        machine = dict(describe(provide()))
+        return _measure_all(given)
     except BedError as error:
         print(f"test bed: {error}", file=sys.stderr)
         return 2
+
+
+def _measure_all(given: argparse.Namespace) -> int:
+    machine = dict(describe(provide()))
     for name, value in machine.items():
         print(f"{name:<20} {value}")
     effort = QUICK if given.quick else Effort()

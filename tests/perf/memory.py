@@ -10,6 +10,7 @@ from pathlib import Path
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.guard import Controller, Webhook, ready
+from tests.perf import installation
 from tests.perf.api import Api, at_once
 from tests.perf.emission import BURST, FLAGS, with_controller
 from tests.perf.figures import Effort, Figure
@@ -45,8 +46,8 @@ def _fill(control_plane: ControlPlane, many: int) -> None:
 
 def _after_burst(control_plane: ControlPlane, folder: Path, effort: Effort) -> Iterator[Figure]:
     size = effort.count(BURST)
-    controller = Controller(control_plane, folder, FLAGS)
-    with Webhook(folder) as webhook, webhook.registered(control_plane), controller:
+    controller = Controller(control_plane, folder, FLAGS, command=installation.command())
+    with Webhook(folder, command=installation.command()) as webhook, webhook.registered(control_plane), controller:
         with_controller(control_plane, size)
         yield Figure(f"webhook, peak in a burst of {size:,}", peak_memory(webhook.child.pid), "MiB", WEBHOOK_AIM)
         yield Figure(
@@ -59,7 +60,7 @@ def _first_start(control_plane: ControlPlane, folder: Path, many: int) -> Iterat
     names = [name for number in range(many) for name in host_names(number)]
     with Sightings(control_plane) as sightings:
         before, began = _requests(control_plane), time.perf_counter()
-        controller = Controller(control_plane, folder, FLAGS)
+        controller = Controller(control_plane, folder, FLAGS, command=installation.command())
         with controller.child:
             last = sightings.last_of(names, WAIT_SECONDS)
             yield Figure(f"{shown}, until all are emitted", last - began, "s")
@@ -70,7 +71,7 @@ def _first_start(control_plane: ControlPlane, folder: Path, many: int) -> Iterat
 def _next_start(control_plane: ControlPlane, folder: Path, many: int) -> Iterator[Figure]:
     shown = f"controller, start beside {many:,} emitted entries"
     before, began = _requests(control_plane), time.perf_counter()
-    controller = Controller(control_plane, folder, FLAGS)
+    controller = Controller(control_plane, folder, FLAGS, command=installation.command())
     with controller.child as child:
         child.wait_until(lambda: ready(controller.health_port), "its caches are filled", WAIT_SECONDS)
         yield Figure(f"{shown}, until its caches are filled", time.perf_counter() - began, "s")

@@ -1,18 +1,25 @@
-"""`review` as a command: many entries in one file and in many files, and one file from a cold start."""
+"""`review` as a command: many entries in one file and in many files, and one file from a cold start.
+
+The command runs as a user has it, installed with its bytecode into an environment of its own. Beside the cold start
+stands what the same Python takes to do nothing, and to make one model of pydantic, as the policy is: in turns.
+"""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import yaml
 
-from tests.perf.command import measure
+from tests.perf.command import Taken, measure, measure_python
 from tests.perf.figures import Effort, Figure
 from tests.perf.objects import entry
 
 MANY = 1000
 MANY_SECONDS, MANY_MEMORY, COLD_SECONDS = 2.0, 120.0, 0.35
+NOTHING = "pass"
+ONE_MODEL = "import pydantic; pydantic.create_model('Model', field=(str, ...))"
 
 
 def run(effort: Effort) -> Iterator[Figure]:
@@ -29,5 +36,17 @@ def run(effort: Effort) -> Iterator[Figure]:
             runs = [measure("review", str(path)) for _ in range(effort.count(5))]
             yield Figure(f"{shown}, time", median(run.seconds for run in runs), "s", MANY_SECONDS)
             yield Figure(f"{shown}, peak", median(run.mebibytes for run in runs), "MiB", MANY_MEMORY)
-        cold = [measure("review", str(one)).seconds for _ in range(effort.count(15))]
-        yield Figure("one file from a cold start, time", median(cold), "s", COLD_SECONDS)
+        yield from _cold(one, effort.count(15))
+
+
+def _cold(file: Path, turns: int) -> Iterator[Figure]:
+    starts: dict[str, Callable[[], Taken]] = {
+        "one file from a cold start": partial(measure, "review", str(file)),
+        "the same Python, doing nothing": partial(measure_python, NOTHING),
+        "the same Python, making one model of pydantic": partial(measure_python, ONE_MODEL),
+    }
+    taken = [[start().seconds for start in starts.values()] for _ in range(turns)]
+    command, nothing, model = map(median, zip(*taken, strict=True))
+    for shown, seconds, aim in zip(starts, (command, nothing, model), (COLD_SECONDS, None, None), strict=True):
+        yield Figure(f"{shown}, time", seconds, "s", aim)
+    yield Figure("one file from a cold start, beyond the same Python doing nothing", command - nothing, "s")

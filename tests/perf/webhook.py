@@ -15,6 +15,7 @@ import uvloop
 
 from app.admission import Stage
 from tests.guard import HOST, Webhook
+from tests.perf import installation
 from tests.perf.figures import Effort, Figure, p99
 from tests.perf.objects import large_review
 
@@ -24,7 +25,7 @@ WARMING = 500
 
 def run(effort: Effort) -> Iterator[Figure]:
     """One connection for latency, eight for throughput."""
-    with tempfile.TemporaryDirectory() as folder, Webhook(Path(folder)) as webhook:
+    with tempfile.TemporaryDirectory() as folder, Webhook(Path(folder), command=installation.command()) as webhook:
         uvloop.run(drive(webhook, 1, WARMING))
         for connections in (1, 8):
             count = effort.count(REQUESTS) // connections
