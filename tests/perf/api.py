@@ -93,6 +93,10 @@ class Api:
         """How many requests for Istio's resources the API server has answered; a watch counts once it ends."""
         return round(sum(value for labels, value in self._metric("apiserver_request_total") if GROUP in labels))
 
+    def reviews(self) -> int:
+        """How many reviews the API server has sent to webhooks."""
+        return round(sum(value for _, value in self._metric("apiserver_admission_webhook_request_total")))
+
     def cpu_seconds(self) -> float:
         """CPU time that the API server has spent."""
         return sum(value for _, value in self._metric("process_cpu_seconds_total"))

@@ -55,7 +55,7 @@ def p99(values: Sequence[float]) -> float:
 def as_text(figures: Iterable[Figure]) -> Iterator[str]:
     """A line for each figure."""
     for figure in figures:
-        yield f"  {figure.name:<66} {figure.measured:>12}   {figure.judged}".rstrip()
+        yield f"  {figure.name:<78} {figure.measured:>12}   {figure.judged}".rstrip()
 
 
 def as_markdown(figures: Iterable[Figure]) -> Iterator[str]:

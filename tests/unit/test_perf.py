@@ -1,0 +1,86 @@
+"""What the benchmarks make of what they measure, and that they measure what they say."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.perf.command import run
+from tests.perf.installation import digest
+from tests.perf.share import Share
+
+MEBIBYTE = 1024**2
+ALLOCATING = """
+import sys
+from pathlib import Path
+kept = b"x" * 60 * 1024**2
+Path(sys.argv[1]).write_text(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
+"""
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    for name in (
+        "pyproject.toml",
+        "LICENSE",
+        "requirements/runtime.txt",
+        "app/cli.py",
+        "app/core/plan.py",
+        "README.md",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def test_what_a_webhook_adds_is_split_into_the_floor_and_what_is_ours() -> None:
+    share = Share(without=5.0, idle=8.0, ours=10.0)
+    assert (share.floor, share.beyond, share.added) == (3.0, 2.0, 5.0)
+    assert (share.idle_ratio, share.ratio) == (1.6, 2.0)
+
+
+def test_scaled_by_the_create_ours_stays_the_same_part_of_it() -> None:
+    slow = Share(without=5.0, idle=8.0, ours=10.0)
+    assert slow.for_create_of(1.8) == pytest.approx(1.8)
+    assert slow.for_create_of(slow.without) == slow.added
+
+
+def test_scaled_by_the_floor_ours_stays_as_many_times_as_much() -> None:
+    slow = Share(without=5.0, idle=8.0, ours=10.0)
+    assert slow.for_floor_of(1.5) == pytest.approx(2.5)
+    assert slow.for_floor_of(slow.floor) == pytest.approx(slow.added)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
+def test_the_peak_of_a_program_is_its_own_and_not_that_of_who_started_it(tmp_path: Path) -> None:
+    ours = b"x" * 150 * MEBIBYTE
+    taken = run(sys.executable, "-c", ALLOCATING, str(tmp_path / "peak"), ends_with=0)
+    assert taken.mebibytes == pytest.approx(int((tmp_path / "peak").read_text()) / 1024, abs=2)
+    assert 60 < taken.mebibytes < len(ours) / MEBIBYTE
+
+
+def test_a_program_that_ends_otherwise_than_it_should_is_no_measurement() -> None:
+    with pytest.raises(AssertionError, match="in the way"):
+        run(sys.executable, "-c", "import sys; sys.exit('something is in the way')", ends_with=0)
+
+
+@pytest.mark.parametrize("changed", ["pyproject.toml", "requirements/runtime.txt", "app/core/plan.py", "app/new.py"])
+def test_what_an_installation_is_made_from_is_part_of_its_digest(repository: Path, changed: str) -> None:
+    before = digest(repository)
+    with (repository / changed).open("a") as file:
+        file.write("changed")
+    assert digest(repository) != before
+
+
+def test_a_module_that_moves_makes_another_digest(repository: Path) -> None:
+    before = digest(repository)
+    (repository / "app/core/plan.py").rename(repository / "app/plan.py")
+    assert digest(repository) != before
+
+
+@pytest.mark.parametrize("left", ["README.md", "app/__pycache__/cli.pyc"])
+def test_what_is_not_installed_makes_no_other_digest(repository: Path, left: str) -> None:
+    before = digest(repository)
+    (repository / left).parent.mkdir(exist_ok=True)
+    (repository / left).write_text("changed")
+    assert digest(repository) == before
