@@ -3,7 +3,7 @@
 Bursts come in turns, without a controller and with one; the creates go through the webhook in both. "Emitted" is
 when the benchmark has seen the last VirtualService on a watch of its own, counted from the first create. "Written by
 the clients" is what it takes without any controller: after the creates, the same clients apply the same objects. The
-API server's CPU time for that is the floor: no controller has it do less, as long as each host has an object.
+API server's CPU time for that is the floor: no controller that applies one object for each host saves it.
 """
 
 import tempfile
