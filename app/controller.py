@@ -71,10 +71,11 @@ class Controller:
         self._elector = self._make_elector(client)
         writer = client.fenced(self._elector.remaining) if self._elector else client
         identity = self._elector.identity if self._elector else NAME
-        self._events = EventRecorder(writer, NAME, identity)
+        self._events = EventRecorder(writer, NAME, identity, busy=self._emitting)
         self._narrator = Narrator(self._events, self._leading.is_set)
+        self._reconciler = Reconciler(self._inventory, writer, policy, self._narrator)
         self._workers = Workers(
-            Reconciler(self._inventory, writer, policy, self._narrator),
+            self._reconciler,
             self._narrator,
             metrics,
             tracer,
@@ -145,6 +146,9 @@ class Controller:
 
     def _synced(self) -> bool:
         return all(reflector.has_synced for reflector in self._reflectors.values())
+
+    def _emitting(self) -> bool:
+        return self._workers.busy()
 
     def _reflector(
         self,
@@ -223,7 +227,8 @@ class Controller:
             self._reporter.put(entry.key, new)
 
     def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
-        self._enqueue(self._inventory.put_object(old, new))
+        keys = self._inventory.put_object(old, new)
+        self._enqueue(key for key in keys if not self._reconciler.settled(key))
 
     def _repair(self, entry: ServiceEntry) -> tuple[Operation, ...]:
         return remediation(entry, self._policy.current)

@@ -2,12 +2,15 @@
 
 import logging
 import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from app.core.plan import Changes, Observed, changes, desired_at
-from app.core.resources import API_VERSION, GROUP, Key
+from app.core.policy import GuardPolicy
+from app.core.resources import API_VERSION, GROUP, Key, ServiceEntry
 from app.core.routing import Emitted
 from app.inventory import Inventory
-from app.kube.client import Client, Resource
+from app.kube.client import Client, Object, Resource
 from app.kube.errors import NotFound
 from app.logs import tell
 from app.narrator import Narrator
@@ -25,6 +28,19 @@ NO_VERSION = "1"
 """A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""
 
 
+Versions = Mapping[tuple[str, Key], str]
+"""The resource version of each object, by its kind and place."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """All that decides a key, as the writes of its last reconciliation left it."""
+
+    policy: GuardPolicy
+    entries: tuple[ServiceEntry, ...]
+    versions: Versions
+
+
 class Reconciler:
     """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
 
@@ -33,24 +49,45 @@ class Reconciler:
         self._narrator = narrator
         self._client = client
         self._policy = policy
+        self._left: dict[Key, _Left] = {}
+
+    def settled(self, key: Key) -> bool:
+        """Say, once, that nothing happened to a key since it was reconciled but that our own writes were observed.
+
+        Resource versions are compared: an edit by anybody else has another one than our write was answered with.
+        """
+        left = self._left.get(key)
+        if left is None or left.policy is not self._policy.current:
+            return False
+        entries, observed = self._inventory.gather(key)
+        if left.entries != entries or left.versions != _versions(observed):
+            return False
+        self._left.pop(key, None)
+        return True
 
     def reconcile(self, key: Key) -> Changes:
         """Write what differs, and return it; raises ApiError where the API server does not take it."""
-        began = time.monotonic()
+        if self.settled(key):
+            return Changes()
+        self._left.pop(key, None)
+        began, policy = time.monotonic(), self._policy.current
         entries, observed = self._inventory.gather(key)
-        plan = desired_at(key, entries, self._policy.current)
-        todo = changes(plan.objects, observed)
+        todo, versions = changes(desired_at(key, entries, policy).objects, observed), _versions(observed)
         for stored in todo.delete:
             self._delete(stored)
+            del versions[stored.kind, stored.key]
         for emitted, current in todo.apply:
-            self._apply(emitted, current)
+            versions[emitted.kind, emitted.key] = self._apply(emitted, current)
         if todo.apply or todo.delete:
             tell(log, "reconciled", _line(key, todo, time.monotonic() - began))
+            if not todo.foreign:
+                self._left[key] = _Left(policy, entries, versions)
         return todo
 
-    def _apply(self, emitted: Emitted, current: Observed | None) -> None:
+    def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: over an object of ours only as it was observed, and never over one of others.
 
+        Returns the resource version that it has then, or none where what is stored is still not what was wanted.
         Where none was observed, one that came in the meantime makes a Conflict: without a version, fields that do not
         clash would be merged into it, forced or not.
         """
@@ -59,17 +96,19 @@ class Reconciler:
         body = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
         stored = self._client.apply(resource, body, force=True)
         if stored["spec"] != manifest["spec"]:
-            self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
+            stored = self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
         log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
         self._narrator.applied(emitted, current)
+        done: str = stored["metadata"]["resourceVersion"] if stored["spec"] == manifest["spec"] else ""
+        return done
 
-    def _reset_spec(self, resource: Resource, emitted: Emitted, resource_version: str) -> None:
+    def _reset_spec(self, resource: Resource, emitted: Emitted, resource_version: str) -> Object:
         """Remove fields that others added: server-side apply leaves what it does not own."""
         patch = [
             {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
             {"op": "replace", "path": "/spec", "value": emitted.manifest["spec"]},
         ]
-        self._client.json_patch(resource, emitted.key.namespace, emitted.key.name, patch)
+        return self._client.json_patch(resource, emitted.key.namespace, emitted.key.name, patch)
 
     def _delete(self, stored: Observed) -> None:
         resource = EMITTED[stored.kind]
@@ -84,6 +123,10 @@ class Reconciler:
         except NotFound:
             return
         log.debug("deleted %s %s", stored.kind, stored.key)
+
+
+def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:
+    return {(one.kind, one.key): one.resource_version for one in observed}
 
 
 def _line(key: Key, done: Changes, seconds: float) -> dict[str, object]:

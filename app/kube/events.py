@@ -22,6 +22,8 @@ _DIGEST = 16
 _LONGEST_NAME = 253 - 1 - _DIGEST
 _CALL_SECONDS = 5.0
 _STOP_SECONDS = 1.0
+_YIELD_SECONDS = 1.0
+_POLL_SECONDS = 0.1
 
 
 class EventRecorder:
@@ -30,6 +32,9 @@ class EventRecorder:
     What was told of an object in the last `quiet` seconds (same UID, reason and note) is left out; later it is a
     new Event. Writing is paced to `rate` Events a second after a first `burst`; up to `backlog` wait for their
     turn. What does not fit there, or what the API server does not take, is given up and counted in `dropped`.
+
+    While `busy` says that there is more pressing work, an Event waits for up to a second: a burst of writes does not
+    share the API server with what is only told of it, and is told of afterwards.
 
     What has been so for longer, as far as is known, is told as `standing`: after all else, and not again while an
     Event that says it is in the cluster, whoever wrote that. So a restart repeats nothing.
@@ -45,6 +50,7 @@ class EventRecorder:
         burst: int = 50,
         backlog: int = 1000,
         quiet: float = 600.0,
+        busy: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.dropped = 0
@@ -53,6 +59,7 @@ class EventRecorder:
         self._instance = instance
         self._pace = TokenBucket(rate, burst, clock)
         self._memory = Memory(quiet, 4 * backlog, clock)
+        self._busy = busy
         self._backlog = backlog
         self._waiting: deque[Object] = deque()
         self._standing: deque[Object] = deque()
@@ -115,6 +122,7 @@ class EventRecorder:
     def _run(self) -> None:
         while told := self._next():
             event, standing = told
+            self._give_way()
             self._stopping.wait(self._pace.take())
             try:
                 self._write(event, standing=standing)
@@ -123,6 +131,12 @@ class EventRecorder:
             except Exception as error:
                 _log.exception("a bug in the event recorder")
                 self._give_up(event, error)
+
+    def _give_way(self) -> None:
+        until = time.monotonic() + _YIELD_SECONDS
+        while self._busy() and time.monotonic() < until:
+            if self._stopping.wait(_POLL_SECONDS):
+                return
 
     def _write(self, event: Object, *, standing: bool) -> None:
         """Create the Event. Its name follows from what it says; one that is there by that name was told before."""

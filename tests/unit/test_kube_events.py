@@ -214,6 +214,39 @@ def test_writing_is_paced_once_the_burst_is_used_up(events: Events) -> None:
     recorder.stop()
 
 
+def test_events_wait_while_there_is_more_pressing_work_and_are_told_after(events: Events) -> None:
+    written_when_asked = list[int]()
+
+    def busy() -> bool:
+        written_when_asked.append(len(events.written))
+        return len(written_when_asked) < 4
+
+    recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1", busy=busy)
+    tell(recorder)
+    recorder.start()
+    wait_until(lambda: len(events.written) == 1, "it is told")
+    recorder.stop()
+    assert written_when_asked == [0, 0, 0, 0]
+
+
+def test_work_without_end_holds_an_event_up_for_a_second(events: Events) -> None:
+    recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1", busy=lambda: True)
+    for note in ("first", "second"):
+        tell(recorder, note=note)
+    began = time.monotonic()
+    recorder.start()
+    wait_until(lambda: len(events.written) == 2, "both are told")
+    recorder.stop()
+    assert time.monotonic() - began >= 2
+
+
+def test_what_waits_for_work_is_told_at_the_end(events: Events) -> None:
+    recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1", busy=lambda: True)
+    for note in ("first", "second", "third"):
+        tell(recorder, note=note)
+    assert written(recorder, events) == ["first", "second", "third"]
+
+
 def test_a_token_bucket_lets_a_burst_pass_and_then_its_rate(clock: Clock) -> None:
     bucket = TokenBucket(rate=10, burst=3, clock=clock)
     assert [bucket.take() for _ in range(3)] == [0, 0, 0]

@@ -1,0 +1,203 @@
+"""One key decided and applied: what is written again, and what is known to be our own write that came back."""
+
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from app.core.plan import Observed
+from app.core.policy import default_policy
+from app.core.resources import Key, ServiceEntry
+from app.inventory import Inventory
+from app.kube.client import Client
+from app.kube.events import EventRecorder
+from app.metrics import ControllerMetrics
+from app.narrator import Narrator
+from app.policyfile import PolicyFile
+from app.reconciler import Reconciler
+from app.tracing import UNTRACED
+from app.workers import Workers
+from tests.bed.processes import wait_until
+from tests.unit.kube_server import Handler, Server, json_answer, running
+
+KEY = Key("team", "api.example.com")
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+
+
+def entry(**spec: Any) -> ServiceEntry:
+    """An entry for which one VirtualService is emitted."""
+    given = {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS", **spec}
+    return ServiceEntry.parse({"metadata": {"name": "api", "namespace": "team", "uid": "1"}, "spec": given})
+
+
+class Cluster:
+    """A key's entry and object, and an API server that stores what is applied; `others` is laid over each spec."""
+
+    def __init__(self, server: Server, folder: Path) -> None:
+        self.inventory = Inventory()
+        self.policy = PolicyFile(None, lambda _taken: None)
+        client = Client.from_kubeconfig(server.kubeconfig(folder / "kubeconfig", {}))
+        self.narrator = Narrator(EventRecorder(client, "test", "test"), lambda: True)
+        self.reconciler = Reconciler(self.inventory, client, self.policy, self.narrator)
+        self.others: dict[str, Any] = {}
+        self.stored: dict[str, Any] | None = None
+        self.may_answer = threading.Event()
+        self.may_answer.set()
+        self._server = server
+        self._entry: ServiceEntry | None = None
+        self._seen: Observed | None = None
+        server.answers = [self._answer]
+
+    @property
+    def requests(self) -> list[str]:
+        """The methods of all that was sent."""
+        return [seen.method for seen in self._server.seen]
+
+    def put(self, entry: ServiceEntry | None) -> None:
+        """An entry comes, changes or goes."""
+        self.inventory.put_entry(self._entry, entry)
+        self._entry = entry
+
+    def observe(self, **changes: Any) -> None:
+        """What is stored comes on the watch, with other fields if somebody edited it."""
+        seen = Observed.parse({**self.stored, **changes}) if self.stored else None
+        self.inventory.put_object(self._seen, seen)
+        self._seen = seen
+
+    def edit(self, **spec: Any) -> None:
+        """Somebody edits what is stored, and that comes on the watch."""
+        assert self.stored
+        self._store({**self.stored, "spec": {**self.stored["spec"], **spec}})
+        self.observe()
+
+    def _answer(self, handler: Handler) -> None:
+        assert self.may_answer.wait(30)
+        body = json.loads(self._server.seen[-1].body)
+        if handler.command == "DELETE":
+            self.stored = None
+            json_answer({"kind": "Status", "status": "Success"})(handler)
+            return
+        if handler.command == "PATCH" and isinstance(body, list):
+            assert self.stored
+            body = {**self.stored, "spec": body[1]["value"]}
+        self._store({**body, "spec": {**body["spec"], **self.others}})
+        json_answer(self.stored)(handler)
+
+    def _store(self, document: dict[str, Any]) -> None:
+        version = str(int(document["metadata"]["resourceVersion"]) + 1)
+        self.stored = {**document, "metadata": {**document["metadata"], "uid": "9", "resourceVersion": version}}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    with running() as server:
+        yield Cluster(server, tmp_path)
+
+
+@pytest.fixture
+def written(cluster: Cluster) -> Cluster:
+    """A cluster in which the entry's VirtualService was just written, and not observed yet."""
+    cluster.put(entry())
+    cluster.reconciler.reconcile(KEY)
+    assert cluster.requests == ["PATCH"]
+    return cluster
+
+
+class TestAKeyThatWasWritten:
+    """Is settled once what was written, and nothing else, came back."""
+
+    def test_is_not_settled_before(self, written: Cluster) -> None:
+        assert not written.reconciler.settled(KEY)
+
+    def test_is_settled_once_it_came_back(self, written: Cluster) -> None:
+        written.observe()
+        assert written.reconciler.settled(KEY)
+        assert not written.reconciler.settled(KEY), "it is remembered no longer"
+
+    def test_is_not_decided_anew_when_it_came_back_before_the_write_returned(
+        self, written: Cluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        written.observe()
+        monkeypatch.setattr("app.reconciler.desired_at", lambda *_: pytest.fail("decided anew"))
+        assert not written.reconciler.reconcile(KEY).apply
+        assert written.requests == ["PATCH"]
+
+    def test_is_put_right_when_somebody_edited_it(self, written: Cluster) -> None:
+        written.edit(http=[])
+        assert not written.reconciler.settled(KEY)
+        written.reconciler.reconcile(KEY)
+        assert written.requests == ["PATCH", "PATCH"]
+
+    def test_is_put_right_when_somebody_edited_it_after_it_came_back(self, written: Cluster) -> None:
+        written.observe()
+        assert written.reconciler.settled(KEY)
+        written.edit(http=[])
+        assert not written.reconciler.settled(KEY)
+        written.reconciler.reconcile(KEY)
+        assert written.requests == ["PATCH", "PATCH"]
+
+    def test_is_decided_anew_when_its_entry_changed_meanwhile(self, written: Cluster) -> None:
+        written.put(entry(exportTo=["."]))
+        written.observe()
+        assert not written.reconciler.settled(KEY)
+        written.reconciler.reconcile(KEY)
+        assert written.requests == ["PATCH", "PATCH"]
+
+    def test_is_decided_anew_under_another_policy(self, written: Cluster) -> None:
+        written.observe()
+        written.policy.current = replace(default_policy())
+        assert not written.reconciler.settled(KEY)
+
+    def test_is_decided_anew_while_another_webhook_changes_what_is_written(self, cluster: Cluster) -> None:
+        cluster.others = {"exportTo": ["."]}
+        cluster.put(entry())
+        cluster.reconciler.reconcile(KEY)
+        cluster.observe()
+        assert not cluster.reconciler.settled(KEY)
+        cluster.reconciler.reconcile(KEY)
+        assert cluster.requests == ["PATCH"] * 4, "each time applied, and what others added removed"
+
+    def test_is_settled_once_what_somebody_added_is_gone(self, written: Cluster) -> None:
+        written.edit(exportTo=["."])
+        written.reconciler.reconcile(KEY)
+        written.observe()
+        assert written.reconciler.settled(KEY)
+
+    def test_is_settled_once_it_is_deleted_and_gone(self, written: Cluster) -> None:
+        written.observe()
+        written.put(None)
+        written.reconciler.reconcile(KEY)
+        assert written.requests == ["PATCH", "DELETE"]
+        assert not written.reconciler.settled(KEY)
+        written.observe()
+        assert written.reconciler.settled(KEY)
+
+
+def test_workers_are_busy_while_something_is_written_and_calm_soon_after(cluster: Cluster) -> None:
+    leading = threading.Event()
+    leading.set()
+    workers = Workers(
+        cluster.reconciler,
+        cluster.narrator,
+        ControllerMetrics(),
+        UNTRACED,
+        leading=leading,
+        synced=lambda: True,
+        count=2,
+    )
+    assert not workers.busy()
+    cluster.may_answer.clear()
+    cluster.put(entry())
+    workers.queue.add(KEY)
+    assert workers.busy(), "it waits"
+    workers.start()
+    wait_until(lambda: cluster.requests == ["PATCH"], "it is written")
+    assert workers.busy()
+    cluster.may_answer.set()
+    wait_until(lambda: not workers.busy(), "they are calm")
+    assert cluster.stored
+    workers.stop(5.0)
