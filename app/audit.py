@@ -14,9 +14,9 @@ from app.core.resources import ServiceEntry
 from app.core.routing import Emitted
 from app.core.survey import Reviewed, Sourced, judge
 from app.inventory import Inventory
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, NotFound
-from app.reconciler import EMITTED, SERVICE_ENTRIES
+from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource
 
 SOURCE = "cluster"
 

@@ -10,29 +10,20 @@ import time
 from collections.abc import Callable, Iterator
 
 from app.chore import Chore
-from app.core.backstop import ADMISSION_GROUP, MUTATING, NAMES, Engine, backstop
+from app.core.backstop import MUTATING, NAMES, Engine, backstop
 from app.core.policy import GuardPolicy
-from app.core.resources import JSON, MANAGED_BY, MANAGER
-from app.kube.client import Client, Object, Resource
+from app.core.resources import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
+from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
+from app.kube.resources import ADMISSION_POLICIES, NO_VERSION
 from app.metrics import BackstopMetrics
 from app.policyfile import PolicyFile
-from app.reconciler import NO_VERSION
 
 log = logging.getLogger(__name__)
 
 Place = tuple[str, str]
 """Kind and name."""
 
-RESOURCES = {
-    kind: Resource(ADMISSION_GROUP, "v1", _plural, kind, namespaced=False)
-    for kind, _plural in (
-        ("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
-        ("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
-        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
-        ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
-    )
-}
 LOOK_SECONDS = 0.5
 """Time between two looks at the policy in force."""
 CHECK_SECONDS = 5.0
@@ -102,7 +93,7 @@ class Backstop:
         version = found["metadata"]["resourceVersion"] if found else NO_VERSION
         try:
             stored = self._client.apply(
-                RESOURCES[kind],
+                ADMISSION_POLICIES[kind],
                 {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}},
                 force=True,
             )
@@ -113,7 +104,7 @@ class Backstop:
         if stored["spec"] != manifest["spec"]:
             lock = {"op": "test", "path": "/metadata/resourceVersion", "value": stored["metadata"]["resourceVersion"]}
             reset = {"op": "replace", "path": "/spec", "value": manifest["spec"]}
-            stored = self._client.json_patch(RESOURCES[kind], None, name, [lock, reset])
+            stored = self._client.json_patch(ADMISSION_POLICIES[kind], None, name, [lock, reset])
         self._taken[place] = manifest["spec"], stored["spec"]
         self._metrics.writes.inc()
         log.info("applied %s %s", kind, name)
@@ -134,14 +125,14 @@ class Backstop:
 
     def _delete(self, place: Place, found: Object) -> None:
         kind, name = place
-        self._client.delete(RESOURCES[kind], None, name, uid=found["metadata"]["uid"])
+        self._client.delete(ADMISSION_POLICIES[kind], None, name, uid=found["metadata"]["uid"])
         self._metrics.writes.inc()
         log.info("deleted %s %s", kind, name)
 
     def _find(self, place: Place) -> Object | None:
         kind, name = place
         try:
-            return self._client.get(RESOURCES[kind], None, name)
+            return self._client.get(ADMISSION_POLICIES[kind], None, name)
         except NotFound:
             return None
 

@@ -14,16 +14,17 @@ from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation, review
 from app.health import HealthApp, HealthServer
 from app.inventory import Inventory
-from app.kube.client import Client, Resource
+from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
+from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource
 from app.kube.watch import Reflector
 from app.logs import Level
 from app.metrics import ControllerMetrics
 from app.narrator import Narrator
 from app.policyfile import POLL_SECONDS, PolicyFile
-from app.reconciler import EMITTED, SERVICE_ENTRIES, Reconciler
+from app.reconciler import Reconciler
 from app.remediation import Remediator
 from app.reporter import Reporter
 from app.serving import ListenError

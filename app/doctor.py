@@ -9,6 +9,7 @@ from app.causes import Cause
 from app.core.backstop import MUTATING as MUTATING_POLICY
 from app.core.backstop import REFUSE, REPAIR, VERSIONS, WARN
 from app.core.backstop import VALIDATING as VALIDATING_POLICY
+from app.core.resources import ADMISSION_GROUP
 from app.diagnosis import (
     Finding,
     Outcome,
@@ -18,28 +19,16 @@ from app.diagnosis import (
     judge_connection,
     judge_refusal,
 )
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
+from app.kube.resources import CONFIGURATIONS, MUTATING, SERVICE_ENTRIES, Resource
 from app.probe import Address, ProbeError, probe
-from app.reconciler import SERVICE_ENTRIES
-from app.webhookconfig import (
-    CONFIGURATIONS,
-    GROUP,
-    MUTATING,
-    address,
-    bundle,
-    disabling,
-    enabling,
-    is_disabled,
-    locked,
-    service,
-    webhooks,
-)
+from app.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
 
 SERVICES = Resource("", "v1", "services", "Service")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 BINDINGS = tuple(
-    (Resource(GROUP, version, f"{policy.lower()}bindings", f"{policy}Binding", namespaced=False), name)
+    (Resource(ADMISSION_GROUP, version, f"{policy.lower()}bindings", f"{policy}Binding", namespaced=False), name)
     for policy, name, versions in (
         (VALIDATING_POLICY, REFUSE, ("v1",)),
         (VALIDATING_POLICY, WARN, ("v1",)),

@@ -7,25 +7,17 @@ from dataclasses import dataclass
 
 from app.core.plan import Changes, Observed, changes, desired_at
 from app.core.policy import GuardPolicy
-from app.core.resources import API_VERSION, GROUP, Key, ServiceEntry
+from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
 from app.inventory import Inventory
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import NotFound
+from app.kube.resources import EMITTED, NO_VERSION, Resource
 from app.logs import tell
 from app.narrator import Narrator
 from app.policyfile import PolicyFile
 
 log = logging.getLogger(__name__)
-
-VERSION = API_VERSION.removeprefix(f"{GROUP}/")
-SERVICE_ENTRIES = Resource(GROUP, VERSION, "serviceentries", "ServiceEntry")
-EMITTED = {
-    "VirtualService": Resource(GROUP, VERSION, "virtualservices", "VirtualService"),
-    "DestinationRule": Resource(GROUP, VERSION, "destinationrules", "DestinationRule"),
-}
-NO_VERSION = "1"
-"""A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""
 
 
 Versions = Mapping[tuple[str, Key], str]

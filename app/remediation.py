@@ -12,10 +12,10 @@ from app.core.resources import Key, ServiceEntry
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
+from app.kube.resources import SERVICE_ENTRIES
 from app.logs import tell
 from app.metrics import ControllerMetrics
 from app.narrator import Narrator
-from app.reconciler import SERVICE_ENTRIES
 from app.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
 from app.workqueue import WorkQueue
 

@@ -13,21 +13,16 @@ from app.core.plan import keys
 from app.core.resources import JSON, MANAGED_BY, MANAGER, Key, ServiceEntry
 from app.core.results import contested, digest, report, results, since
 from app.inventory import Inventory
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, Forbidden, NotFound
+from app.kube.resources import NO_VERSION, REPORTS, Resource
 from app.metrics import ControllerMetrics
 from app.policyfile import PolicyFile
-from app.reconciler import NO_VERSION
 from app.workqueue import WorkQueue
 
 log = logging.getLogger(__name__)
 
 NAME = "reports"
-KINDS = (
-    Resource("openreports.io", "v1alpha1", "reports", "Report"),
-    Resource("wgpolicyk8s.io", "v1alpha2", "policyreports", "PolicyReport"),
-)
-"""What can be written, the better one first: only one kind is, so that dashboards count nothing twice."""
 DELAY = 5.0
 """Seconds from a change in a namespace until its report is written, with all that changed meanwhile."""
 SURVEY_SECONDS = 60.0
@@ -161,7 +156,7 @@ class Reporter:
 
     def _survey(self, now: float) -> None:
         """See which kinds there are; where that changed, and every so often, also what there is of ours."""
-        kinds = [kind for kind in KINDS if self._is_known(kind)]
+        kinds = [kind for kind in REPORTS if self._is_known(kind)]
         kind = next(iter(kinds), None)
         if kind is self._kind and now < self._list_due:
             return

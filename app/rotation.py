@@ -15,8 +15,9 @@ from datetime import UTC, datetime, timedelta
 
 from app.certificates import Pair, Unreadable
 from app.chore import Chore
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import NotFound
+from app.kube.resources import CONFIGURATIONS, SECRETS
 from app.metrics import RotationMetrics
 from app.probe import Address, ProbeError, Trouble, probe
 from app.settings import CertificateSettings
@@ -32,11 +33,10 @@ from app.succession import (
     serving_data,
     succeed,
 )
-from app.webhookconfig import CONFIGURATIONS, address, bundle, decode, locked, trusting, webhooks
+from app.webhookconfig import address, bundle, decode, locked, trusting, webhooks
 
 log = logging.getLogger(__name__)
 
-SECRETS = Resource("", "v1", "secrets", "Secret")
 LABELS = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
 CHECK_SECONDS = 4.0
 """Time between two passes, at most: something broken is repaired within it and a call or two."""

@@ -13,13 +13,11 @@ from typing import NamedTuple, TypeVar
 from app.core.backstop import NAMES
 from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
 from app.kube.backoff import backoff
-from app.kube.client import Client, Resource
+from app.kube.client import Client
 from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from app.kube.lease import LEASE, LeaderElector
-from app.reconciler import EMITTED
-from app.reporter import KINDS as REPORTS
+from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, REPORTS, SECRETS, Resource
 from app.settings import LEASE_NAME, UninstallSettings
-from app.webhookconfig import CONFIGURATIONS, GROUP
 
 T = TypeVar("T")
 
@@ -28,18 +26,12 @@ BINDINGS = (
     Resource(RBAC, "v1", "rolebindings", "RoleBinding"),
     Resource(RBAC, "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False),
 )
-BACKSTOP = tuple(
-    Resource(GROUP, "v1", plural, kind, namespaced=False)
-    for plural, kind in (
-        # The bindings first: a binding without its policy refuses, or is refused, for a moment.
-        ("validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"),
-        ("mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"),
-        ("validatingadmissionpolicies", "ValidatingAdmissionPolicy"),
-        ("mutatingadmissionpolicies", "MutatingAdmissionPolicy"),
-    )
+BACKSTOP = sorted(
+    ADMISSION_POLICIES.values(),
+    # The bindings first: a binding without its policy refuses, or is refused, for a moment.
+    key=lambda one: (not one.kind.endswith("Binding"), not one.kind.startswith("Validating")),
 )
 BACKSTOP_NAMES = tuple(name for _, name in NAMES)
-SECRET = Resource("", "v1", "secrets", "Secret")
 FINAL = (Forbidden, Invalid, Unauthorized)
 """What trying again does not help against."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
@@ -77,7 +69,7 @@ class Uninstall:
                 for name in BACKSTOP_NAMES:
                     self._delete(writer, resource, name)
             for name in self._settings.secrets:
-                self._delete(writer, SECRET, name)
+                self._delete(writer, SECRETS, name)
             for resource in REPORTS:  # they tell of what nobody looks at any more
                 self._remove(writer, resource)
             for resource in EMITTED.values() if self._settings.remove_objects else ():

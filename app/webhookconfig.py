@@ -5,15 +5,9 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from app.kube.client import Object, Resource
+from app.kube.client import Object
 from app.probe import Address
 
-GROUP = "admissionregistration.k8s.io"
-CONFIGURATIONS = tuple(
-    Resource(GROUP, "v1", f"{kind.lower()}s", kind, namespaced=False)
-    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-)
-MUTATING, VALIDATING = CONFIGURATIONS
 DISABLED = {"name": "serviceentry-guard.io.disabled", "expression": "false"}
 """A match condition that no request meets: the API server answers it by itself, and asks nobody."""
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
-from app.kube.client import Client, Resource
+from app.kube.client import Client
+from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource
 from app.kube.watch import Reflector
-from app.reconciler import EMITTED, SERVICE_ENTRIES
 from tests import guard
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane

@@ -13,9 +13,8 @@ from app.core.findings import Finding
 from app.core.layers import Layers
 from app.core.objections import not_mutated, objections, would_change
 from app.core.policy import GuardPolicy, Mode
-from app.core.resources import GROUP, JSON, MANAGED_BY, MANAGER
+from app.core.resources import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER
 
-ADMISSION_GROUP = "admissionregistration.k8s.io"
 API_VERSION = f"{ADMISSION_GROUP}/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
 REFUSE, WARN, REPAIR = (f"{MANAGER}-{what}" for what in ("refuse", "warn", "repair"))

@@ -11,6 +11,7 @@ from typing import Any
 from app.core.hosts import Host
 
 GROUP = "networking.istio.io"
+ADMISSION_GROUP = "admissionregistration.k8s.io"
 API_VERSION = f"{GROUP}/v1"
 PREFIX = "serviceentry-guard.io/"
 MANAGED_BY = "app.kubernetes.io/managed-by"

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from typing import Any, Self
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 import msgspec
 import urllib3
 
 from app.kube import config
 from app.kube.errors import ApiError, Fenced, from_response
+from app.kube.resources import Resource
 from app.kube.session import Session
 from app.kube.stream import WatchStream
 
@@ -30,31 +31,6 @@ Context = Callable[[], Mapping[str, str]]
 """Gives headers for each call, such as those of a trace."""
 
 _HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """A type of object as the API names it; `group` is empty for the core group."""
-
-    group: str
-    version: str
-    plural: str
-    kind: str
-    namespaced: bool = True
-
-    @property
-    def api_version(self) -> str:
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    def path(self, namespace: str | None = None, name: str | None = None) -> str:
-        """The path of one object, or of the collection when there is no name (in all namespaces: no namespace)."""
-        parts = ["/apis" if self.group else "/api", self.api_version]
-        if self.namespaced and namespace:
-            parts += ["namespaces", quote(namespace, safe="")]
-        parts.append(self.plural)
-        if name:
-            parts.append(quote(name, safe=""))
-        return "/".join(parts)
 
 
 @dataclass(frozen=True, slots=True)

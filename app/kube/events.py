@@ -9,8 +9,9 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal
 
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, ApiError
+from app.kube.resources import Resource
 from app.kube.timestamp import micro_time
 
 EVENT = Resource("events.k8s.io", "v1", "events", "Event")

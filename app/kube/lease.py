@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.kube.backoff import jittered
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, NotFound
+from app.kube.resources import Resource
 from app.kube.timestamp import micro_time
 
 LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from app.kube.backoff import backoff, jittered
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Gone, Unreachable
+from app.kube.resources import Resource
 from app.kube.stream import WatchEvent, WatchStream
 
 T = TypeVar("T")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.backstop import RESOURCES
 from app.core.backstop import Engine, backstop
 from app.core.reader import parse_policy
 from app.kube.client import Client
+from app.kube.resources import ADMISSION_POLICIES
 from tests.bed.binaries import provide as provide_bed
 from tests.bed.control_plane import ControlPlane
 from tests.cases import CASES
@@ -123,7 +123,7 @@ def leave_a_backstop(admin: Client) -> None:
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "mode": "Off"}
     nobody = parse_policy({**document, "namespaces": [{"match": ["nobody"], "mode": "Enforce"}]})
     for manifest in backstop(nobody, Engine.NATIVE):
-        admin.create(RESOURCES[manifest["kind"]], manifest)
+        admin.create(ADMISSION_POLICIES[manifest["kind"]], manifest)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.backstop import RESOURCES
+from app.kube.resources import ADMISSION_POLICIES
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import NAMESPACE, RELEASE, kind
@@ -75,7 +75,7 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
     unguarded.settle()
     have_one_repaired(unguarded)
     have_one_removed(unguarded)
-    assert not [one for resource in RESOURCES.values() for one in unguarded.client.list_page(resource).items]
+    assert not [one for resource in ADMISSION_POLICIES.values() for one in unguarded.client.list_page(resource).items]
     have_one_reported(unguarded)
     assert controller.child.running
     done = [event for event in events(audit_log) if event["user"]["username"] == ACCOUNT]

@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from app.backstop import RESOURCES
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
-from app.reporter import KINDS
+from app.kube.resources import ADMISSION_POLICIES, REPORTS
 from app.settings import LEASE_NAME
 from tests.bed.binaries import provide
 from tests.bed.build import cached
@@ -41,7 +40,7 @@ APART: Values = {"admission": {"namespaceSelector": {"matchLabels": {"guarded": 
 KEPT = ("", "admissionregistration.k8s.io")
 """API groups of what is kept with certificates; what is done with the rest is seen in test_e2e."""
 REFUSING = ("validatingadmissionpolicybinding", "serviceentry-guard-refuse")
-REPORT = KINDS[0]
+REPORT = REPORTS[0]
 SECRETS = (f"{RELEASE}-tls", f"{RELEASE}-ca")
 
 
@@ -206,7 +205,7 @@ def without_older_reports(rights: Rights) -> Rights:
 
 def backstop_objects(admin: Client) -> list[Object]:
     """All admission policies and their bindings."""
-    return [one for resource in RESOURCES.values() for one in admin.list_page(resource).items]
+    return [one for resource in ADMISSION_POLICIES.values() for one in admin.list_page(resource).items]
 
 
 def becomes_dns(team: Team) -> bool:

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.backstop import RESOURCES
 from app.core.backstop import NAMES
+from app.kube.resources import ADMISSION_POLICIES
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over
 from tests.chart_reference import CHART
@@ -238,7 +238,7 @@ def test_rights_to_admission_policies_follow_the_backstop(
     name: str, kept: str, rendered: dict[str, list[Manifest]]
 ) -> None:
     rules = kind(rendered[name], "ClusterRole", f"{RELEASE}-controller")["rules"]
-    for resource in RESOURCES.values():
+    for resource in ADMISSION_POLICIES.values():
         about = [rule for rule in rules if resource.plural in rule["resources"]]
         is_kept = name == "native" or bool(kept and resource.plural.startswith(kept))
         assert {verb for rule in about for verb in rule["verbs"]} == {"get", "delete"} | (

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from app.certificates import Certificate, read_bundle
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import NotFound
+from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
 from app.probe import Address
-from app.rotation import SECRETS
-from app.webhookconfig import CONFIGURATIONS
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import Child, free_ports
 from tests.e2e.team import NAMESPACES

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from subprocess import CompletedProcess
 from typing import Any, Self
 
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
+from app.kube.resources import Resource
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from app.backstop import RESOURCES
 from app.core.backstop import NAMES, Engine, backstop
-from app.kube.client import Client, Resource
+from app.kube.client import Client
+from app.kube.resources import ADMISSION_POLICIES, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
@@ -23,8 +23,8 @@ pytestmark = pytest.mark.e2e
 
 WRITES, FAILURES = "serviceentry_guard_backstop_writes_total", "serviceentry_guard_backstop_failures_total"
 REFUSE = "serviceentry-guard-refuse"
-VALIDATING = RESOURCES["ValidatingAdmissionPolicy"]
-BINDINGS = RESOURCES["ValidatingAdmissionPolicyBinding"]
+VALIDATING = ADMISSION_POLICIES["ValidatingAdmissionPolicy"]
+BINDINGS = ADMISSION_POLICIES["ValidatingAdmissionPolicyBinding"]
 CIDR: dict[str, Any] = {"addresses": ["10.0.0.0/8"]}
 GROUP = "admissionregistration.k8s.io"
 ROLE = "rbac.authorization.k8s.io"
@@ -64,7 +64,7 @@ def make(cluster: ControlPlane, tmp_path: Path, policy: Path) -> Iterator[Start]
         return Controller(cluster, tmp_path, arguments, kubeconfig)
 
     yield make
-    plurals = ",".join(resource.plural for resource in RESOURCES.values())
+    plurals = ",".join(resource.plural for resource in ADMISSION_POLICIES.values())
     cluster.kubectl("delete", plurals, "--all")
 
 
@@ -87,7 +87,7 @@ def there(admin: Client) -> dict[tuple[str, str], Any]:
     """The specs of all admission policies and bindings, by kind and name."""
     return {
         (resource.kind, item["metadata"]["name"]): item["spec"]
-        for resource in RESOURCES.values()
+        for resource in ADMISSION_POLICIES.values()
         for item in admin.list_page(resource).items
     }
 
@@ -104,7 +104,7 @@ def expect(admin: Client, document: Any, engine: Engine | None) -> None:
 def versions(admin: Client) -> dict[tuple[str, str], str]:
     return {
         (resource.kind, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
-        for resource in RESOURCES.values()
+        for resource in ADMISSION_POLICIES.values()
         for item in admin.list_page(resource).items
     }
 
@@ -199,7 +199,7 @@ def test_objects_of_others_are_left_alone_whatever_their_names(make: Start, star
     kind, name = NAMES[0]
     (theirs, binding, *_) = backstop(guard_policy({}), Engine.VALIDATING)
     foreign = {**theirs, "metadata": {"name": name}, "spec": {**theirs["spec"], "failurePolicy": "Ignore"}}
-    admin.create(RESOURCES[kind], foreign)
+    admin.create(ADMISSION_POLICIES[kind], foreign)
     ours = (binding["kind"], binding["metadata"]["name"])
     with make("validating"):
         wait_until(lambda: ours in there(admin), "ours is there", SECONDS)
@@ -226,7 +226,7 @@ EMITS = {"apiGroups": ["networking.istio.io"], "resources": ["*"], "verbs": ["*"
 
 
 def test_the_rights_that_the_docs_name_are_enough(make: Start, cluster: ControlPlane, admin: Client) -> None:
-    plurals = [resource.plural for resource in RESOURCES.values()]
+    plurals = [resource.plural for resource in ADMISSION_POLICIES.values()]
     names = sorted({name for _, name in NAMES})
     create = {"apiGroups": [GROUP], "resources": plurals, "verbs": ["create"]}
     keep = {"apiGroups": [GROUP], "resources": plurals, "resourceNames": names, "verbs": ["get", "patch", "delete"]}

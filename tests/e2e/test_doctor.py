@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 
 from app.causes import Cause
+from app.core.resources import ADMISSION_GROUP
 from app.diagnosis import Finding, State, exit_code
 from app.doctor import Doctor, Place
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import ApiError
-from app.webhookconfig import CONFIGURATIONS, GROUP, MUTATING, VALIDATING
+from app.kube.resources import CONFIGURATIONS, MUTATING, VALIDATING, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.pki import Authority, KeyPair, create_authority
@@ -317,7 +318,7 @@ def meddle(patient: Patient, kind: str, spec: Object, binding: Object) -> None:
         ("policies", f"{kind}AdmissionPolicy", {"matchConstraints": match, **spec}),
         ("policybindings", f"{kind}AdmissionPolicyBinding", {"policyName": name, **binding}),
     ):
-        resource = Resource(GROUP, "v1", f"{kind.lower()}admission{plural}", what, namespaced=False)
+        resource = Resource(ADMISSION_GROUP, "v1", f"{kind.lower()}admission{plural}", what, namespaced=False)
         body = {"apiVersion": resource.api_version, "kind": what, "metadata": {"name": name}, "spec": fields}
         patient.client.create(resource, body)
 
@@ -391,7 +392,9 @@ class TestTheEmergencyExit:
         assert list(doctor.disable()) == [f"there is no {one.kind} nowhere: nobody is asked" for one in CONFIGURATIONS]
 
     def test_takes_the_backstop_away_too(self, patient: Patient) -> None:
-        resource = Resource(GROUP, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", False)
+        resource = Resource(
+            ADMISSION_GROUP, "v1", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding", False
+        )
         metadata = {"name": "serviceentry-guard-refuse"}
         spec = {"policyName": "serviceentry-guard-refuse", "validationActions": ["Deny"]}
         binding = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}

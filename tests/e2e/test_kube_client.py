@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from app.kube import session
-from app.kube.client import Client, Resource
+from app.kube.client import Client
 from app.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -23,6 +23,7 @@ from app.kube.errors import (
     Unauthorized,
     Unreachable,
 )
+from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from app.kube.client import Client, Resource
+from app.kube.client import Client
 from app.kube.events import EventRecorder
+from app.kube.resources import Resource
 from tests.bed.control_plane import ControlPlane
 
 pytestmark = pytest.mark.e2e

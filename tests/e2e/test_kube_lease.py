@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.kube.client import Client, Resource
+from app.kube.client import Client
 from app.kube.errors import ApiError, NotFound
 from app.kube.lease import LEASE, LeaderElector, Timing
+from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until

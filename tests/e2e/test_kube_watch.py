@@ -12,7 +12,8 @@ import pytest
 
 from app.kube import client as client_module
 from app.kube import watch
-from app.kube.client import Client, Resource
+from app.kube.client import Client
+from app.kube.resources import Resource
 from app.kube.watch import Key, Reflector
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane

@@ -14,7 +14,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.core.findings import CATALOGUE as FINDINGS
 from app.core.notices import CATALOGUE as REASONS
-from app.kube.client import Client, Resource
+from app.kube.client import Client
+from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until

@@ -13,7 +13,8 @@ import pytest
 import yaml
 
 from app.core.policy import API_VERSION, KIND
-from app.kube.client import Client, Resource
+from app.kube.client import Client
+from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until

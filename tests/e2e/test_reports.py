@@ -16,11 +16,12 @@ import pytest
 
 from app.core.resources import Key, ServiceEntry
 from app.inventory import Inventory
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import NotFound
+from app.kube.resources import REPORTS, Resource
 from app.metrics import ControllerMetrics
 from app.policyfile import PolicyFile
-from app.reporter import KINDS, Reporter
+from app.reporter import Reporter
 from tests.bed.binaries import provide
 from tests.bed.build import build, cached
 from tests.bed.control_plane import ControlPlane
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.e2e
 
 NUMBERS = count(1)
 NAME = "serviceentry-guard"
-REPORT, POLICY_REPORT = KINDS
+REPORT, POLICY_REPORT = REPORTS
 DEFINITIONS = {REPORT: OPEN_REPORTS, POLICY_REPORT: POLICY_REPORTS}
 NETWORK: dict[str, Any] = {"resolution": "NONE", "addresses": ["198.51.100.0/24"]}
 
@@ -64,9 +65,9 @@ def team(cluster: ControlPlane, admin: Client) -> Team:
 @pytest.fixture
 def no_kind(cluster: ControlPlane) -> None:
     """Take both definitions away."""
-    names = [f"{kind.plural}.{kind.group}" for kind in KINDS]
+    names = [f"{kind.plural}.{kind.group}" for kind in REPORTS]
     cluster.kubectl("delete", "crd", "--ignore-not-found", *names)
-    for kind in KINDS:
+    for kind in REPORTS:
         wait_until(partial(_is_unknown, cluster, kind), "the kind is gone")
 
 
@@ -311,11 +312,11 @@ class TestTheController:
 def test_uninstall_takes_the_reports_of_both_kinds_and_no_others(cluster: ControlPlane, team: Team) -> None:
     define(cluster, POLICY_REPORT)
     ours = {"namespace": team.namespace, "name": NAME, "labels": {"app.kubernetes.io/managed-by": NAME}}
-    for kind in KINDS:
+    for kind in REPORTS:
         for metadata in (ours, {**ours, "name": "of-others"}):
             team.client.create(kind, {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata})
     command = [*COMMAND, "uninstall", f"--kubeconfig={cluster.kubeconfig}", "--namespace=default"]
     subprocess.run(command, check=True)
-    for kind in KINDS:
+    for kind in REPORTS:
         left = team.client.list_page(kind, team.namespace).items
         assert [one["metadata"]["name"] for one in left] == ["of-others"]

@@ -13,9 +13,8 @@ import pytest
 from app.certificates import Unreadable, create_authority, is_from, read_bundle, read_pair
 from app.kube.client import Client
 from app.kube.errors import ApiError
+from app.kube.resources import CONFIGURATIONS, SECRETS
 from app.probe import ProbeError, probe
-from app.rotation import SECRETS
-from app.webhookconfig import CONFIGURATIONS
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.e2e.installation import CA_SECRET, TLS_SECRET, Installation

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.core.policy import API_VERSION, KIND
-from app.kube.client import Object, Resource
+from app.kube.client import Object
+from app.kube.resources import Resource
 from tests.e2e.team import DESTINATION_RULES, ISTIO, SERVICE_ENTRIES, VIRTUAL_SERVICES
 from tests.mesh.arms import Arm
 

@@ -10,7 +10,7 @@ import yaml
 
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden
-from app.reconciler import EMITTED, SERVICE_ENTRIES
+from app.kube.resources import EMITTED, SERVICE_ENTRIES
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until

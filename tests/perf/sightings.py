@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Self
 
 from app.kube.client import Client
-from app.reconciler import EMITTED
+from app.kube.resources import EMITTED
 from tests.bed.control_plane import ControlPlane
 
 VIRTUAL_SERVICES = EMITTED["VirtualService"]

@@ -15,8 +15,9 @@ from app.backstop import LONG, LOOK_SECONDS, Backstop, backstop_chore
 from app.core.backstop import Engine
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
+from app.kube.resources import Resource
 from app.metrics import BackstopMetrics
 from tests.bed.processes import wait_until
 

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from kubernetes.client import Configuration
 
 from app.kube import config
-from app.kube.client import Client, Resource
+from app.kube.client import Client
 from app.kube.errors import ApiError, ConfigError, Fenced, Gone, Throttled, Unauthorized, Unreachable
+from app.kube.resources import Resource
 from app.kube.session import Session
 from app.kube.stream import WatchStream
 from tests.unit.kube_server import Answer, Handler, Server, json_answer, running, text_answer, write_kubeconfig

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 import pytest
 
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, Forbidden
 from app.kube.events import EVENT, EventRecorder, Memory, TokenBucket
+from app.kube.resources import Resource
 from tests.bed.processes import wait_until
 
 ENTRY = {

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, Conflict, NotFound, Unreachable
 from app.kube.lease import LeaderElector, Timing
+from app.kube.resources import Resource
 
 TIMING = Timing()
 

@@ -11,7 +11,8 @@ import msgspec
 import pytest
 
 from app.kube import watch
-from app.kube.client import Client, Object, Resource
+from app.kube.client import Client, Object
+from app.kube.resources import Resource
 from app.kube.watch import Key, Reflector
 from tests.unit.kube_server import Handler, Server, json_answer, running
 

@@ -9,10 +9,10 @@ import pytest
 
 from app.certificates import create_authority, issue, names, read_bundle, read_pair, write_bundle
 from app.kube.errors import Conflict
+from app.kube.resources import CONFIGURATIONS
 from app.probe import Address, ProbeError, Trouble
 from app.settings import CertificateSettings
 from app.succession import MOST_PREVIOUS
-from app.webhookconfig import CONFIGURATIONS
 from tests.unit.rotating import NAME, SETTINGS, World, world
 
 TICK = 8.0

@@ -1,0 +1,63 @@
+"""The types of objects that the guard reads and writes, as the API names them."""
+
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from app.core.resources import ADMISSION_GROUP, API_VERSION, GROUP
+
+NO_VERSION = "1"
+"""A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """A type of object as the API names it; `group` is empty for the core group."""
+
+    group: str
+    version: str
+    plural: str
+    kind: str
+    namespaced: bool = True
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str | None = None) -> str:
+        """The path of one object, or of the collection when there is no name (in all namespaces: no namespace)."""
+        parts = ["/apis" if self.group else "/api", self.api_version]
+        if self.namespaced and namespace:
+            parts += ["namespaces", quote(namespace, safe="")]
+        parts.append(self.plural)
+        if name:
+            parts.append(quote(name, safe=""))
+        return "/".join(parts)
+
+
+_VERSION = API_VERSION.removeprefix(f"{GROUP}/")
+
+SERVICE_ENTRIES = Resource(GROUP, _VERSION, "serviceentries", "ServiceEntry")
+EMITTED = {
+    "VirtualService": Resource(GROUP, _VERSION, "virtualservices", "VirtualService"),
+    "DestinationRule": Resource(GROUP, _VERSION, "destinationrules", "DestinationRule"),
+}
+REPORTS = (
+    Resource("openreports.io", "v1alpha1", "reports", "Report"),
+    Resource("wgpolicyk8s.io", "v1alpha2", "policyreports", "PolicyReport"),
+)
+"""What reports can be written as, the better one first: only one is, so that dashboards count nothing twice."""
+CONFIGURATIONS = tuple(
+    Resource(ADMISSION_GROUP, "v1", f"{kind.lower()}s", kind, namespaced=False)
+    for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+)
+MUTATING, VALIDATING = CONFIGURATIONS
+ADMISSION_POLICIES = {
+    kind: Resource(ADMISSION_GROUP, "v1", _plural, kind, namespaced=False)
+    for kind, _plural in (
+        ("MutatingAdmissionPolicy", "mutatingadmissionpolicies"),
+        ("MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings"),
+        ("ValidatingAdmissionPolicy", "validatingadmissionpolicies"),
+        ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
+    )
+}
+SECRETS = Resource("", "v1", "secrets", "Secret")
