@@ -138,8 +138,10 @@ def test_what_aliases_repeat_is_copied_so_that_a_change_to_one_is_none_to_the_ot
     assert (value["b"], value["c"]) == ({"x": [1]}, {"x": [1]})
 
 
-def test_more_values_than_memory_is_for_are_refused() -> None:
-    assert reason("[" + "1," * (VALUE_LIMIT + 1) + "]")[0] == f"holds more than {VALUE_LIMIT:,} values"
+def test_more_values_than_memory_is_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(documents.__globals__, "VALUE_LIMIT", 1_000)
+    assert reason("[" + "1," * 1_001 + "]")[0] == "holds more than 1,000 values"
+    assert len(values("[" + "1," * 998 + "]")) == 1
 
 
 def test_limits_are_of_each_document_by_itself() -> None:
@@ -263,6 +265,7 @@ def test_memory_stays_bounded_whatever_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "review", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 4)
+    assert f"wide.yaml:1: holds more than {VALUE_LIMIT:,} values" in done.stderr
     peak = next(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
     assert peak < 250 * 1024
 
