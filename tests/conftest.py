@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 
@@ -24,10 +24,24 @@ settings.register_profile(
 settings.load_profile("guard")
 
 
-LONGEST_FIRST = ("mesh", "e2e", "chart", "observability", "docs", "contract", "unit")
+# The Go programs of a run end soon: they need not collect their garbage as often, which costs CPU time.
+os.environ.setdefault("GOGC", "400")
+
+MEASURED = ("unit", "contract", "e2e/test_main_job.py", "e2e/test_leaders.py", "e2e/test_references.py")
+"""Folders and files whose child processes are measured for coverage: it doubles what a start of the command costs.
+
+Between them they start all that runs in processes of its own; others start the same hundreds of times. What tests do in
+their own process is measured everywhere. Coverage is so never overstated: what only others reach, counts as missed.
+"""
+MEASURING = "COVERAGE_PROCESS_CONFIG"
+"""By this variable coverage.py hands its configuration to child processes."""
+
+LONGEST_FIRST = ("mesh", "chart", "observability", "e2e", "docs", "contract", "unit")
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
 TOGETHER = ("mesh", "chart", "observability", "docs")
 """Folders whose files share what is slow to start: one worker has all of them."""
+APART = ("chart/test_lifecycle.py", "docs/test_commands.py")
+"""Files of such folders that start a cluster of their own and share nothing slow."""
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
@@ -35,7 +49,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it ships no type
 
     def _split_scope(self, nodeid: str) -> str:
         file = PurePosixPath(nodeid.partition("::")[0])
-        return str(file.parent if file.parent.name in TOGETHER else file)
+        together = file.parent.name in TOGETHER and not _is_in(APART, file)
+        return str(file.parent if together else file)
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
@@ -60,6 +75,20 @@ def _quiet_again() -> Iterator[None]:
     yield
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
+
+
+def _is_in(names: Sequence[str], file: PurePosixPath) -> bool:
+    """Whether one of the names is that of the file's folder, or its own with the folder before it."""
+    return file.parent.name in names or f"{file.parent.name}/{file.name}" in names
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Hide the measurement from child processes of a test, and of its fixtures, where it is not wanted."""
+    with pytest.MonkeyPatch.context() as environment:
+        if not _is_in(MEASURED, PurePosixPath(item.path)):
+            environment.delenv(MEASURING, raising=False)
+        return (yield)
 
 
 @pytest.fixture(scope="session")
