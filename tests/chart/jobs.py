@@ -11,6 +11,7 @@ from tests.bed.control_plane import ControlPlane
 from tests.chart.release import account
 from tests.guard import COMMAND
 
+PATHS = {"Job": "/apis/batch/v1/namespaces/{namespace}/jobs", "Pod": "/api/v1/namespaces/{namespace}/pods"}
 NOW = "2026-01-01T00:00:00Z"
 
 
@@ -35,14 +36,15 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._end.wait(0.2):
-            listed = self._kubectl("get", "jobs,pods", "--output=json")
-            for one in json.loads(listed.stdout)["items"]:
-                if one["metadata"]["uid"] not in self._done:
-                    self._execute(one)
-                    self._done.add(one["metadata"]["uid"])
+            for kind, path in PATHS.items():
+                listed = self._cluster.get(path.format(namespace=self._namespace))[1]
+                for one in json.loads(listed)["items"]:
+                    if one["metadata"]["uid"] not in self._done:
+                        self._execute(kind, one)
+                        self._done.add(one["metadata"]["uid"])
 
-    def _execute(self, one: dict[str, Any]) -> None:
-        kind, name = one["kind"], one["metadata"]["name"]
+    def _execute(self, kind: str, one: dict[str, Any]) -> None:
+        name = one["metadata"]["name"]
         spec = one["spec"]["template"]["spec"] if kind == "Job" else one["spec"]
         kubeconfig = account(self._cluster, self._namespace, spec["serviceAccountName"])
         environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}

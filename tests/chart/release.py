@@ -58,6 +58,11 @@ class Release:
         arguments = ("get", resource, name, f"--namespace={NAMESPACE}", "--ignore-not-found", "--output=name")
         return bool(self.cluster.kubectl(*arguments).stdout)
 
+    def existing(self, *objects: str) -> list[str]:
+        """Which objects of these, each as kind/name, the API server has: one question about all of them."""
+        arguments = (*objects, f"--namespace={NAMESPACE}", "--ignore-not-found", "--output=name")
+        return self.cluster.kubectl("get", *arguments).stdout.split()
+
     def account(self, name: str) -> Path:
         """A kubeconfig of one of the release's ServiceAccounts: its name, its groups, and no other rights."""
         return account(self.cluster, NAMESPACE, f"{RELEASE}-{name}")

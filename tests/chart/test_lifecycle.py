@@ -125,10 +125,9 @@ def test_uninstall_leaves_all_objects_or_none(
 def assert_gone(release: Release, jobs: Jobs) -> None:
     """Nothing of the release is left, and nothing that its controller made but what it was to keep."""
     assert jobs.results[f"{RELEASE}-uninstall"].returncode == 0, jobs.results
-    for one in release.objects():
-        assert not release.exists(one["kind"], one["metadata"]["name"]), one["kind"]
-    assert not any(release.exists("secret", name) for name in SECRETS)
-    assert not release.exists("lease", LEASE_NAME)
+    installed = [f"{one['kind']}/{one['metadata']['name']}" for one in release.objects()]
+    made = [*(f"secret/{name}" for name in SECRETS), f"lease/{LEASE_NAME}"]
+    assert release.existing(*installed, *made) == []
 
 
 def test_uninstall_names_what_is_left_and_can_be_run_again(

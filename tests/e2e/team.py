@@ -142,8 +142,11 @@ class Team:
     def wait_until_guarded(self) -> None:
         """Wait until NONE comes out of a dry run as DNS: the API server learns of webhooks and labels late."""
         entry = self.entry(PROBE, hosts=[self.host(PROBE)], resolution="NONE")
-        dry_run = ("create", "--dry-run=server", "--output=jsonpath={.spec.resolution}")
-        wait_until(lambda: self.kubectl(*dry_run, manifest=entry).stdout == "DNS", "the webhook is asked", SECONDS)
+
+        def asked() -> bool:
+            return bool(self.client.rehearse(SERVICE_ENTRIES, entry).object["spec"].get("resolution") == "DNS")
+
+        wait_until(asked, "the webhook is asked", SECONDS)
 
 
 def _resource(manifest: Object) -> Resource:
