@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from app.core.policy import GuardPolicy
 from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
@@ -11,8 +12,10 @@ from app.manifests import Manifests
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
 from app.manifests.source import Source
-from app.pipeline import Pipeline
 from app.report import Output, Place, Report, Revision, write
+
+if TYPE_CHECKING:
+    from app.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +122,15 @@ class Review:
             except NotEditable as error:
                 self._failures.append(f"{source.file.name}: is not in the diff: {error}")
 
+    @property
+    def _pipeline(self) -> "Pipeline":
+        from app.pipeline import Pipeline  # noqa: PLC0415 - few reviews stand in a pipeline
+
+        return Pipeline(self._manifests, self._reviewed, self._request.namespace)
+
     def _transformed(self) -> Iterator[str]:
         if not self._manifests.unreadable:
-            yield Pipeline(self._manifests, self._reviewed, self._request.namespace).resource_list()
+            yield self._pipeline.resource_list()
 
     def _passed_on(self) -> Iterator[str]:
         """Yield what files come to; a pipeline whole or not at all: what it leaves out may be deleted at its end."""
@@ -129,7 +138,7 @@ class Review:
             if self._refused or self._manifests.unreadable:
                 return
             try:
-                yield Pipeline(self._manifests, self._reviewed, self._request.namespace).stream()
+                yield self._pipeline.stream()
             except NotEditable as error:
                 self._failures.append(f"{STDIN_NAME}: is not passed on: {error}")
                 return

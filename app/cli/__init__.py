@@ -3,18 +3,16 @@
 A module for each family of commands; each command imports what it alone needs when it runs.
 """
 
-import logging
 import os
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import Any
 
-import typer
-from typer.core import TyperGroup
-from typer.main import get_command
+import click
+from click.exceptions import Exit
 
-LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+from app.cli.groups import InOrder
+
 MODULES = {
     "webhook": "servers",
     "controller": "servers",
@@ -28,21 +26,13 @@ MODULES = {
 """Where each command is, in the order in which help lists them."""
 
 
-STYLE: dict[str, Any] = {
-    "add_completion": False,
-    "pretty_exceptions_enable": False,
-    "rich_markup_mode": None,
-    "context_settings": {"help_option_names": ["-h", "--help"]},
-}
-
-
-class Commands(Mapping[str, Any]):
+class Commands(Mapping[str, click.Command]):
     """Commands that are imported when they are asked for: a server does not hold for years what only a review needs."""
 
-    def __getitem__(self, name: str) -> Any:  # noqa: ANN401 - Typer's own class for commands is private
+    def __getitem__(self, name: str) -> click.Command:
         """Import a command; raises KeyError where there is none of the name."""
-        given = getattr(import_module(f"app.cli.{MODULES[name]}"), name)
-        return get_command(given if isinstance(given, typer.Typer) else _alone(given))
+        command: click.Command = getattr(import_module(f"app.cli.{MODULES[name]}"), name)
+        return command
 
     def __iter__(self) -> Iterator[str]:
         """Return the names of all commands."""
@@ -53,36 +43,32 @@ class Commands(Mapping[str, Any]):
         return len(MODULES)
 
 
-class OnDemand(TyperGroup):
+class OnDemand(InOrder):
     """The group of them."""
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - what Typer gives its groups
-        """Take what Typer gives, and the commands."""
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - what Click gives its groups
+        """Take what Click gives, and the commands."""
         super().__init__(**given)
         self.commands = Commands()  # type: ignore[assignment]  # nobody adds any later
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; who interrupts it is told by the exit code that shells give, not by a word."""
+        try:
+            result: object = super().invoke(ctx)
+        except KeyboardInterrupt as interruption:
+            raise Exit(130) from interruption
+        return result
 
-cli = typer.Typer(
-    name="serviceentry-guard",
-    cls=OnDemand,
-    help="Give every Istio ServiceEntry DNS resolution, and retries by a VirtualService per host.",
-    no_args_is_help=True,
-    **STYLE,
-)
-cli.callback()(lambda: None)
+
+@click.group("serviceentry-guard", cls=OnDemand, context_settings={"help_option_names": ["-h", "--help"]})
+def cli() -> None:
+    """Give every Istio ServiceEntry DNS resolution, and retries by a VirtualService per host."""
 
 
 def main() -> None:
     """Run the console command."""
     _drop_service_links()
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=LOG_FORMAT)
     cli()
-
-
-def _alone(command: Callable[..., None]) -> typer.Typer:
-    alone = typer.Typer(**STYLE)
-    alone.command()(command)
-    return alone
 
 
 def _drop_service_links() -> None:

@@ -1,19 +1,22 @@
 """The demonstration, which needs a checkout."""
 
-import subprocess
 import sys
 from pathlib import Path
 
-import typer
+import click
+from click.exceptions import Exit
 
 from app.cli.terminal import fail
 
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
+@click.command
 def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
+    import subprocess
+
     if not (CHECKOUT / "tests" / "demo.py").exists():
         fail("demo runs from a checkout of the repository, where the test bed is: use `make demo` there")
     command = [sys.executable, "-m", "tests.demo"]
-    raise typer.Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603 - our own module
+    raise Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603 - our own module

@@ -2,17 +2,19 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
+from click.exceptions import Exit
 
+from app.cli import flags
 from app.cli.flags import flag
-from app.cli.terminal import fail, in_colour, tell
+from app.cli.terminal import fail, in_colour, show_log, tell
 
 if TYPE_CHECKING:
     from app.diagnosis import Finding
 
-COLOURS = {"ok": typer.colors.GREEN, "problem": typer.colors.RED, "unknown": typer.colors.YELLOW}
+COLOURS = {"ok": "green", "problem": "red", "unknown": "yellow"}
 VERDICTS = {
     0: "The guard works.",
     1: "The guard does not work as it should: see the problems above.",
@@ -20,29 +22,25 @@ VERDICTS = {
 }
 
 
+@click.command
+@flags.kubeconfig()
+@flags.namespace("the installation")
+@flags.webhook_configuration()
+@flag("--probe-namespace", "Namespace of the dry runs: one that the guard is asked for.", default="default")
+@flag("--connect", "HOST:PORT at which a webhook is reached from here.")
+@click.option(
+    "--disable/--enable",
+    "change",
+    default=None,
+    help="Have the API server ask the webhooks no more, at once; or again.",
+)
 def doctor(
-    kubeconfig: Annotated[
-        Path | None, flag("--kubeconfig", "Kubeconfig file; without it what kubectl would use.", show_default=False)
-    ] = None,
-    namespace: Annotated[str, flag("--namespace", "Namespace of the installation.")] = "serviceentry-guard",
-    webhook_configuration: Annotated[
-        str, flag("--webhook-configuration", "Name of both webhook configurations.")
-    ] = "serviceentry-guard",
-    probe_namespace: Annotated[
-        str, flag("--probe-namespace", "Namespace of the dry runs: one that the guard is asked for.")
-    ] = "default",
-    connect: Annotated[
-        str | None,
-        flag("--connect", "HOST:PORT at which a webhook is reached from here.", show_default=False),
-    ] = None,
-    change: Annotated[
-        bool | None,
-        typer.Option(
-            "--disable/--enable",
-            help="Have the API server ask the webhooks no more, at once; or again.",
-            show_default=False,
-        ),
-    ] = None,
+    kubeconfig: Path | None,
+    namespace: str,
+    webhook_configuration: str,
+    probe_namespace: str,
+    connect: str | None,
+    change: bool | None,
 ) -> None:
     """Prove that the guard works, and say what is wrong and what to do where it does not.
 
@@ -51,16 +49,17 @@ def doctor(
     """
     from app.doctor import Doctor, DoctorError, Place, open_client
 
+    show_log()
     place = Place(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
     try:
         patient = Doctor(open_client(kubeconfig), place)
         if change is None:
-            raise typer.Exit(examine(patient.findings()))
+            raise Exit(examine(patient.findings()))
         for line in patient.disable() if change else patient.enable():
-            typer.echo(line)
+            click.echo(line)
     except DoctorError as error:
         fail(str(error))
-    typer.echo(AFTER[change])
+    click.echo(AFTER[change])
 
 
 AFTER = {
@@ -81,12 +80,12 @@ def examine(findings: "Iterator[Finding]") -> int:
     for finding in findings:
         seen.append(finding)
         state = finding.state.value
-        word = typer.style(f"{state:<8}", fg=COLOURS[state], bold=True) if in_colour() else f"{state:<8}"
-        typer.echo(f"{word} {finding.sentence}")
+        word = click.style(f"{state:<8}", fg=COLOURS[state], bold=True) if in_colour() else f"{state:<8}"
+        click.echo(f"{word} {finding.sentence}")
         if finding.remedy:
-            typer.echo(f"         -> {finding.remedy}")
+            click.echo(f"         -> {finding.remedy}")
     code = exit_code(seen)
-    typer.echo(VERDICTS[code])
+    click.echo(VERDICTS[code])
     if code == 1:
         tell("to have the API server ask it no more, at once: serviceentry-guard doctor --disable")
     return code

@@ -1,62 +1,90 @@
-"""Flags that several commands share; every flag is an environment variable too."""
+"""Flags that several commands share, as decorators; every flag is an environment variable too.
 
+What only the servers need is in `serverflags`: a review is not to wait for it.
+"""
+
+import enum
+import math
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any, Generic, TypeVar
 
-import typer
+import click
 
 from app.cli.terminal import fail
-from app.core.durations import parse_duration
-from app.core.policy import GuardPolicy
+from app.core.policy import GuardPolicy, default_policy
 from app.core.problems import PolicyError
-from app.logs import LogFormat, LogLevel
-from app.policyfile import load_policy
-from app.tracing import UNTRACED, Tracer
+
+Decorator = Callable[[Callable[..., None]], Callable[..., None]]
+E = TypeVar("E", bound=enum.Enum)
+FILE = click.Path(path_type=Path)
+INSTALLED = "serviceentry-guard"
+"""What the chart calls what it installs, and the namespace in the documentation."""
 
 
-def flag(name: str, text: str, **more: Any) -> Any:  # noqa: ANN401 - what Typer's own function takes and gives
-    """Declare a flag that is an environment variable too."""
+class OneOf(click.Choice[E], Generic[E]):
+    """A member of an enumeration, by its value: Click itself goes by names."""
+
+    def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
+        """Return what is written on the command line, of a member or of what was written."""
+        return super().normalize_choice(choice.value if isinstance(choice, enum.Enum) else choice, ctx)
+
+
+class AtLeast(click.FloatRange):
+    """A number that is not below a bound."""
+
+    def __init__(self, bound: float) -> None:
+        """Take the bound."""
+        super().__init__(min=bound)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the number; what compares with nothing, NaN, is none."""
+        number: float = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is no number.", param, ctx)
+        return number
+
+
+def flag(name: str, text: str, *, into: str = "", **more: Any) -> Decorator:  # noqa: ANN401 - what Click takes
+    """Declare a flag that is an environment variable too; `into` is the parameter, where it is not called the same."""
     variable = "SERVICEENTRY_GUARD_" + name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
-    return typer.Option(name, envvar=variable, help=text, **more)
+    names = [name, into] if into else [name]
+    return click.option(*names, envvar=variable, help=text, show_envvar=True, **{"show_default": True, **more})
 
 
-PolicyFlag = Annotated[
-    Path | None, flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", show_default=False)
-]
-HealthPort = Annotated[int, flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.")]
-OtlpEndpoint = Annotated[
-    str | None,
-    flag("--otlp-endpoint", "Where traces are sent by OTLP over HTTP, such as http://host:4318.", show_default=False),
-]
-LogFormatFlag = Annotated[
-    LogFormat, flag("--log-format", "How lines of the log are written; auto: text on a terminal.")
-]
-LogLevelFlag = Annotated[LogLevel, flag("--log-level", "From which level on; PUT /loglevel and SIGUSR1 change it.")]
+def choice(name: str, text: str, kind: type[E], default: E | None = None, **more: Any) -> Decorator:  # noqa: ANN401
+    """Declare a flag that is a member of an enumeration."""
+    if default is not None:
+        more["default"] = default.value
+    return flag(name, text, type=OneOf(kind), **more)
 
 
-def seconds(name: str, text: str) -> float:
-    """Read the duration of a flag, or end with what it should look like."""
-    try:
-        return parse_duration(text).milliseconds / 1000
-    except ValueError as error:
-        fail(f'{name} is "{text}": it {error}')
+def policy() -> Decorator:
+    """Declare which policy."""
+    return flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", type=FILE)
 
 
-def make_tracer(endpoint: str | None, service: str) -> Tracer:
-    """Make what traces, or end with what is missing; without an endpoint nothing of it is imported."""
-    if endpoint is None:
-        return UNTRACED
-    if not endpoint.startswith(("http://", "https://")):
-        fail(f"--otlp-endpoint: {endpoint} is no URL: write one such as http://collector:4318")
-    try:
-        from app.otel import OtelTracer
-    except ImportError:
-        fail("--otlp-endpoint needs OpenTelemetry: install serviceentry-guard[tracing]")
-    return OtelTracer(endpoint, service)
+def kubeconfig(without: str = "what kubectl would use") -> Decorator:
+    """Declare which cluster; what is said is which one it is without the flag."""
+    return flag("--kubeconfig", f"Kubeconfig file; without it {without}.", type=FILE)
+
+
+def namespace(of: str, default: str = INSTALLED) -> Decorator:
+    """Declare a namespace; what is said is whose it is."""
+    return flag("--namespace", f"Namespace of {of}.", default=default)
+
+
+def webhook_configuration(which: str = "both") -> Decorator:
+    """Declare the name of the webhook configurations."""
+    return flag("--webhook-configuration", f"Name of {which} webhook configurations.", default=INSTALLED)
 
 
 def read_policy(path: Path | None) -> GuardPolicy:
     """Load the policy, or end with a line for each problem."""
+    if path is None:  # as most often: what reads policies need not be imported
+        return default_policy()
+    from app.policyfile import load_policy
+
     try:
         return load_policy(path)
     except PolicyError as error:

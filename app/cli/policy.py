@@ -3,16 +3,20 @@
 import enum
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING
 
-import typer
+import click
+from click.exceptions import Exit
 
-from app.cli.flags import PolicyFlag, flag, read_policy
+from app.cli import flags
+from app.cli.flags import choice, read_policy
+from app.cli.groups import InOrder
 from app.cli.terminal import fail, tell, write_out
 from app.core.backstop import Engine
-from app.core.policy import GuardPolicy
 from app.core.problems import PolicyError
-from app.policyfile import SIZE_LIMIT, decode_policy
+
+if TYPE_CHECKING:
+    from app.core.policy import GuardPolicy
 
 
 class Format(enum.Enum):
@@ -21,13 +25,9 @@ class Format(enum.Enum):
     ADMISSION_POLICY = "admission-policy"
 
 
-policy = typer.Typer(
-    name="policy",
-    help="Print, describe and check policies.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-)
+@click.group(cls=InOrder, no_args_is_help=True)
+def policy() -> None:
+    """Print, describe and check policies."""
 
 
 @policy.command("default")
@@ -38,7 +38,7 @@ def policy_default() -> None:
     """
     from app.reference import default_text
 
-    typer.echo(default_text(), nl=False)
+    click.echo(default_text(), nl=False)
 
 
 @policy.command("schema")
@@ -51,11 +51,12 @@ def policy_schema() -> None:
 
     from app.reference import schema
 
-    typer.echo(json.dumps(schema(), indent=2))
+    click.echo(json.dumps(schema(), indent=2))
 
 
 @policy.command("check")
-def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_default=False)]) -> None:
+@click.argument("file", metavar="FILE|-")
+def policy_check(file: str) -> None:
     """Say what is wrong with a policy file.
 
     A file - is standard input. Each problem or finding is a line. Exits with 0 where the policy is sound, with 1
@@ -65,21 +66,22 @@ def policy_check(file: Annotated[str, typer.Argument(metavar="FILE|-", show_defa
 
     findings = soundness(read_policy(Path(file)) if file != "-" else read_policy_input())
     for finding in findings:
-        typer.echo(f"{file}: {finding.severity.value} {finding.sentence}")
+        click.echo(f"{file}: {finding.severity.value} {finding.sentence}")
     if not findings:
-        typer.echo(f"{file}: sound")
-    raise typer.Exit(int(bool(findings)))
+        click.echo(f"{file}: sound")
+    raise Exit(int(bool(findings)))
 
 
 @policy.command("export")
-def policy_export(
-    form: Annotated[Format, flag("--format", "What to print: objects of admissionregistration.k8s.io/v1.")],
-    policy: PolicyFlag = None,
-    engine: Annotated[
-        Engine,
-        flag("--engine", "validating refuses beside the webhooks; native repairs too (Kubernetes 1.36 or newer)."),
-    ] = Engine.VALIDATING,
-) -> None:
+@choice("--format", "What to print: objects of admissionregistration.k8s.io/v1.", Format, into="form", required=True)
+@flags.policy()
+@choice(
+    "--engine",
+    "validating refuses beside the webhooks; native repairs too (Kubernetes 1.36 or newer).",
+    Engine,
+    Engine.VALIDATING,
+)
+def policy_export(form: Format, policy: Path | None, engine: Engine) -> None:
     """Print the policy as what the API server enforces itself, though every webhook is down.
 
     YAML for `kubectl apply --server-side -f -`: a ValidatingAdmissionPolicy and its binding, and with the engine
@@ -94,8 +96,10 @@ def policy_export(
     write_out(map(document, objects))
 
 
-def read_policy_input() -> GuardPolicy:
+def read_policy_input() -> "GuardPolicy":
     """Read a policy from standard input, or end with a line for each problem."""
+    from app.policyfile import SIZE_LIMIT, decode_policy
+
     try:
         return decode_policy(sys.stdin.buffer.read(SIZE_LIMIT + 1), "-")
     except PolicyError as error:

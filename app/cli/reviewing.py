@@ -1,25 +1,24 @@
 """The verdict as a report: on files, and on a live cluster."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
+from click.exceptions import Exit
 
-from app.cli.flags import PolicyFlag, flag, read_policy
-from app.cli.terminal import fail, in_colour, tell, write_out
+from app.cli import flags
+from app.cli.flags import choice, flag, read_policy
+from app.cli.terminal import fail, in_colour, show_log, tell, write_out
 from app.core.problems import PolicyError
 from app.report import Output
 
 
-def review(
-    paths: Annotated[list[str] | None, typer.Argument(metavar="[PATH…|-]", show_default=False)] = None,
-    policy: PolicyFlag = None,
-    namespace: Annotated[str, flag("--namespace", "Namespace of manifests that name none.")] = "default",
-    output: Annotated[
-        Output | None, flag("--output", "How the report is written; text unless said otherwise.", show_default=False)
-    ] = None,
-    fix: Annotated[bool, flag("--fix", "Set the resolution in the files, and touch nothing else in them.")] = False,
-) -> None:
+@click.command
+@click.argument("paths", metavar="[PATH|-]...", nargs=-1)
+@flags.policy()
+@flags.namespace("manifests that name none", default="default")
+@choice("--output", "How the report is written; text unless said otherwise.", Output)
+@flag("--fix", "Set the resolution in the files, and touch nothing else in them.", is_flag=True)
+def review(paths: tuple[str, ...], policy: Path | None, namespace: str, output: Output | None, fix: bool) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
     Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
@@ -27,7 +26,7 @@ def review(
     """
     from app.review import Request, Review
 
-    given = paths or ["-"]
+    given = paths or ("-",)
     if given.count("-") > 1:
         fail("standard input (-) can be read once only")
     if fix and "-" in given:
@@ -41,16 +40,14 @@ def review(
     write_out(found.written())
     for line in found.complaints():
         tell(line)
-    raise typer.Exit(found.exit_code)
+    raise Exit(found.exit_code)
 
 
-def audit(
-    policy: PolicyFlag = None,
-    kubeconfig: Annotated[
-        Path | None, flag("--kubeconfig", "Kubeconfig file; without it what kubectl would use.", show_default=False)
-    ] = None,
-    output: Annotated[Output, flag("--output", "How the report is written.")] = Output.TEXT,
-) -> None:
+@click.command
+@flags.policy()
+@flags.kubeconfig()
+@choice("--output", "How the report is written.", Output, Output.TEXT)
+def audit(policy: Path | None, kubeconfig: Path | None, output: Output) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
     Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
@@ -59,10 +56,11 @@ def audit(
     from app.audit import Audit, AuditError, connect
     from app.report import Report, write
 
+    show_log()
     rules = read_policy(policy)
     try:
         report = Report(Audit(connect(kubeconfig), rules), colour=in_colour())
     except AuditError as error:
         fail(str(error))
     write_out(write(report, output))
-    raise typer.Exit(report.exit_code)
+    raise Exit(report.exit_code)

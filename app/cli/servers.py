@@ -3,11 +3,14 @@
 import enum
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import typer
+import click
+from click.exceptions import Exit
 
-from app.cli.flags import HealthPort, LogFormatFlag, LogLevelFlag, OtlpEndpoint, PolicyFlag, flag, make_tracer, seconds
+from app.cli import flags, serverflags
+from app.cli.flags import FILE, AtLeast, choice, flag
+from app.cli.serverflags import make_tracer, seconds
 from app.cli.terminal import fail
 from app.core.backstop import Engine
 from app.core.problems import PolicyError
@@ -31,24 +34,28 @@ class BackstopMode(enum.Enum):
         return None if self is BackstopMode.NONE else Engine(self.value)
 
 
+@click.command
+@flag("--tls-cert-file", "PEM file with the serving certificate and its chain.", type=FILE, required=True)
+@flag("--tls-private-key-file", "PEM file with the certificate's key.", type=FILE, required=True)
+@flag("--service-name", "DNS name that the certificate must be valid for; until it is, the webhook is not ready.")
+@flags.policy()
+@flag("--bind-address", "Address to listen on.", default="0.0.0.0")  # noqa: S104 - in a pod
+@flag("--port", "HTTPS port of /mutate and /validate.", default=9443)
+@serverflags.health_port()
+@serverflags.log_format()
+@serverflags.log_level()
+@serverflags.otlp_endpoint()
 def webhook(
-    tls_cert_file: Annotated[Path, flag("--tls-cert-file", "PEM file with the serving certificate and its chain.")],
-    tls_private_key_file: Annotated[Path, flag("--tls-private-key-file", "PEM file with the certificate's key.")],
-    service_name: Annotated[
-        str | None,
-        flag(
-            "--service-name",
-            "DNS name that the certificate must be valid for; until it is, the webhook is not ready.",
-            show_default=False,
-        ),
-    ] = None,
-    policy: PolicyFlag = None,
-    bind_address: Annotated[str, flag("--bind-address", "Address to listen on.")] = "0.0.0.0",  # noqa: S104 - in a pod
-    port: Annotated[int, flag("--port", "HTTPS port of /mutate and /validate.")] = 9443,
-    health_port: HealthPort = 8081,
-    log_format: LogFormatFlag = LogFormat.AUTO,
-    log_level: LogLevelFlag = LogLevel.INFO,
-    otlp_endpoint: OtlpEndpoint = None,
+    tls_cert_file: Path,
+    tls_private_key_file: Path,
+    service_name: str | None,
+    policy: Path | None,
+    bind_address: str,
+    port: int,
+    health_port: int,
+    log_format: LogFormat,
+    log_level: LogLevel,
+    otlp_endpoint: str | None,
 ) -> None:
     """Answer admission reviews over HTTPS. Needs no access to the API server."""
     from app.metrics import WebhookMetrics
@@ -67,68 +74,81 @@ def webhook(
     )
     metrics = WebhookMetrics()
     tracer = make_tracer(otlp_endpoint, "webhook")
-    raise typer.Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics, level, tracer))
+    raise Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics, level, tracer))
 
 
+@click.command
+@flags.policy()
+@flags.kubeconfig(without="the pod's own account")
+@serverflags.health_port()
+@flag("--leader-elect/--no-leader-elect", "Whether to write only while holding the Lease.", default=True)
+@flags.namespace("the Lease")
+@flag("--lease-duration", "Seconds for which other replicas respect the Lease unrenewed.", default=15.0)
+@flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.", default=10.0)
+@flag("--retry-period", "Seconds between two attempts at the Lease.", default=2.0)
+@flag(
+    "--remediation-rate",
+    "Existing ServiceEntries patched a second, at most.",
+    type=AtLeast(0.01),
+    default=10.0,
+)
+@flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.", default=True)
+@flag(
+    "--manage-certificates/--no-manage-certificates",
+    "Whether to make the webhook's certificates, and to write caBundle into its configurations.",
+    default=False,
+)
+@flag(
+    "--webhook-service",
+    "Name of the webhook's Service, for which its certificates are made.",
+    default="serviceentry-guard-webhook",
+)
+@flag(
+    "--tls-secret",
+    "Secret of the serving certificate, which the webhook's pods mount.",
+    default="serviceentry-guard-tls",
+)
+@flag("--ca-secret", "Secret of the authority, which only the controller reads.", default="serviceentry-guard-ca")
+@flags.webhook_configuration()
+@flag("--ca-lifetime", "Lifetime of an authority.", default="8760h")
+@flag("--certificate-lifetime", "Lifetime of a serving certificate; all renew at two thirds.", default="2160h")
+@flag(
+    "--certificate-propagation",
+    "Time after which every webhook pod serves what is in the Secret.",
+    default="3m",
+)
+@choice(
+    "--backstop",
+    "Which admission policies to keep in the API server, which hold though every webhook is down.",
+    BackstopMode,
+    BackstopMode.NONE,
+)
+@serverflags.log_format()
+@serverflags.log_level()
+@serverflags.otlp_endpoint()
 def controller(
-    policy: PolicyFlag = None,
-    kubeconfig: Annotated[
-        Path | None, flag("--kubeconfig", "Kubeconfig file; without it the pod's own account.", show_default=False)
-    ] = None,
-    health_port: HealthPort = 8081,
-    leader_elect: Annotated[
-        bool, flag("--leader-elect/--no-leader-elect", "Whether to write only while holding the Lease.")
-    ] = True,
-    namespace: Annotated[str, flag("--namespace", "Namespace of the Lease.")] = "serviceentry-guard",
-    lease_duration: Annotated[
-        float, flag("--lease-duration", "Seconds for which other replicas respect the Lease unrenewed.")
-    ] = 15.0,
-    renew_deadline: Annotated[
-        float, flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.")
-    ] = 10.0,
-    retry_period: Annotated[float, flag("--retry-period", "Seconds between two attempts at the Lease.")] = 2.0,
-    remediation_rate: Annotated[
-        float, flag("--remediation-rate", "Existing ServiceEntries patched a second, at most.", min=0.01)
-    ] = 10.0,
-    reports: Annotated[
-        bool, flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.")
-    ] = True,
-    manage_certificates: Annotated[
-        bool,
-        flag(
-            "--manage-certificates/--no-manage-certificates",
-            "Whether to make the webhook's certificates, and to write caBundle into its configurations.",
-        ),
-    ] = False,
-    webhook_service: Annotated[
-        str, flag("--webhook-service", "Name of the webhook's Service, for which its certificates are made.")
-    ] = "serviceentry-guard-webhook",
-    tls_secret: Annotated[
-        str, flag("--tls-secret", "Secret of the serving certificate, which the webhook's pods mount.")
-    ] = "serviceentry-guard-tls",  # noqa: S107 - a name
-    ca_secret: Annotated[
-        str, flag("--ca-secret", "Secret of the authority, which only the controller reads.")
-    ] = "serviceentry-guard-ca",  # noqa: S107 - a name
-    webhook_configuration: Annotated[
-        str, flag("--webhook-configuration", "Name of both webhook configurations.")
-    ] = "serviceentry-guard",
-    ca_lifetime: Annotated[str, flag("--ca-lifetime", "Lifetime of an authority.")] = "8760h",
-    certificate_lifetime: Annotated[
-        str, flag("--certificate-lifetime", "Lifetime of a serving certificate; all renew at two thirds.")
-    ] = "2160h",
-    certificate_propagation: Annotated[
-        str,
-        flag("--certificate-propagation", "Time after which every webhook pod serves what is in the Secret."),
-    ] = "3m",
-    backstop: Annotated[
-        BackstopMode,
-        flag(
-            "--backstop", "Which admission policies to keep in the API server, which hold though every webhook is down."
-        ),
-    ] = BackstopMode.NONE,
-    log_format: LogFormatFlag = LogFormat.AUTO,
-    log_level: LogLevelFlag = LogLevel.INFO,
-    otlp_endpoint: OtlpEndpoint = None,
+    policy: Path | None,
+    kubeconfig: Path | None,
+    health_port: int,
+    leader_elect: bool,
+    namespace: str,
+    lease_duration: float,
+    renew_deadline: float,
+    retry_period: float,
+    remediation_rate: float,
+    reports: bool,
+    manage_certificates: bool,
+    webhook_service: str,
+    tls_secret: str,
+    ca_secret: str,
+    webhook_configuration: str,
+    ca_lifetime: str,
+    certificate_lifetime: str,
+    certificate_propagation: str,
+    backstop: BackstopMode,
+    log_format: LogFormat,
+    log_level: LogLevel,
+    otlp_endpoint: str | None,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.backstop import backstop_chore
@@ -167,7 +187,7 @@ def controller(
         )
         chores.append(rotation_chore(certificates, metrics.rotation))
     tracer = make_tracer(otlp_endpoint, "controller")
-    raise typer.Exit(run(settings, follower, metrics, chores, level, tracer=tracer))
+    raise Exit(run(settings, follower, metrics, chores, level, tracer=tracer))
 
 
 def certificate_settings(**settings: Any) -> "CertificateSettings":  # noqa: ANN401 - its fields

@@ -6,19 +6,28 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NoReturn
 
-import typer
+import click
+from click.exceptions import Exit
 
 
 def fail(*lines: str) -> NoReturn:
     """End with exit code 2, saying why on standard error."""
     for line in lines:
         tell(line)
-    raise typer.Exit(2)
+    raise Exit(2)
 
 
 def tell(line: str) -> None:
     """Say something on standard error."""
-    typer.echo(f"serviceentry-guard: {line}", err=True)
+    click.echo(f"serviceentry-guard: {line}", err=True)
+
+
+def show_log() -> None:
+    """Write what is logged to standard error: for commands that call an API server, whose client may log."""
+    import logging
+
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=form)
 
 
 def in_colour() -> bool:

@@ -1,37 +1,36 @@
 """The end of an installation."""
 
 from pathlib import Path
-from typing import Annotated
 
-import typer
+import click
+from click.exceptions import Exit
 
-from app.cli.flags import flag
-from app.cli.terminal import fail, tell
+from app.cli import flags
+from app.cli.flags import AtLeast, flag
+from app.cli.terminal import fail, show_log, tell
 
 
+@click.command
+@flags.kubeconfig()
+@flags.namespace("the Lease and the Secrets")
+@flags.webhook_configuration("the two")
+@flag(
+    "--revoke",
+    "RoleBinding and ClusterRoleBinding of running controllers, which are deleted so that none writes again.",
+    default="",
+    show_default=False,
+)
+@flag("--secret", "A Secret to delete; can be given again.", into="secrets", multiple=True)
+@flag("--remove-objects/--keep-objects", "Whether the VirtualServices and DestinationRules go too.", default=False)
+@flag("--timeout", "Seconds for all of it.", type=AtLeast(1), default=600.0)
 def uninstall(
-    kubeconfig: Annotated[
-        Path | None, flag("--kubeconfig", "Kubeconfig file; without it what kubectl would use.", show_default=False)
-    ] = None,
-    namespace: Annotated[str, flag("--namespace", "Namespace of the Lease and the Secrets.")] = "serviceentry-guard",
-    webhook_configuration: Annotated[
-        str, flag("--webhook-configuration", "Name of the two webhook configurations.")
-    ] = "serviceentry-guard",
-    revoke: Annotated[
-        str,
-        flag(
-            "--revoke",
-            "RoleBinding and ClusterRoleBinding of running controllers, which are deleted so that none writes again.",
-            show_default=False,
-        ),
-    ] = "",
-    secret: Annotated[
-        list[str] | None, flag("--secret", "A Secret to delete; can be given again.", show_default=False)
-    ] = None,
-    remove_objects: Annotated[
-        bool, flag("--remove-objects/--keep-objects", "Whether the VirtualServices and DestinationRules go too.")
-    ] = False,
-    timeout: Annotated[float, flag("--timeout", "Seconds for all of it.", min=1)] = 600.0,
+    kubeconfig: Path | None,
+    namespace: str,
+    webhook_configuration: str,
+    revoke: str,
+    secrets: tuple[str, ...],
+    remove_objects: bool,
+    timeout: float,
 ) -> None:
     """Take the guard out of a cluster: what the API server asks it for, and what it wrote, if that is asked.
 
@@ -43,11 +42,12 @@ def uninstall(
     from app.settings import UninstallSettings
     from app.uninstall import Unfinished, Uninstall
 
+    show_log()
     settings = UninstallSettings(
         namespace=namespace,
         webhook_configuration=webhook_configuration,
         revoke=revoke,
-        secrets=tuple(secret or ()),
+        secrets=secrets,
         remove_objects=remove_objects,
         timeout=timeout,
     )
@@ -59,6 +59,6 @@ def uninstall(
         Uninstall(client, settings, tell).run()
     except Unfinished as error:
         tell(str(error))
-        raise typer.Exit(1) from error
+        raise Exit(1) from error
     finally:
         client.close()

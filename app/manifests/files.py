@@ -4,7 +4,6 @@ import codecs
 import os
 import stat
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -66,6 +65,8 @@ def replace_file(file: File, text: str) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     before = path.stat()
+    import tempfile  # noqa: PLC0415 - it takes longer to import than most reviews, which write nothing
+
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(descriptor, "wb") as new:

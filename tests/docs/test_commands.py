@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.main import get_command
 
 from app.cli import cli
 from app.kube.client import Client
@@ -115,7 +114,7 @@ def test_flags_and_commands_that_a_page_names_exist(page: str) -> None:
 
 def assert_known(arguments: str, text: str) -> None:
     """Follow the words to a command, and look its flags up."""
-    command: Any = get_command(cli)  # Typer has a click of its own
+    command: Any = cli
     for word in shlex.split(arguments):
         if word.startswith("--"):
             known = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}

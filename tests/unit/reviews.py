@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from typer.testing import CliRunner, Result
+from click.testing import CliRunner, Result
 
 from app.cli import cli
 

@@ -8,7 +8,7 @@ from typing import Any
 import jsonpatch
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from app.admission import Stage, answer
 from app.cli import cli

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError, validators
-from typer.testing import CliRunner
 
 from app.cli import cli
 from app.core.policy import PolicyDocument, default_policy

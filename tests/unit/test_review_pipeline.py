@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import yaml
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from app.cli import cli
 from app.core.policy import API_VERSION, KIND

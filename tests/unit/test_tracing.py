@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from typer.testing import CliRunner
+from click.testing import CliRunner
 
 from app.cli import cli
-from app.cli.flags import make_tracer
+from app.cli.serverflags import make_tracer
 from app.otel import OtelTracer
 from app.tracing import UNTRACED
 from tests.bed.processes import free_port, wait_until
@@ -23,7 +23,7 @@ OFF = """
 import importlib, sys
 import app.cli
 importlib.import_module(sys.argv[1])
-from app.cli.flags import make_tracer
+from app.cli.serverflags import make_tracer
 from app.tracing import UNTRACED
 assert make_tracer(None, "any") is UNTRACED
 print(*(name for name in sys.modules if name.startswith(("opentelemetry", "google.protobuf"))))

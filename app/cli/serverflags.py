@@ -1,0 +1,56 @@
+"""Flags of both servers, and what is made of them."""
+
+from typing import TYPE_CHECKING
+
+from app.cli.flags import Decorator, choice, flag
+from app.cli.terminal import fail
+from app.core.durations import parse_duration
+from app.logs import LogFormat, LogLevel
+
+if TYPE_CHECKING:
+    from app.tracing import Tracer
+
+
+def health_port() -> Decorator:
+    """Declare the port of the health server."""
+    return flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.", default=8081)
+
+
+def log_format() -> Decorator:
+    """Declare the form of the log."""
+    text = "How lines of the log are written; auto: text on a terminal."
+    return choice("--log-format", text, LogFormat, LogFormat.AUTO)
+
+
+def log_level() -> Decorator:
+    """Declare the level of the log."""
+    text = "From which level on; PUT /loglevel and SIGUSR1 change it."
+    return choice("--log-level", text, LogLevel, LogLevel.INFO)
+
+
+def otlp_endpoint() -> Decorator:
+    """Declare where traces go."""
+    return flag("--otlp-endpoint", "Where traces are sent by OTLP over HTTP, such as http://host:4318.")
+
+
+def seconds(name: str, text: str) -> float:
+    """Read the duration of a flag, or end with what it should look like."""
+    try:
+        return parse_duration(text).milliseconds / 1000
+    except ValueError as error:
+        fail(f'{name} is "{text}": it {error}')
+
+
+def make_tracer(endpoint: str | None, service: str) -> "Tracer":
+    """Make what traces, or end with what is missing; without an endpoint nothing of it is imported."""
+    from app.tracing import UNTRACED
+
+    if endpoint is None:
+        return UNTRACED
+    if not endpoint.startswith(("http://", "https://")):
+        fail(f"--otlp-endpoint: {endpoint} is no URL: write one such as http://collector:4318")
+    try:
+        from app.otel import OtelTracer
+    except ImportError:
+        fail("--otlp-endpoint needs OpenTelemetry: install serviceentry-guard[tracing]")
+    return OtelTracer(endpoint, service)
