@@ -11,9 +11,10 @@ from app.chore import Chore
 from app.core.patch import Operation
 from app.core.plan import Observed
 from app.core.resources import Key, ServiceEntry
-from app.core.verdict import remediation, review
+from app.core.verdict import remediation
 from app.health import HealthApp, HealthServer
 from app.inventory import Inventory
+from app.judge import Judge
 from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
@@ -65,7 +66,8 @@ class Controller:
         self._policy = policy
         self._metrics = metrics
         self._inventory = Inventory()
-        self._tally = Tally(lambda entry: review(entry, policy.current))
+        self._judge = Judge()
+        self._tally = Tally(lambda entry: self._judge(entry, policy.current))
         self._leading = threading.Event()
         self._narrated = False  # whether what was so before this replica led was told
         self._stopping = threading.Event()
@@ -73,36 +75,16 @@ class Controller:
         writer = client.fenced(self._elector.remaining) if self._elector else client
         identity = self._elector.identity if self._elector else NAME
         self._events = EventRecorder(writer, NAME, identity, busy=self._emitting)
-        self._narrator = Narrator(self._events, self._leading.is_set)
+        self._narrator = Narrator(self._events, self._leading.is_set, self._judge)
         self._reconciler = Reconciler(self._inventory, writer, policy, self._narrator)
-        self._workers = Workers(
-            self._reconciler,
-            self._narrator,
-            metrics,
-            tracer,
-            leading=self._leading,
-            synced=self._synced,
-            count=settings.workers,
-        )
-        self._remediator = Remediator(
-            writer, self._narrator, metrics, self._repair, tracer, leading=self._leading, rate=settings.remediation_rate
-        )
-        self._reporter = Reporter(
-            writer,
-            self._inventory,
-            policy,
-            metrics,
-            leading=self._leading,
-            synced=self._synced,
-            enabled=settings.reports,
-        )
+        self._workers = self._make_workers(tracer)
+        self._remediator = self._make_remediator(writer, tracer)
+        self._reporter = self._make_reporter(writer)
         self._chores = [make(writer, self._leading) for make in chores]
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
             SERVICE_ENTRIES.plural: self._entries
-        }
-        for resource in EMITTED.values():
-            self._reflectors[resource.plural] = self._reflector(client, resource, Observed.parse, self._object_changed)
+        } | {one.plural: self._reflector(client, one, Observed.parse, self._object_changed) for one in EMITTED.values()}
         self._show()
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
 
@@ -147,6 +129,33 @@ class Controller:
 
     def _synced(self) -> bool:
         return all(reflector.has_synced for reflector in self._reflectors.values())
+
+    def _make_workers(self, tracer: Tracer) -> Workers:
+        return Workers(
+            self._reconciler,
+            self._narrator,
+            self._metrics,
+            tracer,
+            leading=self._leading,
+            synced=self._synced,
+            count=self._settings.workers,
+        )
+
+    def _make_remediator(self, writer: Client, tracer: Tracer) -> Remediator:
+        rate = self._settings.remediation_rate
+        return Remediator(writer, self._narrator, self._metrics, self._repair, tracer, leading=self._leading, rate=rate)
+
+    def _make_reporter(self, writer: Client) -> Reporter:
+        return Reporter(
+            writer,
+            self._inventory,
+            self._policy,
+            self._metrics,
+            leading=self._leading,
+            synced=self._synced,
+            judge=self._judge,
+            enabled=self._settings.reports,
+        )
 
     def _emitting(self) -> bool:
         return self._workers.busy()
@@ -232,7 +241,7 @@ class Controller:
         self._enqueue(key for key in keys if not self._reconciler.settled(key))
 
     def _repair(self, entry: ServiceEntry) -> tuple[Operation, ...]:
-        return remediation(entry, self._policy.current)
+        return remediation(entry, self._policy.current, self._judge)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         for key in keys:

@@ -7,34 +7,35 @@ from app.core.plan import Conflict, Observed
 from app.core.policy import GuardPolicy
 from app.core.resources import API_VERSION, ServiceEntry
 from app.core.routing import Emitted
-from app.core.verdict import review
+from app.core.verdict import Judge, review
 from app.kube.events import EventRecorder
 
 
 class Narrator:
     """Tells what changed, while `leading`; usable from several threads. Returns at once, and never fails."""
 
-    def __init__(self, events: EventRecorder, leading: Callable[[], bool]) -> None:
+    def __init__(self, events: EventRecorder, leading: Callable[[], bool], judge: Judge = review) -> None:
         self._events = events
+        self._judge = judge
         self._leading = leading
 
     def entry_changed(self, old: ServiceEntry | None, new: ServiceEntry | None, policy: GuardPolicy) -> None:
         """Tell what is so of an entry and was not before its change; None if it is new or gone."""
         if new is None or not self._leading():
             return
-        before = notices(review(old, policy)) if old and old.uid == new.uid else ()
+        before = notices(self._judge(old, policy)) if old and old.uid == new.uid else ()
         self._tell_new(new, before, policy)
 
     def policy_changed(self, entries: Iterable[ServiceEntry], old: GuardPolicy, new: GuardPolicy) -> None:
         """Tell what is so of entries under another policy and was not before."""
         for entry in entries:
             if self._leading():
-                self._tell_new(entry, notices(review(entry, old)), new)
+                self._tell_new(entry, notices(self._judge(entry, old)), new)
 
     def tell_standing(self, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> None:
         """Tell what warnings there are: this replica leads from now on, and can't know which were told."""
         for entry in entries:
-            for notice in notices(review(entry, policy)):
+            for notice in notices(self._judge(entry, policy)):
                 if notice.reason.type == "Warning":
                     self.tell(entry, notice, standing=True)
 
@@ -55,7 +56,7 @@ class Narrator:
 
     def _tell_new(self, entry: ServiceEntry, before: Iterable[Notice], policy: GuardPolicy) -> None:
         told = set(before)
-        for notice in notices(review(entry, policy)):
+        for notice in notices(self._judge(entry, policy)):
             if notice not in told:
                 self.tell(entry, notice)
 

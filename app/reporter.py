@@ -12,6 +12,7 @@ from app.core.findings import Finding
 from app.core.plan import keys
 from app.core.resources import JSON, MANAGED_BY, MANAGER, Key, ServiceEntry
 from app.core.results import contested, digest, report, results, since
+from app.core.verdict import Judge, review
 from app.inventory import Inventory
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, Forbidden, NotFound
@@ -66,6 +67,7 @@ class Reporter:
         *,
         leading: threading.Event,
         synced: Callable[[], bool],
+        judge: Judge = review,
         enabled: bool = True,
         delay: float = DELAY,
         survey_seconds: float = SURVEY_SECONDS,
@@ -76,6 +78,7 @@ class Reporter:
         self._meter = metrics.reconciles.meter(NAME)
         self._leading = leading
         self._synced = synced
+        self._judge = judge
         self._enabled = enabled
         self._delay = delay
         self._survey_seconds = survey_seconds
@@ -244,7 +247,7 @@ class Reporter:
             entries = list(self._entries.get(namespace, {}).values())
         policy = self._policy.current
         told = self._contested(entries)
-        found = (one for entry in entries for one in results(entry, policy, told[entry.key]))
+        found = (one for entry in entries for one in results(entry, policy, told[entry.key], self._judge))
         return report(Key(namespace, MANAGER), found, known.since if known else {}, int(time.time()))
 
     def _contested(self, entries: Iterable[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:

@@ -15,7 +15,7 @@ from app.core.plan import Observed, changes, desired_at
 from app.core.policy import GuardPolicy
 from app.core.resources import API_VERSION, JSON, MANAGED_BY, MANAGER, PREFIX, Fields, Key, ServiceEntry
 from app.core.rules import in_scope
-from app.core.verdict import review
+from app.core.verdict import Judge, review
 
 Outcome = Literal["fail", "warn", "skip", "pass"]
 
@@ -47,14 +47,17 @@ class Result:
     remedy: str = ""
 
 
-def results(entry: ServiceEntry, policy: GuardPolicy, contested: Iterable[Finding] = ()) -> tuple[Result, ...]:
+def results(
+    entry: ServiceEntry, policy: GuardPolicy, contested: Iterable[Finding] = (), judge: Judge = review
+) -> tuple[Result, ...]:
     """Say how an entry stands: a result for each finding, and one that it passes where none is more than a note.
 
     `contested` is what there is to say of its hosts beside others'. An entry that the policy does not look at has none.
+    `judge` is `review`, or somebody who remembers what it said.
     """
     if not in_scope(entry, policy.settings(entry.key.namespace)):
         return ()
-    findings = (*review(entry, policy).findings, *contested)
+    findings = (*judge(entry, policy).findings, *contested)
     found = tuple(_result(entry, finding) for finding in findings)
     if all(one.severity is Severity.INFO and one.rule is not EXEMPTED for one in findings):
         return (*found, Result(entry, "pass", COMPLIANT, "info", "nothing is to be changed or refused"))

@@ -1,5 +1,6 @@
 """The verdict on one ServiceEntry: the one call under the webhook, the controller and the command line."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.core import rules, sentences
@@ -53,6 +54,10 @@ class Verdict:
         return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in told)
 
 
+Judge = Callable[[ServiceEntry, GuardPolicy], Verdict]
+"""Says what `review` says."""
+
+
 def review(entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
     """Judge an entry as it was written. Total: there is a verdict on any entry."""
     return _review(entry, policy.settings(entry.key.namespace))
@@ -71,10 +76,13 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
     return _review(entry, settings)
 
 
-def remediation(entry: ServiceEntry, policy: GuardPolicy) -> tuple[Operation, ...]:
-    """Return the patch for a stored entry that admission never saw; empty where the policy only reports."""
+def remediation(entry: ServiceEntry, policy: GuardPolicy, judge: Judge = review) -> tuple[Operation, ...]:
+    """Return the patch for a stored entry that admission never saw; empty where the policy only reports.
+
+    `judge` is `review`, or somebody who remembers what it said.
+    """
     wanted = policy.settings(entry.key.namespace).existing is Existing.REMEDIATE and not entry.terminating
-    return review(entry, policy).patch if wanted else ()
+    return judge(entry, policy).patch if wanted else ()
 
 
 def as_stored(verdict: Verdict) -> Verdict:
