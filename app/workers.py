@@ -1,9 +1,9 @@
 """Threads that take keys from a queue and have them reconciled, where this replica leads."""
 
 import logging
-import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 
 from app.core.plan import Changes
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 
 NAME = "emission"
 """What the queue and its reconciliations are called in metrics."""
-CALM_SECONDS = 0.05
-"""For how long nothing must have been written before the workers count as idle: in a burst, keys come one by one."""
+BURST = 20
+"""Keys that wait, or were written within a second, and make a burst: remediation is slower, and keeps its Events."""
 
 
 class Workers:
@@ -52,7 +52,7 @@ class Workers:
         self._leading = leading
         self._synced = synced
         self._stopping = threading.Event()
-        self._wrote = -math.inf
+        self._written = deque[float](maxlen=BURST)  # when
         self._settled = False  # whether every key was looked at since this replica leads
         self._threads = [
             threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(count)
@@ -78,8 +78,10 @@ class Workers:
             thread.join(seconds)
 
     def busy(self) -> bool:
-        """Whether something is being written, waits for it, or was just now."""
-        return bool(self.queue.working() or len(self.queue)) or time.monotonic() - self._wrote < CALM_SECONDS
+        """Whether there is a burst: so much waits, or was written within the last second, that all else should wait."""
+        written = tuple(self._written)
+        fast = len(written) == BURST and time.monotonic() - written[0] < 1
+        return fast or len(self.queue) >= BURST
 
     def _work(self) -> None:
         while not self._stopping.wait(0 if self._synced() else 0.1):
@@ -109,7 +111,7 @@ class Workers:
 
     def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
         if done.apply or done.delete:
-            self._wrote = time.monotonic()
+            self._written.append(time.monotonic())
             self.latency.written(since)
         for conflict in self.conflicts.put(key, done.foreign):
             self._narrator.yielded(conflict, standing=not self._settled)

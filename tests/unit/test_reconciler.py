@@ -20,7 +20,7 @@ from app.narrator import Narrator
 from app.policyfile import PolicyFile
 from app.reconciler import Reconciler
 from app.tracing import UNTRACED
-from app.workers import Workers
+from app.workers import BURST, Workers
 from tests.bed.processes import wait_until
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
@@ -177,7 +177,7 @@ class TestAKeyThatWasWritten:
         assert written.reconciler.settled(KEY)
 
 
-def test_workers_are_busy_while_something_is_written_and_calm_soon_after(cluster: Cluster) -> None:
+def test_workers_are_busy_in_a_burst_and_not_for_a_few_writes(cluster: Cluster) -> None:
     leading = threading.Event()
     leading.set()
     workers = Workers(
@@ -189,15 +189,19 @@ def test_workers_are_busy_while_something_is_written_and_calm_soon_after(cluster
         synced=lambda: True,
         count=2,
     )
-    assert not workers.busy()
     cluster.may_answer.clear()
-    cluster.put(entry())
-    workers.queue.add(KEY)
-    assert workers.busy(), "it waits"
+    hosts = [f"api-{number}.example.com" for number in range(BURST + 2)]
+    keys = [Key("team", host) for host in hosts]
+    cluster.put(entry(hosts=hosts))
+    for key in keys[: BURST - 1]:
+        workers.queue.add(key)
+        assert not workers.busy(), "a few wait"
+    for key in keys[BURST - 1 :]:
+        workers.queue.add(key)
+    assert workers.busy(), "many wait"
     workers.start()
-    wait_until(lambda: cluster.requests == ["PATCH"], "it is written")
-    assert workers.busy()
+    wait_until(lambda: len(cluster.requests) == 2, "two are written")
+    assert workers.busy(), "the others wait"
     cluster.may_answer.set()
-    wait_until(lambda: not workers.busy(), "they are calm")
-    assert cluster.stored
+    wait_until(lambda: len(cluster.requests) == len(keys) and not workers.busy(), "all are written, and it is calm")
     workers.stop(5.0)
