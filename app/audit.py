@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from app.controller.inventory import Inventory
 from app.core.findings import OBJECT_MISSING, Finding, Severity
 from app.core.overlap import Overlaps, overlap_findings, overlaps
 from app.core.plan import Observed, changes, desired_at, keys
@@ -13,7 +14,6 @@ from app.core.policy import GuardPolicy
 from app.core.resources import ServiceEntry
 from app.core.routing import Emitted
 from app.core.survey import Reviewed, Sourced, judge
-from app.inventory import Inventory
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, NotFound
 from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource

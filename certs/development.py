@@ -9,7 +9,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from app.certificates import create_authority, issue
+from app.certificates.x509 import create_authority, issue
 
 FOLDER = Path(__file__).parent / "dev"
 LIFETIME = timedelta(days=7)

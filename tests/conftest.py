@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from app.logs import OURS
+from app.telemetry.logs import OURS
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 

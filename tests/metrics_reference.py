@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 
-from app.metrics import ControllerMetrics, WebhookMetrics
+from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
 
 DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
 MARK = "<!-- What follows is made from app/ by `python -m tests.metrics_reference`; a test compares. -->\n"

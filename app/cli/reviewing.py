@@ -24,7 +24,7 @@ def review(paths: tuple[str, ...], policy: Path | None, namespace: str, output: 
     Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
     something could not be read.
     """
-    from app.review import Request, Review
+    from app.review.review import Request, Review
 
     given = paths or ("-",)
     if given.count("-") > 1:

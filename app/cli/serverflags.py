@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from app.cli.flags import Decorator, choice, flag
 from app.cli.terminal import fail
 from app.core.durations import parse_duration
-from app.logs import LogFormat, LogLevel
+from app.telemetry.logs import LogFormat, LogLevel
 
 if TYPE_CHECKING:
-    from app.tracing import Tracer
+    from app.telemetry.tracing import Tracer
 
 
 def health_port() -> Decorator:
@@ -43,14 +43,14 @@ def seconds(name: str, text: str) -> float:
 
 def make_tracer(endpoint: str | None, service: str) -> "Tracer":
     """Make what traces, or end with what is missing; without an endpoint nothing of it is imported."""
-    from app.tracing import UNTRACED
+    from app.telemetry.tracing import UNTRACED
 
     if endpoint is None:
         return UNTRACED
     if not endpoint.startswith(("http://", "https://")):
         fail(f"--otlp-endpoint: {endpoint} is no URL: write one such as http://collector:4318")
     try:
-        from app.otel import OtelTracer
+        from app.telemetry.otel import OtelTracer
     except ImportError:
         fail("--otlp-endpoint needs OpenTelemetry: install serviceentry-guard[tracing]")
     return OtelTracer(endpoint, service)

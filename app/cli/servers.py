@@ -14,8 +14,8 @@ from app.cli.serverflags import make_tracer, seconds
 from app.cli.terminal import fail
 from app.core.backstop import Engine
 from app.core.problems import PolicyError
-from app.logs import LogFormat, LogLevel, configure
 from app.policyfile import PolicyFile
+from app.telemetry.logs import LogFormat, LogLevel, configure
 
 if TYPE_CHECKING:
     from app.settings import CertificateSettings
@@ -58,9 +58,9 @@ def webhook(
     otlp_endpoint: str | None,
 ) -> None:
     """Answer admission reviews over HTTPS. Needs no access to the API server."""
-    from app.metrics import WebhookMetrics
     from app.settings import WebhookSettings
-    from app.webhook import serve
+    from app.telemetry.metrics import WebhookMetrics
+    from app.webhook.server import serve
 
     level = configure(log_format, log_level)
     settings = WebhookSettings(
@@ -151,10 +151,10 @@ def controller(
     otlp_endpoint: str | None,
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
-    from app.backstop import backstop_chore
-    from app.controller import run
-    from app.metrics import ControllerMetrics
+    from app.controller.backstop import backstop_chore
+    from app.controller.process import run
     from app.settings import ControllerSettings
+    from app.telemetry.metrics import ControllerMetrics
 
     level = configure(log_format, log_level)
     settings = ControllerSettings(
@@ -173,7 +173,7 @@ def controller(
     follower = follow_policy(policy, metrics.policy.reloaded)
     chores = [backstop_chore(backstop.engine, follower, metrics.backstop)]
     if manage_certificates:
-        from app.rotation import rotation_chore
+        from app.certificates.rotation import rotation_chore
 
         certificates = certificate_settings(
             namespace=namespace,

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from app.tls import ServingCertificate
+from app.serving.tls import ServingCertificate
 from tests.bed.pki import Authority, _subject
 from tests.contract.webhooks import Files, Running, process, running, until
 

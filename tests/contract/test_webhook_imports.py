@@ -23,17 +23,17 @@ def imported(module: str, then: str = "") -> set[str]:
 
 
 def test_the_webhook_carries_no_kubernetes_client_and_nothing_needless() -> None:
-    packages = imported("app.webhook")
+    packages = imported("app.webhook.server")
     assert {"fastapi", "uvloop", "httptools"} <= packages
     assert not packages & NEEDLESS
 
 
 def test_the_health_server_carries_no_web_framework() -> None:
-    assert not imported("app.health") & {*NEEDLESS, "fastapi", "pydantic", "yaml"}
+    assert not imported("app.serving.health") & {*NEEDLESS, "fastapi", "pydantic", "yaml"}
 
 
 def test_the_command_that_serves_carries_no_more() -> None:
-    packages = imported("app.cli.servers, app.webhook")
+    packages = imported("app.cli.servers, app.webhook.server")
     assert {"click", "fastapi"} <= packages
     assert not packages & {*NEEDLESS, "typer", "rich", "shellingham"}
 

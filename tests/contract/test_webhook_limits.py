@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import app.serving
+import app.serving.server
 from tests.contract.clients import BODY, CHUNKED_HEAD, Client, chunk, drip, request
 from tests.contract.webhooks import DEADLINE, Files, Process, Running, process, running, until
 
@@ -152,7 +152,7 @@ def test_a_client_that_sends_on_regardless_still_reads_why_it_was_refused(
     run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert run(max_body=1000).ask(request(b" " * 4 * MILLION)).status == 413
-    monkeypatch.setattr(app.serving, "GOODBYE", 0.001)
+    monkeypatch.setattr(app.serving.server, "GOODBYE", 0.001)
     with pytest.raises(LOST):
         run(max_body=1000).ask(request(b" " * 40 * MILLION))
 

@@ -61,7 +61,7 @@ def test_each_admission_is_one_line_of_json_without_the_body(tmp_path: Path) -> 
     del mutated["time"]
     assert mutated == {
         "level": "info",
-        "logger": "app.webhook",
+        "logger": "app.webhook.server",
         "message": "admission",
         "stage": "mutate",
         "uid": REVIEW["request"]["uid"],
@@ -93,4 +93,4 @@ def test_the_level_is_changed_while_it_runs(tmp_path: Path) -> None:
 def test_text_is_written_where_it_is_asked_for(tmp_path: Path) -> None:
     with running(tmp_path, "--log-format=text") as (webhook, client):
         client.ask()
-        until(lambda: " INFO app.webhook: admission stage=mutate uid=" in webhook.child.log.read_text())
+        until(lambda: " INFO app.webhook.server: admission stage=mutate uid=" in webhook.child.log.read_text())

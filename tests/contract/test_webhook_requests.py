@@ -7,10 +7,10 @@ from http import HTTPStatus
 
 import pytest
 
-import app.webhook
-from app.admission import Stage, answer
+import app.webhook.server
 from app.core.policy import default_policy
-from app.logs import TextFormatter
+from app.telemetry.logs import TextFormatter
+from app.webhook.admission import Stage, answer
 from tests.bed.pki import Authority
 from tests.contract.clients import BODY, REVIEW, Response, request
 from tests.contract.webhooks import Files, Running, running, until
@@ -89,7 +89,7 @@ def test_a_body_that_is_no_review_gets_400_and_the_reason(webhook: Running, body
 
 def test_nesting_that_is_not_caught_would_be_a_500(webhook: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = b"[" * 200_000 + b"]" * 200_000
-    monkeypatch.setattr(app.webhook, "answer", lambda _stage, body, _policy: json.loads(body))
+    monkeypatch.setattr(app.webhook.server, "answer", lambda _stage, body, _policy: json.loads(body))
     assert webhook.ask(request(deep)).status == 500
     monkeypatch.undo()
     assert webhook.ask(request(deep)).status == 400
@@ -126,10 +126,10 @@ def test_an_error_inside_is_a_fixed_sentence_and_never_allows(
     def fail(*_: object) -> None:
         raise LookupError("a secret of the inside")
 
-    monkeypatch.setattr(app.webhook, "answer", fail)
+    monkeypatch.setattr(app.webhook.server, "answer", fail)
     response = webhook.ask()
     assert response.status == 500
-    assert refusal(response) == app.webhook.FAILURE
+    assert refusal(response) == app.webhook.server.FAILURE
     assert b"allowed" not in response.body
     assert b"secret" not in response.body
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [LookupError]
@@ -150,10 +150,10 @@ def test_each_admission_is_one_line_of_the_log_without_the_body(
 ) -> None:
     caplog.set_level(logging.INFO)
     webhook.ask()
-    (record,) = [record for record in caplog.records if record.name == "app.webhook"]
+    (record,) = [record for record in caplog.records if record.name == "app.webhook.server"]
     line = TextFormatter().format(record)
     assert line.partition(" milliseconds=")[0].endswith(
-        "Z INFO app.webhook: admission stage=mutate uid=7d1ff8a9-2d5c-4b8e-9c1f-3b1b5b0f7a11 operation=CREATE "
+        "Z INFO app.webhook.server: admission stage=mutate uid=7d1ff8a9-2d5c-4b8e-9c1f-3b1b5b0f7a11 operation=CREATE "
         "namespace=team name=external user=jane verdict=patched codes=SEG003"
     )
     assert "api.example.com" not in line
@@ -161,7 +161,7 @@ def test_each_admission_is_one_line_of_the_log_without_the_body(
 
 def test_a_refused_request_is_one_warning(webhook: Running, caplog: pytest.LogCaptureFixture) -> None:
     webhook.ask(request(b"no"))
-    (record,) = [record for record in caplog.records if record.name == "app.webhook"]
+    (record,) = [record for record in caplog.records if record.name == "app.webhook.server"]
     assert record.levelno == logging.WARNING
     assert record.getMessage().startswith("refused /mutate from ('127.0.0.1', ")
 

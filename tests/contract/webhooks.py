@@ -17,11 +17,11 @@ from typing import Any, TypeVar
 
 import uvloop
 
-from app.metrics import WebhookMetrics
 from app.policyfile import PolicyFile
+from app.serving.tls import ServingCertificate
 from app.settings import WebhookSettings
-from app.tls import ServingCertificate
-from app.webhook import Webhook, serve
+from app.telemetry.metrics import WebhookMetrics
+from app.webhook.server import Webhook, serve
 from tests.bed.pki import Authority, KeyPair
 from tests.contract.clients import Client, Response, get
 

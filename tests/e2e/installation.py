@@ -9,11 +9,11 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from app.certificates import Certificate, read_bundle
+from app.certificates.probe import Address
+from app.certificates.x509 import Certificate, read_bundle
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
-from app.probe import Address
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import Child, free_ports
 from tests.e2e.team import NAMESPACES

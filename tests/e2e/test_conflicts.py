@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
+from app.controller.inventory import Inventory
+from app.controller.narrator import Narrator
+from app.controller.reconciler import Reconciler
 from app.core.resources import Key, ServiceEntry
-from app.inventory import Inventory
 from app.kube.errors import Conflict
 from app.kube.events import EventRecorder
-from app.narrator import Narrator
 from app.policyfile import PolicyFile
-from app.reconciler import Reconciler
 from tests.bed.processes import wait_until
 from tests.e2e.team import SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
 from tests.guard import Controller

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.causes import Cause
 from app.core.resources import ADMISSION_GROUP
-from app.diagnosis import Finding, State, exit_code
-from app.doctor import Doctor, Place
+from app.doctor.causes import Cause
+from app.doctor.diagnosis import Finding, State, exit_code
+from app.doctor.doctor import Doctor, Place
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, MUTATING, VALIDATING, Resource

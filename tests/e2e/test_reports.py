@@ -14,14 +14,14 @@ from typing import Any
 
 import pytest
 
+from app.controller.inventory import Inventory
+from app.controller.reporter import Reporter
 from app.core.resources import Key, ServiceEntry
-from app.inventory import Inventory
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import REPORTS, Resource
-from app.metrics import ControllerMetrics
 from app.policyfile import PolicyFile
-from app.reporter import Reporter
+from app.telemetry.metrics import ControllerMetrics
 from tests.bed.binaries import provide
 from tests.bed.build import build, cached
 from tests.bed.control_plane import ControlPlane

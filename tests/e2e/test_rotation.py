@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from app.certificates import Unreadable, create_authority, is_from, read_bundle, read_pair
+from app.certificates.probe import ProbeError, probe
+from app.certificates.x509 import Unreadable, create_authority, is_from, read_bundle, read_pair
 from app.kube.client import Client
 from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, SECRETS
-from app.probe import ProbeError, probe
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.e2e.installation import CA_SECRET, TLS_SECRET, Installation

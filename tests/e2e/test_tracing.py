@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from app.kube.client import Client, Object
-from app.tracing import ENTRY_UIDS
+from app.telemetry.tracing import ENTRY_UIDS
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import free_port, wait_until

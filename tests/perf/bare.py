@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from typing import Any
 
-import app.metrics
+import app.telemetry.metrics
 from app.cli import main
 
 
-class Uncounted(app.metrics.WebhookMetrics):
+class Uncounted(app.telemetry.metrics.WebhookMetrics):
     """Instruments that are never told of a review."""
 
     def answered(self, stage: str, operation: str, outcome: Any, codes: Iterable[str], **_: Any) -> None:
@@ -15,5 +15,5 @@ class Uncounted(app.metrics.WebhookMetrics):
 
 
 if __name__ == "__main__":
-    app.metrics.WebhookMetrics = Uncounted  # type: ignore[misc]  # what the command builds, a moment later
+    app.telemetry.metrics.WebhookMetrics = Uncounted  # type: ignore[misc]  # what the command builds, a moment later
     main()

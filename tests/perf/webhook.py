@@ -13,7 +13,7 @@ from typing import cast
 
 import uvloop
 
-from app.admission import Stage
+from app.webhook.admission import Stage
 from tests.guard import HOST, Webhook
 from tests.perf import installation
 from tests.perf.figures import Effort, Figure, p99

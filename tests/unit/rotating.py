@@ -11,14 +11,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry
 
-from app.certificates import Certificate, is_from, lapse, read_bundle
+from app.certificates.probe import Address, ProbeError, Trouble
+from app.certificates.rotation import Rotation
+from app.certificates.x509 import Certificate, is_from, lapse, read_bundle
 from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, Conflict, NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
-from app.metrics import RotationMetrics
-from app.probe import Address, ProbeError, Trouble
-from app.rotation import Rotation
 from app.settings import CertificateSettings
+from app.telemetry.metrics import RotationMetrics
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 SETTINGS = CertificateSettings(

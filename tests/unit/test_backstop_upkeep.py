@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.backstop import LONG, LOOK_SECONDS, Backstop, backstop_chore
+from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_chore
 from app.core.backstop import Engine
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import Resource
-from app.metrics import BackstopMetrics
+from app.telemetry.metrics import BackstopMetrics
 from tests.bed.processes import wait_until
 
 WARN = parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "mode": "Warn"})

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from app.admission import Stage, answer
 from app.cli import cli
 from app.core.reader import parse_policy
 from app.core.survey import Sourced, survey
+from app.webhook.admission import Stage, answer
 from tests.cases import CASES, Case
 
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

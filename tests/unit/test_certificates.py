@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from app.certificates import (
+from app.certificates.x509 import (
     SKEW,
     Pair,
     Unreadable,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from app.chore import Chore
+from app.controller.chore import Chore
 from app.kube.errors import Fenced, Unreachable
 from tests.bed.processes import wait_until
 

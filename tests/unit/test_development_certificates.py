@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from app.tls import ServingCertificate
+from app.serving.tls import ServingCertificate
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "certs.development")

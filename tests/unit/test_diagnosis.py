@@ -2,8 +2,9 @@
 
 import pytest
 
-from app.causes import Cause, classify
-from app.diagnosis import (
+from app.certificates.probe import Trouble
+from app.doctor.causes import Cause, classify
+from app.doctor.diagnosis import (
     Finding,
     Outcome,
     State,
@@ -13,7 +14,6 @@ from app.diagnosis import (
     judge_connection,
     judge_refusal,
 )
-from app.probe import Trouble
 
 LATE = "certificate has expired or is not yet valid: current time 2026-11-24T16:13:25Z is after 2026-11-23T16:13:25Z"
 STRANGER = (

@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-import app.review
+import app.review.review
 from app.cli import MODULES, cli
 
 
@@ -49,6 +49,6 @@ def test_who_interrupts_is_told_by_the_exit_code_only(monkeypatch: pytest.Monkey
     def interrupted(_request: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(app.review, "Review", interrupted)
+    monkeypatch.setattr(app.review.review, "Review", interrupted)
     result = CliRunner().invoke(cli, ["review"])
     assert (result.exit_code, result.output) == (130, "")

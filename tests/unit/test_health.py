@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
-from app.health import Check, HealthApp, HealthServer
-from app.logs import OURS, Level, LogLevel
-from app.metrics import ControllerMetrics
-from app.serving import ListenError
+from app.serving.health import Check, HealthApp, HealthServer
+from app.serving.server import ListenError
+from app.telemetry.logs import OURS, Level, LogLevel
+from app.telemetry.metrics import ControllerMetrics
 from tests.contract.clients import get
 
 

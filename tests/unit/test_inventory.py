@@ -5,10 +5,10 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.controller.inventory import Inventory
 from app.core.plan import Changes, Observed, changes, desired_at, keys
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
-from app.inventory import Inventory
 from tests.strategies import hosts, manifests
 
 POLICY = default_policy()

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
+from app.controller.judge import Judge
+from app.controller.tally import Tally
 from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import ServiceEntry
 from app.core.results import results
 from app.core.verdict import Verdict, remediation, review
-from app.judge import Judge
-from app.tally import Tally
 from tests.unit.test_notices import policy
 
 MANIFEST: dict[str, Any] = {
@@ -28,7 +28,7 @@ def reviewed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServiceEntry, GuardP
         seen.append((entry, policy))
         return review(entry, policy)
 
-    monkeypatch.setattr("app.judge.review", counted)
+    monkeypatch.setattr("app.controller.judge.review", counted)
     return seen
 
 

@@ -14,7 +14,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.logs import OURS, TRACE_MARK, JsonFormatter, Level, LogFormat, LogLevel, TextFormatter, Writer, configure, tell
+from app.telemetry.logs import (
+    OURS,
+    TRACE_MARK,
+    JsonFormatter,
+    Level,
+    LogFormat,
+    LogLevel,
+    TextFormatter,
+    Writer,
+    configure,
+    tell,
+)
 
 LINE_ENDS = "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"
 hostile = st.text(st.characters() | st.sampled_from(LINE_ENDS + '\x1b\x7f\x9b"\\=\ud800'), max_size=40)
@@ -133,7 +144,9 @@ class TestTheLevel:
     def test_others_are_never_heard_below_info(self) -> None:
         level = configure(LogFormat.JSON, LogLevel.DEBUG)
         assert level.current == "debug"
-        assert self.heard("app.webhook", "urllib3.connectionpool", "kubernetes.client.rest") == ["app.webhook"]
+        assert self.heard("app.webhook.server", "urllib3.connectionpool", "kubernetes.client.rest") == [
+            "app.webhook.server"
+        ]
         level.set(LogLevel.ERROR)
         assert not logging.getLogger("urllib3").isEnabledFor(logging.WARNING)
 
@@ -152,7 +165,7 @@ class TestTheLevel:
 
 SCRIPT = """
 import logging, sys, threading, warnings
-from app.logs import LogFormat, LogLevel, configure
+from app.telemetry.logs import LogFormat, LogLevel, configure
 configure(LogFormat(sys.argv[1]), LogLevel.INFO)
 warnings.warn("an old thing", stacklevel=1)
 thread = threading.Thread(target=lambda: 1 / 0)

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from app.controller.latency import Latency
+from app.controller.workqueue import WorkQueue
 from app.core.resources import Key
-from app.latency import Latency
-from app.metrics import ControllerMetrics, WebhookMetrics
-from app.workqueue import WorkQueue
+from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
 
 
 class Clock:

@@ -4,7 +4,7 @@ import re
 from itertools import pairwise
 
 from app.core.findings import CATALOGUE
-from app.metrics import ControllerMetrics, WebhookMetrics
+from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
 from tests.metrics_reference import DOCS, MARK, both, documented, reference
 
 FORBIDDEN = {"host", "object", "uid", "user", "service_entry", "virtual_service", "host_name"}

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from app.controller.narrator import Narrator
 from app.core.notices import CATALOGUE, notices
 from app.core.plan import changes, desired
 from app.core.policy import GuardPolicy
@@ -12,7 +13,6 @@ from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import review
 from app.kube.events import EventRecorder
-from app.narrator import Narrator
 from tests.events_reference import DOCS, MARK, reference
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}

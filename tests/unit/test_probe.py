@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.probe import Address, ProbeError, Trouble, probe
+from app.certificates.probe import Address, ProbeError, Trouble, probe
 from tests.bed.pki import Authority, create_authority
 from tests.bed.processes import free_port
 from tests.e2e.stand_in import answering, hanging_up, silent

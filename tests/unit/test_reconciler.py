@@ -9,18 +9,18 @@ from typing import Any
 
 import pytest
 
+from app.controller.inventory import Inventory
+from app.controller.narrator import Narrator
+from app.controller.reconciler import Reconciler
+from app.controller.workers import BURST, Workers
 from app.core.plan import Observed
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
-from app.inventory import Inventory
 from app.kube.client import Client
 from app.kube.events import EventRecorder
-from app.metrics import ControllerMetrics
-from app.narrator import Narrator
 from app.policyfile import PolicyFile
-from app.reconciler import Reconciler
-from app.tracing import UNTRACED
-from app.workers import BURST, Workers
+from app.telemetry.metrics import ControllerMetrics
+from app.telemetry.tracing import UNTRACED
 from tests.bed.processes import wait_until
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
@@ -122,7 +122,7 @@ class TestAKeyThatWasWritten:
         self, written: Cluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         written.observe()
-        monkeypatch.setattr("app.reconciler.desired_at", lambda *_: pytest.fail("decided anew"))
+        monkeypatch.setattr("app.controller.reconciler.desired_at", lambda *_: pytest.fail("decided anew"))
         assert not written.reconciler.reconcile(KEY).apply
         assert written.requests == ["PATCH"]
 

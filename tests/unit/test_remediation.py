@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 
+from app.controller.narrator import Narrator
+from app.controller.remediation import Remediator
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.events import EventRecorder
-from app.metrics import ControllerMetrics
-from app.narrator import Narrator
-from app.remediation import Remediator
+from app.telemetry.metrics import ControllerMetrics
 from tests.bed.processes import wait_until
 from tests.unit.kube_server import Answer, Handler, Server, json_answer, running
 

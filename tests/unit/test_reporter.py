@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from app.controller.inventory import Inventory
+from app.controller.reporter import Reporter
 from app.core.resources import ServiceEntry
-from app.inventory import Inventory
 from app.kube.client import Client
-from app.metrics import ControllerMetrics
 from app.policyfile import PolicyFile
-from app.reporter import Reporter
+from app.telemetry.metrics import ControllerMetrics
 from tests.bed.processes import wait_until
 from tests.unit.kube_server import Answer, Handler, Server, json_answer, running
 

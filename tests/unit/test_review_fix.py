@@ -11,7 +11,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 
 from app.core.policy import default_policy
-from app.review import Request, Review
+from app.review.review import Request, Review
 from tests.unit import layouts
 from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, run, text
 

@@ -7,12 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from app.certificates import create_authority, issue, names, read_bundle, read_pair, write_bundle
+from app.certificates.probe import Address, ProbeError, Trouble
+from app.certificates.succession import MOST_PREVIOUS
+from app.certificates.x509 import create_authority, issue, names, read_bundle, read_pair, write_bundle
 from app.kube.errors import Conflict
 from app.kube.resources import CONFIGURATIONS
-from app.probe import Address, ProbeError, Trouble
 from app.settings import CertificateSettings
-from app.succession import MOST_PREVIOUS
 from tests.unit.rotating import NAME, SETTINGS, World, world
 
 TICK = 8.0

@@ -6,11 +6,11 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.controller.tally import Conflicts, Tally
 from app.core.plan import Conflict, Observed, desired
 from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import review
-from app.tally import Conflicts, Tally
 from tests.strategies import manifests, policies
 
 

@@ -10,8 +10,8 @@ from click.testing import CliRunner
 
 from app.cli import cli
 from app.cli.serverflags import make_tracer
-from app.otel import OtelTracer
-from app.tracing import UNTRACED
+from app.telemetry.otel import OtelTracer
+from app.telemetry.tracing import UNTRACED
 from tests.bed.processes import free_port, wait_until
 from tests.collector import Collector, collecting
 
@@ -24,7 +24,7 @@ import importlib, sys
 import app.cli
 importlib.import_module(sys.argv[1])
 from app.cli.serverflags import make_tracer
-from app.tracing import UNTRACED
+from app.telemetry.tracing import UNTRACED
 assert make_tracer(None, "any") is UNTRACED
 print(*(name for name in sys.modules if name.startswith(("opentelemetry", "google.protobuf"))))
 """
@@ -37,13 +37,13 @@ def imported(module: str) -> list[str]:
 
 
 def test_the_controller_imports_nothing_of_opentelemetry_while_tracing_is_off() -> None:
-    assert imported("app.controller") == []
+    assert imported("app.controller.process") == []
 
 
 def test_the_webhook_imports_nothing_that_traces_while_tracing_is_off() -> None:
     """FastAPI imports OpenTelemetry's API, and nothing keeps it from that; what makes and sends spans is not there."""
     working = ("opentelemetry.sdk", "opentelemetry.exporter", "opentelemetry.proto", "google.protobuf")
-    assert [name for name in imported("app.webhook") if name.startswith(working)] == []
+    assert [name for name in imported("app.webhook.server") if name.startswith(working)] == []
 
 
 def test_nothing_is_made_of_a_span_while_tracing_is_off() -> None:

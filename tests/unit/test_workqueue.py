@@ -9,7 +9,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.workqueue import WorkQueue
+from app.controller.workqueue import WorkQueue
 
 KEYS = st.sampled_from("abcd")
 SECONDS = st.integers(0, 9)

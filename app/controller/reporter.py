@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from app.controller.inventory import Inventory
+from app.controller.workqueue import WorkQueue
 from app.core.findings import Finding
 from app.core.plan import keys
 from app.core.resources import JSON, MANAGED_BY, MANAGER, Key, ServiceEntry
 from app.core.results import contested, digest, report, results, since
 from app.core.verdict import Judge, review
-from app.inventory import Inventory
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, Forbidden, NotFound
 from app.kube.resources import NO_VERSION, REPORTS, Resource
-from app.metrics import ControllerMetrics
 from app.policyfile import PolicyFile
-from app.workqueue import WorkQueue
+from app.telemetry.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 

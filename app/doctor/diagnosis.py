@@ -8,9 +8,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
-from app.causes import CAUSES, Cause, classify
+from app.certificates.probe import Trouble
 from app.core.backstop import REFUSE, WARN
-from app.probe import Trouble
+from app.doctor.causes import CAUSES, Cause, classify
 
 
 class State(Enum):

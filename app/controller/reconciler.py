@@ -5,17 +5,17 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from app.controller.inventory import Inventory
+from app.controller.narrator import Narrator
 from app.core.plan import Changes, Observed, changes, desired_at
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
-from app.inventory import Inventory
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import EMITTED, NO_VERSION, Resource
-from app.logs import tell
-from app.narrator import Narrator
 from app.policyfile import PolicyFile
+from app.telemetry.logs import tell
 
 log = logging.getLogger(__name__)
 

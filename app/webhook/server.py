@@ -17,16 +17,16 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from app.admission import Answer, BadReview, Stage, answer
-from app.health import HealthApp
-from app.logs import Level, tell
-from app.metrics import Outcome, WebhookMetrics
 from app.policyfile import POLL_SECONDS, PolicyFile
-from app.refusals import Disconnected, Refused, send_answer, send_refusal
-from app.serving import Bounds, Listener, ListenError
+from app.serving.health import HealthApp
+from app.serving.server import Bounds, Listener, ListenError
+from app.serving.tls import ServingCertificate
 from app.settings import WebhookSettings
-from app.tls import ServingCertificate
-from app.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
+from app.telemetry.logs import Level, tell
+from app.telemetry.metrics import Outcome, WebhookMetrics
+from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
+from app.webhook.admission import Answer, BadReview, Stage, answer
+from app.webhook.refusals import Disconnected, Refused, send_answer, send_refusal
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 

@@ -7,7 +7,7 @@ end-to-end tests obtain them.
 import re
 from enum import Enum
 
-from app.probe import Trouble
+from app.certificates.probe import Trouble
 
 _WHO_WRITES = (
     "With --manage-certificates see the log of the leading controller, which repairs this; with cert-manager that of "

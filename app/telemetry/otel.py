@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from app.tracing import Attributes, Headers
+from app.telemetry.tracing import Attributes, Headers
 
 PATH = "/v1/traces"
 SEND_SECONDS = 5.0

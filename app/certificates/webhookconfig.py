@@ -5,8 +5,8 @@ import binascii
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
+from app.certificates.probe import Address
 from app.kube.client import Object
-from app.probe import Address
 
 DISABLED = {"name": "serviceentry-guard.io.disabled", "expression": "false"}
 """A match condition that no request meets: the API server answers it by itself, and asks nobody."""

@@ -6,16 +6,16 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from app.controller.latency import Latency
+from app.controller.narrator import Narrator
+from app.controller.reconciler import Reconciler
+from app.controller.tally import Conflicts
+from app.controller.workqueue import WorkQueue
 from app.core.plan import Changes
 from app.core.resources import Key
 from app.kube.errors import ApiError
-from app.latency import Latency
-from app.metrics import ControllerMetrics
-from app.narrator import Narrator
-from app.reconciler import Reconciler
-from app.tally import Conflicts
-from app.tracing import ENTRY_UIDS, Span, Tracer
-from app.workqueue import WorkQueue
+from app.telemetry.metrics import ControllerMetrics
+from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 
 log = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.logs import Level, LogLevel
-from app.serving import Bounds, Listener
+from app.serving.server import Bounds, Listener
+from app.telemetry.logs import Level, LogLevel
 
 Check = Callable[[], str | None]
 """Says in words what is wrong, None where nothing is."""

@@ -5,8 +5,8 @@ from http import HTTPStatus
 
 from starlette.types import Send
 
-from app.metrics import Outcome
-from app.serving import CLOSE
+from app.serving.server import CLOSE
+from app.telemetry.metrics import Outcome
 
 
 class Refused(Exception):

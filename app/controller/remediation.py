@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from app.controller.narrator import Narrator
+from app.controller.workqueue import WorkQueue
 from app.core.notices import REMEDIATED, REMEDIATION_REFUSED, Notice
 from app.core.patch import Operation
 from app.core.resources import Key, ServiceEntry
@@ -13,11 +15,9 @@ from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
 from app.kube.resources import SERVICE_ENTRIES
-from app.logs import tell
-from app.metrics import ControllerMetrics
-from app.narrator import Narrator
-from app.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
-from app.workqueue import WorkQueue
+from app.telemetry.logs import tell
+from app.telemetry.metrics import ControllerMetrics
+from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
 
 log = logging.getLogger(__name__)
 

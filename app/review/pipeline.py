@@ -6,7 +6,6 @@ from app.core.plan import Observed
 from app.core.resources import JSON
 from app.core.routing import Emitted
 from app.core.survey import Reviewed, Sourced
-from app.krm import results
 from app.manifests import Manifests
 from app.manifests.edits import (
     Edit,
@@ -21,6 +20,7 @@ from app.manifests.edits import (
 )
 from app.manifests.files import STDIN_NAME
 from app.manifests.writer import document, dump
+from app.review.krm import results
 
 Change = tuple[Sourced, JSON]
 """A manifest that came in, and what becomes of it."""

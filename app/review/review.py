@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from app.core.policy import GuardPolicy
 from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
-from app.krm import configured
 from app.manifests import Manifests
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
 from app.manifests.source import Source
 from app.report import Output, Place, Report, Revision, write
+from app.review.krm import configured
 
 if TYPE_CHECKING:
-    from app.pipeline import Pipeline
+    from app.review.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +124,7 @@ class Review:
 
     @property
     def _pipeline(self) -> "Pipeline":
-        from app.pipeline import Pipeline  # noqa: PLC0415 - few reviews stand in a pipeline
+        from app.review.pipeline import Pipeline  # noqa: PLC0415 - few reviews stand in a pipeline
 
         return Pipeline(self._manifests, self._reviewed, self._request.namespace)
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from app.certificates import (
+from app.certificates.x509 import (
     Certificate,
     Pair,
     Unreadable,

@@ -9,15 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 
-from app.chore import Chore
+from app.controller.chore import Chore
 from app.core.backstop import MUTATING, NAMES, Engine, backstop
 from app.core.policy import GuardPolicy
 from app.core.resources import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import ADMISSION_POLICIES, NO_VERSION
-from app.metrics import BackstopMetrics
 from app.policyfile import PolicyFile
+from app.telemetry.metrics import BackstopMetrics
 
 log = logging.getLogger(__name__)
 

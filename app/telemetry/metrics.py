@@ -14,8 +14,8 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
-from app.collectors import FastCounter, FastHistogram, Reading, Readings
-from app.instruments import ApiMetrics, QueueMetrics, ReconcileMetrics, leader_gauge
+from app.telemetry.collectors import FastCounter, FastHistogram, Reading, Readings
+from app.telemetry.instruments import ApiMetrics, QueueMetrics, ReconcileMetrics, leader_gauge
 
 Outcome = Literal["allowed", "patched", "denied", "malformed", "overloaded", "failed"]
 

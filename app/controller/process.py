@@ -7,32 +7,32 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
-from app.chore import Chore
+from app.controller.chore import Chore
+from app.controller.inventory import Inventory
+from app.controller.judge import Judge
+from app.controller.narrator import Narrator
+from app.controller.reconciler import Reconciler
+from app.controller.remediation import Remediator
+from app.controller.reporter import Reporter
+from app.controller.tally import Tally
+from app.controller.workers import Workers
 from app.core.patch import Operation
 from app.core.plan import Observed
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation
-from app.health import HealthApp, HealthServer
-from app.inventory import Inventory
-from app.judge import Judge
 from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource
 from app.kube.watch import Reflector
-from app.logs import Level
-from app.metrics import ControllerMetrics
-from app.narrator import Narrator
 from app.policyfile import POLL_SECONDS, PolicyFile
-from app.reconciler import Reconciler
-from app.remediation import Remediator
-from app.reporter import Reporter
-from app.serving import ListenError
+from app.serving.health import HealthApp, HealthServer
+from app.serving.server import ListenError
 from app.settings import LEASE_NAME, ControllerSettings
-from app.tally import Tally
-from app.tracing import UNTRACED, Tracer
-from app.workers import Workers
+from app.telemetry.logs import Level
+from app.telemetry.metrics import ControllerMetrics
+from app.telemetry.tracing import UNTRACED, Tracer
 
 log = logging.getLogger(__name__)
 

@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.causes import Cause
+from app.certificates.probe import Address, ProbeError, probe
+from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
 from app.core.backstop import MUTATING as MUTATING_POLICY
 from app.core.backstop import REFUSE, REPAIR, VERSIONS, WARN
 from app.core.backstop import VALIDATING as VALIDATING_POLICY
 from app.core.resources import ADMISSION_GROUP
-from app.diagnosis import (
+from app.doctor.causes import Cause
+from app.doctor.diagnosis import (
     Finding,
     Outcome,
     State,
@@ -22,8 +24,6 @@ from app.diagnosis import (
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
 from app.kube.resources import CONFIGURATIONS, MUTATING, SERVICE_ENTRIES, Resource
-from app.probe import Address, ProbeError, probe
-from app.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
 
 SERVICES = Resource("", "v1", "services", "Service")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")

@@ -13,15 +13,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.certificates import Pair, Unreadable
-from app.chore import Chore
-from app.kube.client import Client, Object
-from app.kube.errors import NotFound
-from app.kube.resources import CONFIGURATIONS, SECRETS
-from app.metrics import RotationMetrics
-from app.probe import Address, ProbeError, Trouble, probe
-from app.settings import CertificateSettings
-from app.succession import (
+from app.certificates.probe import Address, ProbeError, Trouble, probe
+from app.certificates.succession import (
     BUNDLE,
     Authority,
     Data,
@@ -33,7 +26,14 @@ from app.succession import (
     serving_data,
     succeed,
 )
-from app.webhookconfig import address, bundle, decode, locked, trusting, webhooks
+from app.certificates.webhookconfig import address, bundle, decode, locked, trusting, webhooks
+from app.certificates.x509 import Pair, Unreadable
+from app.controller.chore import Chore
+from app.kube.client import Client, Object
+from app.kube.errors import NotFound
+from app.kube.resources import CONFIGURATIONS, SECRETS
+from app.settings import CertificateSettings
+from app.telemetry.metrics import RotationMetrics
 
 log = logging.getLogger(__name__)
 

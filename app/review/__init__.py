@@ -1,0 +1,1 @@
+"""The verdict on files, and on what is piped through."""

@@ -1,0 +1,1 @@
+"""The admission webhook: reviews over TLS in, one pure call, answers out."""
