@@ -27,7 +27,14 @@ settings.load_profile("guard")
 # The Go programs of a run end soon: they need not collect their garbage as often, which costs CPU time.
 os.environ.setdefault("GOGC", "400")
 
-MEASURED = ("unit", "contract", "e2e/test_main_job.py", "e2e/test_leaders.py", "e2e/test_references.py")
+MEASURED = (
+    "unit",
+    "contract",
+    "e2e/test_doctor.py",
+    "e2e/test_leaders.py",
+    "e2e/test_main_job.py",
+    "e2e/test_references.py",
+)
 """Folders and files whose child processes are measured for coverage: it doubles what a start of the command costs.
 
 Between them they start all that runs in processes of its own; others start the same hundreds of times. What tests do in
