@@ -136,6 +136,14 @@ def test_output_that_cannot_be_written_is_one_line_and_exit_code_2(folder: Folde
     assert (closed.returncode, closed.stderr) == (2, "serviceentry-guard: standard output is closed\n")
 
 
+@pytest.mark.parametrize("printed", ["default", "schema"])
+def test_a_policy_that_cannot_be_printed_is_one_line_and_exit_code_2(folder: Folder, printed: str) -> None:
+    full = shell(f"{sys.executable} -m app policy {printed} > /dev/full", folder)
+    assert (full.returncode, full.stderr) == (
+        2, "serviceentry-guard: standard output cannot be written: No space left on device\n",
+    )  # fmt: skip
+
+
 def test_input_that_is_closed_is_one_line_and_exit_code_2(folder: Folder) -> None:
     done = shell("$review - <&-", folder)
     assert (done.returncode, done.stderr) == (2, "serviceentry-guard: <stdin>: is closed\n")
