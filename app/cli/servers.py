@@ -21,6 +21,15 @@ if TYPE_CHECKING:
     from app.settings import CertificateSettings
 
 
+OF_CERTIFICATES = ("webhook_service", "tls_secret", "ca_secret", "webhook_configuration")
+LIFETIMES = {
+    "ca_lifetime": "--ca-lifetime",
+    "lifetime": "--certificate-lifetime",
+    "propagation": "--certificate-propagation",
+}
+"""What else the controller needs only where it makes certificates, and how it is written."""
+
+
 class BackstopMode(enum.Enum):
     """Which admission policies the controller keeps: those of an engine, or none."""
 
@@ -46,35 +55,21 @@ class BackstopMode(enum.Enum):
 @serverflags.log_level()
 @serverflags.otlp_endpoint()
 def webhook(
-    tls_cert_file: Path,
-    tls_private_key_file: Path,
-    service_name: str | None,
     policy: Path | None,
-    bind_address: str,
-    port: int,
-    health_port: int,
     log_format: LogFormat,
     log_level: LogLevel,
     otlp_endpoint: str | None,
+    **settings: Any,  # noqa: ANN401 - the fields of its settings
 ) -> None:
     """Answer admission reviews over HTTPS. Needs no access to the API server."""
     from app.settings import WebhookSettings
     from app.telemetry.metrics import WebhookMetrics
     from app.webhook.server import serve
 
-    level = configure(log_format, log_level)
-    settings = WebhookSettings(
-        policy=policy,
-        tls_cert_file=tls_cert_file,
-        tls_private_key_file=tls_private_key_file,
-        service_name=service_name,
-        bind_address=bind_address,
-        port=port,
-        health_port=health_port,
-    )
-    metrics = WebhookMetrics()
+    level, metrics = configure(log_format, log_level), WebhookMetrics()
+    follower = follow_policy(policy, metrics.policy.reloaded)
     tracer = make_tracer(otlp_endpoint, "webhook")
-    raise Exit(serve(settings, follow_policy(policy, metrics.policy.reloaded), metrics, level, tracer))
+    raise Exit(serve(WebhookSettings(policy=policy, **settings), follower, metrics, level, tracer))
 
 
 @click.command
@@ -111,10 +106,16 @@ def webhook(
 @flag("--ca-secret", "Secret of the authority, which only the controller reads.", default="serviceentry-guard-ca")
 @flags.webhook_configuration()
 @flag("--ca-lifetime", "Lifetime of an authority.", default="8760h")
-@flag("--certificate-lifetime", "Lifetime of a serving certificate; all renew at two thirds.", default="2160h")
+@flag(
+    "--certificate-lifetime",
+    "Lifetime of a serving certificate; all renew at two thirds.",
+    into="lifetime",
+    default="2160h",
+)
 @flag(
     "--certificate-propagation",
     "Time after which every webhook pod serves what is in the Secret.",
+    into="propagation",
     default="3m",
 )
 @choice(
@@ -128,27 +129,12 @@ def webhook(
 @serverflags.otlp_endpoint()
 def controller(
     policy: Path | None,
-    kubeconfig: Path | None,
-    health_port: int,
-    leader_elect: bool,
-    namespace: str,
-    lease_duration: float,
-    renew_deadline: float,
-    retry_period: float,
-    remediation_rate: float,
-    reports: bool,
     manage_certificates: bool,
-    webhook_service: str,
-    tls_secret: str,
-    ca_secret: str,
-    webhook_configuration: str,
-    ca_lifetime: str,
-    certificate_lifetime: str,
-    certificate_propagation: str,
     backstop: BackstopMode,
     log_format: LogFormat,
     log_level: LogLevel,
     otlp_endpoint: str | None,
+    **settings: Any,  # noqa: ANN401 - the fields of its settings, and those of certificates
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
     from app.controller.backstop import backstop_chore
@@ -156,46 +142,26 @@ def controller(
     from app.settings import ControllerSettings
     from app.telemetry.metrics import ControllerMetrics
 
-    level = configure(log_format, log_level)
-    settings = ControllerSettings(
-        policy=policy,
-        kubeconfig=kubeconfig,
-        health_port=health_port,
-        leader_elect=leader_elect,
-        namespace=namespace,
-        lease_duration=lease_duration,
-        renew_deadline=renew_deadline,
-        retry_period=retry_period,
-        remediation_rate=remediation_rate,
-        reports=reports,
-    )
-    metrics = ControllerMetrics()
+    level, metrics = configure(log_format, log_level), ControllerMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
     chores = [backstop_chore(backstop.engine, follower, metrics.backstop)]
+    certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
         from app.certificates.rotation import rotation_chore
 
-        certificates = certificate_settings(
-            namespace=namespace,
-            webhook_service=webhook_service,
-            tls_secret=tls_secret,
-            ca_secret=ca_secret,
-            webhook_configuration=webhook_configuration,
-            ca_lifetime=seconds("--ca-lifetime", ca_lifetime),
-            lifetime=seconds("--certificate-lifetime", certificate_lifetime),
-            propagation=seconds("--certificate-propagation", certificate_propagation),
-        )
-        chores.append(rotation_chore(certificates, metrics.rotation))
+        managed = certificate_settings(namespace=settings["namespace"], **certificates)
+        chores.append(rotation_chore(managed, metrics.rotation))
     tracer = make_tracer(otlp_endpoint, "controller")
-    raise Exit(run(settings, follower, metrics, chores, level, tracer=tracer))
+    raise Exit(run(ControllerSettings(policy=policy, **settings), follower, metrics, chores, level, tracer=tracer))
 
 
-def certificate_settings(**settings: Any) -> "CertificateSettings":  # noqa: ANN401 - its fields
+def certificate_settings(**given: str) -> "CertificateSettings":
     """Take the settings of certificates, or end with what does not fit."""
     from app.settings import CertificateSettings
 
+    lifetimes: dict[str, Any] = {name: seconds(written, given[name]) for name, written in LIFETIMES.items()}
     try:
-        return CertificateSettings(**settings)
+        return CertificateSettings(**{**given, **lifetimes})
     except ValueError as error:
         fail(str(error))
 
