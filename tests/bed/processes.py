@@ -100,7 +100,7 @@ class Child:
         """The last lines of its log."""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
 
-    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    def wait_until(self, condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
         """Poll `condition`; BedError with the end of the log if the process ends first or time is up."""
         try:
             wait_until(lambda: not self.running or condition(), what, seconds)
@@ -110,11 +110,11 @@ class Child:
             code = self.process.returncode
             raise BedError(f"{self.name} ended with code {code} before {what}; {self._evidence()}")
 
-    def wait_until_listening(self, port: int, seconds: float = 30.0) -> None:
+    def wait_until_listening(self, port: int, seconds: float = 90.0) -> None:
         """Wait until something accepts connections on this port of 127.0.0.1."""
         self.wait_until(lambda: is_listening(port), f"port {port} accepts connections", seconds)
 
-    def wait_until_answering(self, url: str, tls: ssl.SSLContext | None = None, seconds: float = 30.0) -> None:
+    def wait_until_answering(self, url: str, tls: ssl.SSLContext | None = None, seconds: float = 90.0) -> None:
         """Wait until a GET of this http or https URL gets status 200."""
         self.wait_until(lambda: answers(url, tls), f"{url} answers 200", seconds)
 
@@ -122,7 +122,7 @@ class Child:
         return f"the end of {self.log}:\n{self.tail()}"
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
     """Poll `condition` until it holds; TimeoutError naming `what` after `seconds`."""
     deadline = time.monotonic() + seconds
     while not condition():

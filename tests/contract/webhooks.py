@@ -25,7 +25,7 @@ from app.webhook.server import Webhook, serve
 from tests.bed.pki import Authority, KeyPair
 from tests.contract.clients import Client, Response, get
 
-DEADLINE = 30.0
+DEADLINE = 90.0
 """Seconds after which what a test waits for is not coming any more."""
 ROOT = Path(__file__).parents[2]
 

@@ -25,7 +25,7 @@ GUARDED = {"serviceentry-guard": "enforced"}
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
 PROBE = "guard-probe"
-SECONDS = 30.0
+SECONDS = 90.0
 """What is not there after this time does not come."""
 
 

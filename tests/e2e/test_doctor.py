@@ -28,7 +28,7 @@ from tests.guard import COMMAND, HOST
 
 pytestmark = pytest.mark.e2e
 
-SECONDS = 30.0
+SECONDS = 90.0
 """For the API server to learn of a change."""
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 NOWHERE = f"{64 * 'x'}.invalid"

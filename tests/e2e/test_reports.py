@@ -200,7 +200,7 @@ class TestAReport:
         wait_until(lambda: desk.stored() is None, "it is gone", SECONDS)
 
     def test_many_changes_are_one_write(self, team: Team) -> None:
-        with at_work(team, delay=1.0) as desk:
+        with at_work(team, delay=5.0) as desk:
             for number in range(50):
                 desk.put(f"api-{number}")
             assert desk.expect(["pass"] * 50)["metadata"]["generation"] == 1
