@@ -4,13 +4,15 @@ Every field has a default, and the defaults together are the recipe: resolution 
 """
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import field
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
 from app.core.emission import DestinationRule, VirtualService
 from app.core.globs import Glob, matches
 from app.core.model import Bounds, Permission, model, setting
+from app.core.resources import JSON
 
 API_VERSION: Final = "serviceentry-guard.io/v1alpha1"
 KIND: Final = "GuardPolicy"
@@ -162,6 +164,8 @@ class GuardPolicy(PolicyDocument):
 
     laid_over: tuple[Settings, ...] = ()
     """Each of `namespaces`, laid over the rest."""
+    written: tuple[Mapping[str, JSON], ...] = field(default=({},), compare=False, repr=False)
+    """What the file says itself, without any default: for all, and in each of `namespaces`."""
 
     def settings(self, namespace: str) -> Settings:
         """Return what applies to a namespace: the first match laid over the rest."""

@@ -57,9 +57,10 @@ _SETTINGS = {camel(field.name) for field in fields(Settings)}
 
 def _read(given: Mapping[str, Any]) -> GuardPolicy:
     """Read a document, and lay each namespace's settings over the rest, once."""
-    file, base = _validate(PolicyDocument, given), _settings(given)
-    layers = (_merge(base, _settings(one)) for one in given.get("namespaces", ()))
-    return GuardPolicy(**vars(file), laid_over=tuple(_validate(Settings, layer) for layer in layers))
+    file = _validate(PolicyDocument, given)
+    base, *layers = written = tuple(map(_settings, (given, *given.get("namespaces", ()))))
+    laid_over = tuple(_validate(Settings, _merge(base, layer)) for layer in layers)
+    return GuardPolicy(**vars(file), laid_over=laid_over, written=written)
 
 
 def _validate(model: type, given: JSON) -> Any:  # noqa: ANN401 - one of the model

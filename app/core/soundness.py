@@ -1,9 +1,8 @@
 """What may be written in a policy and yet cannot be meant: the findings of `serviceentry-guard policy check`."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
-from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES, Retries
+from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
 from app.core.findings import (
     EMPTY_DESTINATION_RULE,
     RETRIES_OFF,
@@ -17,6 +16,7 @@ from app.core.findings import (
 )
 from app.core.globs import covers_glob
 from app.core.policy import GuardPolicy, Settings
+from app.core.resources import JSON
 
 Hit = tuple[Rule, str, str]
 """A rule, the field below the layer, and the message."""
@@ -26,9 +26,9 @@ def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
     """Return what is unsound in a policy, each with its path in the file; what holds for all is told once."""
     for_all = tuple(_of_result(policy))
     found = [*_unreachable(policy)]
-    for path, written, settings in policy.layers():
+    for (path, written, settings), document in zip(policy.layers(), policy.written, strict=True):
         result = (hit for hit in _of_result(settings) if not path or hit not in for_all)
-        hits = (*result, *_conditions(written), *_retries_off(written, settings))
+        hits = (*result, *_conditions(written), *_retries_off(document, settings))
         found.extend(Finding(rule, Severity.WARNING, path + field, message) for rule, field, message in hits)
     return tuple(found)
 
@@ -58,10 +58,10 @@ def _conditions(written: Settings) -> Iterator[Hit]:
                 yield UNKNOWN_RETRY_CONDITION, f"virtualService.{field}[{index}]", message
 
 
-def _retries_off(written: Settings, settings: Settings) -> Iterator[Hit]:
-    retries, bounds = written.virtual_service.retries, settings.virtual_service.overrides.attempts
-    others = replace(retries, attempts=Retries.attempts) != Retries()
-    if not retries.attempts and others and (bounds is None or not bounds.max):
+def _retries_off(document: JSON, settings: Settings) -> Iterator[Hit]:
+    retries = document.get("virtualService", {}).get("retries", {})
+    bounds = settings.virtual_service.overrides.attempts
+    if retries.get("attempts") == 0 and len(retries) > 1 and (bounds is None or not bounds.max):
         message = "0 turns retries off, so the other settings of retries mean nothing"
         yield RETRIES_OFF, "virtualService.retries.attempts", message
 

@@ -101,6 +101,7 @@ def test_an_entry_that_those_before_it_leave_nothing_to_is_found(
     [
         ({"attempts": 0}, None, True),
         ({"attempts": 0, "perTryTimeout": "1s"}, None, False),
+        ({"attempts": 0, "perTryTimeout": "2s"}, None, False),
         ({"attempts": 0, "perTryTimeout": "1s"}, {"max": 0}, False),
         ({"attempts": 0, "perTryTimeout": "1s"}, {"max": 2}, True),
         ({"attempts": 1, "perTryTimeout": "1s"}, None, True),
