@@ -1,6 +1,7 @@
 """The end of an installation."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click.exceptions import Exit
@@ -25,12 +26,7 @@ from app.cli.terminal import fail, show_log, tell
 @flag("--timeout", "Seconds for all of it.", type=AtLeast(1), default=600.0)
 def uninstall(
     kubeconfig: Path | None,
-    namespace: str,
-    webhook_configuration: str,
-    revoke: str,
-    secrets: tuple[str, ...],
-    remove_objects: bool,
-    timeout: float,
+    **settings: Any,  # noqa: ANN401 - the fields of its settings
 ) -> None:
     """Take the guard out of a cluster: what the API server asks it for, and what it wrote, if that is asked.
 
@@ -43,20 +39,12 @@ def uninstall(
     from app.uninstall import Unfinished, Uninstall
 
     show_log()
-    settings = UninstallSettings(
-        namespace=namespace,
-        webhook_configuration=webhook_configuration,
-        revoke=revoke,
-        secrets=secrets,
-        remove_objects=remove_objects,
-        timeout=timeout,
-    )
     try:
         client = Client.from_kubeconfig(str(kubeconfig) if kubeconfig else None)
     except ConfigError as error:
         fail(str(error))
     try:
-        Uninstall(client, settings, tell).run()
+        Uninstall(client, UninstallSettings(**settings), tell).run()
     except Unfinished as error:
         tell(str(error))
         raise Exit(1) from error
