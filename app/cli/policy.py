@@ -38,7 +38,7 @@ def policy_default() -> None:
     """
     from app.reference import default_text
 
-    write_out(iter([default_text()]))
+    write_out([default_text()])
 
 
 @policy.command("schema")
@@ -51,7 +51,7 @@ def policy_schema() -> None:
 
     from app.reference import schema
 
-    write_out(iter([json.dumps(schema(), indent=2), "\n"]))
+    write_out([json.dumps(schema(), indent=2), "\n"])
 
 
 @policy.command("check")

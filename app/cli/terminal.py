@@ -3,7 +3,7 @@
 import os
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable
 from typing import NoReturn
 
 import click
@@ -36,7 +36,7 @@ def in_colour() -> bool:
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def write_out(pieces: Iterator[str]) -> None:
+def write_out(pieces: Iterable[str]) -> None:
     """Write UTF-8 to standard output, whatever the locale. Who reads it may stop early, as `head` does."""
     if sys.stdout is None:  # as it is where the shell has closed it
         fail("standard output is closed")

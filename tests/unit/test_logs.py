@@ -15,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.telemetry.logs import (
-    OURS,
     TRACE_MARK,
     JsonFormatter,
     Level,
@@ -33,17 +32,15 @@ hostile = st.text(st.characters() | st.sampled_from(LINE_ENDS + '\x1b\x7f\x9b"\\
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    """Leave logging as it was found: it is the process's."""
-    ours, root = logging.getLogger(OURS), logging.getLogger()
-    before = ours.level, root.level, root.handlers[:], sys.excepthook, signal.getsignal(signal.SIGUSR1)
+    """Leave logging as it was found, beyond its levels: it is the process's."""
+    root = logging.getLogger()
+    before = root.handlers[:], sys.excepthook, signal.getsignal(signal.SIGUSR1)
     switches = logging.logThreads, logging.logProcesses, logging.logMultiprocessing
     yield
     logging.captureWarnings(capture=False)
     logging.logThreads, logging.logProcesses, logging.logMultiprocessing = switches
-    ours.setLevel(before[0])
-    root.setLevel(before[1])
-    root.handlers[:], sys.excepthook = before[2], before[3]
-    signal.signal(signal.SIGUSR1, before[4])
+    root.handlers[:], sys.excepthook = before[0], before[1]
+    signal.signal(signal.SIGUSR1, before[2])
 
 
 def logged(formatter: JsonFormatter | TextFormatter, message: str, fields: dict[str, Any] | None = None) -> bytes:
