@@ -7,7 +7,8 @@ from pathlib import Path
 import msgspec
 
 from app.controller.inventory import Inventory
-from app.core.findings import OBJECT_MISSING, Finding, Severity
+from app.core.catalogue import OBJECT_MISSING
+from app.core.findings import Finding, Severity
 from app.core.overlap import Overlaps, overlap_findings, overlaps
 from app.core.plan import Observed, changes, desired_at, keys
 from app.core.policy import GuardPolicy

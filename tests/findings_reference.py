@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from app.core.findings import CATALOGUE, UNFIXABLE, Rule
+from app.core.catalogue import CATALOGUE, UNFIXABLE
+from app.core.findings import Rule
 
 DOCS = Path(__file__).parents[1] / "docs" / "findings.md"
 MARK = "<!-- What follows is made from app/core by `python -m tests.findings_reference`; a test compares. -->\n"

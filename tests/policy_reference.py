@@ -5,8 +5,8 @@ from pathlib import Path
 
 import yaml
 
+from app.core.catalogue import CATALOGUE
 from app.core.emission import RETRY_CONDITIONS
-from app.core.findings import CATALOGUE
 from app.reference import Field, fields
 
 DOCS = Path(__file__).parents[1] / "docs" / "policy.md"

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from app.core.findings import EXEMPTED as IS_EXEMPTED
-from app.core.findings import RETRIES_NOT_APPLICABLE as HAS_NO_RETRIES
+from app.core.catalogue import EXEMPTED as IS_EXEMPTED
+from app.core.catalogue import RETRIES_NOT_APPLICABLE as HAS_NO_RETRIES
 from app.core.findings import Finding
 from app.core.plan import Conflict
 from app.core.routing import Emitted

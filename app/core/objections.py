@@ -6,9 +6,7 @@ The sentences are the ones of the catalogue, made by the same code.
 from collections.abc import Callable, Iterator
 
 from app.core import sentences, tuning
-from app.core.cel import FALSE, both, hole, literal, printable, quoted, spoken
-from app.core.conditions import Variables
-from app.core.findings import (
+from app.core.catalogue import (
     CIDR_ADDRESS,
     NOT_FQDN,
     NOT_MUTATED,
@@ -19,10 +17,10 @@ from app.core.findings import (
     WILDCARD_ENTRY,
     WILDCARD_HOST,
     WORKLOAD_SELECTOR,
-    Finding,
-    Rule,
-    Severity,
 )
+from app.core.cel import FALSE, both, hole, literal, printable, quoted, spoken
+from app.core.conditions import Variables
+from app.core.findings import Finding, Rule, Severity
 from app.core.grants import GRANTS, bounds
 from app.core.layers import Layers
 from app.core.policy import Static, Unfixable, Wildcards

@@ -3,7 +3,8 @@
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from app.core.findings import HOST_EXPORTED_TWICE, Finding, Severity, and_more, quoted
+from app.core.catalogue import HOST_EXPORTED_TWICE
+from app.core.findings import Finding, Severity, and_more, quoted
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.rules import in_scope

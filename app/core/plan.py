@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from app.core.findings import HOST_CONFLICT, HOST_SHARED, Finding, Severity, quoted
+from app.core.catalogue import HOST_CONFLICT, HOST_SHARED
+from app.core.findings import Finding, Severity, quoted
 from app.core.hosts import canonical_host, covers, names_service
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.pooling import destination_rule

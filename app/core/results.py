@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from app.core.findings import EXEMPTED, Finding, Severity
+from app.core.catalogue import EXEMPTED
+from app.core.findings import Finding, Severity
 from app.core.plan import Observed, changes, desired_at
 from app.core.policy import GuardPolicy
 from app.core.resources import API_VERSION, JSON, MANAGED_BY, MANAGER, PREFIX, Fields, Key, ServiceEntry

@@ -5,16 +5,8 @@ import json
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-from app.core.findings import (
-    DISABLED,
-    KUBERNETES_SERVICE,
-    RETRIES_NOT_APPLICABLE,
-    Finding,
-    Severity,
-    and_more,
-    port_label,
-    quoted,
-)
+from app.core.catalogue import DISABLED, KUBERNETES_SERVICE, RETRIES_NOT_APPLICABLE
+from app.core.findings import Finding, Severity, and_more, port_label, quoted
 from app.core.hosts import Host, names_service
 from app.core.resources import (
     API_VERSION,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app.core import sentences
-from app.core.findings import (
+from app.core.catalogue import (
     CIDR_ADDRESS,
     EXEMPTED,
     EXEMPTION_REFUSED,
@@ -20,13 +20,8 @@ from app.core.findings import (
     WILDCARD_ENTRY,
     WILDCARD_HOST,
     WORKLOAD_SELECTOR,
-    Finding,
-    Rule,
-    Severity,
-    and_more,
-    port_label,
-    quoted,
 )
+from app.core.findings import Finding, Rule, Severity, and_more, port_label, quoted
 from app.core.globs import matches
 from app.core.hosts import HostKind
 from app.core.model import Permission

@@ -2,18 +2,15 @@
 
 from collections.abc import Iterator
 
-from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
-from app.core.findings import (
+from app.core.catalogue import (
     EMPTY_DESTINATION_RULE,
     RETRIES_OFF,
     TIMEOUT_TOO_SHORT,
     UNKNOWN_RETRY_CONDITION,
     UNREACHABLE_NAMESPACES,
-    Finding,
-    Rule,
-    Severity,
-    quoted,
 )
+from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
+from app.core.findings import Finding, Rule, Severity, quoted
 from app.core.globs import covers_glob
 from app.core.policy import GuardPolicy, Settings
 from app.core.resources import JSON

@@ -6,17 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from app.core import sentences
+from app.core.catalogue import OVERRIDE_REFUSED, UNKNOWN_ANNOTATION
 from app.core.durations import Duration, parse_duration
 from app.core.emission import DurationBounds, VirtualService
-from app.core.findings import (
-    OVERRIDE_REFUSED,
-    QUOTED,
-    UNKNOWN_ANNOTATION,
-    Finding,
-    Severity,
-    and_more,
-    quoted,
-)
+from app.core.findings import QUOTED, Finding, Severity, and_more, quoted
 from app.core.model import Permission
 from app.core.resources import PREFIX
 

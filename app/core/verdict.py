@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.core import rules, sentences
-from app.core.findings import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE, Finding, Severity
+from app.core.catalogue import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE
+from app.core.findings import Finding, Severity
 from app.core.patch import Operation, set_resolution
 from app.core.policy import Existing, GuardPolicy, Mode, Settings
 from app.core.resources import JSON, Fields, ServiceEntry, own_annotations

@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import PurePath
 from urllib.parse import quote
 
-from app.core.findings import CATALOGUE, Finding, Severity
+from app.core.catalogue import CATALOGUE
+from app.core.findings import Finding, Severity
 from app.core.resources import JSON
 from app.core.survey import Reviewed
 from app.report import Place, Report, relative

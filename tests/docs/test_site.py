@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.core.findings import CATALOGUE
+from app.core.catalogue import CATALOGUE
 from app.core.reader import parse_policy
 from app.core.soundness import soundness
 from tests import findings_reference

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.core.findings import CATALOGUE
+from app.core.catalogue import CATALOGUE
 from app.core.verdict import WARNING_LIMIT
 from app.kube.errors import Forbidden
 from tests.bed.processes import wait_until

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from app.core.findings import CATALOGUE as FINDINGS
+from app.core.catalogue import CATALOGUE as FINDINGS
 from app.core.notices import CATALOGUE as REASONS
 from app.kube.client import Client
 from app.kube.resources import Resource

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.core.findings import CATALOGUE, printable
+from app.core.catalogue import CATALOGUE
+from app.core.findings import printable
 from app.core.hosts import Host, HostKind, object_name
 from app.core.patch import set_resolution
 from app.core.plan import Observed, changes, desired

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.findings import CATALOGUE
+from app.core.catalogue import CATALOGUE
 from app.core.hosts import Host, HostKind, canonical_host, covers
 from app.core.patch import apply_patch
 from app.core.plan import Observed, changes, desired, desired_at, keys

@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from app.core.findings import CATALOGUE
+from app.core.catalogue import CATALOGUE
 from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
 from tests.metrics_reference import DOCS, MARK, both, documented, reference
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.core.findings import CATALOGUE
+from app.core.catalogue import CATALOGUE
 from app.core.plan import Observed
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy

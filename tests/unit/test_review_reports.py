@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker
 
-from app.core.findings import CATALOGUE
+from app.core.catalogue import CATALOGUE
 from app.core.policy import default_policy
 from app.core.survey import Sourced, survey
 from app.report import Output, Report, Revision, write
