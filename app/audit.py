@@ -6,24 +6,33 @@ from pathlib import Path
 
 import msgspec
 
-from app.controller.inventory import Inventory
 from app.core.catalogue import OBJECT_MISSING
 from app.core.findings import Finding, Severity
+from app.core.index import Index
+from app.core.observed import Observed
 from app.core.overlap import Overlaps, overlap_findings, overlaps
-from app.core.plan import Observed, changes, desired_at, keys
+from app.core.plan import Plan, changes, desired_at, keys
 from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
+from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
+from app.core.siblings import Held, Member, held, keep
 from app.core.survey import Reviewed, Sourced, judge
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, NotFound
-from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource
+from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
 
 SOURCE = "cluster"
 
 
 class AuditError(Exception):
     """The cluster cannot be read; the message is one sentence for a person."""
+
+
+class NoSuchResource(AuditError):
+    """The cluster does not serve a resource."""
+
+    def __init__(self, resource: Resource) -> None:
+        super().__init__(f"the cluster does not know {resource.plural}.{resource.group}: is Istio there?")
 
 
 class Audit:
@@ -36,12 +45,18 @@ class Audit:
     def __init__(self, client: Client, policy: GuardPolicy) -> None:
         """Read the cluster; raises AuditError."""
         self._policy = policy
-        self._inventory = Inventory()
+        self._index = Index()
         self._documents: list[bytes] = []
-        self._overlapping: Overlaps = overlaps(self._keep(item) for item in _listed(client, SERVICE_ENTRIES))
+        members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES))}
+        self._held: dict[Key, Held] = {found.entry.key: found for found in held(members).values()}
+        self._overlapping: Overlaps = overlaps(one.entry for one in members.values())
+        for one in members.values():
+            self._index.put_entry(None, self._as_repaired(one))
         for resource in EMITTED.values():
             for item in _listed(client, resource):
-                self._inventory.put_object(None, Observed.parse(item))
+                self._index.put_object(None, Observed.parse(item))
+        for item in _http_routes(client):
+            self._index.put_object(None, Observed.parse(item))
 
     def __len__(self) -> int:
         return len(self._documents)
@@ -50,25 +65,29 @@ class Audit:
         for document in self._documents:
             yield self._in_company(self._judge(msgspec.json.decode(document)))
 
-    def _keep(self, manifest: Object) -> ServiceEntry:
+    def _keep(self, manifest: Object) -> Member:
         manifest["metadata"].pop("managedFields", None)
         self._documents.append(msgspec.json.encode(manifest))
-        one = self._judge(manifest)
-        self._inventory.put_entry(None, one.repaired)
-        return one.entry
+        one = judge(Sourced(SOURCE, manifest), self._policy)
+        return Member(one.entry, one.verdict)
+
+    def _as_repaired(self, one: Member) -> ServiceEntry:
+        return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)
 
     def _judge(self, manifest: Object) -> Reviewed:
-        return judge(Sourced(SOURCE, manifest), self._policy)
+        one = judge(Sourced(SOURCE, manifest), self._policy)
+        found = self._held.get(one.entry.key)
+        return replace(one, verdict=keep(one.verdict, found, self._policy)) if found else one
 
     def _in_company(self, one: Reviewed) -> Reviewed:
         """Add what only the company of all other objects shows."""
         shared = [*overlap_findings(one.entry, self._overlapping, self._policy)]
         todo = []
         for key in sorted(keys(one.entry), key=str):
-            entries, observed = self._inventory.gather(key)
-            plan = desired_at(key, entries, self._policy)
+            neighbours = self._index.neighbours(key)
+            plan = desired_at(key, neighbours, self._policy)
             shared += plan.findings.get(one.entry.key, ())
-            todo.append(changes((e for e in plan.objects if e.owner.key == one.entry.key), observed))
+            todo.append(changes(_owned(plan, one.entry.key), neighbours.observed))
         differing = [pair for each in todo for pair in each.apply]
         return replace(
             one,
@@ -94,13 +113,28 @@ def _listed(client: Client, resource: Resource) -> Iterator[Object]:
         try:
             page = client.list_page(resource, continue_=continue_)
         except NotFound:
-            raise AuditError(f"the cluster does not know {resource.plural}.{resource.group}: is Istio there?") from None
+            raise NoSuchResource(resource) from None
         except ApiError as error:
             raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
         yield from page.items
         continue_ = page.continue_
         if not continue_:
             return
+
+
+def _owned(plan: Plan, owner: Key) -> Plan:
+    return Plan(
+        tuple(emitted for emitted in plan.objects if emitted.owner.key == owner),
+        tuple(conflict for conflict in plan.conflicts if conflict.emitted.owner.key == owner),
+    )
+
+
+def _http_routes(client: Client) -> Iterator[Object]:
+    """Yield the HTTPRoutes; none where the cluster has no Gateway API."""
+    try:
+        yield from _listed(client, HTTP_ROUTES)
+    except NoSuchResource:
+        return
 
 
 def _lacking(emitted: Emitted, current: Observed | None) -> Finding:

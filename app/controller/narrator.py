@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 
 from app.core.notices import Notice, applied, conflict, notices
-from app.core.plan import Conflict, Observed
+from app.core.observed import Observed
+from app.core.plan import Conflict
 from app.core.policy import GuardPolicy
 from app.core.resources import API_VERSION, ServiceEntry
 from app.core.routing import Emitted

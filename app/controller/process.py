@@ -16,10 +16,10 @@ from app.controller.remediation import Remediator
 from app.controller.reporter import Reporter
 from app.controller.tally import Tally
 from app.controller.workers import Workers
+from app.core.observed import Observed
 from app.core.patch import Operation
-from app.core.plan import Observed
 from app.core.resources import Key, ServiceEntry
-from app.core.verdict import remediation
+from app.core.siblings import repair
 from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
@@ -211,7 +211,7 @@ class Controller:
         while not self._stopping.wait(POLL_SECONDS):
             before = self._policy.current
             if self._policy.poll():
-                self._enqueue(self._inventory.keys())
+                self._enqueue(self._inventory.names())
                 self._tally.recount()
                 self._remediator.reconsider()
                 self._reporter.reconsider()
@@ -241,7 +241,7 @@ class Controller:
         self._enqueue(key for key in keys if not self._reconciler.settled(key))
 
     def _repair(self, entry: ServiceEntry) -> tuple[Operation, ...]:
-        return remediation(entry, self._policy.current, self._judge)
+        return repair(entry, self._inventory.siblings(entry), self._policy.current, self._judge)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         for key in keys:

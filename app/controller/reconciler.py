@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
 from app.controller.narrator import Narrator
-from app.core.plan import Changes, Observed, changes, desired_at
+from app.core.index import Neighbours
+from app.core.observed import Observed
+from app.core.plan import Changes, changes, desired_at
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
@@ -30,6 +32,7 @@ class _Left:
 
     policy: GuardPolicy
     entries: tuple[ServiceEntry, ...]
+    """Those that name the host, or have a wildcard that meets it."""
     versions: Versions
 
 
@@ -51,8 +54,8 @@ class Reconciler:
         left = self._left.get(key)
         if left is None or left.policy is not self._policy.current:
             return False
-        entries, observed = self._inventory.gather(key)
-        if left.entries != entries or left.versions != _versions(observed):
+        neighbours = self._inventory.neighbours(key)
+        if left.entries != _entries(neighbours) or left.versions != _versions(neighbours.observed):
             return False
         self._left.pop(key, None)
         return True
@@ -63,8 +66,9 @@ class Reconciler:
             return Changes()
         self._left.pop(key, None)
         began, policy = time.monotonic(), self._policy.current
-        entries, observed = self._inventory.gather(key)
-        todo, versions = changes(desired_at(key, entries, policy).objects, observed), _versions(observed)
+        neighbours = self._inventory.neighbours(key)
+        todo = changes(desired_at(key, neighbours, policy), neighbours.observed)
+        versions = _versions(neighbours.observed)
         for stored in todo.delete:
             self._delete(stored)
             del versions[stored.kind, stored.key]
@@ -73,7 +77,7 @@ class Reconciler:
         if todo.apply or todo.delete:
             tell(log, "reconciled", _line(key, todo, time.monotonic() - began))
             if not todo.foreign:
-                self._left[key] = _Left(policy, entries, versions)
+                self._left[key] = _Left(policy, _entries(neighbours), versions)
         return todo
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
@@ -115,6 +119,10 @@ class Reconciler:
         except NotFound:
             return
         log.debug("deleted %s %s", stored.kind, stored.key)
+
+
+def _entries(neighbours: Neighbours) -> tuple[ServiceEntry, ...]:
+    return (*neighbours.entries, *neighbours.related)
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:

@@ -253,6 +253,6 @@ class Reporter:
     def _contested(self, entries: Iterable[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:
         found = defaultdict[Key, tuple[Finding, ...]](tuple)
         for key in {key for entry in entries for key in keys(entry)}:
-            for owner, findings in contested(key, *self._inventory.gather(key), self._policy.current).items():
+            for owner, findings in contested(key, self._inventory.neighbours(key), self._policy.current).items():
                 found[owner] += findings
         return found

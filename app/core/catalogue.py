@@ -30,19 +30,25 @@ WILDCARD_HOST = Rule(
     "SEG005",
     "WildcardHost",
     "A wildcard host cannot be resolved, and Istio refuses it with resolution DNS.",
-    "List each host by its full name.",
+    "List each host by its full name; or, where every host is a wildcard, write resolution: DYNAMIC_DNS with ports of "
+    "protocol HTTP, HTTP2, GRPC or TLS (TLS instead of HTTPS). For other ports Istio has no form but NONE: ask for an "
+    "exemption.",
+)
+_WAYS_OUT = (
+    "If clients call the host by its name, remove addresses and write resolution: DNS. If the addresses are what "
+    "counts, write resolution: STATIC with an endpoint for each."
 )
 CIDR_ADDRESS = Rule(
     "SEG006",
     "CidrAddress",
     "Istio refuses CIDR addresses, /32 and /128 too, with resolution DNS.",
-    "Remove addresses: with resolution DNS the host's name is enough.",
+    _WAYS_OUT,
 )
 SHARED_PORT = Rule(
     "SEG007",
     "SharedPort",
     "Several hosts on a port that is neither HTTP nor TLS cannot be told apart with resolution DNS.",
-    "Write one ServiceEntry per host, or give the port a protocol that names its host (HTTP, TLS).",
+    "Give the port a protocol that names its host (HTTP, TLS) if it speaks one, or remove the port.",
 )
 WORKLOAD_SELECTOR = Rule(
     "SEG008",
@@ -60,7 +66,8 @@ WILDCARD_ENTRY = Rule(
     "SEG010",
     "WildcardEntry",
     "Every host is a wildcard, so there is no name to resolve before a request comes.",
-    "List each host by its full name, or write resolution: DYNAMIC_DNS, which resolves the name in each request.",
+    "List each host by its full name, or write resolution: DYNAMIC_DNS, which resolves the name in each request; its "
+    "ports may be HTTP, HTTP2, GRPC or TLS (write protocol: TLS instead of HTTPS).",
 )
 STATIC_ENDPOINTS = Rule(
     "SEG011",
@@ -92,22 +99,51 @@ UNKNOWN_ANNOTATION = Rule(
     "An annotation has our prefix and a name that means nothing.",
     "Correct its name, or remove it.",
 )
+OPAQUE_PORTS = Rule(
+    "SEG016",
+    "OpaquePorts",
+    "No port has a protocol that names its host (HTTP or TLS family), so the resolution is kept: with DNS, Istio would "
+    "lead every connection to such a port to one name.",
+    "Nothing, if the ports carry other protocols. If a port speaks HTTP or TLS, write that protocol.",
+)
+MIXED_PORTS = Rule(
+    "SEG017",
+    "MixedPorts",
+    "A port that names no host stands beside one that does. With DNS, Istio would lead every connection to the first "
+    "port to one name; in an entry of its own the port would lose its cluster, for Istio merges entries of one host.",
+    "Remove the port that names no host: outbound traffic policy ALLOW_ANY passes its connections through to the "
+    "address that was dialled (REGISTRY_ONLY blocks them). Or write resolution: DNS, if the host is the only one that "
+    "is called on that port. Or ask for an exemption.",
+)
+MATCHED_BY_ADDRESS = Rule(
+    "SEG018",
+    "MatchedByAddress",
+    "With addresses, Istio matches connections by address, and the host may be a name that DNS does not know.",
+    _WAYS_OUT,
+)
+ENDPOINTS_WITHOUT_RESOLUTION = Rule(
+    "SEG019",
+    "EndpointsWithoutResolution",
+    "Istio refuses endpoints with resolution NONE, which is also what an unset resolution means.",
+    "Write resolution: STATIC to call the endpoints, or remove endpoints and write resolution: DNS to call the host.",
+)
 RETRIES_NOT_APPLICABLE = Rule(
     "SEG020",
     "RetriesNotApplicable",
-    "HTTP retries do nothing on a port whose requests the proxy cannot read.",
-    "Let the application speak plain HTTP and the sidecar originate TLS, or retry in the application.",
+    "The retries of the policy do not apply to a port that is not declared as HTTP, HTTP2, GRPC or GRPC-WEB.",
+    "On a TLS port, let the application speak plain HTTP and the sidecar originate TLS, or retry in the application. "
+    "On a port without a protocol, write protocol: HTTP if it speaks HTTP.",
 )
 HOST_CONFLICT = Rule(
     "SEG021",
     "HostConflict",
-    "Another object, which the guard does not manage, already claims the host; sidecars count only one.",
-    "Add retries to that object, or remove it: the guard's own then takes its place.",
+    "Another object, which the guard does not manage, already routes the host; a sidecar uses only one.",
+    "Add retries to that object, or remove it: the guard then emits its own.",
 )
 HOST_SHARED = Rule(
     "SEG022",
     "HostShared",
-    "An older ServiceEntry of the namespace claims the same host and decides its VirtualService.",
+    "An older ServiceEntry of the namespace names the same host and decides its VirtualService.",
     "Keep the host in one ServiceEntry.",
 )
 DISABLED = Rule(
@@ -133,6 +169,26 @@ HOST_EXPORTED_TWICE = Rule(
     "HostExportedTwice",
     "ServiceEntries of different namespaces offer the same host to the whole mesh; a proxy takes only one of them.",
     'Keep the host in one ServiceEntry, or keep each to its own namespace with exportTo: ["."].',
+)
+EXPORTED_TO_NO_ONE = Rule(
+    "SEG027",
+    "ExportedToNoOne",
+    'exportTo: ["~"] hides the entry from every namespace, so nothing is emitted for it; Istio refuses "~" on a '
+    "VirtualService.",
+    'Write exportTo: ["."] if the entry is to be used in its own namespace.',
+)
+TAKES_ALL_TLS = Rule(
+    "SEG028",
+    "TakesAllTls",
+    "Port 443 is not declared as TLS, and clients speak TLS there. Declared as HTTP, their calls fail. As TCP or "
+    "without a protocol, the port takes every TLS connection of the pod to port 443 that no SNI match takes.",
+    "Write protocol: TLS (or HTTPS) for port 443; write HTTP only if clients really send plain HTTP to it.",
+)
+STREAM_DEADLINE = Rule(
+    "SEG029",
+    "StreamDeadline",
+    "A GRPC or GRPC-WEB port gets a timeout, or a timeout for each try. It ends streams that answer later than that.",
+    "Leave timeout and per-try-timeout out for ports that carry streams, or write values longer than any stream.",
 )
 TIMEOUT_TOO_SHORT = Rule(
     "SEG030",
@@ -164,6 +220,20 @@ EMPTY_DESTINATION_RULE = Rule(
     "The policy enables DestinationRules and leaves nothing to write into one, so none is emitted.",
     "Set a field of connectionPool or tlsOrigination, or write enabled: false.",
 )
+SIBLING_STAYS = Rule(
+    "SEG040",
+    "SiblingStays",
+    "Another ServiceEntry of the namespace names the same host and keeps another resolution. Istio merges the two "
+    "under the resolution of the older one, and the ports of the other lose their cluster.",
+    "Give all entries of the namespace that name the host one resolution, or write them as one entry.",
+)
+REACH_CONFINED = Rule(
+    "SEG041",
+    "ReachConfined",
+    "What is emitted for a host is visible in fewer namespaces than the entry is, because others did not agree to it.",
+    "Nothing, if the entry's own namespace is the only one that calls the host. Otherwise write an entry in each "
+    "namespace that calls it, or enforce the same policy for all of them.",
+)
 
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
@@ -172,5 +242,18 @@ CATALOGUE: dict[str, Rule] = {
     )
 }
 
-UNFIXABLE = frozenset({WILDCARD_HOST, CIDR_ADDRESS, SHARED_PORT, WORKLOAD_SELECTOR, NOT_FQDN, WILDCARD_ENTRY})
+UNFIXABLE = frozenset(
+    {
+        WILDCARD_HOST,
+        CIDR_ADDRESS,
+        SHARED_PORT,
+        WORKLOAD_SELECTOR,
+        NOT_FQDN,
+        WILDCARD_ENTRY,
+        MIXED_PORTS,
+        MATCHED_BY_ADDRESS,
+        ENDPOINTS_WITHOUT_RESOLUTION,
+        SIBLING_STAYS,
+    }
+)
 """What keeps an entry from becoming DNS."""

@@ -7,9 +7,9 @@ from app.core.cel import FALSE, TRUE, array, both, either, fully, globbed, liter
 from app.core.hosts import LABEL, MAX_NAME
 from app.core.layers import NAMESPACE, Layers
 from app.core.model import Permission
-from app.core.policy import Wildcards
-from app.core.resources import LOCATIONS, PREFIX, RESOLUTIONS
-from app.core.rules import DYNAMIC_PROTOCOLS, NAMED_PROTOCOLS, RESOLVING
+from app.core.policy import Tcp, Wildcards
+from app.core.resources import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
+from app.core.rules import DYNAMIC_PROTOCOLS, RESOLVING
 from app.core.tuning import EXEMPT, RETRY_ON
 
 Variables = dict[str, str]
@@ -49,7 +49,7 @@ _CANONICAL = 'h.lowerAscii().endsWith(".") ? h.lowerAscii().substring(0, h.size(
 
 def variables(layers: Layers) -> Variables:
     """Return what is to be known of an entry before anything is said of it."""
-    return _fields(layers) | _scope(layers) | _shape() | _obstacles() | {"target": _target(layers)}
+    return _fields(layers) | _scope(layers) | _shape() | _obstacles(layers) | {"target": _target(layers)}
 
 
 def _fields(layers: Layers) -> Variables:
@@ -103,34 +103,53 @@ def _all_hosts(globs: tuple[str, ...]) -> str:
 
 def _shape() -> Variables:
     protocols = f"{_PROTOCOL} in {array(sorted(DYNAMIC_PROTOCOLS))}"
+    opaque = f"!({_PROTOCOL} in {array(sorted(NAMING))})"
     return {
+        "opaque": f"variables.ports.filter(p, {opaque})",
+        "named": "variables.opaque.size() < variables.ports.size()",
         "static": 'variables.resolution == "STATIC" && (variables.endpoints.size() > 0 || variables.selector)',
         "open": f"variables.judged && variables.resolution in {array(_OPEN)} && !variables.static",
         "dynamic": (
-            f'variables.resolution == "NONE" && variables.addresses.size() + variables.endpoints.size() == 0 && '
+            'variables.resolution == "NONE" && variables.named && '
+            "variables.addresses.size() + variables.endpoints.size() == 0 && "
             f"!variables.selector && variables.hosts.all(h, {_WILDCARD}) && variables.ports.all(p, {protocols})"
         ),
     }
 
 
-def _obstacles() -> Variables:
+def _obstacles(layers: Layers) -> Variables:
     """Collect what keeps an entry from DNS, in the order of `rules`."""
-    protocols = f"{_PROTOCOL} in {array(sorted(NAMED_PROTOCOLS))}"
+    left = tcp_left(layers)
+    several = both(negated(left), "variables.hosts.size() > 1")
+    mixed, shared = _chosen(left, "variables.opaque"), _chosen(several, "variables.opaque")
     return {
         "wildcards": 'variables.hosts.filter(h, h.startsWith("*"))',
         "invalid": f'variables.hosts.filter(h, !h.startsWith("*") && !({_FQDN}))',
         "ranges": 'variables.addresses.filter(a, a.contains("/"))',
-        "shared": f"variables.hosts.size() < 2 ? [] : variables.ports.filter(p, !({protocols}))",
+        "matched": 'variables.addresses.filter(a, !a.contains("/"))',
+        "mixed": mixed,
+        "shared": shared,
         "free": (
-            "variables.wildcards.size() + variables.invalid.size() + variables.ranges.size() + "
-            "variables.shared.size() == 0 && !variables.selector"
+            "variables.wildcards.size() + variables.invalid.size() + variables.addresses.size() + "
+            "variables.mixed.size() + variables.shared.size() + variables.endpoints.size() == 0 && !variables.selector"
         ),
     }
+
+
+def _chosen(condition: str, items: str) -> str:
+    """Return a list where a condition holds, and an empty one elsewhere."""
+    return {TRUE: items, FALSE: "[]"}.get(condition) or f"({condition} ? {items} : [])"
+
+
+def tcp_left(layers: Layers) -> str:
+    """Return the condition that entries whose ports name no host are left alone, as `rules.decide` has it."""
+    return layers.where(lambda one: one.resolution.tcp is Tcp.LEAVE)
 
 
 def _target(layers: Layers) -> str:
     """Return the resolution that an entry is to be given, "" for none."""
     given = layers.where(lambda one: one.resolution.wildcards is Wildcards.DYNAMIC_DNS)
     dynamic = both("variables.open", "variables.dynamic", given, 'variables.location == "MESH_EXTERNAL"')
-    static = "variables.open && !variables.dynamic && variables.free"
+    named = either("variables.named", negated(tcp_left(layers)))
+    static = both("variables.open", "!variables.dynamic", "variables.free", named)
     return f'{dynamic} ? "DYNAMIC_DNS" : {static} ? "DNS" : ""' if dynamic != FALSE else f'{static} ? "DNS" : ""'

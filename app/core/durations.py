@@ -44,6 +44,20 @@ def parse_duration(text: object) -> Duration:
     return Duration(sum(int(unit * Decimal(number)) for unit, number in parts), matched.string)
 
 
+NO_DEADLINE = Duration(0, "0s")
+"""How a timeout that never ends is written."""
+
+
+def parse_timeout(text: object) -> Duration:
+    """Parse a duration, or "0s" for no deadline; a ValueError says what a timeout looks like."""
+    if text == NO_DEADLINE.text:
+        return NO_DEADLINE
+    try:
+        return parse_duration(text)
+    except ValueError:
+        raise ValueError(sentences.NO_TIMEOUT) from None
+
+
 def _parse_seconds(text: object) -> Duration:
     duration = parse_duration(text)
     if not re.fullmatch(_SECONDS, duration.text):
@@ -53,5 +67,7 @@ def _parse_seconds(text: object) -> Duration:
 
 DurationField = Annotated[Duration, Parsed(parse_duration, "duration", _PATTERN)]
 """A duration as a field of a policy."""
+TimeoutField = Annotated[Duration, Parsed(parse_timeout, "duration, or 0s for none", rf"(?:0s|{_PATTERN})")]
+"""A timeout as a field of a policy: 0s is no deadline at all."""
 SecondsField = Annotated[Duration, Parsed(_parse_seconds, "duration of whole seconds", _SECONDS)]
 """A duration of whole seconds: of TCP keep-alive, Istio keeps nothing smaller."""

@@ -1,9 +1,11 @@
 """The part of the policy that says what is emitted for each host: its VirtualService and its DestinationRule."""
 
+import enum
 from http import HTTPStatus
 from typing import Annotated
 
-from app.core.durations import DurationField, SecondsField, parse_duration
+from app.core.durations import DurationField, SecondsField, TimeoutField, parse_duration
+from app.core.globs import Glob
 from app.core.model import Bounds, Permission, model, setting
 
 RETRY_CONDITIONS = (
@@ -94,6 +96,20 @@ class DurationBounds:
 
 
 @model
+class TimeoutBounds(DurationBounds):
+    """Bounds of the annotation timeout."""
+
+    no_deadline: Permission = setting('Whether a team may ask for "0s", no deadline at all.', default=Permission.FORBID)
+
+
+class Reach(enum.Enum):
+    """How far a VirtualService or DestinationRule may be visible."""
+
+    ENTRY = "Entry"
+    NAMESPACE = "Namespace"
+
+
+@model
 class Overrides:
     """What teams may change on their own ServiceEntries, by annotation; what is out of bounds is refused."""
 
@@ -103,8 +119,8 @@ class Overrides:
     per_try_timeout: DurationBounds | None = setting(
         "Bounds of serviceentry-guard.io/per-try-timeout; null forbids the annotation.", default=DurationBounds()
     )
-    timeout: DurationBounds | None = setting(
-        "Bounds of serviceentry-guard.io/timeout; null forbids the annotation.", default=DurationBounds()
+    timeout: TimeoutBounds | None = setting(
+        "Bounds of serviceentry-guard.io/timeout; null forbids the annotation.", default=TimeoutBounds()
     )
     retry_on: tuple[RetryCondition, ...] | None = setting(
         "What serviceentry-guard.io/retry-on may list; null forbids the annotation.",
@@ -114,6 +130,28 @@ class Overrides:
     virtual_service: Permission = setting(
         "Whether serviceentry-guard.io/virtual-service: Disabled is honoured.", default=Permission.ALLOW
     )
+    reach: Reach = setting(
+        "Namespace: what is emitted for an entry with such an annotation is visible in its own namespace only. Entry: "
+        "it is visible like that of any other entry, for namespaces of the platform team itself.",
+        default=Reach.NAMESPACE,
+    )
+
+
+@model
+class Grpc:
+    """GRPC and GRPC-WEB ports, whose calls may be streams. Istio gives them no deadline, and retries on statuses."""
+
+    timeout: TimeoutField | None = setting(
+        "Bounds all tries of a call together; null writes none, as Istio does.", default=None
+    )
+    per_try_timeout: DurationField | None = setting(
+        "Ends a try whose answer has not begun by then; null writes none.", default=None
+    )
+    retry_on: tuple[RetryCondition, ...] = setting(
+        "Retry conditions beside those of retries, for HTTP2 ports too: an answered UNAVAILABLE is HTTP 200, which 5xx "
+        "does not match.",
+        default=("unavailable", "cancelled"),
+    )
 
 
 @model
@@ -121,12 +159,23 @@ class VirtualService:
     """The VirtualService of each host."""
 
     enabled: bool = setting("Whether VirtualServices are emitted at all.", default=True)
-    timeout: DurationField = setting(
-        "Bounds all tries of a request together, and the pauses between them.", default=parse_duration("30s")
+    timeout: TimeoutField = setting(
+        "Bounds all tries of a request together, and the pauses between them; 0s is no deadline.",
+        default=parse_duration("30s"),
     )
     retries: Retries = Retries()
+    grpc: Grpc = Grpc()
     unsafe_methods: UnsafeMethods = UnsafeMethods()
     overrides: Overrides = Overrides()
+    reach: Reach = setting(
+        "Entry: visible where the entry is and the policy agrees. Namespace: visible in the entry's namespace only.",
+        default=Reach.ENTRY,
+    )
+    yield_to: tuple[Glob, ...] = setting(
+        "Namespaces whose VirtualServices and HTTPRoutes the guard yields to in other namespaces; those of the entry's "
+        "own namespace always count.",
+        default=("*",),
+    )
 
 
 @model

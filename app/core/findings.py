@@ -32,7 +32,8 @@ class Rule:
 class Finding:
     """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object.
 
-    `other` is the kind and key of another object that the message names.
+    `other` is the kind and key of another object that the message names. `instead` replaces the rule's remedy where
+    the object itself tells a better one.
     """
 
     rule: Rule
@@ -40,11 +41,17 @@ class Finding:
     path: str
     message: str
     other: tuple[str, Key] | None = None
+    instead: str = ""
 
     @property
     def code(self) -> str:
         """The rule's stable code."""
         return self.rule.code
+
+    @property
+    def remedy(self) -> str:
+        """What to write instead."""
+        return self.instead or self.rule.remedy
 
     @property
     def sentence(self) -> str:
@@ -55,7 +62,7 @@ class Finding:
     @property
     def advice(self) -> str:
         """The sentence, and what to write instead."""
-        return sentences.WITH_REMEDY.format(sentence=self.sentence, remedy=self.rule.remedy)
+        return sentences.WITH_REMEDY.format(sentence=self.sentence, remedy=self.remedy)
 
 
 def printable(text: str) -> str:

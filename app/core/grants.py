@@ -9,10 +9,10 @@ from functools import partial
 from typing import Any
 
 from app.core import sentences, tuning
-from app.core.cel import FALSE, array, both, fully, hole, literal, negated, partly, quoted
+from app.core.cel import FALSE, TRUE, array, both, fully, hole, literal, negated, partly, quoted
 from app.core.conditions import Variables
-from app.core.durations import SHAPE
-from app.core.emission import AttemptsBounds, DurationBounds, Overrides
+from app.core.durations import NO_DEADLINE, SHAPE
+from app.core.emission import AttemptsBounds, DurationBounds, Overrides, TimeoutBounds
 from app.core.layers import Layers
 from app.core.model import Permission, camel
 from app.core.policy import Settings
@@ -83,12 +83,20 @@ def _attempts(grant: Grant) -> Objections:
     yield both(whole, f"({number} < {least} || {number} > {most})"), message
 
 
-def _duration(grant: Grant) -> Objections:
+def _duration(grant: Grant, shape: str = sentences.NO_DURATION) -> Objections:
     sound, length = both(fully(grant.text, SHAPE), partly(grant.text, "[1-9]")), f"duration({grant.text})"
     least, most = f"variables.{grant.variable}Least", f"variables.{grant.variable}Most"
-    yield negated(sound), sentences.NO_DURATION
+    yield negated(sound), shape
     message = sentences.OUT_OF_BOUNDS.format(least=hole(least), most=hole(most))
     yield both(sound, f"({length} < duration({least}) || {length} > duration({most}))"), message
+
+
+def _timeout(grant: Grant) -> Objections:
+    """Object to a timeout: "0s" is none at all, which is granted by itself."""
+    none = f"{grant.text} == {literal(NO_DEADLINE.text)}"
+    yield both(none, f"!variables.{grant.variable}NoDeadline"), sentences.NO_DEADLINE_FORBIDDEN
+    for condition, message in _duration(grant, sentences.NO_TIMEOUT):
+        yield both(negated(none), condition), message
 
 
 def _retry_on(grant: Grant) -> Objections:
@@ -110,6 +118,10 @@ def _lengths(granted: DurationBounds) -> dict[str, str]:
     return {"Least": literal(str(granted.min)), "Most": literal(str(granted.max))}
 
 
+def _timeouts(granted: TimeoutBounds) -> dict[str, str]:
+    return {**_lengths(granted), "NoDeadline": TRUE if granted.no_deadline is Permission.ALLOW else FALSE}
+
+
 def _words(granted: tuple[str, ...]) -> dict[str, str]:
     return {"Words": array(granted)}
 
@@ -122,7 +134,7 @@ GRANTS = (
     Grant(tuning.ATTEMPTS, lambda overrides: overrides.attempts, _attempts, _numbers),
     Grant(tuning.PER_TRY_TIMEOUT, lambda overrides: overrides.per_try_timeout, _duration, _lengths),
     Grant(tuning.RETRY_ON, lambda overrides: overrides.retry_on, _retry_on, _words),
-    Grant(tuning.TIMEOUT, lambda overrides: overrides.timeout, _duration, _lengths),
+    Grant(tuning.TIMEOUT, lambda overrides: overrides.timeout, _timeout, _timeouts),
     Grant(tuning.VIRTUAL_SERVICE, _allowed, _virtual_service),
 )
 """In the order in which the core tells of them: by name."""

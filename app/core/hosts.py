@@ -17,6 +17,7 @@ LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 """Regular expression of one label, in lower case."""
 _LABEL = re.compile(LABEL)
 _RESERVED = "wildcard"
+_SECOND = ".2"
 
 
 class HostKind(enum.Enum):
@@ -61,7 +62,7 @@ def object_name(canonical: str) -> str:
     """Name the objects of a valid host: the host itself, and `wildcard.x.y` for `*.x.y`.
 
     Different hosts never share a name: a host whose own first label begins with "wildcard" moves aside,
-    and a name that outgrows Kubernetes' 253 characters is replaced by its SHA-256.
+    and a name that leaves no room for the second one in Kubernetes' 253 characters is replaced by its SHA-256.
     """
     label, dot, rest = canonical.partition(".")
     if label == "*":
@@ -71,9 +72,22 @@ def object_name(canonical: str) -> str:
     elif label.startswith(_RESERVED):
         label = f"{_RESERVED}-host-{label}"
     name = f"{label}{dot}{rest}"
-    if len(name) > MAX_NAME:
+    if len(name) > MAX_NAME - len(_SECOND):
         return f"{_RESERVED}-long-{hashlib.sha256(canonical.encode()).hexdigest()}"
     return name
+
+
+def second_name(name: str) -> str:
+    """Return the name that an object takes where another one, which claims nothing, has the first.
+
+    No host ends in a number, so that it is the first name of no other.
+    """
+    return name + _SECOND
+
+
+def first_name(name: str) -> str:
+    """Return the first name for a second one, and any other name as it is."""
+    return name.removesuffix(_SECOND)
 
 
 def covers(pattern: str, host: str) -> bool:
@@ -95,6 +109,14 @@ def names_service(canonical: str, domains: Iterable[str]) -> bool:
     if canonical.startswith("*"):
         return any(suffix.endswith(canonical[1:]) or canonical.endswith(suffix) for suffix in suffixes)
     return canonical.endswith(suffixes)
+
+
+def names_pod(canonical: str, domains: Iterable[str]) -> bool:
+    """Say whether a host is the name that a StatefulSet's headless Service gives a Pod: pod.service.namespace.svc."""
+    for suffix in (".svc", *(f".svc.{domain}" for domain in domains)):
+        if canonical.endswith(suffix):
+            return canonical.removesuffix(suffix).count(".") == 2 and "*" not in canonical
+    return False
 
 
 def _kind(canonical: str) -> HostKind:

@@ -90,4 +90,4 @@ def conflict(found: Conflict) -> Notice:
 
 
 def _note(found: Iterable[Finding]) -> str:
-    return " ".join(f"{one.sentence}. {one.rule.remedy}" for one in found)
+    return " ".join(f"{one.sentence}. {one.remedy}" for one in found)

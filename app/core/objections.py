@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from app.core import sentences, tuning
 from app.core.catalogue import (
     CIDR_ADDRESS,
+    ENDPOINTS_WITHOUT_RESOLUTION,
+    MATCHED_BY_ADDRESS,
+    MIXED_PORTS,
     NOT_FQDN,
     NOT_MUTATED,
     OVERRIDE_REFUSED,
@@ -18,8 +21,8 @@ from app.core.catalogue import (
     WILDCARD_HOST,
     WORKLOAD_SELECTOR,
 )
-from app.core.cel import FALSE, both, hole, literal, printable, quoted, spoken
-from app.core.conditions import Variables
+from app.core.cel import FALSE, TRUE, both, either, hole, literal, negated, printable, quoted, spoken
+from app.core.conditions import Variables, tcp_left
 from app.core.findings import Finding, Rule, Severity
 from app.core.grants import GRANTS, bounds
 from app.core.layers import Layers
@@ -60,14 +63,16 @@ def _listed(condition: str, finding: Finding, tell: Tell) -> str:
 
 def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
     refused = layers.where(lambda one: one.resolution.unfixable is Unfixable.DENY)
-    for condition, finding in _obstacles():
-        yield _name(finding), (both("variables.open", "!variables.dynamic", refused, condition), finding)
+    for condition, finding in _obstacles(layers):
+        unfixable = both("variables.open", "variables.named", "!variables.dynamic", refused, condition)
+        yield _name(finding), (unfixable, finding)
     told = layers.where(lambda one: one.resolution.wildcards is not Wildcards.ALLOW)
     entry = _error(WILDCARD_ENTRY, "spec.hosts", sentences.WILDCARD_ENTRY.format(host=quoted("variables.hosts[0]")))
     yield _name(entry), (both("variables.open", "variables.dynamic", 'variables.target == ""', told), entry)
     denied = layers.where(lambda one: one.resolution.static is Static.DENY)
     static = _error(STATIC_ENDPOINTS, "spec.resolution", sentences.STATIC_ENDPOINTS)
-    yield _name(static), (both("variables.judged", "variables.static", denied), static)
+    looked_at = either("variables.named", negated(tcp_left(layers)))
+    yield _name(static), (both("variables.judged", "variables.static", looked_at, denied), static)
 
 
 def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
@@ -83,11 +88,18 @@ def _name(finding: Finding) -> str:
     return finding.rule.name[0].lower() + finding.rule.name[1:]
 
 
-def _obstacles() -> Iterator[Objection]:
+def _obstacles(layers: Layers) -> Iterator[Objection]:
+    left = tcp_left(layers)
     yield _hits(WILDCARD_HOST, "hosts", "wildcards", "", sentences.WILDCARD_HOST.format(host=_first("wildcards")))
     yield _hits(NOT_FQDN, "hosts", "invalid", "", sentences.NOT_FQDN.format(host=_first("invalid")))
     yield _hits(CIDR_ADDRESS, "addresses", "ranges", "", sentences.CIDR_ADDRESS.format(address=_first("ranges")))
-    yield _hits(SHARED_PORT, "ports", "shared", ".protocol", _shared_port())
+    yield _hits(MATCHED_BY_ADDRESS, "addresses", "matched", "", _matched_by_address())
+    if left != FALSE:
+        yield _hits(MIXED_PORTS, "ports", "mixed", ".protocol", _mixed_ports())
+    if left != TRUE:
+        yield _hits(SHARED_PORT, "ports", "shared", ".protocol", _shared_port())
+    endpoints = _error(ENDPOINTS_WITHOUT_RESOLUTION, "spec.endpoints", sentences.ENDPOINTS_WITHOUT_RESOLUTION)
+    yield "variables.endpoints.size() > 0", endpoints
     message = sentences.WORKLOAD_SELECTOR.format(resolution=hole("variables.resolution"))
     yield "variables.selector", _error(WORKLOAD_SELECTOR, "spec.workloadSelector", message)
 
@@ -105,12 +117,24 @@ def _first(hits: str) -> str:
     return quoted(f"variables.{hits}[0]")
 
 
+def _matched_by_address() -> str:
+    return sentences.MATCHED_BY_ADDRESS.format(address=_first("matched"))
+
+
+def _mixed_ports() -> str:
+    resolution = hole("variables.resolution")
+    return sentences.MIXED_PORTS.format(port=_port_label("variables.mixed[0]"), resolution=resolution)
+
+
 def _shared_port() -> str:
-    port = "variables.shared[0]"
+    label = _port_label("variables.shared[0]")
+    return sentences.SHARED_PORT.format(port=label, hosts=hole("string(variables.hosts.size())"))
+
+
+def _port_label(port: str) -> str:
     protocol = f'{port}.?protocol.orValue("").upperAscii()'
     named = hole(f'({protocol} == "" ? {literal(sentences.NO_PROTOCOL)} : {printable(protocol)})')
-    label = sentences.PORT.format(number=hole(f"string({port}.number)"), protocol=named)
-    return sentences.SHARED_PORT.format(port=label, hosts=hole("string(variables.hosts.size())"))
+    return sentences.PORT.format(number=hole(f"string({port}.number)"), protocol=named)
 
 
 def _error(rule: Rule, path: str, message: str) -> Finding:

@@ -1,73 +1,27 @@
 """From all ServiceEntries to all objects, and from both to what must be written.
 
 `desired` says what should exist, `changes` compares it with what is observed. Both are functions of sets: the order of
-their input does not matter, and after the changes are made there are none left.
+their input does not matter, and after the changes are made there are none left. Hosts are shared, so an object is
+decided for a host and a namespace, from every entry that has a say in it.
 """
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from app.core.catalogue import HOST_CONFLICT, HOST_SHARED
+from app.core.catalogue import HOST_CONFLICT
+from app.core.destination_rule import destination_rule
 from app.core.findings import Finding, Severity, quoted
-from app.core.hosts import canonical_host, covers, names_service
-from app.core.policy import GuardPolicy, Mode, Settings
-from app.core.pooling import destination_rule
-from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields, Key, ServiceEntry
-from app.core.routing import Emitted, fingerprint, routable, virtual_service
-from app.core.rules import exemption, in_scope
-from app.core.tuning import tune
-
-MESH = "mesh"
-KINDS = ("VirtualService", "DestinationRule")
-"""The kinds that are emitted, and observed for conflicts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """An object of an emitted kind as it is stored, ours or not: only what `changes` compares."""
-
-    kind: str
-    key: Key
-    uid: str
-    resource_version: str
-    managed: bool
-    claims: tuple[str, ...]
-    """Canonical hosts, wildcards included, that it claims for sidecars."""
-    export_to: tuple[str, ...]
-    fingerprint: str
-
-    @classmethod
-    def parse(cls, manifest: JSON, namespace: str = "default") -> "Observed":
-        """Read an object; `namespace` is used where it names none. Never raises."""
-        root = Fields(manifest, "")
-        meta, spec = root.child("metadata"), root.child("spec")
-        owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
-        gateways = tuple(spec.texts("gateways"))
-        named = [*spec.texts("hosts"), *filter(None, [spec.text("host")])]
-        return cls(
-            kind=root.text("kind"),
-            key=Key(meta.text("namespace") or namespace, meta.text("name")),
-            uid=meta.text("uid"),
-            resource_version=meta.text("resourceVersion"),
-            managed=meta.child("labels").text(MANAGED_BY) == MANAGER,
-            claims=tuple(map(canonical_host, named)) if not gateways or MESH in gateways else (),
-            export_to=tuple(spec.texts("exportTo")),
-            fingerprint=fingerprint(spec.values, meta.child("annotations").text(OWNER_ANNOTATION), owner),
-        )
-
-    def claims_host(self, host: str, namespace: str) -> bool:
-        """Say whether sidecars of the namespace see this object decide the host."""
-        visible = self.key.namespace == namespace or not self.export_to or {"*", namespace} & {*self.export_to}
-        return bool(visible) and any(covers(claim, host) for claim in self.claims)
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What should exist, and what there is to say of each entry about hosts that several claim."""
-
-    objects: tuple[Emitted, ...]
-    findings: Mapping[Key, tuple[Finding, ...]]
+from app.core.globs import matches
+from app.core.homes import Found, Served, by_entry, served_at, silence
+from app.core.hosts import second_name
+from app.core.index import Index, Neighbours
+from app.core.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
+from app.core.policy import GuardPolicy, Settings
+from app.core.reach import Company, Decision, reach, routing_of
+from app.core.resources import Key, ServiceEntry
+from app.core.routing import Emitted, Place, virtual_service
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +34,24 @@ class Conflict:
     @property
     def finding(self) -> Finding:
         """What the owner of the ServiceEntry is told."""
-        theirs = f"{self.claimant.kind} {self.claimant.key}"
-        message = f"{theirs} already claims {quoted(self.emitted.host)}, so no {self.emitted.kind} of ours is there"
-        claimant = (self.claimant.kind, self.claimant.key)
-        return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, claimant)
+        claimant = f"{self.claimant.kind} {self.claimant.key}"
+        routes = "routes" if self.emitted.kind == "VirtualService" else "configures"
+        lacks, instead = _lack(self.emitted, self.claimant)
+        message = (
+            f"{claimant} already {routes} {quoted(self.emitted.host)}, so no {self.emitted.kind} is emitted{lacks}"
+        )
+        return Finding(
+            HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, (self.claimant.kind, self.claimant.key), instead
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What should exist, what yields to others, and what there is to say of each entry in the company of all others."""
+
+    objects: tuple[Emitted, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
+    findings: Mapping[Key, tuple[Finding, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,83 +69,138 @@ def keys(entry: ServiceEntry) -> frozenset[Key]:
     return frozenset(Key(entry.key.namespace, name) for name in names)
 
 
-def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Plan:
-    """Say what should exist for a set of entries of any namespaces."""
-    groups = defaultdict[Key, list[ServiceEntry]](list)
-    for entry in entries:
-        for key in keys(entry):
-            groups[key].append(entry)
-    objects: list[Emitted] = []
+def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iterable[Observed] = ()) -> Plan:
+    """Say what should exist for a set of entries of any namespaces, beside what is observed."""
+    index = Index()
+    for number, entry in enumerate(entries):
+        index.put_entry(None, entry, number)
+    for one in observed:
+        index.put_object(None, one)
     findings = defaultdict[Key, tuple[Finding, ...]](tuple)
-    for key in sorted(groups, key=str):
-        plan = desired_at(key, groups[key], policy)
-        objects.extend(plan.objects)
+    plans = [desired_at(key, index.neighbours(key), policy) for key in sorted(index.names(), key=str)]
+    for plan in plans:
         for owner, found in plan.findings.items():
             findings[owner] += found
-    return Plan(tuple(objects), dict(findings))
+    return Plan(
+        tuple(emitted for plan in plans for emitted in plan.objects),
+        tuple(conflict for plan in plans for conflict in plan.conflicts),
+        dict(findings),
+    )
 
 
-def desired_at(key: Key, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> Plan:
-    """Say what should exist under one name; `entries` are all those with this key among their `keys`.
+def desired_at(key: Key, neighbours: Neighbours, policy: GuardPolicy) -> Plan:
+    """Say what should exist under one name."""
+    found: Found = []
+    objects, conflicts = list[Emitted](), list[Conflict]()
+    for kind in KINDS:
+        if served := served_at(key, kind, neighbours, policy, found):
+            decision = _reach(kind, served, neighbours, policy)
+            claimant, emitted = _emit(key, kind, served, neighbours, decision)
+            if emitted and claimant:
+                conflicts.append(Conflict(emitted, claimant))
+            elif emitted and decision.export_to is not None:
+                objects.append(emitted)
+            if emitted and decision.finding and not claimant:
+                found += [(entry.key, decision.finding) for entry in served.home.entries]
+    return Plan(tuple(objects), tuple(conflicts), by_entry(found))
 
-    Of each kind, the oldest entry that has one to emit decides.
-    """
-    objects: dict[str, Emitted] = {}
-    findings: dict[Key, tuple[Finding, ...]] = {}
-    for entry in sorted(entries, key=_age):
-        for emitted in _emitted(key, entry, policy.settings(key.namespace)):
-            owner = objects.setdefault(emitted.kind, emitted).owner
-            if owner is not entry:
-                findings[entry.key] = (_shared(emitted.host, owner),)
-    return Plan(tuple(objects.values()), findings)
 
-
-def changes(plan: Iterable[Emitted], observed: Iterable[Observed]) -> Changes:
+def changes(plan: Plan, observed: Iterable[Observed]) -> Changes:
     """Compare what should exist with what does; what is not ours is never written."""
-    stored = {(one.kind, one.key): one for one in observed}
-    foreign = [one for one in stored.values() if not one.managed]
-    apply, conflicts, kept = list[tuple[Emitted, Observed | None]](), list[Conflict](), set[tuple[str, Key]]()
-    for emitted in sorted(plan, key=lambda one: (one.kind, str(one.key))):
-        current = stored.get((emitted.kind, emitted.key))
-        if claimant := _claimant(emitted, current, foreign):
-            conflicts.append(Conflict(emitted, claimant))
-            continue
-        kept.add((emitted.kind, emitted.key))
-        if current is None or current.fingerprint != emitted.fingerprint:
-            apply.append((emitted, current))
-    delete = sorted(
-        (one for place, one in stored.items() if one.managed and place not in kept),
-        key=lambda one: (one.kind, str(one.key)),
+    stored = {(one.kind, one.key): one for one in observed if one.managed}
+    wanted = sorted(plan.objects, key=lambda one: (one.kind, str(one.key)))
+    differing = [
+        (one, current)
+        for one in wanted
+        if (current := stored.get((one.kind, one.key))) is None or current.fingerprint != one.fingerprint
+    ]
+    kept = {(one.kind, one.key) for one in wanted}
+    delete = sorted((one for at, one in stored.items() if at not in kept), key=lambda one: (one.kind, str(one.key)))
+    return Changes(tuple(differing), tuple(delete), plan.conflicts)
+
+
+def _reach(kind: str, served: Served, neighbours: Neighbours, policy: GuardPolicy) -> Decision:
+    namespace, host = served.home.namespace, served.home.host
+    claims = [
+        one for one in _claims(kind, neighbours) if _counts(one, served.home.settings, namespace) or _same(one, host)
+    ]
+    company = Company(
+        same=tuple(one for one in neighbours.entries if one.key.namespace != namespace),
+        related=tuple(one for one in neighbours.related if one.key.namespace != namespace),
+        claims=tuple(claims) if kind == "VirtualService" else (),
+        silent=lambda one: _silent(one, host, policy, kind),
     )
-    return Changes(tuple(apply), tuple(delete), tuple(conflicts))
+    agrees = routing_of if kind == "VirtualService" else _destination_rule_of
+    return reach(served.home, company, policy, agrees)
 
 
-def _emitted(key: Key, entry: ServiceEntry, settings: Settings) -> Iterator[Emitted]:
-    enforced = settings.mode is Mode.ENFORCE and in_scope(entry, settings) and not exemption(entry, settings)
-    if not (enforced and routable(entry)):
-        return
-    host = next(host for host in entry.hosts if host.object_name == key.name)
-    if names_service(host.canonical, settings.scope.cluster_domains):
-        return
-    tuning, _ = tune(entry.annotations, settings.virtual_service)
-    candidates = (virtual_service(entry, host, tuning), destination_rule(entry, host, settings.destination_rule))
-    yield from (one for one in candidates if one)
+def _silent(entry: ServiceEntry, host: str, policy: GuardPolicy, kind: str) -> str | None:
+    if not any(each.canonical == host for each in entry.hosts):
+        return "it has a wildcard"
+    return silence(entry, host, policy.settings(entry.key.namespace), kind)
 
 
-def _shared(host: str, owner: ServiceEntry) -> Finding:
-    message = f"{quoted(host)} belongs to ServiceEntry {owner.key}, which is older"
-    return Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", owner.key))
+def _destination_rule_of(settings: Settings) -> object:
+    return settings.destination_rule
 
 
-def _age(entry: ServiceEntry) -> tuple[bool, str, str]:
-    """Order by creation, oldest first; manifests that were never stored come last, by name."""
-    return not entry.created, entry.created, entry.key.name
+def _claims(kind: str, neighbours: Neighbours) -> Iterator[Observed]:
+    """Yield others' objects of which a sidecar would use only one beside ours."""
+    kinds = ROUTES if kind == "VirtualService" else {kind}
+    for one in neighbours.observed:
+        if not one.managed and one.kind in kinds and one.decides(neighbours.host, neighbours.entries):
+            yield one
 
 
-def _claimant(emitted: Emitted, current: Observed | None, foreign: Iterable[Observed]) -> Observed | None:
-    if current and not current.managed:
-        return current
-    claimants = (
-        one for one in foreign if one.kind == emitted.kind and one.claims_host(emitted.host, emitted.key.namespace)
+def _counts(claim: Observed, settings: Settings, namespace: str) -> bool:
+    """Say whether the guard yields to a claim: to each of the namespace, and to those of others as the policy says."""
+    return claim.key.namespace == namespace or matches(claim.key.namespace, settings.virtual_service.yield_to)
+
+
+def _same(claim: Observed, host: str) -> bool:
+    return host in claim.claims or bool(claim.parents)
+
+
+def _emit(
+    key: Key, kind: str, served: Served, neighbours: Neighbours, decision: Decision
+) -> tuple[Observed | None, Emitted | None]:
+    """Return what is emitted, and the object that it yields to, if there is one."""
+    home = served.home
+    stored = {
+        one.key.name: one for one in neighbours.observed if one.kind == kind and one.key.namespace == key.namespace
+    }
+    names = (key.name, second_name(key.name))
+    free = next((name for name in names if name not in stored or stored[name].managed), None)
+    visible = [one for one in _claims(kind, neighbours) if one.visible(key.namespace)]
+    claims = [one for one in visible if _counts(one, home.settings, key.namespace)]
+    claimant = min(claims, key=lambda one: str(one.key), default=None if free else stored[key.name])
+    place = Place(home.owner, served.host, free or key.name, decision.export_to or ())
+    if kind == "VirtualService":
+        routed = [one for one in served.declared if one.port.http]
+        return claimant, virtual_service(place, routed, alone=served.alone)
+    return claimant, destination_rule(place, served.declared, home.settings.destination_rule)
+
+
+def _lack(emitted: Emitted, claimant: Observed) -> tuple[str, str]:
+    """Say what an object lacks that routes the host in place of ours, and what to do about it."""
+    if emitted.kind != "VirtualService":
+        return "", ""
+    if claimant.kind == HTTP_ROUTE:
+        return "; it cannot repeat a request whose connection was reset", _REPLACE_HTTP_ROUTE
+    unretried = claimant.unretried(emitted.host)
+    if not unretried:
+        return ("; it repeats requests whose connection was reset", _NOTHING) if claimant.legs else ("", "")
+    retries = emitted.manifest["spec"]["http"][-1]["retries"]
+    patch = [{"op": "add", "path": f"/spec/http/{index}/retries", "value": retries} for index in unretried]
+    command = f"kubectl -n {claimant.key.namespace} patch virtualservice {claimant.key.name} --type=json"
+    return (
+        "; its route to the host does not repeat a request whose connection was reset",
+        f"Add retries to it: {command} -p '{json.dumps(patch, separators=(',', ':'))}'",
     )
-    return min(claimants, key=lambda one: str(one.key), default=None)
+
+
+_NOTHING = "Nothing: the host has retries."
+_REPLACE_HTTP_ROUTE = (
+    "Write a VirtualService with retries in place of the HTTPRoute, or set meshConfig.defaultHttpRetryPolicy: the "
+    "retry of an HTTPRoute does not cover resets."
+)

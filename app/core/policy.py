@@ -49,6 +49,13 @@ class Static(enum.Enum):
     DENY = "Deny"
 
 
+class Tcp(enum.Enum):
+    """What becomes of an entry none of whose ports names its host."""
+
+    LEAVE = "Leave"
+    DNS = "DNS"
+
+
 class Existing(enum.Enum):
     """What becomes of an entry that was stored before the guard was there."""
 
@@ -79,7 +86,7 @@ class Resolution:
     """What becomes of a ServiceEntry whose resolution is not DNS."""
 
     unfixable: Unfixable = setting(
-        "An entry that Istio would refuse with DNS, such as one with CIDR addresses: refused, or let in.",
+        "An entry that cannot become DNS, such as one with addresses: refused, or let in.",
         default=Unfixable.DENY,
     )
     wildcards: Wildcards = setting(
@@ -88,6 +95,12 @@ class Resolution:
     static: Static = setting(
         "An entry that lists endpoints or selects workloads: let in, let in with a warning, or refused.",
         default=Static.WARN,
+    )
+    tcp: Tcp = setting(
+        "Ports that name no host (TCP, MONGO, MYSQL, REDIS, UDP, no protocol): Leave keeps the resolution of an entry "
+        "that has only such ports, and refuses to mix them with others; DNS treats them like other ports, for meshes "
+        "whose sidecars capture DNS and allocate addresses.",
+        default=Tcp.LEAVE,
     )
 
 

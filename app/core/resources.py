@@ -11,6 +11,7 @@ from typing import Any
 from app.core.hosts import Host
 
 GROUP = "networking.istio.io"
+GATEWAY_GROUP = "gateway.networking.k8s.io"
 ADMISSION_GROUP = "admissionregistration.k8s.io"
 API_VERSION = f"{GROUP}/v1"
 PREFIX = "serviceentry-guard.io/"
@@ -25,6 +26,13 @@ HTTP_ROUTED = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
 """Protocols whose requests a VirtualService's HTTP routes see."""
 HTTP_FAMILY = HTTP_ROUTED | {"HTTP_PROXY"}
 TLS_FAMILY = frozenset({"HTTPS", "TLS"})
+NAMING = HTTP_FAMILY | TLS_FAMILY
+"""Protocols whose requests or handshakes name their host."""
+STREAMING = frozenset({"GRPC", "GRPC-WEB"})
+"""Protocols to which Istio gives no deadline."""
+TLS_PORT = 443
+REVISION_LABEL = "istio.io/rev"
+"""The label by which a revision of istiod tells the objects that it reads."""
 
 JSON = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
@@ -51,6 +59,21 @@ class Port:
         """Whether HTTP routes, and so retries, apply."""
         return self.protocol in HTTP_ROUTED
 
+    @property
+    def names_host(self) -> bool:
+        """Whether each request or handshake names its host."""
+        return self.protocol in NAMING
+
+    @property
+    def streams(self) -> bool:
+        """Whether calls may live long."""
+        return self.protocol in STREAMING
+
+    @property
+    def served(self) -> bool:
+        """Whether istiod applies a VirtualService of the host that names no port; one without a protocol is sniffed."""
+        return self.protocol in HTTP_FAMILY or not self.protocol
+
 
 @dataclass(frozen=True, slots=True)
 class Key:
@@ -73,16 +96,24 @@ class ServiceEntry:
     created: str = ""
     terminating: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
+    """The revision of istiod that reads the entry, "" for each."""
     hosts: tuple[Host, ...] = ()
     addresses: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
     location: str = "MESH_EXTERNAL"
     resolution: str = "NONE"
     resolution_set: bool = False
-    endpoints: int = 0
+    endpoints: tuple[str, ...] = ()
+    """The address of each endpoint, "" where it has none."""
     workload_selector: bool = False
     export_to: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def names_host(self) -> bool:
+        """Whether some port has a protocol that names its host."""
+        return any(port.names_host for port in self.ports)
 
     @classmethod
     def parse(cls, manifest: JSON, namespace: str = "default") -> "ServiceEntry":
@@ -98,13 +129,14 @@ class ServiceEntry:
             created=meta.text("creationTimestamp"),
             terminating=bool(meta.text("deletionTimestamp")),
             annotations=own_annotations(meta),
+            revision=meta.child("labels").text(REVISION_LABEL),
             hosts=tuple(Host.parse(host) for host in spec.texts("hosts")),
             addresses=tuple(spec.texts("addresses")),
             ports=tuple(_port(port) for port in spec.children("ports")),
             location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
             resolution=resolution or "NONE",
             resolution_set="resolution" in spec.values,
-            endpoints=sum(1 for _ in spec.children("endpoints")),
+            endpoints=tuple(endpoint.text("address") for endpoint in spec.children("endpoints")),
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
             problems=tuple(root.problems),
@@ -194,6 +226,13 @@ def is_istio(manifest: JSON, kinds: Collection[str]) -> bool:
     if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
         return False
     return str(manifest.get("apiVersion")).startswith(f"{GROUP}/")
+
+
+def is_http_route(manifest: JSON) -> bool:
+    """Say whether a manifest is a Gateway API HTTPRoute."""
+    if not isinstance(manifest, dict) or manifest.get("kind") != "HTTPRoute":
+        return False
+    return str(manifest.get("apiVersion")).startswith(f"{GATEWAY_GROUP}/")
 
 
 def is_service_entry(manifest: JSON) -> bool:

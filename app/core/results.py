@@ -12,7 +12,8 @@ from typing import Literal
 
 from app.core.catalogue import EXEMPTED
 from app.core.findings import Finding, Severity
-from app.core.plan import Observed, changes, desired_at
+from app.core.index import Neighbours
+from app.core.plan import desired_at
 from app.core.policy import GuardPolicy
 from app.core.resources import API_VERSION, JSON, MANAGED_BY, MANAGER, PREFIX, Fields, Key, ServiceEntry
 from app.core.rules import in_scope
@@ -65,13 +66,11 @@ def results(
     return found
 
 
-def contested(
-    key: Key, entries: Iterable[ServiceEntry], observed: Iterable[Observed], policy: GuardPolicy
-) -> dict[Key, tuple[Finding, ...]]:
+def contested(key: Key, neighbours: Neighbours, policy: GuardPolicy) -> dict[Key, tuple[Finding, ...]]:
     """Say of each entry at a key what there is to say of its host beside others'; arguments as of `desired_at`."""
-    plan = desired_at(key, entries, policy)
+    plan = desired_at(key, neighbours, policy)
     found = dict(plan.findings)
-    for conflict in changes(plan.objects, observed).foreign:
+    for conflict in plan.conflicts:
         owner = conflict.emitted.owner.key
         found[owner] = (*found.get(owner, ()), conflict.finding)
     return found
@@ -118,7 +117,7 @@ def _result(entry: ServiceEntry, finding: Finding) -> Result:
     outcome, severity = _OF_FINDING[finding.severity]
     rule = f"{finding.code}-{finding.rule.name}"
     message = f"{finding.path}: {finding.message}" if finding.path else finding.message
-    return Result(entry, outcome, rule, severity, message, finding.rule.remedy)
+    return Result(entry, outcome, rule, severity, message, finding.remedy)
 
 
 def _document(one: Result, known: Mapping[int, int], now: int) -> JSON:

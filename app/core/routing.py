@@ -2,23 +2,23 @@
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from app.core.catalogue import DISABLED, KUBERNETES_SERVICE, RETRIES_NOT_APPLICABLE
-from app.core.findings import Finding, Severity, and_more, port_label, quoted
-from app.core.hosts import Host, names_service
+from app.core.durations import Duration
+from app.core.hosts import Host
 from app.core.resources import (
     API_VERSION,
     JSON,
     MANAGED_BY,
     MANAGER,
     OWNER_ANNOTATION,
+    REVISION_LABEL,
     Key,
     Port,
     ServiceEntry,
 )
-from app.core.tuning import VIRTUAL_SERVICE, Tuning, annotation_path
+from app.core.tuning import Tuning
 
 UNSAFE_METHODS = "POST|PATCH"
 """RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
@@ -36,52 +36,62 @@ class Emitted:
     fingerprint: str
 
 
-def routable(entry: ServiceEntry) -> bool:
-    """Say whether objects are emitted at all: with NONE, each retry would meet the same dead address."""
-    if entry.terminating:
-        return False
-    resolved = entry.resolution in {"DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"}
-    return resolved or (entry.resolution == "STATIC" and entry.endpoints > 0)
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A port of a host as one entry declares it, the host as that entry spells it, and how the entry is tuned."""
+
+    entry: ServiceEntry
+    host: Host
+    port: Port
+    tuning: Tuning
 
 
-def retry_findings(entry: ServiceEntry, tuning: Tuning, cluster_domains: Collection[str]) -> tuple[Finding, ...]:
-    """Tell the author where retries do not reach."""
-    if not routable(entry):
-        return ()
-    reach = _unread_ports(entry) if tuning.emit else _disabled(entry)
-    return (*_services(entry, cluster_domains), *reach)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where what is emitted for a host goes: its owner, its name, and the namespaces that see it (unset: each)."""
+
+    owner: ServiceEntry
+    host: Host
+    name: str
+    export_to: tuple[str, ...]
 
 
-def virtual_service(entry: ServiceEntry, host: Host, tuning: Tuning) -> Emitted | None:
-    """Build the VirtualService of one host of a `routable` entry, if it has a port whose requests can be retried."""
-    ports = [port for port in entry.ports if port.http]
-    if not (tuning.emit and ports):
+def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted | None:
+    """Build the VirtualService of a host from its HTTP ports; `alone`: it has one, and istiod serves no other with it.
+
+    A needless `match` would lose the route on a sidecar's HTTP-proxy port. Without one, requests of other ports follow.
+    """
+    if not declared:
         return None
-    spec: dict[str, JSON] = {"hosts": [host.text]}
-    if entry.export_to:
-        spec["exportTo"] = list(entry.export_to)
-    spec["http"] = [route for port in ports for route in _routes(host, port, tuning, several=len(ports) > 1)]
-    return emitted("VirtualService", entry, host, spec)
+    http = [route for one in declared for route in _routes(one, {} if alone else {"port": one.port.number})]
+    return emitted("VirtualService", place, {"hosts": [place.host.text], **exported(place), "http": http})
 
 
-def emitted(kind: str, entry: ServiceEntry, host: Host, spec: JSON) -> Emitted:
-    """Wrap a spec in what every object of ours carries: name, label, annotation, owner."""
-    key = Key(entry.key.namespace, host.object_name)
+def exported(place: Place) -> dict[str, JSON]:
+    """Write who sees an object."""
+    return {"exportTo": list(place.export_to)} if place.export_to else {}
+
+
+def emitted(kind: str, place: Place, spec: JSON) -> Emitted:
+    """Wrap a spec in what every object of ours carries: name, labels, annotation, owner."""
+    owner, key = place.owner, Key(place.owner.key.namespace, place.name)
+    revision = {REVISION_LABEL: owner.revision} if owner.revision else {}
     metadata: dict[str, JSON] = {
         "name": key.name,
         "namespace": key.namespace,
-        "labels": {MANAGED_BY: MANAGER},
-        "annotations": {OWNER_ANNOTATION: str(entry.key)},
+        "labels": {MANAGED_BY: MANAGER, **revision},
+        "annotations": {OWNER_ANNOTATION: str(owner.key)},
     }
-    if entry.uid:
-        metadata["ownerReferences"] = [_owner_reference(entry)]
+    if owner.uid:
+        metadata["ownerReferences"] = [_owner_reference(owner)]
     manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    return Emitted(kind, key, host.canonical, entry, manifest, fingerprint(spec, str(entry.key), entry.uid))
+    identity = fingerprint(spec, str(owner.key), owner.uid, owner.revision)
+    return Emitted(kind, key, place.host.canonical, owner, manifest, identity)
 
 
-def fingerprint(spec: JSON, owner: str, owner_uid: str) -> str:
+def fingerprint(spec: JSON, owner: str, owner_uid: str, revision: str) -> str:
     """Digest what we write of an object, so that a cache need not keep its spec to notice drift."""
-    canonical = json.dumps([spec, owner, owner_uid], sort_keys=True, separators=(",", ":"), default=str)
+    canonical = json.dumps([spec, owner, owner_uid, revision], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -95,56 +105,35 @@ def _owner_reference(entry: ServiceEntry) -> JSON:
     }
 
 
-def _routes(host: Host, port: Port, tuning: Tuning, *, several: bool) -> Iterator[JSON]:
-    match: dict[str, JSON] = {"port": port.number} if several else {}
-    if tuning.retry_on_unsafe is not None:
-        unsafe = {**match, "method": {"regex": UNSAFE_METHODS}}
-        yield _route(host, port, tuning, unsafe, tuning.retry_on_unsafe)
-    yield _route(host, port, tuning, match, tuning.retry_on)
+def _routes(one: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
+    unsafe = one.tuning.of(one.port).retry_on_unsafe
+    if unsafe is not None:
+        yield _route(one, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
+    yield _route(one, match, one.tuning.of(one.port).retry_on)
 
 
-def _route(host: Host, port: Port, tuning: Tuning, match: JSON, retry_on: tuple[str, ...]) -> JSON:
-    """Write one route; a needless `match` would lose it on a sidecar's HTTP-proxy port."""
-    destination = {"host": host.text, "port": {"number": port.number}}
+def _route(one: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
+    timeout = one.tuning.of(one.port).timeout
+    destination = {"host": one.host.text, "port": {"number": one.port.number}}
     return {
         **({"match": [match]} if match else {}),
         "route": [{"destination": destination, "weight": 100}],
-        "timeout": str(tuning.timeout),
-        "retries": _retries(tuning, retry_on),
+        **_written("timeout", timeout),
+        "retries": _retries(one, retry_on),
     }
 
 
-def _retries(tuning: Tuning, retry_on: tuple[str, ...]) -> JSON:
+def _retries(one: Declared, retry_on: tuple[str, ...]) -> JSON:
     """Write the retries; with none, istiod refuses every other field."""
-    if tuning.attempts == 0 or not retry_on:
+    if one.tuning.attempts == 0 or not retry_on:
         return {"attempts": 0}
     return {
-        "attempts": tuning.attempts,
-        "perTryTimeout": str(tuning.per_try_timeout),
+        "attempts": one.tuning.attempts,
+        **_written("perTryTimeout", one.tuning.of(one.port).per_try_timeout),
         "retryOn": ",".join(retry_on),
-        **tuning.options,
+        **one.tuning.options,
     }
 
 
-def _services(entry: ServiceEntry, cluster_domains: Collection[str]) -> Iterator[Finding]:
-    named = [index for index, host in enumerate(entry.hosts) if names_service(host.canonical, cluster_domains)]
-    if named:
-        host = entry.hosts[named[0]].text
-        message = f"{quoted(host)} is a Kubernetes Service's name, so nothing is emitted for it"
-        path = f"spec.hosts[{named[0]}]"
-        yield Finding(KUBERNETES_SERVICE, Severity.WARNING, path, and_more(message, len(named)))
-
-
-def _disabled(entry: ServiceEntry) -> Iterator[Finding]:
-    if VIRTUAL_SERVICE in entry.annotations:
-        message = "no VirtualService is emitted, as this annotation asks"
-        yield Finding(DISABLED, Severity.INFO, annotation_path(VIRTUAL_SERVICE), message)
-
-
-def _unread_ports(entry: ServiceEntry) -> Iterator[Finding]:
-    unread = [(index, port) for index, port in enumerate(entry.ports) if not port.http]
-    if unread:
-        index, port = unread[0]
-        message = f"{port_label(port.number, port.protocol)} gets no retries: its requests cannot be read"
-        path = f"spec.ports[{index}].protocol"
-        yield Finding(RETRIES_NOT_APPLICABLE, Severity.INFO, path, and_more(message, len(unread)))
+def _written(name: str, duration: Duration | None) -> dict[str, JSON]:
+    return {} if duration is None else {name: str(duration)}

@@ -5,14 +5,19 @@ Istio's own validation (`ValidateServiceEntry`) sets the limits: nothing is chan
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from app.core import sentences
 from app.core.catalogue import (
     CIDR_ADDRESS,
+    ENDPOINTS_WITHOUT_RESOLUTION,
     EXEMPTED,
     EXEMPTION_REFUSED,
     MALFORMED,
+    MATCHED_BY_ADDRESS,
+    MIXED_PORTS,
     NOT_FQDN,
+    OPAQUE_PORTS,
     RESOLUTION_CHANGED,
     ROUND_ROBIN,
     SHARED_PORT,
@@ -25,14 +30,12 @@ from app.core.findings import Finding, Rule, Severity, and_more, port_label, quo
 from app.core.globs import matches
 from app.core.hosts import HostKind
 from app.core.model import Permission
-from app.core.policy import Exemptions, Mode, Settings, Static, Unfixable, Wildcards
-from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry
+from app.core.policy import Exemptions, Mode, Settings, Static, Tcp, Unfixable, Wildcards
+from app.core.resources import TLS_PORT, ServiceEntry
 from app.core.tuning import EXEMPT, annotation_path
 
 DYNAMIC_PROTOCOLS = frozenset({"HTTP", "HTTP2", "GRPC", "TLS"})
 """The protocols that istiod accepts with DYNAMIC_DNS."""
-NAMED_PROTOCOLS = HTTP_FAMILY | TLS_FAMILY
-"""The protocols whose requests name their host."""
 RESOLVING = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 """The resolutions that resolve a name."""
 
@@ -80,15 +83,17 @@ def malformed(entry: ServiceEntry) -> Finding | None:
 
 def decide(entry: ServiceEntry, settings: Settings) -> Decision:
     """Look an entry, in scope and well-formed, up in the table."""
-    if entry.resolution == "DNS_ROUND_ROBIN":
-        return Decision((_round_robin(settings),))
     if entry.resolution in RESOLVING:
-        return Decision()
+        return Decision((_round_robin(settings),) if entry.resolution == "DNS_ROUND_ROBIN" else ())
+    if not entry.names_host and settings.resolution.tcp is Tcp.LEAVE:
+        return _opaque(entry)
     if entry.resolution == "STATIC" and (entry.endpoints or entry.workload_selector):
-        return _static(settings)
+        return _static(entry, settings)
     if _dynamic_shape(entry):
         return _wildcards(entry, settings)
-    obstacles = tuple(finding for obstacle in _OBSTACLES if (finding := obstacle(entry)))
+    obstacles = tuple(finding for obstacle in _OBSTACLES if (finding := obstacle(entry, settings)))
+    if obstacles and not entry.names_host:
+        return _opaque(entry)
     return _unfixable(obstacles, settings) if obstacles else _change(entry, "DNS", settings)
 
 
@@ -97,9 +102,28 @@ def _round_robin(settings: Settings) -> Finding:
     return Finding(ROUND_ROBIN, severity, "spec.resolution", "Envoy never drains the connections of DNS_ROUND_ROBIN")
 
 
-def _static(settings: Settings) -> Decision:
+def _opaque(entry: ServiceEntry) -> Decision:
+    """Keep the resolution of an entry of TCP ports: with DNS, each connection to such a port would go to one name."""
+    tls = any(port.number == TLS_PORT for port in entry.ports)
+    message = f"no port names its host, so resolution {entry.resolution} is kept"
+    instead = "If clients speak TLS on port 443, write protocol: TLS for it; otherwise nothing." if tls else ""
+    return Decision((Finding(OPAQUE_PORTS, Severity.INFO, "spec.ports", message, instead=instead),))
+
+
+def _static(entry: ServiceEntry, settings: Settings) -> Decision:
     severity = _STATIC_SEVERITY[settings.resolution.static]
+    if severity is not Severity.ERROR and entry.endpoints and all(map(_stays, entry.endpoints)):
+        return Decision()
     return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", sentences.STATIC_ENDPOINTS),))
+
+
+def _stays(address: str) -> bool:
+    """Say whether an address is this machine's or its network's, and never moves."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return parsed.is_loopback or parsed.is_link_local
 
 
 def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
@@ -134,7 +158,7 @@ def _dynamic_shape(entry: ServiceEntry) -> bool:
     )
 
 
-def _wildcard_host(entry: ServiceEntry) -> Finding | None:
+def _wildcard_host(entry: ServiceEntry, _: Settings) -> Finding | None:
     hits = [index for index, host in enumerate(entry.hosts) if host.text.startswith("*")]
     if not hits:
         return None
@@ -142,7 +166,7 @@ def _wildcard_host(entry: ServiceEntry) -> Finding | None:
     return _obstacle(WILDCARD_HOST, f"spec.hosts[{hits[0]}]", message, hits)
 
 
-def _not_fqdn(entry: ServiceEntry) -> Finding | None:
+def _not_fqdn(entry: ServiceEntry, _: Settings) -> Finding | None:
     hits = [
         index
         for index, host in enumerate(entry.hosts)
@@ -154,25 +178,44 @@ def _not_fqdn(entry: ServiceEntry) -> Finding | None:
     return _obstacle(NOT_FQDN, f"spec.hosts[{hits[0]}]", message, hits)
 
 
-def _cidr_address(entry: ServiceEntry) -> Finding | None:
-    hits = [index for index, address in enumerate(entry.addresses) if "/" in address]
+def _cidr_address(entry: ServiceEntry, _: Settings) -> Finding | None:
+    return _addresses(entry, CIDR_ADDRESS, sentences.CIDR_ADDRESS, cidr=True)
+
+
+def _matched_by_address(entry: ServiceEntry, _: Settings) -> Finding | None:
+    return _addresses(entry, MATCHED_BY_ADDRESS, sentences.MATCHED_BY_ADDRESS, cidr=False)
+
+
+def _addresses(entry: ServiceEntry, rule: Rule, template: str, *, cidr: bool) -> Finding | None:
+    hits = [index for index, address in enumerate(entry.addresses) if ("/" in address) is cidr]
     if not hits:
         return None
-    message = sentences.CIDR_ADDRESS.format(address=quoted(entry.addresses[hits[0]]))
-    return _obstacle(CIDR_ADDRESS, f"spec.addresses[{hits[0]}]", message, hits)
+    message = template.format(address=quoted(entry.addresses[hits[0]]))
+    return _obstacle(rule, f"spec.addresses[{hits[0]}]", message, hits)
 
 
-def _shared_port(entry: ServiceEntry) -> Finding | None:
-    hits = [index for index, port in enumerate(entry.ports) if port.protocol not in NAMED_PROTOCOLS]
-    if len(entry.hosts) < 2 or not hits:
+def _opaque_port(entry: ServiceEntry, settings: Settings) -> Finding | None:
+    """Find ports that name no host: beside others they keep all from DNS; where DNS is wanted, several hosts do."""
+    hits = [index for index, port in enumerate(entry.ports) if not port.names_host]
+    mixed = settings.resolution.tcp is Tcp.LEAVE
+    if not hits or not (mixed or len(entry.hosts) > 1):
         return None
-    port = entry.ports[hits[0]]
+    port, path = entry.ports[hits[0]], f"spec.ports[{hits[0]}].protocol"
     label = port_label(port.number, port.protocol)
-    message = sentences.SHARED_PORT.format(port=label, hosts=len(entry.hosts))
-    return _obstacle(SHARED_PORT, f"spec.ports[{hits[0]}].protocol", message, hits)
+    if mixed:
+        message = sentences.MIXED_PORTS.format(port=label, resolution=entry.resolution)
+        return _obstacle(MIXED_PORTS, path, message, hits)
+    return _obstacle(SHARED_PORT, path, sentences.SHARED_PORT.format(port=label, hosts=len(entry.hosts)), hits)
 
 
-def _workload_selector(entry: ServiceEntry) -> Finding | None:
+def _endpoints(entry: ServiceEntry, _: Settings) -> Finding | None:
+    if not entry.endpoints:
+        return None
+    message = sentences.ENDPOINTS_WITHOUT_RESOLUTION
+    return _obstacle(ENDPOINTS_WITHOUT_RESOLUTION, "spec.endpoints", message, [0])
+
+
+def _workload_selector(entry: ServiceEntry, _: Settings) -> Finding | None:
     if not entry.workload_selector:
         return None
     message = sentences.WORKLOAD_SELECTOR.format(resolution=entry.resolution)
@@ -183,11 +226,13 @@ def _obstacle(rule: Rule, path: str, message: str, hits: Sequence[int]) -> Findi
     return Finding(rule, Severity.ERROR, path, and_more(message, len(hits)))
 
 
-_OBSTACLES: tuple[Callable[[ServiceEntry], Finding | None], ...] = (
+_OBSTACLES: tuple[Callable[[ServiceEntry, Settings], Finding | None], ...] = (
     _wildcard_host,
     _not_fqdn,
     _cidr_address,
-    _shared_port,
+    _matched_by_address,
+    _opaque_port,
+    _endpoints,
     _workload_selector,
 )
 _STATIC_SEVERITY = {Static.ALLOW: Severity.INFO, Static.WARN: Severity.WARNING, Static.DENY: Severity.ERROR}

@@ -3,6 +3,9 @@
 WILDCARD_HOST = "{host} is a wildcard, which cannot be resolved"
 NOT_FQDN = "{host} is not a fully qualified domain name"
 CIDR_ADDRESS = "{address} is a CIDR, which Istio refuses with resolution DNS"
+MATCHED_BY_ADDRESS = "{address} is matched in place of the host, which may be a name that DNS does not know"
+MIXED_PORTS = "{port} names no host beside a port that does, so resolution {resolution} cannot become DNS"
+ENDPOINTS_WITHOUT_RESOLUTION = "Istio refuses endpoints with resolution NONE, which an unset resolution means"
 SHARED_PORT = "{port} cannot tell {hosts} hosts apart"
 WORKLOAD_SELECTOR = "picks endpoints inside the mesh, so resolution {resolution} cannot become DNS"
 WILDCARD_ENTRY = "{host} is a wildcard, as is every host here: there is no name to resolve"
@@ -12,8 +15,10 @@ BECOMES, WOULD_BECOME = "becomes", "would become"
 NOT_MUTATED = "should have become {target}: mutation was skipped, timed out or was undone"
 
 FORBIDDEN = "is not used: the policy forbids this annotation"
+NO_DEADLINE_FORBIDDEN = "means no deadline; the policy does not allow that"
 NOT_WHOLE = "is not a whole number"
 NO_DURATION = 'must be a duration such as "2s", "500ms" or "1m30s"'
+NO_TIMEOUT = 'must be a duration such as "2s", "500ms" or "1m30s", or "0s" for no deadline'
 OUT_OF_BOUNDS = "is outside {least} to {most}, the bounds of the policy"
 NOT_GRANTED = "asks for {word}; the policy grants {granted}"
 NOT_DISABLED = "means nothing: the only value is Disabled"

@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from app.core.findings import Finding
+from app.core.observed import KINDS, Observed
 from app.core.overlap import overlap_findings, overlaps
 from app.core.patch import apply_patch
-from app.core.plan import KINDS, Conflict, Observed, changes, desired
+from app.core.plan import Conflict, desired
 from app.core.policy import GuardPolicy
-from app.core.resources import JSON, Fields, ServiceEntry, is_istio, is_service_entry
+from app.core.resources import JSON, Fields, ServiceEntry, is_http_route, is_istio, is_service_entry
 from app.core.routing import Emitted
+from app.core.siblings import Member, judged
 from app.core.verdict import Verdict, review
 
 T = TypeVar("T")
@@ -105,22 +107,22 @@ def survey(
     `namespace` is that of manifests that name none.
     """
     documents = tuple(documents)
-    reviewed = [judge(one, policy, namespace) for one in documents if is_service_entry(one.manifest)]
-    judged = [(one, one.repaired if one.verdict.allowed else None) for one in reviewed]
-    plan = desired((stored for _, stored in judged if stored), policy)
-    conflicts = changes(plan.objects, _observed(documents, namespace)).foreign
-    yielded = {id(conflict.emitted) for conflict in conflicts}
-    emitted = _by_owner((one, one) for one in plan.objects if id(one) not in yielded)
-    contested = _by_owner((conflict.emitted, conflict) for conflict in conflicts)
+    alone = [judge(one, policy, namespace) for one in documents if is_service_entry(one.manifest)]
+    verdicts = judged({number: Member(one.entry, one.verdict) for number, one in enumerate(alone)}, policy)
+    reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
+    stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
+    plan = desired(stored, policy, _observed(documents, namespace))
+    emitted = _by_owner((one, one) for one in plan.objects)
+    contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
     overlapping = overlaps(one.entry for one in reviewed)
     return tuple(
         replace(
             one,
             shared=(*plan.findings.get(one.entry.key, ()), *overlap_findings(one.entry, overlapping, policy)),
-            emitted=emitted.get(id(stored), ()),
-            conflicts=contested.get(id(stored), ()),
+            emitted=emitted.get(id(entry), ()),
+            conflicts=contested.get(id(entry), ()),
         )
-        for one, stored in judged
+        for one, entry in zip(reviewed, stored, strict=True)
     )
 
 
@@ -128,6 +130,11 @@ def judge(document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMES
     """Review one manifest by itself; `namespace` is its own where it names none."""
     entry = ServiceEntry.parse(document.manifest, namespace)
     return Reviewed(document, entry, review(entry, policy))
+
+
+def _refused(entry: ServiceEntry) -> ServiceEntry:
+    """Return an entry for which nothing is emitted, though others stand beside it: it may be stored already."""
+    return replace(entry, terminating=True)
 
 
 def _without(values: JSON, name: str) -> JSON:
@@ -144,5 +151,5 @@ def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
 
 def _observed(documents: Iterable[Sourced], namespace: str) -> Iterator[Observed]:
     for one in documents:
-        if is_istio(one.manifest, KINDS):
+        if is_istio(one.manifest, KINDS) or is_http_route(one.manifest):
             yield Observed.parse(one.manifest, namespace)

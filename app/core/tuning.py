@@ -7,11 +7,11 @@ from typing import Any
 
 from app.core import sentences
 from app.core.catalogue import OVERRIDE_REFUSED, UNKNOWN_ANNOTATION
-from app.core.durations import Duration, parse_duration
+from app.core.durations import NO_DEADLINE, Duration, parse_duration, parse_timeout
 from app.core.emission import DurationBounds, VirtualService
 from app.core.findings import QUOTED, Finding, Severity, and_more, quoted
 from app.core.model import Permission
-from app.core.resources import PREFIX
+from app.core.resources import PREFIX, Port
 
 EXEMPT = "exempt"
 ATTEMPTS = "attempts"
@@ -25,17 +25,45 @@ KNOWN = (EXEMPT, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
+class Routing:
+    """What the routes of one port are emitted with; None is not written."""
+
+    timeout: Duration | None
+    per_try_timeout: Duration | None
+    retry_on: tuple[str, ...]
+    retry_on_unsafe: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Tuning:
-    """What each route of an entry is emitted with."""
+    """What the routes of an entry are emitted with; `stream_…` is for ports whose calls may live long."""
 
     emit: bool
     attempts: int
     per_try_timeout: Duration
     timeout: Duration
+    stream_per_try_timeout: Duration | None
+    stream_timeout: Duration | None
     retry_on: tuple[str, ...]
     retry_on_unsafe: tuple[str, ...] | None
+    retry_on_grpc: tuple[str, ...]
+    """Conditions that only calls of gRPC meet, for the protocols that may carry them."""
     options: Mapping[str, str | bool]
     """Fields of `retries` that only newer Istio knows, as they are written."""
+    overridden: bool = False
+    """Whether an annotation has changed anything."""
+
+    def of(self, port: Port) -> Routing:
+        """Return what the routes of a port are emitted with.
+
+        A call of gRPC is always a POST, and Istio's default repeats it: the method split does not apply.
+        """
+        if port.streams:
+            retry_on = _joined(self.retry_on, self.retry_on_grpc)
+            return Routing(self.stream_timeout, self.stream_per_try_timeout, retry_on, None)
+        grpc = self.retry_on_grpc if port.protocol == "HTTP2" else ()
+        unsafe = self.retry_on_unsafe and _joined(self.retry_on_unsafe, grpc)
+        return Routing(self.timeout, self.per_try_timeout, _joined(self.retry_on, grpc), unsafe)
 
 
 def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuning, tuple[Finding, ...]]:
@@ -43,7 +71,7 @@ def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuni
     tuning, findings = _from_policy(settings), list[Finding]()
     for name in sorted(annotations.keys() & _OVERRIDES.keys()):
         try:
-            tuning = replace(tuning, **_OVERRIDES[name](annotations[name], settings))
+            tuning = replace(tuning, overridden=True, **_OVERRIDES[name](annotations[name], settings))
         except ValueError as error:
             message = f"{quoted(annotations[name])} {error}"
             findings.append(Finding(OVERRIDE_REFUSED, Severity.ERROR, annotation_path(name), message))
@@ -67,10 +95,17 @@ def _from_policy(settings: VirtualService) -> Tuning:
         attempts=retries.attempts,
         per_try_timeout=retries.per_try_timeout,
         timeout=settings.timeout,
+        stream_per_try_timeout=settings.grpc.per_try_timeout,
+        stream_timeout=settings.grpc.timeout,
         retry_on=retries.retry_on,
         retry_on_unsafe=settings.unsafe_methods.retry_on,
+        retry_on_grpc=settings.grpc.retry_on,
         options={name: value for name, value in options.items() if value is not None},
     )
+
+
+def _joined(words: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
+    return (*words, *(word for word in others if word not in words))
 
 
 def _attempts(text: str, settings: VirtualService) -> dict[str, Any]:
@@ -85,17 +120,24 @@ def _attempts(text: str, settings: VirtualService) -> dict[str, Any]:
 
 
 def _per_try_timeout(text: str, settings: VirtualService) -> dict[str, Any]:
-    return {"per_try_timeout": _bounded(text, settings.overrides.per_try_timeout)}
+    duration = _bounded(text, settings.overrides.per_try_timeout, parse_duration)
+    return {"per_try_timeout": duration, "stream_per_try_timeout": duration}
 
 
 def _timeout(text: str, settings: VirtualService) -> dict[str, Any]:
-    return {"timeout": _bounded(text, settings.overrides.timeout)}
+    bounds = settings.overrides.timeout
+    if bounds and text == NO_DEADLINE.text:
+        if bounds.no_deadline is Permission.FORBID:
+            raise ValueError(sentences.NO_DEADLINE_FORBIDDEN)
+        return {"timeout": NO_DEADLINE, "stream_timeout": NO_DEADLINE}
+    duration = _bounded(text, bounds, parse_timeout)
+    return {"timeout": duration, "stream_timeout": duration}
 
 
-def _bounded(text: str, bounds: DurationBounds | None) -> Duration:
+def _bounded(text: str, bounds: DurationBounds | None, parse: Callable[[object], Duration]) -> Duration:
     if bounds is None:
         raise ValueError(sentences.FORBIDDEN)
-    duration = parse_duration(text)
+    duration = parse(text)
     if not bounds.min <= duration <= bounds.max:
         raise ValueError(sentences.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max))
     return duration
@@ -109,7 +151,7 @@ def _retry_on(text: str, settings: VirtualService) -> dict[str, Any]:
     refused = [word for word in words if word not in granted]
     if refused:
         raise ValueError(sentences.NOT_GRANTED.format(word=quoted(refused[0]), granted=", ".join(granted)))
-    return {"retry_on": words}
+    return {"retry_on": words, "retry_on_grpc": ()}
 
 
 def _virtual_service(text: str, settings: VirtualService) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from app.core.findings import Finding, Severity
 from app.core.patch import Operation, set_resolution
 from app.core.policy import Existing, GuardPolicy, Mode, Settings
 from app.core.resources import JSON, Fields, ServiceEntry, own_annotations
-from app.core.routing import retry_findings
+from app.core.retries import retry_findings
 from app.core.tuning import tune
 
 WARNING_LIMIT = 256

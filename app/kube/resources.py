@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from app.core.resources import ADMISSION_GROUP, API_VERSION, GROUP
+from app.core.resources import ADMISSION_GROUP, API_VERSION, GATEWAY_GROUP, GROUP
 
 NO_VERSION = "1"
 """A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""
@@ -41,6 +41,8 @@ EMITTED = {
     "VirtualService": Resource(GROUP, _VERSION, "virtualservices", "VirtualService"),
     "DestinationRule": Resource(GROUP, _VERSION, "destinationrules", "DestinationRule"),
 }
+HTTP_ROUTES = Resource(GATEWAY_GROUP, "v1", "httproutes", "HTTPRoute")
+"""Watched for those that route a ServiceEntry; a cluster may not know them."""
 REPORTS = (
     Resource("openreports.io", "v1alpha1", "reports", "Report"),
     Resource("wgpolicyk8s.io", "v1alpha2", "policyreports", "PolicyReport"),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 
 from app.core.findings import quoted
-from app.core.plan import KINDS
+from app.core.observed import KINDS
 from app.core.resources import JSON, Fields, Key, is_istio
 from app.core.survey import DEFAULT_NAMESPACE, Sourced, Unreadable
 from app.manifests.documents import Document, Malformed, documents

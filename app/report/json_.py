@@ -42,7 +42,7 @@ def _finding(one: Reviewed, finding: Finding, report: Report) -> JSON:
         "severity": finding.severity.value,
         "path": finding.path,
         "message": finding.message,
-        "remedy": finding.rule.remedy,
+        "remedy": finding.remedy,
         **({"other": _place(other)} if other else {}),
     }
 

@@ -43,7 +43,7 @@ def _told(one: Reviewed, report: Report) -> Iterator[str]:
     for finding in one.findings:
         place, other = report.place(one, finding.path), report.other(one, finding)
         where = f" ({other})" if other else ""
-        yield f"{place}: {finding.severity.value} {finding.sentence}{where}. {finding.rule.remedy}"
+        yield f"{place}: {finding.severity.value} {finding.sentence}{where}. {finding.remedy}"
 
 
 def _error(one: Unreadable) -> str:

@@ -74,7 +74,7 @@ def _result(one: Reviewed, finding: Finding, number: int, report: Report) -> JSO
         "ruleId": finding.code,
         "ruleIndex": _RULES[finding.code],
         "level": _LEVELS[finding.severity],
-        "message": {"text": f"ServiceEntry {one.entry.key} {finding.path}: {finding.message}. {finding.rule.remedy}"},
+        "message": {"text": f"ServiceEntry {one.entry.key} {finding.path}: {finding.message}. {finding.remedy}"},
         "locations": [_location(report.place(one, finding.path)) | {"logicalLocations": [where]}],
         **({"relatedLocations": [_location(other)]} if other else {}),
         "partialFingerprints": {"serviceEntry/v1": _fingerprint(one, finding, number)},

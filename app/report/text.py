@@ -34,7 +34,7 @@ def _entry(one: Reviewed, report: Report) -> Iterator[str]:
 
 def _places(one: Reviewed, finding: Finding, report: Report) -> Iterator[str]:
     place = report.place(one, finding.path)
-    remedy = "" if finding.severity is Severity.INFO else finding.rule.remedy
+    remedy = "" if finding.severity is Severity.INFO else finding.remedy
     if line := ": ".join(filter(None, [str(place) if place.line else "", remedy])):
         yield line
     if other := report.other(one, finding):

@@ -33,7 +33,7 @@ def _result(one: Reviewed, finding: Finding) -> JSON:
     kind = {name: one.manifest[name] for name in ("apiVersion", "kind")}
     field, file = dict(_field(one, finding)), dict(_file(one.manifest))
     return {
-        "message": f"{finding.code}: {finding.message}. {finding.rule.remedy}",
+        "message": f"{finding.code}: {finding.message}. {finding.remedy}",
         "severity": finding.severity.value,
         "resourceRef": {**kind, "namespace": one.entry.key.namespace, "name": one.entry.key.name},
         **({"field": field} if field else {}),

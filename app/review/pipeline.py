@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.plan import Observed
+from app.core.observed import Observed
 from app.core.resources import JSON
 from app.core.routing import Emitted
 from app.core.survey import Reviewed, Sourced

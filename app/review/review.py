@@ -97,7 +97,7 @@ class Review:
     def _refusal(self, one: Reviewed) -> Iterator[str]:
         for finding in one.verdict.errors:
             place = self._report().place(one, finding.path)
-            yield f"{place}: ServiceEntry {one.entry.key} is refused: {finding.sentence}. {finding.rule.remedy}"
+            yield f"{place}: ServiceEntry {one.entry.key} is refused: {finding.sentence}. {finding.remedy}"
 
     def _place(self, one: Reviewed) -> Place:
         return self._report().place(one, "spec.resolution")

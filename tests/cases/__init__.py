@@ -16,6 +16,7 @@ class Case:
 
     name: str
     rule: str
+    created: str
     annotations: dict[str, str]
     spec: dict[str, Any]
     policy: dict[str, Any]
@@ -29,15 +30,20 @@ class Case:
     """Routes of the one VirtualService that is emitted."""
     destination: Any
     """Spec of the one DestinationRule that is emitted."""
+    export_to: list[str] | None
+    """`exportTo` of what is emitted; None where the case does not say."""
+    beside: list[dict[str, Any]]
+    """Objects that stand beside the entry."""
     storable: bool
     """Whether Istio's schema lets the API server store the manifest as it is written."""
 
     def manifest(self, namespace: str = "team") -> dict[str, Any]:
         """The ServiceEntry."""
+        created = {"creationTimestamp": self.created} if self.created else {}
         return {
             "apiVersion": "networking.istio.io/v1",
             "kind": "ServiceEntry",
-            "metadata": {"name": "case", "namespace": namespace, "annotations": self.annotations},
+            "metadata": {"name": "case", "namespace": namespace, "annotations": self.annotations, **created},
             "spec": self.spec,
         }
 
@@ -64,6 +70,7 @@ def load() -> Iterator[Case]:
             yield Case(
                 name=f"{path.stem}-{number}",
                 rule=document["rule"],
+                created=document.get("created", ""),
                 annotations=document.get("annotations", {}),
                 spec=document["entry"],
                 policy=run["policy"],
@@ -73,6 +80,8 @@ def load() -> Iterator[Case]:
                 emits=[name if "/" in name else f"VirtualService/{name}" for name in run.get("emits", [])],
                 http=run.get("http"),
                 destination=run.get("destination"),
+                export_to=run.get("exportTo"),
+                beside=document.get("beside", []),
                 storable=document.get("stored", True),
             )
 

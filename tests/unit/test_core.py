@@ -7,8 +7,9 @@ import pytest
 from app.core.catalogue import CATALOGUE
 from app.core.findings import printable
 from app.core.hosts import Host, HostKind, object_name
+from app.core.observed import Observed
 from app.core.patch import set_resolution
-from app.core.plan import Observed, changes, desired
+from app.core.plan import changes, desired
 from app.core.policy import default_policy
 from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry, is_service_entry
@@ -28,18 +29,30 @@ def entry(name: str = "one", created: str = "", namespace: str = "team", **spec:
     }
 
 
+ROUTES = [{"route": [{"destination": {"host": "elsewhere.example.com"}}]}]
+
+
 def virtual_service(name: str = "theirs", namespace: str = "team", **spec: Any) -> dict[str, Any]:
     return {
         "apiVersion": "networking.istio.io/v1beta1",
         "kind": "VirtualService",
         "metadata": {"name": name, "namespace": namespace, "uid": "v", "resourceVersion": "7"},
-        "spec": {"hosts": ["api.example.com"], **spec},
+        "spec": {"hosts": ["api.example.com"], "http": ROUTES, **spec},
+    }
+
+
+def http_route(namespace: str = "team", **parent: Any) -> dict[str, Any]:
+    parents = [{"group": "networking.istio.io", "kind": "ServiceEntry", "name": "one", **parent}]
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "route", "namespace": namespace},
+        "spec": {"parentRefs": parents, "rules": [{"backendRefs": [{"name": "egress", "port": 80}]}]},
     }
 
 
 def yields_to(other: dict[str, Any], **spec: Any) -> bool:
-    plan = desired([ServiceEntry.parse(entry(**spec))], default_policy())
-    return bool(changes(plan.objects, [Observed.parse(other)]).foreign)
+    return bool(desired([ServiceEntry.parse(entry(**spec))], default_policy(), [Observed.parse(other)]).conflicts)
 
 
 def test_every_code_is_unique_and_every_rule_says_what_it_means_and_what_to_do() -> None:
@@ -129,7 +142,17 @@ def test_an_entry_that_is_being_deleted_gets_nothing() -> None:
         (virtual_service(namespace="other", exportTo=["team"]), True),
         (virtual_service(namespace="other", exportTo=["."]), False),
         (virtual_service(exportTo=["."]), True),
-        (virtual_service(name="api.example.com", hosts=["unrelated.example.com"]), True),
+        (virtual_service(name="api.example.com", hosts=["unrelated.example.com"]), False),
+        (virtual_service(http=[], tls=[{"match": [{"port": 443}], "route": ROUTES[0]["route"]}]), False),
+        (virtual_service(hosts=["*"]), False),
+        (virtual_service(exportTo=["~"]), False),
+        (virtual_service(hosts=[]), False),
+        (virtual_service(gateways=["mesh", "edge"], http=[{"match": [{"gateways": ["edge"]}], **ROUTES[0]}]), False),
+        (virtual_service(gateways=["mesh", "edge"], http=[{"match": [{"gateways": ["mesh"]}], **ROUTES[0]}]), True),
+        (http_route(), True),
+        ({**http_route(), "metadata": {"name": "consumer", "namespace": "other"}}, False),
+        (http_route(name="two"), False),
+        (http_route(group="", kind="Service"), False),
         ({**virtual_service(), "kind": "DestinationRule"}, False),
     ],
 )
@@ -138,9 +161,9 @@ def test_ours_yields_to_whatever_claims_the_host_for_the_mesh(other: dict[str, A
 
 
 def test_ours_goes_when_another_claims_the_host_and_the_owner_is_told() -> None:
-    plan = desired([ServiceEntry.parse(entry())], default_policy())
-    ours = Observed.parse({**plan.objects[0].manifest})
-    todo = changes(plan.objects, [ours, Observed.parse(virtual_service())])
+    ours = Observed.parse(desired([ServiceEntry.parse(entry())], default_policy()).objects[0].manifest)
+    observed = [ours, Observed.parse(virtual_service())]
+    todo = changes(desired([ServiceEntry.parse(entry())], default_policy(), observed), observed)
     assert todo.delete == (ours,)
     assert todo.apply == ()
     assert todo.foreign[0].finding.code == "SEG021"
@@ -151,7 +174,7 @@ def test_an_edited_object_is_applied_over_what_was_observed() -> None:
     plan = desired([ServiceEntry.parse(entry())], default_policy())
     manifest = plan.objects[0].manifest
     edited = Observed.parse({**manifest, "spec": {**manifest["spec"], "exportTo": ["*"]}})
-    assert changes(plan.objects, [edited]).apply == ((plan.objects[0], edited),)
+    assert changes(plan, [edited]).apply == ((plan.objects[0], edited),)
 
 
 def test_a_survey_keeps_entries_of_one_name_apart_and_finds_conflicts_between_files() -> None:

@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -11,12 +12,14 @@ from hypothesis import strategies as st
 
 from app.core.catalogue import CATALOGUE
 from app.core.hosts import Host, HostKind, canonical_host, covers
+from app.core.observed import Observed
 from app.core.patch import apply_patch
-from app.core.plan import Observed, changes, desired, desired_at, keys
+from app.core.plan import changes, desired, desired_at, keys
 from app.core.policy import GuardPolicy
 from app.core.resources import ServiceEntry
 from app.core.routing import Emitted
 from app.core.verdict import as_stored, review, review_update
+from tests.builders import indexed
 from tests.strategies import hosts, json_values, manifests, names, policies, wildcards
 
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -27,7 +30,7 @@ def foreign(name: str, host: str, **spec: Any) -> dict[str, Any]:
     return {
         "kind": "VirtualService",
         "metadata": {"name": name, "namespace": "team", "uid": name, "resourceVersion": "1"},
-        "spec": {"hosts": [host], **spec},
+        "spec": {"hosts": [host], "http": [{"route": [{"destination": {"host": host}}]}], **spec},
     }
 
 
@@ -97,15 +100,15 @@ def test_an_update_that_touches_neither_spec_nor_our_annotations_is_never_refuse
 def test_after_the_changes_are_made_there_are_none_left(
     documents: list[dict[str, Any]], others: list[dict[str, Any]], policy: GuardPolicy
 ) -> None:
-    plan = desired([ServiceEntry.parse(document) for document in documents], policy).objects
+    entries = [ServiceEntry.parse(document) for document in documents]
     observed = list({one.key: one for one in map(Observed.parse, others)}.values())
-    first = changes(plan, observed)
+    first = changes(desired(entries, policy, observed), observed)
     assert first.delete == ()
     after = [*observed, *(stored(emitted) for emitted, _ in first.apply)]
-    second = changes(plan, after)
+    second = changes(desired(entries, policy, after), after)
     assert (second.apply, second.delete) == ((), ())
     assert len(second.foreign) == len(first.foreign)
-    gone = changes([], after)
+    gone = changes(desired([], policy, after), after)
     assert {one.key for one in gone.delete} == {emitted.key for emitted, _ in first.apply}
     assert not any(one in observed for one in gone.delete)
 
@@ -117,9 +120,9 @@ def test_the_order_of_the_input_does_not_matter(
     entries = [ServiceEntry.parse(document) for document in documents]
     shuffled = random.sample(entries, len(entries))
     assert desired(entries, policy) == desired(shuffled, policy)
-    plan = desired(entries, policy).objects
-    observed = [stored(emitted) for emitted in plan[::2]]
-    assert changes(plan, observed) == changes(plan[::-1], observed[::-1])
+    plan = desired(entries, policy)
+    observed = [stored(emitted) for emitted in plan.objects[::2]]
+    assert changes(plan, observed) == changes(replace(plan, objects=plan.objects[::-1]), observed[::-1])
 
 
 @given(st.lists(manifests(), max_size=5), policies())
@@ -131,7 +134,7 @@ def test_deciding_key_by_key_gives_what_deciding_all_at_once_gives(
     apart = [
         emitted
         for key in sorted(all_keys, key=str)
-        for emitted in desired_at(key, [one for one in entries if key in keys(one)], policy).objects
+        for emitted in desired_at(key, indexed(entries).neighbours(key), policy).objects
     ]
     assert tuple(apart) == desired(entries, policy).objects
 

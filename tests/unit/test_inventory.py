@@ -1,32 +1,48 @@
 """The inventory answers from its index what a look at everything would answer."""
 
+import pickle
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.controller.inventory import Inventory
-from app.core.plan import Changes, Observed, changes, desired_at, keys
+from app.core.index import Index, Neighbours, meets, place
+from app.core.observed import Observed
+from app.core.plan import Changes, Plan, changes, desired_at, keys
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
-from tests.strategies import hosts, manifests
+from tests.strategies import hosts, labels, manifests
 
 POLICY = default_policy()
 
 
 @st.composite
 def objects(draw: st.DrawFn) -> Observed:
-    """A VirtualService or DestinationRule, ours or not, that may claim what entries list."""
-    kind = draw(st.sampled_from(["VirtualService", "DestinationRule"]))
+    """An object, ours or not, that may route what entries name."""
+    kind = draw(st.sampled_from(["VirtualService", "DestinationRule", "HTTPRoute"]))
     host = draw(hosts)
+    parent = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": draw(labels)}
+    specs: dict[str, Any] = {
+        "VirtualService": {
+            "hosts": [host],
+            "http": [{"route": [{"destination": {"host": host}}]}],
+            "exportTo": draw(st.sampled_from([[], ["."], ["*"], ["other"]])),
+        },
+        "DestinationRule": {"host": host},
+        "HTTPRoute": {"parentRefs": [parent]},
+    }
+    names = ["theirs", "api.example.com", "wildcard.example.com", "b.example.com", "b.example.com.2"]
+    managed = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
     manifest: dict[str, Any] = {
         "kind": kind,
         "metadata": {
-            "name": draw(st.sampled_from(["theirs", "api.example.com", "wildcard.example.com", "b.example.com"])),
+            "name": draw(st.sampled_from(names)),
             "namespace": draw(st.sampled_from(["team", "other"])),
-            "labels": draw(st.sampled_from([{}, {}, {"app.kubernetes.io/managed-by": "serviceentry-guard"}])),
+            "labels": draw(st.sampled_from([{}, {}, managed])) if kind != "HTTPRoute" else {},
         },
-        "spec": {"hosts": [host]} if kind == "VirtualService" else {"host": host},
+        "spec": specs[kind],
     }
     return Observed.parse(manifest)
 
@@ -39,20 +55,41 @@ class Everything:
         self.objects: dict[tuple[str, Key], Observed] = {}
 
     def all_keys(self) -> set[Key]:
-        """Every key with something to decide."""
+        """Every name with something to decide."""
         asked = {key for entry in self.entries.values() for key in keys(entry)}
-        return asked | {one.key for one in self.objects.values()}
+        return asked | {place(one.key) for one in self.objects.values()}
 
-    def decide(self, key: Key) -> Changes:
-        """What is to be done for a key, by a look at all entries and all objects but ours of other names."""
-        entries = [entry for entry in self.entries.values() if key in keys(entry)]
-        observed = [one for one in self.objects.values() if not one.managed or one.key == key]
-        return changes(desired_at(key, entries, POLICY).objects, observed)
+    def decide(self, key: Key) -> tuple[Plan, Changes]:
+        """What is planned and done for a name, by a look at all entries and objects."""
+        plan = desired_at(key, self._neighbours(key), POLICY)
+        return plan, changes(plan, [one for one in self.objects.values() if one.managed and place(one.key) == key])
+
+    def _neighbours(self, key: Key) -> Neighbours:
+        named = [host.canonical for one in self.entries.values() for host in one.hosts if host.object_name == key.name]
+        if not any(key in keys(one) for one in self.entries.values()):
+            return Neighbours("", observed=tuple(self.objects.values()))
+        host = named[0]
+        entries = [one for one in self.entries.values() if any(each.canonical == host for each in one.hosts)]
+        related = [
+            one
+            for one in self.entries.values()
+            for each in one.hosts
+            if each.object_name and each.canonical != host and meets(each.canonical, host)
+        ]
+        return Neighbours(host, tuple(entries), tuple(related), tuple(self.objects.values()))
+
+
+def same(one: tuple[Plan, Changes], other: tuple[Plan, Changes]) -> bool:
+    """Say whether two decisions are the same, whatever the order of what was found of an entry."""
+    plans = [
+        replace(plan, findings={key: set(found) for key, found in plan.findings.items()}) for plan, _ in (one, other)
+    ]
+    return plans[0] == plans[1] and one[1] == other[1]
 
 
 @given(st.lists(st.one_of(manifests().map(ServiceEntry.parse), objects(), st.integers(0, 5)), max_size=15))
 @settings(max_examples=150)
-def test_each_key_is_decided_as_by_a_look_at_everything_and_no_change_of_a_decision_is_missed(
+def test_each_name_is_decided_as_by_a_look_at_everything_and_no_change_of_a_decision_is_missed(
     steps: list[ServiceEntry | Observed | int],
 ) -> None:
     inventory, everything = Inventory(), Everything()
@@ -62,20 +99,21 @@ def test_each_key_is_decided_as_by_a_look_at_everything_and_no_change_of_a_decis
             told = inventory.put_entry(everything.entries.get(step.key), step)
             everything.entries[step.key] = step
         elif isinstance(step, Observed):
-            place = (step.kind, step.key)
-            told = inventory.put_object(everything.objects.get(place), step)
-            everything.objects[place] = step
+            at = (step.kind, step.key)
+            told = inventory.put_object(everything.objects.get(at), step)
+            everything.objects[at] = step
         else:
             told = _remove(inventory, everything, step)
         for key in everything.all_keys() | before.keys():
             decision = everything.decide(key)
-            assert decision == before.get(key, Changes()) or key in told
-            entries, observed = inventory.gather(key)
-            assert changes(desired_at(key, entries, POLICY).objects, observed) == decision
+            assert same(decision, before.get(key, (Plan(), Changes()))) or key in told
+            neighbours = inventory.neighbours(key)
+            plan = desired_at(key, neighbours, POLICY)
+            assert same((plan, changes(plan, neighbours.observed)), decision)
     ours = [one for one in everything.objects.values() if one.managed]
     assert inventory.count_managed("VirtualService") == sum(one.kind == "VirtualService" for one in ours)
     asked = {key for entry in everything.entries.values() for key in keys(entry)}
-    assert inventory.keys() == asked | {one.key for one in ours}
+    assert inventory.names() == asked | {place(one.key) for one in ours}
 
 
 def _remove(inventory: Inventory, everything: Everything, number: int) -> frozenset[Key]:
@@ -89,14 +127,17 @@ def _remove(inventory: Inventory, everything: Everything, number: int) -> frozen
 
 
 def test_nothing_is_kept_of_what_is_gone() -> None:
-    inventory = Inventory()
+    index = Index()
     entry = ServiceEntry.parse(
-        {"metadata": {"name": "a"}, "spec": {"hosts": ["a.example.com"], "ports": [], "resolution": "DNS"}}
+        {"metadata": {"name": "a"}, "spec": {"hosts": ["*.example.com"], "ports": [], "resolution": "DNS"}}
     )
-    other = Observed.parse({"kind": "VirtualService", "metadata": {"name": "x"}, "spec": {"hosts": ["a.example.com"]}})
-    inventory.put_entry(None, entry)
-    inventory.put_object(None, other)
-    inventory.put_entry(entry, None)
-    inventory.put_object(other, None)
-    assert not any(vars(inventory)[name]._values for name in ("_entries", "_asked", "_claims"))
-    assert inventory.gather(Key("default", "a.example.com")) == ((), ())
+    spec = {"hosts": ["*.example.com"], "http": [{"route": []}]}
+    other = Observed.parse({"kind": "VirtualService", "metadata": {"name": "x"}, "spec": spec})
+    empty = pickle.dumps(index)
+    index.put_entry(None, entry)
+    index.put_object(None, other)
+    assert pickle.dumps(index) != empty
+    index.put_entry(entry, None)
+    index.put_object(other, None)
+    assert pickle.dumps(index) == empty
+    assert index.neighbours(Key("default", "wildcard.example.com")) == Neighbours("")

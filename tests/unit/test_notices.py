@@ -144,7 +144,7 @@ class TestANarrator:
 
     def test_tells_whether_an_object_was_there_before(self, narrator: Narrator, events: Events) -> None:
         ruled = policy(destinationRule={"enabled": True, "connectionPool": {"http": {"idleTimeout": "50s"}}})
-        for emitted, _ in changes(desired([entry()], ruled).objects, []).apply:
+        for emitted, _ in changes(desired([entry()], ruled), []).apply:
             narrator.applied(emitted, None)
         assert sorted(events.notes) == [
             "DestinationRule api.example.com was created",

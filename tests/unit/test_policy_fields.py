@@ -46,7 +46,8 @@ def without(document: Any, path: list[str]) -> Any:
 
 def outcome(case: Case, policy: GuardPolicy) -> Any:
     """Return all that the guard makes of a case."""
-    (reviewed,) = survey([Sourced("case", case.manifest())], policy)
+    beside = [Sourced("beside", manifest) for manifest in case.beside]
+    reviewed, *_ = survey([Sourced("case", case.manifest()), *beside], policy)
     emitted = [one.manifest for one in reviewed.emitted]
     return reviewed.findings, reviewed.stored, emitted, remediation(ServiceEntry.parse(case.manifest()), policy)
 

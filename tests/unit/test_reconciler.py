@@ -13,7 +13,7 @@ from app.controller.inventory import Inventory
 from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.workers import BURST, Workers
-from app.core.plan import Observed
+from app.core.observed import Observed
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
 from app.kube.client import Client

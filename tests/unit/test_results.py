@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from app.core.catalogue import CATALOGUE
-from app.core.plan import Observed
+from app.core.observed import Observed
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.results import LEFT_OUT, Result, contested, digest, report, results, since
+from tests.builders import indexed
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
@@ -58,13 +59,14 @@ def test_what_enforcement_would_refuse_is_a_warning_under_warn() -> None:
 
 def test_an_entry_that_shares_or_yields_a_host_does_not_pass() -> None:
     young, old = entry("young"), entry("an-older-one")
-    spec = {"hosts": ["api.example.com"]}
+    spec = {"hosts": ["api.example.com"], "http": [{"route": []}]}
     theirs = Observed.parse(
         {"kind": "VirtualService", "metadata": {"name": "theirs", "namespace": "team"}, "spec": spec}
     )
-    (found,) = contested(Key("team", "api.example.com"), [young, old], [], policy()).items()
+    place = Key("team", "api.example.com")
+    (found,) = contested(place, indexed([young, old]).neighbours(place), policy()).items()
     assert (found[0], [one.code for one in found[1]]) == (young.key, ["SEG022"])
-    both = contested(Key("team", "api.example.com"), [young, old], [theirs], policy())
+    both = contested(place, indexed([young, old], [theirs]).neighbours(place), policy())
     assert {key.name: [one.code for one in findings] for key, findings in both.items()} == {
         "young": ["SEG022"],
         "an-older-one": ["SEG021"],

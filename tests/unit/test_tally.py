@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.controller.tally import Conflicts, Tally
-from app.core.plan import Conflict, Observed, desired
+from app.core.observed import Observed
+from app.core.plan import Conflict, desired
 from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import review

@@ -3,35 +3,32 @@
 It is the cure on TLS passthrough ports, where no retry can help, and the place of TLS origination, where retries can.
 """
 
-from app.core.emission import ConnectionPool, DestinationRule, TcpPool
-from app.core.hosts import Host
-from app.core.resources import JSON, ServiceEntry
-from app.core.routing import Emitted, emitted
+from collections.abc import Sequence
 
-TLS_PORT = 443
+from app.core.emission import ConnectionPool, DestinationRule, TcpPool
+from app.core.resources import JSON, TLS_PORT
+from app.core.routing import Declared, Emitted, Place, emitted, exported
+
 ORIGINATION = {"mode": "SIMPLE", "caCertificates": "system"}
 """Newer Istio trusts the authorities of the system where none are named; older Istio verified nothing (IST0129)."""
 
 
-def destination_rule(entry: ServiceEntry, host: Host, settings: DestinationRule) -> Emitted | None:
-    """Build the DestinationRule of one host of a `routable` entry, if the policy asks for one."""
-    policy = _traffic_policy(entry, settings) if settings.enabled else {}
+def destination_rule(place: Place, declared: Sequence[Declared], settings: DestinationRule) -> Emitted | None:
+    """Build the DestinationRule of a host, if there is anything to write into it."""
+    policy = _traffic_policy(declared, settings)
     if not policy:
         return None
-    spec: dict[str, JSON] = {"host": host.text}
-    if entry.export_to:
-        spec["exportTo"] = list(entry.export_to)
-    return emitted("DestinationRule", entry, host, {**spec, "trafficPolicy": policy})
+    return emitted("DestinationRule", place, {"host": place.host.text, **exported(place), "trafficPolicy": policy})
 
 
-def _traffic_policy(entry: ServiceEntry, settings: DestinationRule) -> JSON:
+def _traffic_policy(declared: Sequence[Declared], settings: DestinationRule) -> JSON:
     """Write the policy; a port's own settings replace the host's, so they repeat its connection pool."""
     pool = _connection_pool(settings.connection_pool)
     shared = {"connectionPool": pool} if pool else {}
     origination = [
-        {"port": {"number": port.number}, **shared, "tls": ORIGINATION}
-        for port in entry.ports
-        if settings.tls_origination and port.http and port.target == TLS_PORT
+        {"port": {"number": one.port.number}, **shared, "tls": ORIGINATION}
+        for one in declared
+        if settings.tls_origination and one.port.http and one.port.target == TLS_PORT
     ]
     return {**shared, **({"portLevelSettings": origination} if origination else {})}
 
