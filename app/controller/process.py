@@ -24,7 +24,7 @@ from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
-from app.kube.resources import EMITTED, SERVICE_ENTRIES, Resource
+from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
 from app.kube.watch import Reflector
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.serving.health import HealthApp, HealthServer
@@ -85,6 +85,9 @@ class Controller:
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
             SERVICE_ENTRIES.plural: self._entries
         } | {one.plural: self._reflector(client, one, Observed.parse, self._object_changed) for one in EMITTED.values()}
+        self._reflectors[HTTP_ROUTES.plural] = self._reflector(
+            client, HTTP_ROUTES, Observed.parse, self._object_changed, optional=True
+        )
         self._show()
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
 
@@ -166,9 +169,11 @@ class Controller:
         resource: Resource,
         parse: Callable[[Any], T],
         changed: Callable[[object, T | None, T | None], None],
+        *,
+        optional: bool = False,
     ) -> Reflector[T]:
         restarted = partial(self._metrics.api.watch_restarted, resource.plural)
-        return Reflector(client, resource, parse, changed, on_restart=restarted)
+        return Reflector(client, resource, parse, changed, optional=optional, on_restart=restarted)
 
     def _show(self) -> None:
         """Say where the metrics of what is there are read."""
@@ -234,7 +239,14 @@ class Controller:
         if entry := new or old:
             self._tally.put(entry.key, new)
             self._remediator.put(entry.key, new)
+            self._reconsider_siblings(old, new)
             self._reporter.put(entry.key, new)
+
+    def _reconsider_siblings(self, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
+        """Look again at the entries that share a host with one that changed: they stand or fall together."""
+        for entry in filter(None, (old, new)):
+            for sibling in self._inventory.siblings(entry).values():
+                self._remediator.touch(sibling)
 
     def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         keys = self._inventory.put_object(old, new)

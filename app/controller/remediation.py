@@ -85,8 +85,12 @@ class Remediator:
             self._stored.pop(key, None)
             return
         self._stored[key] = entry
+        self.touch(entry)
+
+    def touch(self, entry: ServiceEntry) -> None:
+        """Look at an entry anew: one beside it has changed."""
         if self._repair(entry):
-            self._queue.add(key)
+            self._queue.add(entry.key)
 
     def reconsider(self) -> None:
         """Look at every entry anew: another policy is in force."""

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from app.kube.backoff import backoff, jittered
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, Gone, Unreachable
+from app.kube.errors import ApiError, Forbidden, Gone, NotFound, Unreachable
 from app.kube.resources import Resource
 from app.kube.stream import WatchEvent, WatchStream
 
@@ -22,6 +22,8 @@ _BACKOFF_CAP = 10.0
 _PAGE = 500
 _SHORTEST_WATCH = 1.0
 _STOP_SECONDS = 1.0
+_ABSENT_SECONDS = 30.0
+"""Pause before an optional resource that the cluster does not serve is looked for again."""
 
 
 class Reflector(Generic[T]):
@@ -33,6 +35,7 @@ class Reflector(Generic[T]):
     Changes missed while disconnected are delivered on return, deletes included.
 
     `store` may be read from any thread; copy it before iterating (`list(reflector.store.values())`).
+    A resource that is `optional` counts as empty while the cluster does not serve it, or does not let it be listed.
     `watch_seconds` is the range from which the server is told how long to watch. `on_restart` is told why a watch is
     begun anew: `ended`, as each one does, `expired`, which lists everything again, or `failed`.
     """
@@ -45,6 +48,7 @@ class Reflector(Generic[T]):
         on_change: Callable[[Key, T | None, T | None], None],
         *,
         namespace: str | None = None,
+        optional: bool = False,
         watch_seconds: tuple[int, int] = (240, 300),
         on_restart: Callable[[str], None] = lambda _reason: None,
     ) -> None:
@@ -54,6 +58,8 @@ class Reflector(Generic[T]):
         self._transform = transform
         self._on_change = on_change
         self._namespace = namespace
+        self._optional = optional
+        self._absent = ""  # why the optional resource counts as empty
         self._watch_seconds = watch_seconds
         self._on_restart = on_restart
         self._resource_version = ""
@@ -99,6 +105,11 @@ class Reflector(Generic[T]):
             except Gone as error:
                 self._resource_version = ""
                 self._fail(logging.INFO, error, "expired")
+            except (NotFound, Forbidden) as error:
+                if self._optional:
+                    self._wait_absent(error)
+                else:
+                    self._fail(logging.WARNING, error)
             except ApiError as error:
                 self._fail(logging.WARNING, error)
             except Exception as error:
@@ -123,6 +134,19 @@ class Reflector(Generic[T]):
             exc_info=error if traceback else None,
         )
         self._stopping.wait(seconds)
+
+    def _wait_absent(self, error: ApiError) -> None:
+        """Count an optional resource as empty, say so once, and look again later."""
+        reason = type(error).__name__
+        if reason != self._absent:
+            level = logging.WARNING if isinstance(error, Forbidden) else logging.INFO
+            _log.log(level, "%s are not watched: %s", self._resource.plural, error)
+        self._absent, self._resource_version = reason, ""
+        for key in list(self.store):
+            self._change(key, None)
+        self._active = time.monotonic()
+        self._synced.set()
+        self._stopping.wait(_ABSENT_SECONDS)
 
     def _follow(self) -> None:
         if not self._resource_version:
@@ -151,7 +175,7 @@ class Reflector(Generic[T]):
         for key in self.store.keys() - present:
             self._change(key, None)
         # All pages are of this one version, so a watch from it misses nothing.
-        self._resource_version = page.resource_version
+        self._resource_version, self._absent = page.resource_version, ""
         self._synced.set()
 
     def _watch(self) -> None:
