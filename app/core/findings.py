@@ -220,6 +220,12 @@ EMPTY_DESTINATION_RULE = Rule(
     "The policy enables DestinationRules and leaves nothing to write into one, so none is emitted.",
     "Set a field of connectionPool or tlsOrigination, or write enabled: false.",
 )
+REPEATED_ENTRY = Rule(
+    "SEG050",
+    "RepeatedEntry",
+    "Several manifests of one cluster have the same namespace and name; the one applied last replaces the others.",
+    "Keep one of them, or tell review which folders are clusters of their own: as PATHs, or with --cluster-folders.",
+)
 
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule

@@ -141,10 +141,11 @@ class Report:
         return Place(one.source, self._places.line(one.origin, path))
 
     def other(self, one: Reviewed, finding: Finding) -> Place | None:
-        """Return where the other object stands that a finding names, if it was read too."""
-        documents = self._places.named(*finding.other) if finding.other else ()
-        document = next((each for each in documents if each is not one.origin), None)
-        return Place(document.source, self._places.line(document, "")) if document else None
+        """Return where the other object stands that a finding names, if it was read for the same cluster."""
+        named = self._places.named(*finding.other) if finding.other else ()
+        others = (each for each in named if each is not one.origin and each.cluster == one.origin.cluster)
+        other = next(others, None)
+        return Place(other.source, self._places.line(other, "")) if other else None
 
 
 def write(report: Report, output: Output) -> Iterator[str]:
