@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from app.core.findings import quoted
 from app.core.plan import KINDS
 from app.core.resources import JSON, Fields, Key, is_istio
 from app.core.survey import DEFAULT_NAMESPACE, Sourced, Unreadable
+from app.manifests.clusters import Clusters
 from app.manifests.documents import Document, Malformed, documents
 from app.manifests.files import STDIN_NAME, File, read_files
 from app.manifests.source import Source
@@ -19,16 +21,21 @@ KEPT = ("ServiceEntry", *KINDS)
 class Manifests:
     """What was read of some paths ("-" is standard input): Istio's objects, and what could not be read.
 
-    `namespace` is that of manifests that name none.
+    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
     """
 
-    def __init__(self, paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE) -> None:
+    def __init__(
+        self, paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE, cluster_folders: Iterable[str] = ()
+    ) -> None:
         self.documents: list[Sourced] = []
         self.unreadable: list[Unreadable] = []
         self.sources: dict[str, Source] = {}
         self.resource_list: JSON = None
         """The input of a KRM function, where standard input holds one."""
         self._namespace = namespace
+        paths = list(paths)
+        self._clusters = Clusters(paths, cluster_folders)
+        self.unreadable += [Unreadable(glob, "--cluster-folders matches no folder") for glob in self._clusters.unmatched]
         for one in read_files(paths):
             if isinstance(one, File):
                 self._take(Source(one))
@@ -56,17 +63,18 @@ class Manifests:
         try:
             for document in documents(source.file.text):
                 source.spans.append((document.start, document.end))
-                self._add(name, len(source.spans) - 1, document)
+                self._add(source, document)
         except Malformed as error:
             self.unreadable.append(Unreadable(name, error.reason, error.line))
         if len(self.documents) > before or name == STDIN_NAME:
             self.sources[name] = source
 
-    def _add(self, name: str, number: int, document: Document) -> None:
-        value = document.value
+    def _add(self, source: Source, document: Document) -> None:
+        name, path, number, value = source.file.name, source.file.path, len(source.spans) - 1, document.value
         if name == STDIN_NAME and number == 0 and is_resource_list(value):
             self.resource_list = value
-        found = [one for one in _manifests(name, number, value) if is_istio(one.manifest, KEPT)]
+        one = Sourced(name, value, number, cluster=self._clusters.of(path) if path else STDIN_NAME)
+        found = [each for each in _manifests(one) if is_istio(each.manifest, KEPT)]
         if found and document.twice:
             key, line = document.twice
             self.unreadable.append(Unreadable(name, f"has the key {quoted(key)} twice in one object", line))
@@ -86,7 +94,8 @@ def _key(manifest: JSON, namespace: str) -> Key:
     return Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName"))
 
 
-def _manifests(name: str, number: int, value: JSON) -> list[Sourced]:
+def _manifests(one: Sourced) -> list[Sourced]:
+    value = one.manifest
     if isinstance(value, dict) and str(value.get("kind")).endswith("List") and isinstance(value.get("items"), list):
-        return [Sourced(name, manifest, number, item) for item, manifest in enumerate(value["items"])]
-    return [Sourced(name, value, number)]
+        return [replace(one, manifest=manifest, item=item) for item, manifest in enumerate(value["items"])]
+    return [one]

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Request:
     """What to review, and how; without `output` as text, or as a ResourceList where one comes in.
 
-    `namespace` is that of manifests that name none.
+    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
     """
 
     paths: Sequence[str]
     policy: GuardPolicy
     namespace: str = DEFAULT_NAMESPACE
+    cluster_folders: Sequence[str] = ()
     output: Output | None = None
     colour: bool = False
 
@@ -81,7 +82,7 @@ class Review:
 
     def _read(self) -> None:
         request = self._request
-        self._manifests = Manifests(request.paths, request.namespace)
+        self._manifests = Manifests(request.paths, request.namespace, request.cluster_folders)
         policy = configured(self._manifests.resource_list) if self._function else None
         self._reviewed = survey(self._manifests.documents, policy or request.policy, request.namespace)
 
