@@ -67,7 +67,7 @@ class Review:
 
     def complaints(self) -> Iterator[str]:
         """Yield the lines for standard error."""
-        for one in self._manifests.unreadable:
+        for one in self._manifests.unreviewed:
             yield f"{Place(one.source, one.line)}: {one.reason}"
         yield from self._failures
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
@@ -76,9 +76,10 @@ class Review:
     @property
     def exit_code(self) -> int:
         """Return what the process ends with. To a KRM function, whose purpose it is, a change is no reason for 1."""
-        if self._function and not self._manifests.unreadable:
+        report = self._report()
+        if self._function and not report.incomplete:
             return int(bool(self._refused))
-        return self._report().exit_code
+        return report.exit_code
 
     def _read(self) -> None:
         request = self._request
@@ -105,7 +106,7 @@ class Review:
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
         manifests = self._manifests
-        return Report(self._reviewed, manifests.unreadable, manifests, revisions, colour=self._request.colour)
+        return Report(self._reviewed, manifests.unreviewed, manifests, revisions, colour=self._request.colour)
 
     def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
         """Yield the sources in which something would be changed, but not those that cannot be read to their end."""
