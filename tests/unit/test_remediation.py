@@ -67,7 +67,7 @@ class Cluster:
             self._client,
             Narrator(events, self.leading.is_set),
             self.metrics,
-            lambda entry: remediation(entry, self.policy),
+            lambda entry, _document: remediation(entry, self.policy),
             leading=leading or self.leading,
             rate=rate,
         )
