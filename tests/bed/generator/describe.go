@@ -49,7 +49,7 @@ func (w *world) describe(asked Proxy, verbose bool) Description {
 		}
 		given.Listeners = append(given.Listeners, d.listener(each))
 	}
-	for _, each := range w.clusters(proxy) {
+	for _, each := range w.Clusters(proxy) {
 		if strings.HasPrefix(each.Name, "inbound|") || each.Name == "InboundPassthroughCluster" {
 			inbound = append(inbound, each)
 			continue
@@ -95,10 +95,6 @@ func (d Description) routeNames() []string {
 	}
 	sort.Strings(out)
 	return out
-}
-
-func (w *world) clusters(proxy *model.Proxy) []*cluster.Cluster {
-	return w.Clusters(proxy)
 }
 
 func (d *describer) listener(given *listener.Listener) Listener {
@@ -215,7 +211,7 @@ func (d *describer) vhosts(given *route.RouteConfiguration) []VHost {
 }
 
 func (d *describer) route(given *route.Route) Route {
-	made := Route{Match: text(given.Match)}
+	made := Route{Match: pathMatch(given.Match)}
 	rest := proto.Clone(given).(*route.Route)
 	rest.Name, rest.Metadata, rest.Decorator, rest.Match = "", nil, nil, nil
 	action := rest.GetRoute()
@@ -239,6 +235,15 @@ func (d *describer) route(given *route.Route) Route {
 	action.Timeout, action.MaxGrpcTimeout, action.MaxStreamDuration, action.RetryPolicy = nil, nil, nil, nil
 	made.Rest = d.digest(rest)
 	return made
+}
+
+// pathMatch writes what a route asks of a request; that case counts is Envoy's default, which Istio sets in some routes.
+func pathMatch(given *route.RouteMatch) string {
+	match := proto.Clone(given).(*route.RouteMatch)
+	if match.GetCaseSensitive().GetValue() {
+		match.CaseSensitive = nil
+	}
+	return text(match)
 }
 
 func (d *describer) retry(given *route.RetryPolicy) *Retry {

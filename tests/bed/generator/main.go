@@ -65,7 +65,7 @@ func serve() error {
 }
 
 func answer(asked Request) Answer {
-	given := Answer{ID: asked.ID}
+	given := Answer{ID: asked.ID, Rejected: []Rejected{}, Proxies: []Description{}}
 	err := test.Wrap(func(t test.Failer) {
 		defer func() {
 			if failure := recover(); failure != nil {
