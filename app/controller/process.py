@@ -242,6 +242,8 @@ class Controller:
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         keys = self._inventory.put_entry(old, new)
+        if self._entries.has_synced and not self._siblings.ready:
+            self._siblings.recount(self._stored())
         siblings = self._siblings.changed(old, new)
         changed = self._entries.has_synced  # else it is no change, but what there was at the start
         if changed:

@@ -16,6 +16,8 @@ from app.core.policy import Existing, GuardPolicy, Mode, Settings, Unfixable
 from app.core.resources import JSON, Fields, Key, ServiceEntry
 from app.core.verdict import Verdict, review
 
+TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
+"""The resolutions that entries are given: beside them, others may be given the same."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 H = TypeVar("H", bound=Hashable)
 Place = tuple[str, str]
@@ -111,10 +113,8 @@ def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
 def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdict]:
     """Return the verdict on each entry in the company of its siblings."""
     kept = held(members)
-    return {
-        handle: keep(member.verdict, kept[handle], policy) if handle in kept else member.verdict
-        for handle, member in members.items()
-    }
+    odds = at_odds(members, kept)
+    return {handle: _in_company(handle, member, kept, odds, policy) for handle, member in members.items()}
 
 
 def keep(verdict: Verdict, found: Held, policy: GuardPolicy) -> Verdict:
@@ -125,11 +125,16 @@ def keep(verdict: Verdict, found: Held, policy: GuardPolicy) -> Verdict:
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
 
 
+def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
+    """Return a finding for each entry that stands beside one of its host with another resolution and other ports."""
+    return dict(_at_odds(members, kept))
+
+
 def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place, tuple[Stays, ...]]:
-    """Return the entries that keep their resolution at each place: of each resolution the first two by name."""
+    """Return the entries that keep another resolution than entries are given, at each place that they name."""
     found = defaultdict[Place, list[Stays]](list)
     for handle, member in members.items():
-        if member.stays or handle in kept:
+        if member.entry.resolution not in TARGETS and (member.stays or handle in kept):
             for place in places(member.entry):
                 found[place].append(Stays.of(member.entry))
     return {place: tuple(_first(stays)) for place, stays in found.items()}
@@ -207,6 +212,31 @@ def _parse_stays(stays: JSON) -> Iterator[Stays]:
         if not (isinstance(one, list) and len(one) == len(Stays.__slots__) and all(isinstance(s, str) for s in one)):
             raise ValueError("each host must have a list of [name, resolution, ports]")
         yield Stays(*one)
+
+
+def _in_company(
+    handle: H, member: Member, kept: Mapping[H, Held], odds: Mapping[H, Finding], policy: GuardPolicy
+) -> Verdict:
+    if handle in kept:
+        return keep(member.verdict, kept[handle], policy)
+    if handle in odds:
+        return Verdict((*member.verdict.findings, odds[handle]), member.verdict.patch)
+    return member.verdict
+
+
+def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tuple[H, Finding]]:
+    for (_, host), handles in _sharing(members).items():
+        sharing = [(handle, members[handle]) for handle in handles if handle not in kept]
+        ends = {member.resolution for _, member in sharing}
+        for handle, member in sharing if len(ends) > 1 else ():
+            ports = {port.number for port in member.entry.ports}
+            others = (one for _, one in sharing if one.resolution != member.resolution)
+            other = next((one.entry for one in others if {port.number for port in one.entry.ports} != ports), None)
+            if other:
+                message = f"ServiceEntry {other.key} names {quoted(host)} too and has resolution {other.resolution}: "
+                message += f"either its {Stays.of(other).ports} or {Stays.of(member.entry).ports} has no cluster"
+                place = ("ServiceEntry", other.key)
+                yield handle, Finding(SIBLING_STAYS, Severity.WARNING, "spec.hosts", message, place)
 
 
 def _first(stays: Iterable[Stays]) -> Iterator[Stays]:
