@@ -27,6 +27,17 @@ def plan(*entries: ServiceEntry, policy: GuardPolicy = POLICY, beside: tuple[dic
     return planned
 
 
+def http_route(namespace: str) -> dict[str, Any]:
+    """An HTTPRoute on the entry of the tests: for all where it stands beside it, else for its own namespace."""
+    parent = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": "api", "namespace": "team"}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "route", "namespace": namespace},
+        "spec": {"parentRefs": [parent], "rules": [{"backendRefs": [{"name": "egress", "port": 80}]}]},
+    }
+
+
 def _sets(planned: Plan) -> dict[Key, set[Finding]]:
     return {key: set(found) for key, found in planned.findings.items()}
 
@@ -358,6 +369,17 @@ class TestPublicEntries:
         self, claim: dict[str, Any], expected: list[str]
     ) -> None:
         assert reach(plan(entry(), beside=(claim,))) == {f"team/{HOST}": expected}
+
+    def test_an_http_route_of_another_namespace_confines_it_and_takes_nothing_from_its_own(self) -> None:
+        planned = plan(entry(), beside=(http_route("other"),))
+        assert (reach(planned), planned.conflicts) == ({f"team/{HOST}": ["."]}, ())
+        assert plan(entry(), beside=(http_route("team"),)).conflicts
+
+    def test_an_http_route_of_a_named_namespace_keeps_ours_out_of_it_and_of_no_other(self) -> None:
+        one = entry(exportTo=[".", "other", "payments"])
+        planned = plan(one, beside=(http_route("other"),))
+        assert reach(planned) == {f"team/{HOST}": [".", "payments"]}
+        assert "sees HTTPRoute other/route, which routes the host" in told(planned, one)[0]
 
     def test_whose_routes_count_in_other_namespaces_is_for_the_policy_to_say_and_exact_ones_always_do(self) -> None:
         policy = guard_policy(virtualService={"yieldTo": ["platform-*"]})
