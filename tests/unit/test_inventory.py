@@ -13,7 +13,7 @@ from app.core.observed import Observed
 from app.core.plan import Changes, Plan, changes, desired_at, keys
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
-from tests.builders import entry
+from tests.builders import entry, indexed, virtual_service
 from tests.strategies import hosts, labels, manifests
 
 POLICY = default_policy()
@@ -126,6 +126,15 @@ def _remove(inventory: Inventory, everything: Everything, number: int) -> frozen
     if places[1]:
         return inventory.put_object(everything.objects.pop(places[1][number % len(places[1])]), None)
     return frozenset()
+
+
+def test_of_two_objects_that_route_a_host_the_one_that_is_left_still_does() -> None:
+    one, two = (Observed.parse(virtual_service(name)) for name in ("a", "b"))
+    index = indexed([entry()], [one, two])
+    at = Key("team", "api.example.com")
+    assert set(index.neighbours(at).observed) == {one, two}
+    assert at in index.put_object(one, None)
+    assert index.neighbours(at).observed == (two,)
 
 
 def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() -> None:
