@@ -15,10 +15,13 @@ from app.report import Output
 @click.command
 @click.argument("paths", metavar="[PATH|-]...", nargs=-1)
 @flags.policy()
+@flags.today()
 @flags.namespace("manifests that name none", default="default")
 @choice("--output", "How the report is written; text unless said otherwise.", Output)
 @flag("--fix", "Set the resolution in the files, and touch nothing else in them.", is_flag=True)
-def review(paths: tuple[str, ...], policy: Path | None, namespace: str, output: Output | None, fix: bool) -> None:
+def review(
+    paths: tuple[str, ...], policy: Path | None, today: str | None, namespace: str, output: Output | None, fix: bool
+) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
     Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
@@ -32,7 +35,7 @@ def review(paths: tuple[str, ...], policy: Path | None, namespace: str, output: 
     if fix and "-" in given:
         fail("--fix writes files in place: name them, standard input (-) is none")
     try:
-        found = Review(Request(given, read_policy(policy), namespace, output, colour=in_colour()))
+        found = Review(Request(given, read_policy(policy, today), namespace, output, colour=in_colour()))
     except PolicyError as error:
         fail(*error.problems)
     for line in found.repair() if fix else ():
@@ -45,9 +48,10 @@ def review(paths: tuple[str, ...], policy: Path | None, namespace: str, output: 
 
 @click.command
 @flags.policy()
+@flags.today()
 @flags.kubeconfig()
 @choice("--output", "How the report is written.", Output, Output.TEXT)
-def audit(policy: Path | None, kubeconfig: Path | None, output: Output) -> None:
+def audit(policy: Path | None, today: str | None, kubeconfig: Path | None, output: Output) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
     Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
@@ -57,7 +61,7 @@ def audit(policy: Path | None, kubeconfig: Path | None, output: Output) -> None:
     from app.report import Report, write
 
     show_log()
-    rules = read_policy(policy)
+    rules = read_policy(policy, today)
     try:
         report = Report(Audit(connect(kubeconfig), rules), colour=in_colour())
     except AuditError as error:

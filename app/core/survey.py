@@ -107,7 +107,7 @@ def survey(
     `namespace` is that of manifests that name none.
     """
     documents = tuple(documents)
-    alone = [judge(one, policy, namespace) for one in documents if is_service_entry(one.manifest)]
+    alone = [judge(one, policy, namespace, policy.today) for one in documents if is_service_entry(one.manifest)]
     verdicts = judged({number: Member(one.entry, one.verdict) for number, one in enumerate(alone)}, policy)
     reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
     stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
@@ -126,9 +126,14 @@ def survey(
     )
 
 
-def judge(document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE) -> Reviewed:
-    """Review one manifest by itself; `namespace` is its own where it names none."""
-    entry = ServiceEntry.parse(document.manifest, namespace)
+def judge(
+    document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE, written: str | None = None
+) -> Reviewed:
+    """Review one manifest by itself; `namespace` is its own where it names none.
+
+    `written` is the day on which it is written; None: it is stored, and says so itself.
+    """
+    entry = ServiceEntry.parse(document.manifest, namespace, written)
     return Reviewed(document, entry, review(entry, policy))
 
 

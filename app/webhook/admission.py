@@ -149,7 +149,7 @@ def _judge(stage: Stage, request: _Request, policy: GuardPolicy) -> tuple[Verdic
         return Verdict(), ""
     if not isinstance(request.object, dict):
         raise BadReview("request.object is missing")
-    entry = ServiceEntry.parse(request.object, request.namespace)
+    entry = ServiceEntry.parse(request.object, request.namespace, policy.today)
     if request.operation == "UPDATE":
         verdict = review_update(entry, request.old_object, request.object, policy)
     else:
