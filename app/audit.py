@@ -15,7 +15,7 @@ from app.core.plan import Plan, changes, desired_at, keys
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
-from app.core.siblings import Held, Member, held, keep
+from app.core.siblings import Held, Member, at_odds, follows, held, keep
 from app.core.survey import Reviewed, Sourced, judge
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, NotFound
@@ -48,7 +48,9 @@ class Audit:
         self._index = Index()
         self._documents: list[tuple[bytes, str]] = []
         members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES))}
-        self._held: dict[Key, Held] = {found.entry.key: found for found in held(members).values()}
+        kept = held(members)
+        self._held: dict[Key, Held] = {found.entry.key: found for found in kept.values()}
+        self._odds = {members[number].entry.key: finding for number, finding in at_odds(members, kept).items()}
         self._overlapping: Overlaps = overlaps(one.entry for one in members.values())
         for one in members.values():
             self._index.put_entry(None, self._as_repaired(one))
@@ -69,15 +71,18 @@ class Audit:
         one = judge(Sourced(SOURCE, manifest), self._policy)
         manifest["metadata"].pop("managedFields", None)
         self._documents.append((msgspec.json.encode(manifest), one.entry.written))
-        return Member(one.entry, one.verdict)
+        return Member(one.entry, one.verdict, follows(one.entry, self._policy))
 
     def _as_repaired(self, one: Member) -> ServiceEntry:
         return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)
 
     def _judge(self, manifest: Object, written: str) -> Reviewed:
         one = judge(Sourced(SOURCE, manifest), self._policy, written=written)
-        found = self._held.get(one.entry.key)
-        return replace(one, verdict=keep(one.verdict, found, self._policy)) if found else one
+        if found := self._held.get(one.entry.key):
+            return replace(one, verdict=keep(one.verdict, found, self._policy))
+        if odds := self._odds.get(one.entry.key):
+            return replace(one, verdict=replace(one.verdict, findings=(*one.verdict.findings, odds)))
+        return one
 
     def _in_company(self, one: Reviewed) -> Reviewed:
         """Add what only the company of all other objects shows."""

@@ -57,7 +57,7 @@ class PolicyFile:
         self._path = path
         self._told = told
         self._today = today
-        self._handled = self._last = self._stamp()
+        self._handled = self._last = file_stamp(path)
         self.current = load_policy(path).on(today())
         self._warn()
 
@@ -69,7 +69,7 @@ class PolicyFile:
         """
         if self.current.dated:
             self.current = self.current.on(self._today())
-        stamp = self._stamp()
+        stamp = file_stamp(self._path)
         settled, self._last = stamp == self._last, stamp
         if not settled or stamp == self._handled:
             return False
@@ -92,13 +92,14 @@ class PolicyFile:
         for finding in soundness(self.current):
             log.warning("policy %s: %s", self._path, finding.sentence)
 
-    def _stamp(self) -> Stamp:
-        """Look at the file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
-        try:
-            found = self._path.stat() if self._path else None
-        except OSError:
-            return None
-        return found and (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
+
+def file_stamp(path: Path | None) -> Stamp:
+    """Look at a file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return found and (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
 class _Loader(yaml.CSafeLoader):

@@ -17,6 +17,8 @@ class WebhookSettings:
     service_name: str | None = None
     """What the certificate must be valid for; None: anything."""
     policy: Path | None = None
+    siblings: Path | None = None
+    """File with the stored entries that keep their resolution, which the controller writes."""
     bind_address: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
     port: int = 9443
     health_port: int = 8081
@@ -44,6 +46,10 @@ class ControllerSettings:
     """Existing entries patched a second, at most."""
     reports: bool = True
     """Whether PolicyReports are kept, where the cluster knows them."""
+    siblings_config_map: str = ""
+    """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
+    webhook_pods: str = ""
+    """Label selector of the webhook's pods, which are to take that ConfigMap at once."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

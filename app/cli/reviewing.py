@@ -11,21 +11,36 @@ from app.cli.terminal import fail, in_colour, show_log, tell, write_out
 from app.core.problems import PolicyError
 from app.report import Output
 
+CLUSTER_FOLDERS = (
+    "Glob of folders, such as 'clusters/*', from the working folder. Each folder that it matches is a cluster of its "
+    "own. Repeat the flag for more globs; in the environment, separate them by spaces."
+)
+
 
 @click.command
 @click.argument("paths", metavar="[PATH|-]...", nargs=-1)
 @flags.policy()
 @flags.today()
 @flags.namespace("manifests that name none", default="default")
+@flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
 @choice("--output", "How the report is written; text unless said otherwise.", Output)
 @flag("--fix", "Set the resolution in the files, and touch nothing else in them.", is_flag=True)
 def review(
-    paths: tuple[str, ...], policy: Path | None, today: str | None, namespace: str, output: Output | None, fix: bool
+    paths: tuple[str, ...],
+    policy: Path | None,
+    today: str | None,
+    namespace: str,
+    cluster_folders: tuple[str, ...],
+    output: Output | None,
+    fix: bool,
 ) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
+    Conflicts are looked for within a cluster. Each folder given as PATH is a cluster of its own, standard input is
+    another, and all files given by name are one cluster together.
+
     Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
-    something could not be read.
+    something could not be read, or where nothing was reviewed because it has to be rendered first.
     """
     from app.review.review import Request, Review
 
@@ -35,7 +50,9 @@ def review(
     if fix and "-" in given:
         fail("--fix writes files in place: name them, standard input (-) is none")
     try:
-        found = Review(Request(given, read_policy(policy, today), namespace, output, colour=in_colour()))
+        rules = read_policy(policy, today)
+        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour())
+        found = Review(request)
     except PolicyError as error:
         fail(*error.problems)
     for line in found.repair() if fix else ():

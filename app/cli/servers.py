@@ -48,6 +48,12 @@ class BackstopMode(enum.Enum):
 @flag("--tls-private-key-file", "PEM file with the certificate's key.", type=FILE, required=True)
 @flag("--service-name", "DNS name that the certificate must be valid for; until it is, the webhook is not ready.")
 @flags.policy()
+@flag(
+    "--siblings",
+    "JSON file with the stored ServiceEntries that keep their resolution; the controller writes it as a ConfigMap. "
+    "An entry that shares a namespace and a host with one of them is not changed alone.",
+    type=FILE,
+)
 @flag("--bind-address", "Address to listen on.", default="0.0.0.0")  # noqa: S104 - in a pod
 @flag("--port", "HTTPS port of /mutate and /validate.", default=9443)
 @serverflags.health_port()
@@ -88,6 +94,16 @@ def webhook(
     default=10.0,
 )
 @flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.", default=True)
+@flag(
+    "--siblings-config-map",
+    "ConfigMap for the webhook with the stored ServiceEntries that keep their resolution; empty writes none.",
+    default="",
+)
+@flag(
+    "--webhook-pods",
+    "Label selector of the webhook's pods. They are annotated, so that they take a changed ConfigMap at once.",
+    default="",
+)
 @flag(
     "--manage-certificates/--no-manage-certificates",
     "Whether to make the webhook's certificates, and to write caBundle into its configurations.",

@@ -2,9 +2,11 @@
 
 import threading
 from collections import OrderedDict
+from collections.abc import Mapping
 
 from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
+from app.core.resources import Key, ServiceEntry
+from app.core.siblings import Held, Member, Place, Standing, Stays, follows, held, keep, places, standing
 from app.core.verdict import Verdict, review
 
 LIMIT = 256
@@ -12,7 +14,7 @@ LIMIT = 256
 
 
 class Judge:
-    """Reviews entries, and remembers the last `limit` verdicts; safe for use from several threads.
+    """Reviews entries in the company of their siblings, and remembers the last `limit` verdicts; safe for threads.
 
     An entry is known by being the same object: one that changed is another, and so is a policy that was loaded anew.
     """
@@ -22,9 +24,53 @@ class Judge:
         self._lock = threading.Lock()
         # An identity says whose it is only while the object is there: so it is kept beside its verdict.
         self._made: OrderedDict[int, tuple[ServiceEntry, GuardPolicy, Verdict]] = OrderedDict()
+        self._held: dict[Key, Held] = {}
+        self._standing: dict[Place, tuple[Stays, ...]] = {}
+        self.standing_version = 0
+        """Changes whenever `standing` does."""
 
     def __call__(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
-        """Return what `review` says."""
+        """Return what `review` says, unless a sibling keeps the entry from changing."""
+        verdict = self._alone(entry, policy)
+        found = self._held.get(entry.key)
+        return keep(verdict, found, policy) if found and verdict.patch else verdict
+
+    def reconsider(
+        self, siblings: Mapping[Key, ServiceEntry], policy: GuardPolicy, gone: ServiceEntry | None = None
+    ) -> frozenset[Key]:
+        """Look at entries that share hosts, and return those for which the answer has changed.
+
+        `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
+        """
+        members = {
+            key: Member(entry, self._alone(entry, policy), follows(entry, policy)) for key, entry in siblings.items()
+        }
+        kept = held(members)
+        stays = standing(members, kept)
+        with self._lock:
+            changed = {key for key in members if self._held.get(key) != kept.get(key)}
+            for key in (*members, *((gone.key,) if gone else ())):
+                self._held.pop(key, None)
+            self._held |= kept
+            looked_at = {place for one in (*siblings.values(), gone) if one for place in places(one)}
+            for place in looked_at:
+                if self._standing.get(place) != stays.get(place):
+                    self.standing_version += 1
+                    self._standing.pop(place, None)
+            self._standing |= stays
+        return frozenset(changed)
+
+    def standing(self) -> Standing:
+        """Return the entries that keep their resolution, at each place that they name."""
+        with self._lock:
+            return dict(self._standing)
+
+    def stays_at(self, entry: ServiceEntry) -> Standing:
+        """Return the entries that keep their resolution, at the places that an entry names."""
+        with self._lock:
+            return {place: self._standing[place] for place in places(entry) if place in self._standing}
+
+    def _alone(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
         made = self._made.get(id(entry))
         if made and made[1] is policy:
             return made[2]

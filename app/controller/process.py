@@ -14,12 +14,11 @@ from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
 from app.controller.reporter import Reporter
+from app.controller.siblings import Siblings, siblings_chore
 from app.controller.tally import Tally
 from app.controller.workers import Workers
 from app.core.observed import Observed
-from app.core.patch import Operation
 from app.core.resources import Key, ServiceEntry
-from app.core.siblings import repair
 from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.kube.events import EventRecorder
@@ -67,6 +66,7 @@ class Controller:
         self._metrics = metrics
         self._inventory = Inventory()
         self._judge = Judge()
+        self._siblings = Siblings(self._inventory, self._judge, policy)
         self._tally = Tally(lambda entry: self._judge(entry, policy.current))
         self._leading = threading.Event()
         self._narrated = False  # whether what was so before this replica led was told
@@ -80,7 +80,7 @@ class Controller:
         self._workers = self._make_workers(tracer)
         self._remediator = self._make_remediator(writer, tracer)
         self._reporter = self._make_reporter(writer)
-        self._chores = [make(writer, self._leading) for make in chores]
+        self._chores = [make(writer, self._leading) for make in (*chores, *self._own_chores())]
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, self._entry_changed)
         self._reflectors: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {
             SERVICE_ENTRIES.plural: self._entries
@@ -146,7 +146,10 @@ class Controller:
 
     def _make_remediator(self, writer: Client, tracer: Tracer) -> Remediator:
         rate = self._settings.remediation_rate
-        return Remediator(writer, self._narrator, self._metrics, self._repair, tracer, leading=self._leading, rate=rate)
+        repair, patched = self._siblings.repair, self._siblings.patched
+        return Remediator(
+            writer, self._narrator, self._metrics, repair, patched, tracer=tracer, leading=self._leading, rate=rate
+        )
 
     def _make_reporter(self, writer: Client) -> Reporter:
         return Reporter(
@@ -159,6 +162,13 @@ class Controller:
             judge=self._judge,
             enabled=self._settings.reports,
         )
+
+    def _own_chores(self) -> list[MakeChore]:
+        """Make the leader's tasks that follow from what is observed."""
+        one = self._settings
+        if not one.siblings_config_map:
+            return []
+        return [siblings_chore(self._siblings, one.namespace, one.siblings_config_map, one.webhook_pods)]
 
     def _emitting(self) -> bool:
         return self._workers.busy()
@@ -216,9 +226,11 @@ class Controller:
     def _follow_policy(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
             before = self._policy.current
-            if self._policy.poll():
-                self._enqueue(self._inventory.names())
+            if (taken := self._policy.poll()) or (self._entries.has_synced and not self._siblings.ready):
+                self._siblings.recount(self._stored())
                 self._remediator.reconsider()
+            if taken:
+                self._enqueue(self._inventory.names())
             if self._policy.current is not before:  # also on another day, on which exemptions may end
                 self._tally.recount()
                 self._reporter.reconsider()
@@ -232,6 +244,9 @@ class Controller:
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         keys = self._inventory.put_entry(old, new)
+        if self._entries.has_synced and not self._siblings.ready:
+            self._siblings.recount(self._stored())
+        siblings = self._siblings.changed(old, new)
         changed = self._entries.has_synced  # else it is no change, but what there was at the start
         if changed:
             self._workers.latency.changed(keys)
@@ -241,21 +256,19 @@ class Controller:
         if entry := new or old:
             self._tally.put(entry.key, new)
             self._remediator.put(entry.key, new)
-            self._reconsider_siblings(old, new)
             self._reporter.put(entry.key, new)
+        self._siblings_changed(siblings)
 
-    def _reconsider_siblings(self, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
-        """Look again at the entries that share a host with one that changed: they stand or fall together."""
-        for entry in filter(None, (old, new)):
-            for sibling in self._inventory.siblings(entry).values():
-                self._remediator.touch(sibling)
+    def _siblings_changed(self, keys: Iterable[Key]) -> None:
+        """Look again at entries that share a host with one that changed: they stand or fall together."""
+        for key in keys:
+            self._tally.put(key, self._entries.store.get((key.namespace, key.name)))
+            self._reporter.touch(key.namespace)
+        self._remediator.touch_keys(keys)
 
     def _object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         keys = self._inventory.put_object(old, new)
         self._enqueue(key for key in keys if not self._reconciler.settled(key))
-
-    def _repair(self, entry: ServiceEntry) -> tuple[Operation, ...]:
-        return repair(entry, self._inventory.siblings(entry), self._policy.current, self._judge)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         for key in keys:

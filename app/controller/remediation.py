@@ -3,14 +3,15 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
 from app.controller.narrator import Narrator
 from app.controller.workqueue import WorkQueue
 from app.core.notices import REMEDIATED, REMEDIATION_REFUSED, Notice
 from app.core.patch import Operation
-from app.core.resources import Key, ServiceEntry
+from app.core.resources import JSON, Key, ServiceEntry
+from app.core.rules import RESOLVING
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
@@ -25,8 +26,11 @@ NAME = "remediation"
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Bounds of the back-off of an entry that the API server does not let us patch, in seconds."""
 
-Repair = Callable[[ServiceEntry], Sequence[Operation]]
-"""Says what to patch of a stored entry; nothing where it is as it should be, or where the policy only reports."""
+Repair = Callable[[ServiceEntry, JSON], Sequence[Operation]]
+"""Says what to patch of a stored entry; nothing where it is as it should be, or where the policy only reports.
+
+Its second argument is the entry as it was just read, None where it was not.
+"""
 
 
 class Refused(Exception):
@@ -46,8 +50,9 @@ class Remediator:
         narrator: Narrator,
         metrics: ControllerMetrics,
         repair: Repair,
-        tracer: Tracer = UNTRACED,
+        patched: Callable[[ServiceEntry], None] = lambda _entry: None,
         *,
+        tracer: Tracer = UNTRACED,
         leading: threading.Event,
         rate: float,
     ) -> None:
@@ -56,6 +61,7 @@ class Remediator:
         self._outcomes = metrics.remediations
         self._meter = metrics.reconciles.meter(NAME)
         self._repair = repair
+        self._patched = patched
         self._tracer = tracer
         self._leading = leading
         self._pace = TokenBucket(rate, 1, time.monotonic)
@@ -89,14 +95,19 @@ class Remediator:
 
     def touch(self, entry: ServiceEntry) -> None:
         """Look at an entry anew: one beside it has changed."""
-        if self._repair(entry):
+        if self._repair(entry, None):
             self._queue.add(entry.key)
+
+    def touch_keys(self, keys: Iterable[Key]) -> None:
+        """Look at entries anew that share a host with one that changed."""
+        for key in keys:
+            if entry := self._stored.get(key):
+                self.touch(entry)
 
     def reconsider(self) -> None:
         """Look at every entry anew: another policy is in force."""
-        for key, entry in list(self._stored.items()):
-            if self._repair(entry):
-                self._queue.add(key)
+        for entry in list(self._stored.values()):
+            self.touch(entry)
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -130,14 +141,14 @@ class Remediator:
 
     def _still_wants(self, key: Key) -> bool:
         entry = self._stored.get(key)
-        return entry is not None and bool(self._repair(entry))
+        return entry is not None and bool(self._repair(entry, None))
 
     def _remediate(self, key: Key, span: Span) -> None:
         """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
         document = self._client.get(SERVICE_ENTRIES, key.namespace, key.name)
         entry = ServiceEntry.parse(document)
         span.note({ENTRY_UIDS: (entry.uid,)})
-        if patch := self._repair(entry):
+        if patch := self._repair(entry, document):
             self._write(entry, document["metadata"]["resourceVersion"], patch)
 
     def _write(self, entry: ServiceEntry, resource_version: str, patch: Sequence[Operation]) -> None:
@@ -149,10 +160,11 @@ class Remediator:
             raise self._refused(entry, error.message) from error
         if stored["spec"].get("resolution") != resolution:
             raise self._refused(entry, f"another webhook turns {resolution} back")
+        self._patched(entry)
         self._outcomes.labels("patched").inc()
         line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
         tell(log, "remediated", line)
-        note = f"resolution was {entry.resolution} and is {resolution} now: the policy has existing entries remediated"
+        note = f"resolution was {entry.resolution} and is {resolution} now: {_why(resolution)}"
         self._narrator.tell(entry, Notice(REMEDIATED, note))
 
     def _refused(self, entry: ServiceEntry, reason: str) -> Refused:
@@ -164,3 +176,9 @@ class Remediator:
         self._outcomes.labels("failed").inc()
         self._queue.retry(key)
         log.warning("ServiceEntry %s is remediated later: %s", key, error)
+
+
+def _why(resolution: str) -> str:
+    if resolution in RESOLVING:
+        return "the policy has existing entries patched"
+    return "an entry of the namespace that names the same host keeps this resolution, and Istio merges the two"

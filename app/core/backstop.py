@@ -14,7 +14,7 @@ from app.core.findings import Finding
 from app.core.layers import Layers
 from app.core.objections import not_mutated, objections, would_change
 from app.core.policy import GuardPolicy, Mode
-from app.core.resources import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER
+from app.core.resources import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER, VERSIONS
 from app.core.tenancy import Require
 from app.core.waivers import has_owners
 
@@ -24,7 +24,6 @@ REFUSE, WARN, REPAIR = (f"{MANAGER}-{what}" for what in ("refuse", "warn", "repa
 """Names of the policies, and of their bindings."""
 NAMES = ((VALIDATING, REFUSE), (VALIDATING, WARN), (MUTATING, REPAIR))
 """Every policy that there may be, by kind and name: what refuses comes first."""
-VERSIONS = ("v1", "v1beta1", "v1alpha3")
 UNSAID = "this ServiceEntry cannot be stored; `serviceentry-guard review` says why"
 """What is said where a message came out longer than the API server takes."""
 

@@ -207,6 +207,12 @@ REACH_CONFINED = Rule(
     "Nothing, if the entry's own namespace is the only one that calls the host. Otherwise write an entry in each "
     "namespace that calls it, or enforce the same policy for all of them.",
 )
+REPEATED_ENTRY = Rule(
+    "SEG050",
+    "RepeatedEntry",
+    "Several manifests of one cluster have the same namespace and name; the one applied last replaces the others.",
+    "Keep one of them, or tell review which folders are clusters of their own: as PATHs, or with --cluster-folders.",
+)
 
 HOST_OWNED = Rule(
     "SEG043",

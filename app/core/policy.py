@@ -61,6 +61,7 @@ class Existing(enum.Enum):
     """What becomes of an entry that was stored before the guard was there."""
 
     REPORT = "Report"
+    SIBLINGS = "Siblings"
     REMEDIATE = "Remediate"
 
 
@@ -121,8 +122,10 @@ class Settings:
     virtual_service: VirtualService = VirtualService()
     destination_rule: DestinationRule = DestinationRule()
     existing: Existing = setting(
-        "Entries that were stored before the guard was there: only reported, or patched by the controller.",
-        default=Existing.REPORT,
+        "Entries that were stored before the guard was there. Report: the controller patches none. Siblings: it "
+        "patches those that share a namespace and a host with one that became DNS, for Istio merges them. Remediate: "
+        "it patches all.",
+        default=Existing.SIBLINGS,
     )
 
 

@@ -109,9 +109,7 @@ def _confinement(  # noqa: PLR0911 - one return for each rule
     """Say why only the home's own namespace may see what is emitted there, if so."""
     if any(tuning.overridden for tuning in home.tunings) and _own_overrides(home):
         return "its annotations count in its own namespace only"
-    speaking = [one for one in company.same if not company.silent(one)]
-    oldest = min((one for one in (*home.entries, *speaking) if PUBLIC in seen_by(one)), key=age, default=None)
-    if oldest and oldest.key.namespace != home.namespace:
+    if oldest := _older_public(home, company):
         return f"ServiceEntry {oldest.key} is the oldest public one for the host"
     if PUBLIC not in home.seen_by:
         return None
@@ -125,6 +123,13 @@ def _confinement(  # noqa: PLR0911 - one return for each rule
         if claim.visible_beyond(home.namespace):
             return f"{claim.kind} {claim.key} routes the host in other namespaces"
     return None
+
+
+def _older_public(home: Home, company: Company) -> ServiceEntry | None:
+    """Return the oldest public entry of another namespace for which objects are emitted, if home has no older one."""
+    own = min((age(one) for one in home.entries if PUBLIC in seen_by(one)), default=None)
+    older = (one for one in company.same if PUBLIC in seen_by(one) and (own is None or age(one) < own))
+    return next((one for one in sorted(older, key=age) if not company.silent(one)), None)
 
 
 def _own_overrides(home: Home) -> bool:

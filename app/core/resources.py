@@ -15,6 +15,8 @@ GROUP = "networking.istio.io"
 GATEWAY_GROUP = "gateway.networking.k8s.io"
 ADMISSION_GROUP = "admissionregistration.k8s.io"
 API_VERSION = f"{GROUP}/v1"
+VERSIONS = ("v1", "v1beta1", "v1alpha3")
+"""The versions of Istio's networking group that have a ServiceEntry."""
 PREFIX = "serviceentry-guard.io/"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "serviceentry-guard"

@@ -1,17 +1,18 @@
 """The verdict on a whole set of manifests at once: a repository, or a cluster."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
-from app.core.findings import Finding
+from app.core.catalogue import REPEATED_ENTRY
+from app.core.findings import Finding, Severity
 from app.core.observed import KINDS, Observed
 from app.core.overlap import overlap_findings, overlaps
 from app.core.patch import apply_patch
 from app.core.plan import Conflict, desired
 from app.core.policy import GuardPolicy
-from app.core.resources import JSON, Fields, ServiceEntry, is_http_route, is_istio, is_service_entry
+from app.core.resources import JSON, Fields, Key, ServiceEntry, is_http_route, is_istio, is_service_entry
 from app.core.routing import Emitted
 from app.core.siblings import Member, judged
 from app.core.verdict import Verdict, review
@@ -24,13 +25,15 @@ DEFAULT_NAMESPACE = "default"
 class Sourced:
     """A manifest, and where it was read: the name of a file or another place, a document of it, and an item of a List.
 
-    Documents and items are counted from 0; `item` is None where the document is the manifest itself.
+    Documents and items are counted from 0; `item` is None where the document is the manifest itself. `cluster` names
+    the cluster that the manifest belongs to.
     """
 
     source: str
     manifest: JSON
     document: int = 0
     item: int | None = None
+    cluster: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,18 @@ class Unreadable:
     source: str
     reason: str
     line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """What has to be rendered before it can be reviewed, and how; otherwise as Unreadable."""
+
+    source: str
+    reason: str
+    line: int = 0
+
+
+Unreviewed: TypeAlias = Unreadable | Skipped
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,28 +117,17 @@ class Reviewed:
 def survey(
     documents: Iterable[Sourced], policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[Reviewed, ...]:
-    """Review every ServiceEntry among the documents, each in the company of all the others.
+    """Review every ServiceEntry among the documents, each in the company of the others in its cluster.
 
     `namespace` is that of manifests that name none.
     """
     documents = tuple(documents)
-    alone = [judge(one, policy, namespace, policy.today) for one in documents if is_service_entry(one.manifest)]
-    verdicts = judged({number: Member(one.entry, one.verdict) for number, one in enumerate(alone)}, policy)
-    reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
-    stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
-    plan = desired(stored, policy, _observed(documents, namespace))
-    emitted = _by_owner((one, one) for one in plan.objects)
-    contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
-    overlapping = overlaps(one.entry for one in reviewed)
-    return tuple(
-        replace(
-            one,
-            shared=(*plan.findings.get(one.entry.key, ()), *overlap_findings(one.entry, overlapping, policy)),
-            emitted=emitted.get(id(entry), ()),
-            conflicts=contested.get(id(entry), ()),
-        )
-        for one, entry in zip(reviewed, stored, strict=True)
-    )
+    clusters = defaultdict[str, list[Sourced]](list)
+    for one in documents:
+        clusters[one.cluster].append(one)
+    reviewed = (one for cluster in clusters.values() for one in _cluster(cluster, policy, namespace))
+    found = {id(one.origin): one for one in reviewed}
+    return tuple(found[id(one)] for one in documents if id(one) in found)
 
 
 def judge(
@@ -135,6 +139,52 @@ def judge(
     """
     entry = ServiceEntry.parse(document.manifest, namespace, written)
     return Reviewed(document, entry, review(entry, policy))
+
+
+def _cluster(documents: Sequence[Sourced], policy: GuardPolicy, namespace: str) -> Iterator[Reviewed]:
+    """Review the entries of one cluster.
+
+    In a cluster a name exists once. Where several manifests have the same, they are likely meant for several clusters:
+    the second of each name is reviewed together with the other second ones, and so on.
+    """
+    seen = Counter[Key]()
+    rounds = defaultdict[int, list[Reviewed]](list)
+    for document in documents:
+        if is_service_entry(document.manifest):
+            one = judge(document, policy, namespace, policy.today)
+            rounds[seen[one.entry.key]].append(one)
+            seen[one.entry.key] += 1
+    observed = tuple(_observed(documents, namespace))
+    for number, reviewed in rounds.items():
+        for one in _together(reviewed, observed, policy):
+            yield replace(one, shared=(*_repeated(one), *one.shared)) if number else one
+
+
+def _repeated(one: Reviewed) -> tuple[Finding, ...]:
+    """Say that an entry repeats the name of another; a name that the API server generates is not repeated."""
+    if not Fields(one.manifest, "").child("metadata").text("name"):
+        return ()
+    message = "another manifest in this cluster has the same namespace and name"
+    other = ("ServiceEntry", one.entry.key)
+    return (Finding(REPEATED_ENTRY, Severity.WARNING, "metadata.name", message, other),)
+
+
+def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: GuardPolicy) -> Iterator[Reviewed]:
+    """Add to each entry what only the company of the others shows."""
+    verdicts = judged({number: Member(one.entry, one.verdict) for number, one in enumerate(alone)}, policy)
+    reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
+    stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
+    plan = desired(stored, policy, observed)
+    emitted = _by_owner((one, one) for one in plan.objects)
+    contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
+    overlapping = overlaps(one.entry for one in reviewed)
+    for one, entry in zip(reviewed, stored, strict=True):
+        yield replace(
+            one,
+            shared=(*plan.findings.get(one.entry.key, ()), *overlap_findings(one.entry, overlapping, policy)),
+            emitted=emitted.get(id(entry), ()),
+            conflicts=contested.get(id(entry), ()),
+        )
 
 
 def _refused(entry: ServiceEntry) -> ServiceEntry:

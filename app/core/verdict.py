@@ -62,6 +62,7 @@ class Verdict:
 
 Judge = Callable[[ServiceEntry, GuardPolicy], Verdict]
 """Says what `review` says."""
+Led = Callable[[ServiceEntry, str], bool]
 
 
 def review(entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
@@ -82,13 +83,19 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
     return _review(entry, settings, policy.today)
 
 
-def remediation(entry: ServiceEntry, policy: GuardPolicy, judge: Judge = review) -> tuple[Operation, ...]:
+def remediation(
+    entry: ServiceEntry, policy: GuardPolicy, judge: Judge = review, led: Led = lambda _entry, _target: False
+) -> tuple[Operation, ...]:
     """Return the patch for a stored entry that admission never saw; empty where the policy only reports.
 
-    `judge` is `review`, or somebody who remembers what it said.
+    `judge` is `review`, or something that remembers what it said; `led` says whether an entry that shares a host has
+    the resolution already that this one would be given.
     """
-    wanted = policy.settings(entry.key.namespace).existing is Existing.REMEDIATE and not entry.terminating
-    return judge(entry, policy).patch if wanted else ()
+    existing = policy.settings(entry.key.namespace).existing
+    if existing is Existing.REPORT or entry.terminating:
+        return ()
+    patch = judge(entry, policy).patch
+    return patch if patch and (existing is Existing.REMEDIATE or led(entry, patch[0]["value"])) else ()
 
 
 def as_stored(verdict: Verdict) -> Verdict:

@@ -1,39 +1,51 @@
 """Manifests as people keep them: files of YAML or JSON, several documents each, Lists taken apart."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 
 from app.core.findings import quoted
 from app.core.observed import KINDS
-from app.core.resources import JSON, Fields, Key, is_istio
-from app.core.survey import DEFAULT_NAMESPACE, Sourced, Unreadable
+from app.core.resources import JSON, Fields, Key, is_http_route, is_istio
+from app.core.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
+from app.manifests.clusters import Clusters
 from app.manifests.documents import Document, Malformed, documents
-from app.manifests.files import STDIN_NAME, File, read_files
+from app.manifests.embedded import mention
+from app.manifests.files import STDIN_NAME, read_files
+from app.manifests.kustomize import FILES
+from app.manifests.lists import is_template, members
+from app.manifests.obstacles import KIND, Obstacle, enclosed, obstacle
+from app.manifests.projects import Projects, Unrendered, inline_patches
 from app.manifests.source import Source
 
-KEPT = ("ServiceEntry", *KINDS)
+KEPT = (KIND, *KINDS)
 """The kinds that a review is about; of all others no more than their text is kept."""
 
 
 class Manifests:
-    """What was read of some paths ("-" is standard input): Istio's objects, and what could not be read.
+    """What was read of some paths ("-" is standard input): Istio's objects, and what could not be read or reviewed.
 
-    `namespace` is that of manifests that name none.
+    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
     """
 
-    def __init__(self, paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE) -> None:
+    def __init__(
+        self, paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE, cluster_folders: Iterable[str] = ()
+    ) -> None:
         self.documents: list[Sourced] = []
         self.unreadable: list[Unreadable] = []
+        self.skipped: list[Skipped] = []
         self.sources: dict[str, Source] = {}
         self.resource_list: JSON = None
         """The input of a KRM function, where standard input holds one."""
         self._namespace = namespace
-        for one in read_files(paths):
-            if isinstance(one, File):
-                self._take(Source(one))
-            else:
-                self.unreadable.append(one)
+        self._projects = Projects()
+        self._read(list(paths), cluster_folders)
+
+    @property
+    def unreviewed(self) -> Sequence[Unreviewed]:
+        """What could not be read, and what has to be rendered first."""
+        return (*self.unreadable, *self.skipped)
 
     def line(self, one: Sourced, path: str) -> int:
         """Return the line, counted from 1, of a field of a manifest, or of the nearest that is written."""
@@ -51,27 +63,60 @@ class Manifests:
             index[one.manifest["kind"], _key(one.manifest, self._namespace)].append(one)
         return index
 
-    def _take(self, source: Source) -> None:
+    def _read(self, paths: Sequence[str], cluster_folders: Iterable[str]) -> None:
+        clusters, projects = Clusters(paths, cluster_folders), Projects()
+        self.unreadable += [Unreadable(glob, "--cluster-folders matches no folder") for glob in clusters.unmatched]
+        unrendered = defaultdict[str, list[tuple[Unrendered, Source]]](list)
+        for one in read_files(paths):
+            if isinstance(one, Unreadable):
+                self.unreadable.append(one)
+            elif one.path and (found := projects.unrendered(one.path)):
+                if found.concerns(one.text):
+                    unrendered[found.chart or one.name].append((found, Source(one)))
+            else:
+                self._take(Source(one), clusters.of(one.path) if one.path else STDIN_NAME)
+        for (first, source), *more in unrendered.values():
+            line = source.line(mention(source.file.text) or 0)
+            self.skipped.append(Skipped(source.file.name, first.reason(len(more)), line))
+
+    def _take(self, source: Source, cluster: str) -> None:
         name, before = source.file.name, len(self.documents)
         try:
             for document in documents(source.file.text):
                 source.spans.append((document.start, document.end))
-                self._add(name, len(source.spans) - 1, document)
+                self._add(source, document, cluster)
         except Malformed as error:
             self.unreadable.append(Unreadable(name, error.reason, error.line))
         if len(self.documents) > before or name == STDIN_NAME:
             self.sources[name] = source
 
-    def _add(self, name: str, number: int, document: Document) -> None:
-        value = document.value
-        if name == STDIN_NAME and number == 0 and is_resource_list(value):
+    def _add(self, source: Source, document: Document, cluster: str) -> None:
+        name, value = source.file.name, document.value
+        if name == STDIN_NAME and len(source.spans) == 1 and is_resource_list(value):
             self.resource_list = value
-        found = [one for one in _manifests(name, number, value) if is_istio(one.manifest, KEPT)]
-        if found and document.twice:
+        found = list(_manifests(Sourced(name, value, len(source.spans) - 1, cluster=cluster)))
+        if document.twice and any(_kept(one.manifest) for one in found):
             key, line = document.twice
             self.unreadable.append(Unreadable(name, f"has the key {quoted(key)} twice in one object", line))
-        else:
-            self.documents += found
+            return
+        for one in found:
+            if obstacles := list(_obstacles(one, value, source)):
+                self._leave_out(one, obstacles, source)
+            elif _kept(one.manifest):
+                self.documents.append(one)
+
+    def _leave_out(self, one: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
+        for each in obstacles:
+            line = source.line(source.node(one).find(each.path).start)
+            if each.rejected:
+                self.unreadable.append(Unreadable(one.source, each.reason, line))
+            else:
+                self.skipped.append(Skipped(one.source, each.reason, line))
+
+
+def _kept(manifest: JSON) -> bool:
+    """Say whether a review is about a manifest, or a route of its hosts."""
+    return is_istio(manifest, KEPT) or is_http_route(manifest)
 
 
 def is_resource_list(value: JSON) -> bool:
@@ -86,7 +131,24 @@ def _key(manifest: JSON, namespace: str) -> Key:
     return Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName"))
 
 
-def _manifests(name: str, number: int, value: JSON) -> list[Sourced]:
-    if isinstance(value, dict) and str(value.get("kind")).endswith("List") and isinstance(value.get("items"), list):
-        return [Sourced(name, manifest, number, item) for item, manifest in enumerate(value["items"])]
-    return [Sourced(name, value, number)]
+def _manifests(document: Sourced) -> Iterator[Sourced]:
+    """Take a List or a Template apart."""
+    found = members(document.manifest)
+    if found is None:
+        yield document
+    else:
+        yield from (replace(document, manifest=manifest, item=item) for item, manifest in enumerate(found))
+
+
+def _obstacles(one: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
+    """Yield what keeps a manifest of a document from being reviewed."""
+    path, manifest = source.file.path, one.manifest
+    inline = list(inline_patches(path, manifest)) if path and path.name in FILES else []
+    if inline:
+        yield from inline
+        return
+    found = obstacle(manifest, listed=one.item is not None, template=is_template(document))
+    if found is None and source.mentions_entries:
+        found = enclosed(manifest)
+    if found:
+        yield found

@@ -8,17 +8,19 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from app.core.patch import apply_patch
 from app.core.resources import JSON, Fields
 from app.core.survey import Reviewed, Sourced
 from app.manifests.documents import Malformed, documents
 from app.manifests.layout import Field, Node
+from app.manifests.lists import member_field
 from app.manifests.source import Source
 from app.manifests.writer import dump
 
 RESOLUTION = "resolution"
 
-Manifests = Sequence[tuple[Sourced, JSON]]
-"""Where a manifest was read, and what it shall be instead."""
+Change = tuple[Sourced, JSON]
+"""A manifest that was read, and what becomes of it."""
 
 
 class NotEditable(Exception):
@@ -37,7 +39,7 @@ class Edit:
 def repaired(source: Source, entries: Sequence[Reviewed]) -> str:
     """Return the text of a file with the resolution of these entries set; raises NotEditable."""
     edits = [set_resolution(source, one) for one in entries]
-    return edited(source, edits, exchanged(source, [(one.origin, one.stored) for one in entries]))
+    return edited(source, edits, exchanged(source, entries))
 
 
 def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> str:
@@ -52,15 +54,24 @@ def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> st
     return after
 
 
-def exchanged(source: Source, manifests: Manifests) -> list[JSON]:
-    """Return the documents of a file with others in the places of some manifests."""
+def exchanged(source: Source, repairs: Iterable[Reviewed], renewals: Iterable[Change] = ()) -> list[JSON]:
+    """Return the documents of a file as they are meant to be: entries patched, other manifests exchanged."""
     values = [document.value for document in documents(source.file.text)]
-    for origin, manifest in manifests:
-        if origin.item is None:
-            values[origin.document] = manifest
-        else:
-            values[origin.document]["items"][origin.item] = manifest
+    for one in repairs:
+        holder, index = _place(values, one.origin)
+        holder[index] = apply_patch(holder[index], one.verdict.patch)
+    for origin, manifest in renewals:
+        holder, index = _place(values, origin)
+        holder[index] = manifest
     return values
+
+
+def _place(values: list[JSON], origin: Sourced) -> tuple[list[JSON], int]:
+    """Return the list that holds a manifest, and where in it the manifest is."""
+    if origin.item is None:
+        return values, origin.document
+    document = values[origin.document]
+    return document[member_field(document)], origin.item
 
 
 def set_resolution(source: Source, one: Reviewed) -> Edit:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.core.resources import GROUP
 from app.core.survey import Unreadable
+from app.manifests.kustomize import FILES
 
 SIZE_LIMIT = 20 * 1024 * 1024
 """Largest file that is read, in bytes."""
@@ -96,7 +97,7 @@ def _search(folder: Path, seen: set[Identity]) -> Iterator[File | Unreadable]:
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=failures.append):
         folders[:] = [name for name in folders if name != ".git"]
-        found += [Path(parent, name) for name in names if Path(name).suffix in SUFFIXES]
+        found += [Path(parent, name) for name in names if Path(name).suffix in SUFFIXES or name in FILES]
     for path in sorted(found):
         yield from _read(path, folder, seen)
     yield from (Unreadable(str(error.filename), f"cannot be read: {error.strerror}") for error in failures)

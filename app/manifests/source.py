@@ -7,6 +7,7 @@ from functools import cached_property
 from app.core.survey import Sourced
 from app.manifests.files import File
 from app.manifests.layout import Node, layout
+from app.manifests.lists import member_field
 
 
 class Source:
@@ -31,8 +32,14 @@ class Source:
     def node(self, one: Sourced) -> Node:
         """Return the layout of a manifest that was read from here; of a whole List, if its items stand elsewhere."""
         root = self.root(one.document)
-        items = root.fields["items"].value.items if "items" in root.fields else ()
+        field = member_field(root.fields)
+        items = root.fields[field].value.items if field in root.fields else ()
         return root if one.item is None or one.item >= len(items) else items[one.item]
+
+    @cached_property
+    def mentions_entries(self) -> bool:
+        """Whether the kind ServiceEntry stands anywhere in the text: if not, no time is spent on looking for it."""
+        return "ServiceEntry" in self.file.text
 
     @cached_property
     def _breaks(self) -> list[int]:

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from app.core.findings import Finding
 from app.core.resources import Key
-from app.core.survey import Reviewed, Sourced, Unreadable
+from app.core.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
 
 
 class Output(Enum):
@@ -107,13 +107,15 @@ class Report:
     def __init__(
         self,
         reviewed: Iterable[Reviewed],
-        unreadable: Sequence[Unreadable] = (),
+        unreviewed: Iterable[Unreviewed] = (),
         places: Places | None = None,
         revisions: Sequence[Revision] | None = None,
         *,
         colour: bool = False,
     ) -> None:
-        self.unreadable = unreadable
+        unreviewed = tuple(unreviewed)
+        self.unreadable = [one for one in unreviewed if isinstance(one, Unreadable)]
+        self.skipped = [one for one in unreviewed if isinstance(one, Skipped)]
         self.revisions = revisions
         self.colour = colour
         self.summary = Summary()
@@ -128,11 +130,16 @@ class Report:
             yield one
 
     @property
+    def incomplete(self) -> bool:
+        """Whether something could not be read, or nothing could be reviewed of what there is."""
+        return bool(self.unreadable) or (bool(self.skipped) and not any(True for _ in self._reviewed))
+
+    @property
     def exit_code(self) -> int:
-        """Return what the process ends with: 2 for what could not be read, 1 for what is not as it should be, or 0."""
+        """Return what the process ends with: 2 if incomplete, 1 for what is not as it should be, or 0."""
         if not self.summary.outcomes:
             deque(self, maxlen=0)
-        if self.unreadable:
+        if self.incomplete:
             return 2
         return int(bool(self.summary.outcomes.keys() - {"allowed"}))
 
@@ -141,10 +148,11 @@ class Report:
         return Place(one.source, self._places.line(one.origin, path))
 
     def other(self, one: Reviewed, finding: Finding) -> Place | None:
-        """Return where the other object stands that a finding names, if it was read too."""
-        documents = self._places.named(*finding.other) if finding.other else ()
-        document = next((each for each in documents if each is not one.origin), None)
-        return Place(document.source, self._places.line(document, "")) if document else None
+        """Return where the other object stands that a finding names, if it was read for the same cluster."""
+        named = self._places.named(*finding.other) if finding.other else ()
+        others = (each for each in named if each is not one.origin and each.cluster == one.origin.cluster)
+        other = next(others, None)
+        return Place(other.source, self._places.line(other, "")) if other else None
 
 
 def write(report: Report, output: Output) -> Iterator[str]:

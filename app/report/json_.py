@@ -1,11 +1,11 @@
 """The report for programs, as docs/schemas/review.schema.json describes it; an entry a line."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from app.core.findings import Finding
 from app.core.resources import JSON
-from app.core.survey import Reviewed
+from app.core.survey import Reviewed, Unreviewed
 from app.report import Place, Report
 
 API_VERSION = "serviceentry-guard.io/v1alpha1"
@@ -19,8 +19,13 @@ def write(report: Report) -> Iterator[str]:
     for one in report:
         yield before + json.dumps(_entry(one, report))
         before = ",\n"
-    unreadable = [_place(Place(one.source, one.line)) | {"reason": one.reason} for one in report.unreadable]
-    yield f'\n], "unreadable": {json.dumps(unreadable)}, "summary": {json.dumps(_summary(report))}}}\n'
+    yield f'\n], "unreadable": {json.dumps(_unreviewed(report.unreadable))}, '
+    yield f'"skipped": {json.dumps(_unreviewed(report.skipped))}, '
+    yield f'"summary": {json.dumps(_summary(report))}}}\n'
+
+
+def _unreviewed(places: Iterable[Unreviewed]) -> JSON:
+    return [_place(Place(one.source, one.line)) | {"reason": one.reason} for one in places]
 
 
 def _entry(one: Reviewed, report: Report) -> JSON:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
-from app.core.survey import Reviewed, Unreadable
+from app.core.survey import Reviewed, Unreviewed
 from app.report import Report
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -12,15 +12,16 @@ _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield one document; what could not be read is a test case that ends in an error."""
+    """Yield one document; what could not be read is a test case with an error."""
     cases = [_case(one, report) for one in report]
-    allowed = report.summary.outcomes["allowed"]
-    counts = f'tests="{len(cases) + len(report.unreadable)}" failures="{len(cases) - allowed}"'
-    counts += f' errors="{len(report.unreadable)}"'
+    allowed, errors, skipped = report.summary.outcomes["allowed"], len(report.unreadable), len(report.skipped)
+    counts = f'tests="{len(cases) + errors + skipped}" failures="{len(cases) - allowed}" errors="{errors}"'
+    counts += f' skipped="{skipped}"'
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {counts}>\n'
     yield f'<testsuite name="serviceentry-guard" {counts}>\n'
     yield from cases
-    yield from map(_error, report.unreadable)
+    yield from (_unreviewed(one, 'error type="unreadable"') for one in report.unreadable)
+    yield from (_unreviewed(one, "skipped") for one in report.skipped)
     yield "</testsuite>\n</testsuites>\n"
 
 
@@ -46,9 +47,9 @@ def _told(one: Reviewed, report: Report) -> Iterator[str]:
         yield f"{place}: {finding.severity.value} {finding.sentence}{where}. {finding.remedy}"
 
 
-def _error(one: Unreadable) -> str:
+def _unreviewed(one: Unreviewed, element: str) -> str:
     source, reason = _attribute(one.source), _attribute(one.reason)
-    return f'<testcase classname={source} name={source}><error type="unreadable" message={reason}/></testcase>\n'
+    return f"<testcase classname={source} name={source}><{element} message={reason}/></testcase>\n"
 
 
 def _attribute(text: str) -> str:

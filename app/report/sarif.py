@@ -11,7 +11,7 @@ from urllib.parse import quote
 from app.core.catalogue import CATALOGUE
 from app.core.findings import Finding, Severity
 from app.core.resources import JSON
-from app.core.survey import Reviewed
+from app.core.survey import Reviewed, Unreviewed
 from app.report import Place, Report, relative
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -48,15 +48,14 @@ def _driver() -> JSON:
 
 
 def _invocation(report: Report) -> JSON:
-    notifications = [
-        {
-            "level": "error",
-            "message": {"text": f"{one.source} {one.reason}"},
-            "locations": [_location(Place(one.source, one.line))],
-        }
-        for one in report.unreadable
-    ]
-    return {"executionSuccessful": not notifications, "toolExecutionNotifications": notifications}
+    unreadable = [_notification(one, "error") for one in report.unreadable]
+    skipped = [_notification(one, "warning") for one in report.skipped]
+    return {"executionSuccessful": not report.incomplete, "toolExecutionNotifications": unreadable + skipped}
+
+
+def _notification(one: Unreviewed, level: str) -> JSON:
+    text, place = f"{one.source} {one.reason}", Place(one.source, one.line)
+    return {"level": level, "message": {"text": text}, "locations": [_location(place)]}
 
 
 def _results(one: Reviewed, report: Report) -> Iterator[JSON]:

@@ -19,7 +19,8 @@ def write(report: Report) -> Iterator[str]:
         yield _coloured(source, BOLD, report) + "\n"
         for one in entries:
             yield from (f"{line}\n" for line in _entry(one, report))
-    yield _summary(report.summary) + "\n"
+    skipped = f"; {len(report.skipped)} skipped" if report.skipped else ""
+    yield f"{_summary(report.summary)}{skipped}\n"
 
 
 def _entry(one: Reviewed, report: Report) -> Iterator[str]:

@@ -9,7 +9,7 @@ from app.core.findings import Finding
 from app.core.policy import KIND, GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import JSON, Fields
-from app.core.survey import Reviewed
+from app.core.survey import Reviewed, Skipped
 
 ANNOTATIONS = ("internal.config.kubernetes.io/", "config.kubernetes.io/")
 """Prefixes of the annotations in which orchestrators note the path and index of an item's file."""
@@ -24,9 +24,10 @@ def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
     return parse_policy({**config, "metadata": {"name": name}}).on(today)
 
 
-def results(reviewed: Iterable[Reviewed]) -> list[JSON]:
-    """Return what there is to say of the entries, as a function says it."""
-    return [_result(one, finding) for one in reviewed for finding in one.findings]
+def results(reviewed: Iterable[Reviewed], skipped: Iterable[Skipped]) -> list[JSON]:
+    """Return what there is to say of the entries, and of those that are not reviewed, as a function says it."""
+    unreviewed = [{"message": f"The list {one.reason}", "severity": "warning"} for one in skipped]
+    return [*(_result(one, finding) for one in reviewed for finding in one.findings), *unreviewed]
 
 
 def _result(one: Reviewed, finding: Finding) -> JSON:

@@ -8,6 +8,7 @@ from app.core.routing import Emitted
 from app.core.survey import Reviewed, Sourced
 from app.manifests import Manifests
 from app.manifests.edits import (
+    Change,
     Edit,
     NotEditable,
     add_items,
@@ -21,9 +22,6 @@ from app.manifests.edits import (
 from app.manifests.files import STDIN_NAME
 from app.manifests.writer import document, dump
 from app.review.krm import results
-
-Change = tuple[Sourced, JSON]
-"""A manifest that came in, and what becomes of it."""
 
 
 class Pipeline:
@@ -46,7 +44,8 @@ class Pipeline:
 
     def resource_list(self) -> str:
         """Return the list that a KRM function gives; it is written anew where no other way is found."""
-        added, said, documents = list(self._added()), results(self._entries), self._meaning()
+        added, documents = list(self._added()), self._meaning()
+        said = results(self._entries, [one for one in self._manifests.skipped if one.source == STDIN_NAME])
         documents[0]["items"] += added
         if said or "results" in documents[0]:
             documents[0]["results"] = said
@@ -63,8 +62,8 @@ class Pipeline:
             yield set_field(text, root, "results", said)
 
     def _meaning(self) -> list[JSON]:
-        repairs = [(one.origin, one.stored) for one in self._entries if one.verdict.patch]
-        return exchanged(self._source, [*repairs, *self._renewals()])
+        repairs = (one for one in self._entries if one.verdict.patch)
+        return exchanged(self._source, repairs, self._renewals())
 
     def _edits(self) -> Iterator[Edit]:
         yield from (set_resolution(self._source, one) for one in self._entries if one.verdict.patch)

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 class Request:
     """What to review, and how; without `output` as text, or as a ResourceList where one comes in.
 
-    `namespace` is that of manifests that name none.
+    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
     """
 
     paths: Sequence[str]
     policy: GuardPolicy
     namespace: str = DEFAULT_NAMESPACE
+    cluster_folders: Sequence[str] = ()
     output: Output | None = None
     colour: bool = False
 
@@ -66,7 +67,7 @@ class Review:
 
     def complaints(self) -> Iterator[str]:
         """Yield the lines for standard error."""
-        for one in self._manifests.unreadable:
+        for one in self._manifests.unreviewed:
             yield f"{Place(one.source, one.line)}: {one.reason}"
         yield from self._failures
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
@@ -75,13 +76,14 @@ class Review:
     @property
     def exit_code(self) -> int:
         """Return what the process ends with. To a KRM function, whose purpose it is, a change is no reason for 1."""
-        if self._function and not self._manifests.unreadable:
+        report = self._report()
+        if self._function and not report.incomplete:
             return int(bool(self._refused))
-        return self._report().exit_code
+        return report.exit_code
 
     def _read(self) -> None:
         request = self._request
-        self._manifests = Manifests(request.paths, request.namespace)
+        self._manifests = Manifests(request.paths, request.namespace, request.cluster_folders)
         policy = configured(self._manifests.resource_list, request.policy.today) if self._function else None
         self._reviewed = survey(self._manifests.documents, policy or request.policy, request.namespace)
 
@@ -104,7 +106,7 @@ class Review:
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
         manifests = self._manifests
-        return Report(self._reviewed, manifests.unreadable, manifests, revisions, colour=self._request.colour)
+        return Report(self._reviewed, manifests.unreviewed, manifests, revisions, colour=self._request.colour)
 
     def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
         """Yield the sources in which something would be changed, but not those that cannot be read to their end."""

@@ -12,6 +12,7 @@ import msgspec
 
 from app.core.policy import GuardPolicy
 from app.core.resources import GROUP, JSON, ServiceEntry
+from app.core.siblings import Standing, beside
 from app.core.verdict import Verdict, as_stored, review, review_update
 
 API_VERSION = "admission.k8s.io/v1"
@@ -80,14 +81,18 @@ class _Review(msgspec.Struct, frozen=True, rename="camel"):
     request: _Request
 
 
+NO_SIBLINGS: Standing = {}
 _decoder = msgspec.json.Decoder(_Review)
 _encoder = msgspec.json.Encoder()
 
 
-def answer(stage: Stage, body: bytes, policy: GuardPolicy) -> Answer:
-    """Answer one AdmissionReview; raises BadReview where there is none to answer."""
+def answer(stage: Stage, body: bytes, policy: GuardPolicy, siblings: Standing = NO_SIBLINGS) -> Answer:
+    """Answer one AdmissionReview; raises BadReview where there is none to answer.
+
+    `siblings` are the stored entries that keep their resolution.
+    """
     request = _decode(body)
-    verdict, remark = _judge(stage, request, policy)
+    verdict, remark = _judge(stage, request, policy, siblings)
     return Answer(
         body=_encoder.encode(_response(request, verdict, remark)),
         uid=request.uid,
@@ -139,7 +144,7 @@ def _uid(manifest: Any) -> str:  # noqa: ANN401 - whatever was sent
     return uid[:LONGEST_UID] if isinstance(uid, str) else ""
 
 
-def _judge(stage: Stage, request: _Request, policy: GuardPolicy) -> tuple[Verdict, str]:
+def _judge(stage: Stage, request: _Request, policy: GuardPolicy, siblings: Standing) -> tuple[Verdict, str]:
     if (request.kind.group, request.kind.kind) != (GROUP, "ServiceEntry"):
         return (
             Verdict(),
@@ -154,6 +159,7 @@ def _judge(stage: Stage, request: _Request, policy: GuardPolicy) -> tuple[Verdic
         verdict = review_update(entry, request.old_object, request.object, policy)
     else:
         verdict = review(entry, policy)
+    verdict = beside(verdict, entry, siblings, policy)
     return (as_stored(verdict) if stage is Stage.VALIDATE else verdict), ""
 
 

@@ -27,6 +27,7 @@ from app.telemetry.metrics import Outcome, WebhookMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
 from app.webhook.admission import Answer, BadReview, Stage, answer
 from app.webhook.refusals import Disconnected, Refused, send_answer, send_refusal
+from app.webhook.siblings import SiblingsFile
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
@@ -43,15 +44,17 @@ class Endpoint:
         self,
         stage: Stage,
         policy: PolicyFile,
+        siblings: SiblingsFile,
         metrics: WebhookMetrics,
         slots: asyncio.Semaphore,
-        max_body: int,
         *,
+        max_body: int,
         tracer: Tracer,
     ) -> None:
         self._stage = stage
         self._tracer = tracer
         self._policy = policy
+        self._siblings = siblings
         self._metrics = metrics
         self._slots = slots
         self._max_body = max_body
@@ -102,7 +105,7 @@ class Endpoint:
     def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
-            given = answer(self._stage, body, self._policy.current)
+            given = answer(self._stage, body, self._policy.current, self._siblings.current)
         except BadReview as bad:
             raise Refused(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
@@ -135,7 +138,9 @@ class Endpoint:
         }
 
 
-def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMetrics, tracer: Tracer) -> FastAPI:
+def create_app(
+    settings: WebhookSettings, policy: PolicyFile, siblings: SiblingsFile, metrics: WebhookMetrics, tracer: Tracer
+) -> FastAPI:
     """Build the application: POST /mutate and /validate, and nothing else."""
     slots = asyncio.Semaphore(settings.max_concurrent)
     return FastAPI(
@@ -145,7 +150,7 @@ def create_app(settings: WebhookSettings, policy: PolicyFile, metrics: WebhookMe
         routes=[
             Route(
                 f"/{stage.value}",
-                Endpoint(stage, policy, metrics, slots, settings.max_body, tracer=tracer),
+                Endpoint(stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer),
                 methods=["POST"],
             )
             for stage in Stage
@@ -167,7 +172,8 @@ class Webhook:
         tracer: Tracer = UNTRACED,
     ) -> None:
         bounds = Bounds(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
-        app = create_app(settings, policy, metrics, tracer)
+        self._siblings = SiblingsFile(settings.siblings)
+        app = create_app(settings, policy, self._siblings, metrics, tracer)
         health = HealthApp(
             metrics.registry, {"webhook": lambda: self.unready, "certificate": certificate.unready}, level=level
         )
@@ -199,10 +205,11 @@ class Webhook:
         log.info("stopped")
 
     async def _follow_policy(self) -> None:
-        """Keep the policy in step with its file, which a thread reads so that no review waits for it."""
+        """Keep the policy and the siblings in step with their files, which a thread reads: no review waits for it."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await asyncio.to_thread(self._policy.poll)
+            await asyncio.to_thread(self._siblings.poll)
 
     def stop(self) -> None:
         """Drain and end; called again, end at once."""

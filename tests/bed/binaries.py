@@ -10,7 +10,18 @@ from typing import TextIO
 from tests.bed.build import build, cached
 from tests.bed.errors import BedError
 from tests.bed.progress import Progress
-from tests.bed.tools import ETCD, IDLE_WEBHOOK, ISTIO_CRDS, ISTIOCTL, ISTIOD, KUBE_APISERVER, KUBECTL, ModuleFile, Tool
+from tests.bed.tools import (
+    ETCD,
+    IDLE_WEBHOOK,
+    ISTIO_CRDS,
+    ISTIO_GENERATOR,
+    ISTIOCTL,
+    ISTIOD,
+    KUBE_APISERVER,
+    KUBECTL,
+    ModuleFile,
+    Tool,
+)
 
 ASSETS = "KUBEBUILDER_ASSETS"
 
@@ -47,8 +58,14 @@ def provide(out: TextIO = sys.stderr) -> Binaries:
 
 def provide_mesh(out: TextIO = sys.stderr) -> MeshBinaries:
     """Build what is missing of Istio, telling `out` about it. Raises BedError as `provide` does."""
-    build([ISTIOD, ISTIOCTL], Progress(out))
+    build([ISTIOD, ISTIOCTL, ISTIO_GENERATOR], Progress(out))
     return MeshBinaries(cached(ISTIOD), cached(ISTIOCTL))
+
+
+def provide_generator(out: TextIO = sys.stderr) -> Path:
+    """Build the program that says what istiod gives a proxy. Raises BedError as `provide` does."""
+    build([ISTIO_GENERATOR], Progress(out))
+    return cached(ISTIO_GENERATOR)
 
 
 def provide_idle_webhook(out: TextIO = sys.stderr) -> Path:

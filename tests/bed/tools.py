@@ -49,6 +49,8 @@ HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
 KUBECONFORM = Tool("kubeconform", HERE / "helm", "github.com/yannh/kubeconform/cmd/kubeconform", 1)
 ISTIOD = Tool("pilot-discovery", HERE / "istiod", "istio.io/istio/pilot/cmd/pilot-discovery", 9)
 ISTIOCTL = Tool("istioctl", HERE / "istiod", "istio.io/istio/istioctl/cmd/istioctl", 1)
+ISTIO_GENERATOR = Tool("istio-generator", HERE / "generator", ".", 2)
+"""Says what istiod gives a proxy, without a cluster: tests/harm asks it."""
 IDLE_WEBHOOK = Tool("idle-webhook", HERE / "idle", ".", 0.5)
 """Decides nothing: what it adds to a create, any webhook does."""
 ISTIO_CRDS = ModuleFile(

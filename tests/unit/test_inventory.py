@@ -82,7 +82,8 @@ class Everything:
 def same(one: tuple[Plan, Changes], other: tuple[Plan, Changes]) -> bool:
     """Say whether two decisions are the same, whatever the order of what was found of an entry."""
     plans = [
-        replace(plan, findings={key: set(found) for key, found in plan.findings.items()}) for plan, _ in (one, other)
+        replace(plan, findings={key: tuple(sorted(found, key=str)) for key, found in plan.findings.items()})
+        for plan, _ in (one, other)
     ]
     return plans[0] == plans[1] and one[1] == other[1]
 

@@ -17,6 +17,7 @@ from app.manifests import Manifests
 from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents
 from app.manifests.files import SIZE_LIMIT, File, read_files, replace_file
 from app.manifests.layout import layout
+from app.manifests.projects import Projects
 from app.manifests.scalars import plain
 from tests.strategies import json_values
 
@@ -333,3 +334,7 @@ def test_nothing_is_left_behind_when_a_file_cannot_be_replaced(tmp_path: Path, m
         replace_file(written(file), "a: c")
     assert list(tmp_path.iterdir()) == [path]
     assert path.read_text() == "a: b"
+
+
+def test_folders_nested_as_deep_as_paths_can_be_are_looked_through() -> None:
+    assert Projects().unrendered(Path("/", *["a"] * 1500, "a.yaml")) is None

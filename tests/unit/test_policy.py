@@ -271,7 +271,7 @@ class TestNamespaces:
     def test_the_first_match_counts_and_no_other(self) -> None:
         entries = {"match": ["a-*"], "mode": "Enforce"}, {"match": ["*"], "mode": "Off", "existing": "Remediate"}
         assert self.laid_over(*entries).mode.value == "Enforce"
-        assert self.laid_over(*entries).existing.value == "Report"
+        assert self.laid_over(*entries).existing.value == "Siblings"
         assert self.laid_over(*entries, namespace="b-team").mode.value == "Off"
 
     def test_what_no_entry_matches_gets_the_rest_of_the_policy(self) -> None:

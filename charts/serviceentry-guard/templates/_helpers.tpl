@@ -61,11 +61,21 @@ app.kubernetes.io/part-of: serviceentry-guard
 
 {{- /* Whether the controller may have to patch ServiceEntries: a policy of someone else's ConfigMap may say so any time. */ -}}
 {{- define "seg.remediates" -}}
+{{- $base := default "Siblings" .Values.policy.existing -}}
 {{- $layers := prepend (default (list) .Values.policy.namespaces) .Values.policy -}}
 {{- range $layers -}}
-{{- if eq (default "Report" .existing) "Remediate" -}}yes{{- end -}}
+{{- if ne (default $base .existing) "Report" -}}yes{{- end -}}
 {{- end -}}
 {{- if .Values.policyConfigMap -}}yes{{- end -}}
+{{- end -}}
+
+{{- define "seg.webhookPods" -}}
+{{- $labels := include "seg.selectorLabels" (dict "root" . "component" "webhook") | fromYaml -}}
+{{- $pairs := list -}}
+{{- range $name, $value := $labels -}}
+{{- $pairs = append $pairs (printf "%s=%s" $name $value) -}}
+{{- end -}}
+{{- join "," $pairs -}}
 {{- end -}}
 
 {{- define "seg.loggingArgs" -}}
@@ -166,6 +176,10 @@ covers, a Kubernetes Service's name (there is a warning about those). DNS_ROUND_
 counts: what an update changes makes no verdict on it harsher. tests/chart/test_match_conditions.py compares it with the core.
 */ -}}
 {{- define "seg.matchConditions" -}}
+{{- /* What the controller patches follows from the policy, and a resolution that it gives back must not be refused. */}}
+- name: not-by-the-controller
+  expression: >-
+    request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "seg.fullname" . }}-controller'
 {{- if .Values.admission.skipCompliant }}
 - name: not-yet-compliant
   expression: >-

@@ -1,0 +1,199 @@
+"""Entries that share a host, followed as they change: which are held back, brought along, or put back.
+
+The webhook sees one object and has no credentials. So the leader writes the entries that keep their resolution into a
+ConfigMap, which the webhook's pods mount.
+"""
+
+import json
+import logging
+import threading
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from app.controller.chore import Chore
+from app.controller.inventory import Inventory
+from app.controller.judge import Judge
+from app.core.patch import Operation, set_resolution
+from app.core.policy import GuardPolicy
+from app.core.resources import JSON, Key, ServiceEntry
+from app.core.siblings import Standing, as_document, led, slipped, wrote
+from app.core.verdict import remediation
+from app.kube.client import Client
+from app.kube.errors import NotFound
+from app.kube.resources import CONFIG_MAPS, PODS
+from app.policyfile import PolicyFile
+
+log = logging.getLogger(__name__)
+
+FILE = "siblings.json"
+"""The key of the ConfigMap, and so the name of the file in the webhook's pods."""
+ROOM = 900_000
+"""Most bytes that are written: a ConfigMap takes 1 MiB."""
+LOOK_SECONDS = 0.25
+SYNCED = "serviceentry-guard.io/siblings"
+"""Annotation on the webhook's pods: a kubelet brings a ConfigMap up to date at once when a pod changes."""
+ATTEMPTS = 3
+"""How often one entry is put back: whoever goes on to change it means it."""
+
+
+class Siblings:
+    """Answers what becomes of each entry in the company of those that share its hosts; usable from several threads."""
+
+    def __init__(self, inventory: Inventory, judge: Judge, policy: PolicyFile) -> None:
+        self._inventory = inventory
+        self._judge = judge
+        self._policy = policy
+        self._lock = threading.Lock()
+        self._ready = False
+        self._put_back: dict[Key, str] = {}
+        self._attempts = Counter[str]()
+
+    def changed(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
+        """Take an entry that came, changed or went, and return the siblings to look at again."""
+        if not self._ready:
+            return frozenset()
+        policy, siblings = self._policy.current, self._together(filter(None, (old, new)))
+        self._note_slip(old, new, policy)
+        others = self._judge.reconsider(siblings, policy, old)
+        return others | (siblings.keys() - {one.key for one in (old, new) if one})
+
+    def recount(self, entries: Iterable[ServiceEntry]) -> None:
+        """Look at all entries: every one is known now, or another policy is in force."""
+        seen = set[Key]()
+        for entry in entries:
+            if entry.key not in seen:
+                siblings = self._together([entry]) or {entry.key: entry}
+                seen |= siblings.keys()
+                self._judge.reconsider(siblings, self._policy.current)
+        self._ready = True
+
+    def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:
+        """Return what to patch of a stored entry: what admission would have changed, or should not have.
+
+        `document` is the entry as it was just read, where it was.
+        """
+        if not self._ready:
+            return ()
+        if patch := remediation(entry, self._policy.current, self._judge, self._led):
+            return patch
+        with self._lock:
+            was = self._put_back.get(entry.key)
+        if was is None or was == entry.resolution or (document and wrote(document, entry.resolution)):
+            return ()
+        return set_resolution(was, present=entry.resolution_set)
+
+    def patched(self, entry: ServiceEntry) -> None:
+        """Note that an entry was patched."""
+        with self._lock:
+            if self._put_back.pop(entry.key, None):
+                self._attempts[entry.uid] += 1
+
+    def standing(self) -> Standing:
+        """Return the entries that keep their resolution."""
+        return self._judge.standing()
+
+    @property
+    def version(self) -> int:
+        """Return a number that changes whenever `standing` does."""
+        return self._judge.standing_version
+
+    @property
+    def ready(self) -> bool:
+        """Whether every entry was looked at."""
+        return self._ready
+
+    def _note_slip(self, old: ServiceEntry | None, new: ServiceEntry | None, policy: GuardPolicy) -> None:
+        was = slipped(old, new, self._judge.stays_at(new), policy) if new else None
+        with self._lock:
+            for one in filter(None, (old, new)):
+                self._put_back.pop(one.key, None)
+            if new and was and self._attempts[new.uid] < ATTEMPTS:
+                self._put_back[new.key] = was
+            if old and not new:
+                del self._attempts[old.uid]
+
+    def _led(self, entry: ServiceEntry, target: str) -> bool:
+        return led(entry, target, self._inventory.siblings(entry).values())
+
+    def _together(self, entries: Iterable[ServiceEntry]) -> dict[Key, ServiceEntry]:
+        return {one.key: one for entry in entries for one in self._inventory.siblings(entry).values()}
+
+
+class SiblingsMap:
+    """Keeps the ConfigMap as `siblings` has it. One pass is `check`."""
+
+    def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str, pods: str) -> None:
+        self._client = client
+        self._siblings = siblings
+        self._namespace = namespace
+        self._name = name
+        self._pods = pods
+        self._written: str | None = None
+        self._seen: int | None = None
+
+    def check(self) -> float:
+        """Write the ConfigMap where it changed, and have the pods take it; returns the seconds until the next pass."""
+        version = self._siblings.version
+        if not self._siblings.ready or version == self._seen:
+            return LOOK_SECONDS
+        text = document(self._siblings.standing())
+        if text != self._written:
+            self._client.apply(CONFIG_MAPS, self._manifest(text), force=True)
+            self._written = text
+            self._touch_pods(text)
+        self._seen = version
+        return LOOK_SECONDS
+
+    def _manifest(self, text: str) -> dict[str, Any]:
+        metadata = {"namespace": self._namespace, "name": self._name}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
+
+    def _touch_pods(self, text: str) -> None:
+        """Change an annotation on each pod of the webhook, so that its kubelet brings the file up to date at once."""
+        if not self._pods:
+            return
+        digest = f"{zlib.crc32(text.encode()):08x}"
+        for pod in self._client.list_page(PODS, self._namespace, label_selector=self._pods).items:
+            body = {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {
+                    "namespace": self._namespace,
+                    "name": pod["metadata"]["name"],
+                    "annotations": {SYNCED: digest},
+                },
+            }
+            with suppress(NotFound):
+                self._client.apply(PODS, body, force=True)
+
+
+def document(standing: Standing) -> str:
+    """Write standing entries as JSON; where there is no room for all, without the ones that sort last."""
+    text = _encoded(standing)
+    kept = sorted(standing)
+    while len(text) > ROOM:
+        kept = kept[: int(len(kept) * ROOM / len(text) * 0.95)]
+        text = _encoded({place: standing[place] for place in kept})
+    if len(kept) < len(standing):
+        log.warning(
+            "only %d of %d hosts whose entries keep their resolution fit into the ConfigMap", len(kept), len(standing)
+        )
+    return text
+
+
+def siblings_chore(
+    siblings: Siblings, namespace: str, name: str, pods: str
+) -> Callable[[Client, threading.Event], Chore]:
+    """Return what makes the leader's task that keeps the ConfigMap."""
+
+    def make(client: Client, leading: threading.Event) -> Chore:
+        return Chore("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leading)
+
+    return make
+
+
+def _encoded(standing: Standing) -> str:
+    return json.dumps(as_document(standing), separators=(",", ":"))

@@ -1,0 +1,37 @@
+"""ServiceEntries inside something else: in the text of a ConfigMap, in an object of another product, in a template."""
+
+import re
+from collections.abc import Iterator
+
+from app.core.resources import GROUP, JSON, is_service_entry
+
+_MENTION = re.compile(r"""\bkind["']?[ \t]*:[ \t]*["']?ServiceEntry(?:List)?\b""")
+
+
+def mention(text: str) -> int | None:
+    """Return where a text, YAML or not, first says that something is a ServiceEntry; None where it does not."""
+    found = _MENTION.search(text)
+    return found.start() if found else None
+
+
+def embedded(value: JSON, path: str = "") -> Iterator[str]:
+    """Yield the paths of the ServiceEntries inside a value, whole ones and such that are written as text."""
+    if isinstance(value, str):
+        if f"{GROUP}/" in value and mention(value) is not None:
+            yield path
+    elif is_service_entry(value) and isinstance(value.get("spec"), dict):
+        yield path
+    else:
+        for inner, name in inside(value, path):
+            yield from embedded(inner, name)
+
+
+def inside(value: JSON, path: str) -> Iterator[tuple[JSON, str]]:
+    """Yield what an object or a list holds, each with its path in Kubernetes' notation."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            plain = key.replace("-", "").replace("_", "").isalnum()
+            yield inner, f"{path}.{key}".removeprefix(".") if plain else f'{path}["{key}"]'
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield inner, f"{path}[{index}]"

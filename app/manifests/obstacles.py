@@ -1,0 +1,123 @@
+"""Why a manifest cannot be reviewed as it is written: the API server would reject it, or it has to be rendered first.
+
+Whatever looks like a ServiceEntry passes here before it is reviewed, so that none is left out silently. An object of
+another group whose kind is ServiceEntry is another product's, and is left alone.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from app.core.findings import and_more, printable, quoted
+from app.core.observed import KINDS
+from app.core.resources import API_VERSION, GROUP, JSON, PREFIX, VERSIONS, Fields, is_istio, is_service_entry
+from app.manifests.embedded import embedded
+
+KIND = "ServiceEntry"
+Shape: TypeAlias = Mapping[str, "Shape"]
+_LEAF: Shape = {}
+_SPEC: Shape = {
+    **dict.fromkeys(("hosts", "addresses", "location", "resolution", "exportTo"), _LEAF),
+    "ports": dict.fromkeys(("number", "protocol", "targetPort"), _LEAF),
+    "endpoints": {"address": _LEAF},
+}
+"""The fields of a spec on which the verdict depends."""
+
+_PLACEHOLDER = re.compile(r"\$\{+[^{}]*\}*|\{\{[^{}]*\}*|\$\([^()]*\)")
+_WAYS = {
+    "${": "substitute the variables first (flux build kustomization, flux envsubst)",
+    "{{": "render the template first",
+    "$(": "render it first (kustomize build)",
+}
+_PROCESS = "process the Template first (oc process)"
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps a manifest from being reviewed: a predicate of its file, and the field that it is about.
+
+    `rejected` says that the API server rejects the manifest; otherwise it has to be rendered, and is skipped.
+    """
+
+    reason: str
+    path: str = ""
+    rejected: bool = False
+
+
+def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) -> Obstacle | None:
+    """Return what keeps a manifest from being reviewed; None for one that can be, or that is no ServiceEntry.
+
+    `listed` says that the manifest is an item of a List, `template` that it is an object of an OpenShift Template.
+    """
+    if not isinstance(manifest, dict):
+        return None
+    if problems := list(_problems(manifest, listed)):
+        sentences = "; ".join(sentence for _, sentence in problems)
+        reason = f"has {_named(manifest)} that the API server rejects: {sentences}"
+        return Obstacle(reason, problems[0][0], rejected=True)
+    return _placeholder(manifest, template) if is_service_entry(manifest) else None
+
+
+def enclosed(manifest: JSON) -> Obstacle | None:
+    """Say that a manifest of another kind holds ServiceEntries, whole ones or such that are written as text."""
+    if not isinstance(manifest, dict) or manifest.get("kind") == KIND or is_istio(manifest, KINDS):
+        return None
+    paths = list(embedded(manifest))
+    if not paths:
+        return None
+    kind = printable(str(manifest.get("kind") or "document without kind"))
+    place = and_more(f"has a ServiceEntry inside a {kind}, at {printable(paths[0])}", len(paths))
+    return Obstacle(f"{place}, which is not reviewed: review it as a manifest of its own", paths[0])
+
+
+def _problems(manifest: JSON, listed: bool) -> Iterator[tuple[str, str]]:
+    """Yield the fields of what should be a ServiceEntry for which the API server rejects it, and why it does."""
+    kind, version = manifest.get("kind"), str(manifest.get("apiVersion") or "")
+    group, _, number = version.rpartition("/")
+    if not kind:
+        if group == GROUP or (listed and not version and "hosts" in Fields(manifest, "").child("spec").values):
+            yield "", "kind is missing"
+        return
+    if str(kind).casefold() not in {"serviceentry", "serviceentries"} or group not in {GROUP, ""}:
+        return
+    if kind != KIND:
+        yield "kind", f"there is no kind {quoted(str(kind))} (write {KIND})"
+    if not version:
+        yield "", f"apiVersion is missing (write {API_VERSION})"
+    elif not group or number not in VERSIONS:
+        yield "apiVersion", f"there is no apiVersion {quoted(version)} for it (write {API_VERSION})"
+    meta = manifest.get("metadata")
+    if not isinstance(meta, dict) or not (meta.get("name") or meta.get("generateName")):
+        yield "metadata", "metadata.name is missing"
+
+
+def _named(manifest: JSON) -> str:
+    name = Fields(manifest, "").child("metadata").text("name")
+    return f"a {KIND} {quoted(name)}" if name else f"a {KIND}"
+
+
+def _placeholder(manifest: JSON, template: bool) -> Obstacle | None:
+    """Return the first placeholder in a field on which the verdict depends."""
+    annotations = Fields(manifest, "").child("metadata").child("annotations").values
+    own = dict.fromkeys((name for name in annotations if name.startswith(PREFIX)), _LEAF)
+    shape: Shape = {"metadata": {"namespace": _LEAF, "annotations": own}, "spec": _SPEC}
+    for path, text in _judged(manifest, "", shape):
+        if found := _PLACEHOLDER.search(text):
+            way = _PROCESS if template else _WAYS[found[0][:2]]
+            problem = f"{path} contains {printable(found[0])}; {way}"
+            return Obstacle(f"has {_named(manifest)} that is not reviewed: {problem}", path)
+    return None
+
+
+def _judged(value: JSON, path: str, shape: Shape) -> Iterator[tuple[str, str]]:
+    """Yield the texts of a value that are in the shape, each with its path."""
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _judged(inner, f"{path}[{index}]", shape)
+    elif isinstance(value, dict):
+        for name in (name for name in value if name in shape):
+            spelled = f'{path}["{name}"]' if name.startswith(PREFIX) else f"{path}.{name}".removeprefix(".")
+            yield from _judged(value[name], spelled, shape[name])

@@ -1,0 +1,106 @@
+"""The calls on which two configurations of a proxy can differ: all that either of them tells apart, and a bit beside.
+
+An application reaches a host at an address that DNS gives it. A sidecar that captures DNS answers with addresses of its
+own, which may differ before and after: so a call is a pair. An address that Istio allocates for a host is nobody
+else's, and is only called by who resolved that host.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from app.core.hosts import canonical_host
+from tests.harm.envoy import ELSEWHERE, VIRTUAL_OUTBOUND, WILDCARDS, Call, Speech, without_port
+from tests.harm.protocol import Chain, Description
+
+STRANGER = "stranger.example.org"
+"""A host that no configuration names."""
+ALLOCATED = ipaddress.ip_network("240.240.0.0/16")
+UNUSED_PORT = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The same call before and after; `host` is the host that it is for, as far as a sidecar can know it."""
+
+    before: Call
+    after: Call
+    host: str
+
+
+def pairs(before: Description, after: Description, hosts: Mapping[int, Iterable[str]]) -> Iterator[Pair]:
+    """Yield the calls to try; `hosts` are those that the entries name, by port."""
+    found = {UNUSED_PORT, *hosts, *_ports(before), *_ports(after)}
+    for port in sorted(found):
+        yield from _at_port(port, (before, after), {host for host in hosts.get(port, ()) if not host.startswith("*")})
+
+
+def _ports(description: Description) -> set[int]:
+    return {one.port for one in description.listeners if one.name != VIRTUAL_OUTBOUND}
+
+
+def _at_port(port: int, both: tuple[Description, Description], hosts: set[str]) -> Iterator[Pair]:
+    servers = {*hosts, STRANGER} | {name for one in both for name in _server_names(one, port)}
+    authorities = {*hosts, STRANGER} | {name for one in both for name in _authorities(one, port)}
+    addresses = {address for one in both for address in _addresses(one, port)}
+    for address in sorted({ELSEWHERE, *addresses}):
+        yield _same(Call(port, Speech.RAW, address=address))
+        yield from (_same(Call(port, Speech.TLS, name, address)) for name in sorted(servers))
+        own = set() if address == ELSEWHERE else {address}
+        yield from (_same(Call(port, Speech.HTTP, name, address)) for name in sorted(authorities | own))
+    for host in sorted(hosts):
+        yield from _by_name(port, both, host)
+
+
+def _same(call: Call) -> Pair:
+    return Pair(call, call, canonical_host(without_port(call.name)))
+
+
+def _by_name(port: int, both: tuple[Description, Description], host: str) -> Iterator[Pair]:
+    """Yield the calls to a host at the address that each sidecar itself gives the application for it."""
+    known = [next(iter(one.names.get(host, ())), ELSEWHERE) for one in both]
+    if known == [ELSEWHERE, ELSEWHERE]:
+        return
+    for speech in Speech:
+        name = "" if speech is Speech.RAW else host
+        yield Pair(Call(port, speech, name, known[0]), Call(port, speech, name, known[1]), host)
+
+
+def _chains(description: Description, port: int) -> Iterator[Chain]:
+    for one in description.listeners:
+        if one.port == port and one.name != VIRTUAL_OUTBOUND:
+            yield from one.chains
+            yield from [one.default] if one.default else []
+
+
+def _server_names(description: Description, port: int) -> Iterator[str]:
+    for chain in _chains(description, port):
+        yield from (_instance(name) for name in chain.match.server_names)
+
+
+def _authorities(description: Description, port: int) -> Iterator[str]:
+    for chain in _chains(description, port):
+        for virtual_host in description.routes.get(chain.route, ()):
+            yield from (_instance(domain) for domain in virtual_host.domains if not _allocated(domain))
+
+
+def _addresses(description: Description, port: int) -> Iterator[str]:
+    """Yield the addresses that listeners and chains name, and one of each range."""
+    for one in description.listeners:
+        if one.port == port and one.name != VIRTUAL_OUTBOUND:
+            yield from (address for address in one.addresses if address not in WILDCARDS and not _allocated(address))
+    for chain in _chains(description, port):
+        for prefix in chain.match.prefixes:
+            yield str(ipaddress.ip_network(prefix, strict=False)[-1])
+
+
+def _instance(pattern: str) -> str:
+    """Return a name that a pattern matches."""
+    return STRANGER if pattern == "*" else pattern.replace("*", "some", 1)
+
+
+def _allocated(text: str) -> bool:
+    try:
+        return ipaddress.ip_address(text.partition(":")[0]) in ALLOCATED
+    except ValueError:
+        return False

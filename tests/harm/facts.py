@@ -1,0 +1,157 @@
+"""What documents and policy say beside istiod's answers: who names a host, and what its routes may come to have."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.durations import parse_duration
+from app.core.emission import VirtualService
+from app.core.globs import matches
+from app.core.hosts import canonical_host
+from app.core.policy import GuardPolicy, Mode
+from app.core.resources import ServiceEntry, is_service_entry
+from tests.harm.protocol import Manifest
+
+STREAMS = frozenset({"GRPC", "GRPC-WEB"})
+"""Protocols whose calls may be streams."""
+STATUSES = frozenset({"HTTP2", *STREAMS})
+"""Protocols that can carry the status of gRPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the policy, and the annotations of entries, let the routes of a host have; times in seconds.
+
+    `waived` are the conditions of Istio's default that whoever wrote the policy or an annotation left out on purpose.
+    """
+
+    timeouts: set[float] = field(default_factory=set)
+    stream_timeouts: set[float] = field(default_factory=set)
+    per_tries: set[float] = field(default_factory=set)
+    stream_per_tries: set[float] = field(default_factory=set)
+    attempts: set[int] = field(default_factory=set)
+    waived: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """The ServiceEntries of a cluster under a policy."""
+
+    entries: tuple[ServiceEntry, ...]
+    policy: GuardPolicy
+
+    @classmethod
+    def read(cls, manifests: Iterable[Manifest], policy: GuardPolicy) -> "Facts":
+        """Read the ServiceEntries of some manifests."""
+        return cls(tuple(ServiceEntry.parse(one) for one in manifests if is_service_entry(one)), policy)
+
+    def hosts(self) -> Mapping[int, set[str]]:
+        """Return the hosts by port."""
+        found: dict[int, set[str]] = {}
+        for entry in self.entries:
+            for port in entry.ports:
+                found.setdefault(port.number, set()).update(host.canonical for host in entry.hosts)
+        return found
+
+    def naming(self, host: str, namespace: str | None = None) -> Iterator[ServiceEntry]:
+        """Yield the entries that name a host, all or those of a namespace."""
+        for entry in self.entries:
+            here = namespace in {None, entry.key.namespace}
+            if here and canonical_host(host) in {one.canonical for one in entry.hosts}:
+                yield entry
+
+    def protocols(self, host: str, namespace: str, port: int) -> set[str]:
+        """Return the protocols that entries of a namespace declare for a port of a host."""
+        named = self.naming(host, namespace)
+        return {one.protocol for entry in named for one in entry.ports if one.number == port}
+
+    def pooled(self, host: str) -> bool:
+        """Say whether the policy asks for a DestinationRule for a host."""
+        return any(self.policy.settings(one.key.namespace).destination_rule.enabled for one in self.naming(host))
+
+    def originates(self, host: str, port: int) -> bool:
+        """Say whether the policy has TLS originated on a port."""
+        return any(
+            self.policy.settings(entry.key.namespace).destination_rule.tls_origination
+            and any(one.number == port and one.http and one.target == 443 for one in entry.ports)
+            for entry in self.naming(host)
+        )
+
+    def dynamic(self, host: str) -> bool:
+        """Say whether an entry has, or the policy gives it, DYNAMIC_DNS for a wildcard that holds for a host."""
+        return any(
+            host.endswith(one.canonical[1:])
+            for entry in self.entries
+            for one in entry.hosts
+            if one.canonical.startswith("*")
+            and self.policy.settings(entry.key.namespace).resolution.wildcards.value == "DynamicDNS"
+        )
+
+    def splits(self, host: str) -> bool:
+        """Say whether the policy gives unsafe methods a route of their own."""
+        settings = (self.policy.settings(one.key.namespace).virtual_service for one in self.naming(host))
+        return any(one.unsafe_methods.retry_on is not None for one in settings)
+
+    def wanted(self, host: str) -> Wanted:
+        """Return what the routes of a host may come to have, whichever namespace's entry gives it to them."""
+        wanted = Wanted()
+        for entry in self.naming(host):
+            settings = self.policy.settings(entry.key.namespace).virtual_service
+            _add_policy(wanted, settings)
+            _add_annotations(wanted, entry.annotations)
+        return wanted
+
+    def touchable(self, namespace: str, host: str) -> bool:
+        """Say whether a namespace agreed to routes of ours for a host: what it has itself decides, else its policy."""
+        own = [*self.naming(host, namespace)]
+        settings = self.policy.settings(namespace)
+        enforced = settings.mode is Mode.ENFORCE and not matches(namespace, settings.scope.excluded_namespaces)
+        if not enforced or matches(namespace, settings.exemptions.namespaces):
+            return False
+        return not any("exempt" in entry.annotations for entry in own)
+
+
+def _add_policy(wanted: Wanted, settings: VirtualService) -> None:
+    grpc: Any = getattr(settings, "grpc", None)
+    wanted.timeouts.add(_seconds(settings.timeout))
+    wanted.per_tries.add(_seconds(settings.retries.per_try_timeout))
+    wanted.attempts.add(settings.retries.attempts)
+    wanted.stream_timeouts.update(_seconds(one) for one in [getattr(grpc, "timeout", None)] if one)
+    wanted.stream_per_tries.update(_seconds(one) for one in [getattr(grpc, "per_try_timeout", None)] if one)
+    wanted.waived.update({"connect-failure", "refused-stream"} - covered(settings.retries.retry_on))
+    wanted.waived.update({"unavailable", "cancelled"} - {*getattr(grpc, "retry_on", ("unavailable", "cancelled"))})
+
+
+def _add_annotations(wanted: Wanted, annotations: Mapping[str, str]) -> None:
+    if timeout := _duration(annotations.get("timeout", "")):
+        wanted.timeouts.add(timeout)
+        wanted.stream_timeouts.add(timeout)
+    if per_try := _duration(annotations.get("per-try-timeout", "")):
+        wanted.per_tries.add(per_try)
+        wanted.stream_per_tries.add(per_try)
+    if (attempts := annotations.get("attempts", "")).isdecimal():
+        wanted.attempts.add(int(attempts))
+    if "retry-on" in annotations:
+        words = {word.strip() for word in annotations["retry-on"].split(",")}
+        wanted.waived.update({"connect-failure", "refused-stream", "unavailable", "cancelled"} - covered(words))
+
+
+def covered(conditions: Iterable[str]) -> set[str]:
+    """Return the conditions, and those that Envoy counts among them: a reset is a failed connection, or a refusal."""
+    found = {*conditions}
+    if found & {"5xx", "gateway-error", "reset"}:
+        found |= {"connect-failure", "refused-stream"}
+    if "reset-before-request" in found:
+        found.add("connect-failure")
+    return found
+
+
+def _seconds(duration: Any) -> float:
+    return float(duration.milliseconds) / 1000
+
+
+def _duration(text: str) -> float:
+    try:
+        return _seconds(parse_duration(text))
+    except ValueError:
+        return 0.0
