@@ -96,7 +96,9 @@ def _differing(entry: ServiceEntry, host: str, ports: Mapping[int, Protocols]) -
     if hits:
         index, other = hits[0]
         label = port_label(other.port.number, other.port.protocol)
-        message = f"ServiceEntry {other.key} declares {label} of {quoted(host)}, so a proxy that sees both uses one"
+        message = (
+            f"ServiceEntry {other.key} declares {label} of {quoted(host)}; a proxy that sees both uses one of them"
+        )
         told, place = and_more(message, len(hits)), ("ServiceEntry", other.key)
         yield Finding(PROTOCOLS_DIFFER, Severity.WARNING, f"spec.ports[{index}].protocol", told, place)
 

@@ -86,6 +86,8 @@ PatternField = Annotated[Pattern, Parsed(parse_pattern, "pattern", ".+")]
 
 @lru_cache(maxsize=64)
 def _program(text: str) -> Program:
+    if not text.isprintable():
+        raise ValueError("must not contain control characters")
     if len(text) > LONGEST:
         raise ValueError(f"must have at most {LONGEST} characters")
     return _Parser(text).program()

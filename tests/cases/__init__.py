@@ -7,7 +7,12 @@ from typing import Any
 
 import yaml
 
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
+
 FOLDER = Path(__file__).parent
+TODAY = "2026-06-30"
+"""The day of the cases. Days in them are so far from it that they come out alike on any day of these years."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,10 @@ class Case:
     def guard_policy(self) -> dict[str, Any]:
         """The whole policy document."""
         return {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **self.policy}
+
+    def in_force(self) -> GuardPolicy:
+        """The policy as it applies."""
+        return parse_policy(self.guard_policy()).on(TODAY)
 
     @property
     def remediated(self) -> bool:

@@ -62,6 +62,7 @@ def test_examples(pattern: str, text: str, found: bool) -> None:
     [
         ("", "must be a pattern such as"),
         (None, "must be a pattern such as"),
+        ("a\n", "must not contain control characters"),
         ("a" * 201, "must have at most 200 characters"),
         ("(a", "character 2 does not close its group"),
         ("a)", "character 1 closes a group that is not open"),
