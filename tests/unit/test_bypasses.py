@@ -83,14 +83,14 @@ class TestStatic:
 
     @pytest.mark.parametrize("address", ["10.0.0.1", "192.0.2.1", "backend.example.com", ""])
     def test_any_endpoint_is_told_and_can_be_forbidden(self, address: str) -> None:
-        given = {"resolution": "STATIC", "endpoints": [{"address": address}]}
+        given: dict[str, Any] = {"resolution": "STATIC", "endpoints": [{"address": address}]}
         assert found("SEG011", **given) == [("warning", "spec.resolution")]
         forbidding = guard_policy(resolution={"static": "Deny"})
         assert [one.code for one in review(entry(**given), forbidding).errors] == ["SEG011"]
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1"])
     def test_one_on_this_machine_or_its_link_is_told_with_where_it_leads(self, address: str) -> None:
-        given = {"resolution": "STATIC", "endpoints": [{"address": address}]}
+        given: dict[str, Any] = {"resolution": "STATIC", "endpoints": [{"address": address}]}
         assert found("SEG011", **given) == [("info", "spec.endpoints")]
         assert f'leads to "{address}"' in review(entry(**given), guard_policy()).findings[0].message
 

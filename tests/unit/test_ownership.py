@@ -78,7 +78,7 @@ def test_names_of_services_are_owned_without_the_domain_of_the_cluster_too() -> 
     assert refused("reviews.default.svc.corp.example", platform) == ""
     assert refused("reviews.default.svc", {**platform, "match": ["*.cluster.local"]})
     assert refused("a.b.svc", {**platform, "match": ["a.b.svc.cluster.local"]})
-    domains = {"scope": {"clusterDomains": ["corp.example"]}}
+    domains: dict[str, Any] = {"scope": {"clusterDomains": ["corp.example"]}}
     assert refused("a.b.svc", {**platform, "match": ["*.svc.corp.example"]}, **domains)
     assert refused("a.b.svc", platform, **domains) == ""
 
