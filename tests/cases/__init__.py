@@ -1,7 +1,9 @@
 """The case files: a manifest in, findings and objects out. Each is run by the webhook, the controller and `review`."""
 
+import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,23 @@ class Case:
     def in_force(self) -> GuardPolicy:
         """The policy as it applies."""
         return parse_policy(self.guard_policy()).on(TODAY)
+
+    def apart(self) -> "Case":
+        """The case with hosts that no other case names, as far as its policy does not name them."""
+        names = self.policy.get("exemptions", {}).keys() & {"hosts", "temporary"}
+        if names or self.policy.keys() & {"scope", "hosts"}:
+            return self
+
+        def moved(value: Any) -> Any:
+            return json.loads(re.sub("(?i)example\\.com", rf"{self.name}.\g<0>", json.dumps(value)))
+
+        return replace(
+            self,
+            spec=moved(self.spec),
+            emits=moved(self.emits),
+            http=moved(self.http),
+            destination=moved(self.destination),
+        )
 
     @property
     def remediated(self) -> bool:

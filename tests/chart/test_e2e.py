@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from app.kube.resources import ADMISSION_POLICIES
+from app.controller.siblings import SYNCED
+from app.kube.resources import ADMISSION_POLICIES, PODS
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import NAMESPACE, RELEASE, kind
@@ -77,6 +78,7 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
     have_one_removed(unguarded)
     assert not [one for resource in ADMISSION_POLICIES.values() for one in unguarded.client.list_page(resource).items]
     have_one_reported(unguarded)
+    have_pods_told(unguarded)
     assert controller.child.running
     done = [event for event in events(audit_log) if event["user"]["username"] == ACCOUNT]
     assert not [event["requestURI"] for event in done if event["responseStatus"]["code"] == 403]
@@ -84,6 +86,23 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
     # Only one kind of report is written; tests/e2e/test_reports.py has the other one, which is written alike.
     assert rights.pop(OLDER_REPORTS) == rights["openreports.io", "reports"]
     assert {what: verbs for what, verbs in used(done).items() if what != OLDER_REPORTS} == rights
+
+
+def have_pods_told(anyone: Team) -> None:
+    """Have the webhook's pods annotated: an entry keeps its resolution, which their ConfigMap then says."""
+    labels = {f"app.kubernetes.io/{name}": RELEASE for name in ("name", "instance")}
+    metadata = {"name": "told", "namespace": NAMESPACE, "labels": {**labels, "app.kubernetes.io/component": "webhook"}}
+    container = {"name": "webhook", "image": "serviceentry-guard"}
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
+    anyone.client.create(PODS, pod)
+    team = Team.create(anyone.control_plane, anyone.client, f"{anyone.namespace}-keeps")
+    team.store(team.entry("ssh", ports=[{"number": 22, "name": "ssh", "protocol": "TCP"}], resolution="NONE"))
+
+    def told() -> bool:
+        return SYNCED in team.client.get(PODS, NAMESPACE, "told")["metadata"].get("annotations", {})
+
+    wait_until(told, "the pod is annotated", SECONDS)
+    team.client.delete(PODS, NAMESPACE, "told")
 
 
 def have_one_repaired(anyone: Team) -> None:

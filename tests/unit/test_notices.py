@@ -7,13 +7,15 @@ from typing import Any, cast
 import pytest
 
 from app.controller.narrator import Narrator
-from app.core.notices import CATALOGUE, notices
+from app.core.notices import CATALOGUE, conflict, notices
+from app.core.observed import Observed
 from app.core.plan import changes, desired
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import review
 from app.kube.events import EventRecorder
+from tests.builders import virtual_service
 from tests.events_reference import DOCS, MARK, reference
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
@@ -99,6 +101,12 @@ def test_what_the_policy_allows_is_not_unfixable() -> None:
     wildcards = entry(hosts=["*.example.com"], resolution="NONE")
     assert not notices(review(wildcards, policy(resolution={"wildcards": "Allow"})))
     assert not review(wildcards, policy(resolution={"wildcards": "Allow"})).unfixable
+
+
+def test_a_conflict_is_told_as_its_finding_has_it() -> None:
+    (found,) = desired([entry()], policy(), [Observed.parse(virtual_service())]).conflicts
+    notice = conflict(found)
+    assert (notice.reason.name, notice.note) == ("HostConflict", found.finding.message)
 
 
 class TestANarrator:

@@ -134,6 +134,17 @@ class TestVisibility:
         assert Observed.parse(virtual_service(namespace="other", exportTo=["."])).visible_beyond("team")
         assert not Observed.parse(virtual_service(namespace="other", exportTo=["team"])).visible_beyond("team")
 
+    def test_an_http_route_beside_its_entry_is_seen_by_all_and_any_other_in_its_own_namespace_only(self) -> None:
+        producer = Observed.parse(parents(service_entry()))
+        assert producer.visible("team")
+        assert producer.visible("third")
+        assert producer.visible_beyond("team")
+        consumer = Observed.parse(parents(service_entry(namespace="team"), namespace="other"))
+        assert consumer.visible("other")
+        assert not consumer.visible("team")
+        assert not consumer.visible("third")
+        assert consumer.visible_beyond("team")
+
 
 class TestLegs:
     """The routes of an object: where each leads, and whether it repeats a request whose connection was reset."""

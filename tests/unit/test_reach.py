@@ -23,7 +23,23 @@ def plan(*entries: ServiceEntry, policy: GuardPolicy = POLICY, beside: tuple[dic
     planned = desired(entries, policy, observed)
     again = desired(entries[::-1], policy, observed[::-1])
     assert (again.objects, again.conflicts) == (planned.objects, planned.conflicts)
+    assert _sets(again) == _sets(planned)
     return planned
+
+
+def http_route(namespace: str) -> dict[str, Any]:
+    """An HTTPRoute on the entry of the tests: for all where it stands beside it, else for its own namespace."""
+    parent = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": "api", "namespace": "team"}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "route", "namespace": namespace},
+        "spec": {"parentRefs": [parent], "rules": [{"backendRefs": [{"name": "egress", "port": 80}]}]},
+    }
+
+
+def _sets(planned: Plan) -> dict[Key, set[Finding]]:
+    return {key: set(found) for key, found in planned.findings.items()}
 
 
 def reach(planned: Plan, kind: str = "VirtualService") -> dict[str, list[str]]:
@@ -354,6 +370,17 @@ class TestPublicEntries:
     ) -> None:
         assert reach(plan(entry(), beside=(claim,))) == {f"team/{HOST}": expected}
 
+    def test_an_http_route_of_another_namespace_confines_it_and_takes_nothing_from_its_own(self) -> None:
+        planned = plan(entry(), beside=(http_route("other"),))
+        assert (reach(planned), planned.conflicts) == ({f"team/{HOST}": ["."]}, ())
+        assert plan(entry(), beside=(http_route("team"),)).conflicts
+
+    def test_an_http_route_of_a_named_namespace_keeps_ours_out_of_it_and_of_no_other(self) -> None:
+        one = entry(exportTo=[".", "other", "payments"])
+        planned = plan(one, beside=(http_route("other"),))
+        assert reach(planned) == {f"team/{HOST}": [".", "payments"]}
+        assert "sees HTTPRoute other/route, which routes the host" in told(planned, one)[0]
+
     def test_whose_routes_count_in_other_namespaces_is_for_the_policy_to_say_and_exact_ones_always_do(self) -> None:
         policy = guard_policy(virtualService={"yieldTo": ["platform-*"]})
         for namespace, hosts, expected in (
@@ -445,6 +472,29 @@ class TestWildcards:
         policy = guard_policy(destinationRule={"enabled": True})
         planned = plan(self.WILD, entry("captured", **EXEMPT), policy=policy)
         assert set(reach(planned, "DestinationRule")) == {f"team/{self.NAME}"}
+
+
+class TestOrder:
+    """Of several reasons always the same one is told, whatever the order in which things were seen."""
+
+    def test_of_several_entries_on_which_nothing_is_emitted(self) -> None:
+        entries = [entry(created=OLD), *(entry(name, "other", YOUNG, **EXEMPT) for name in "bca")]
+        assert "ServiceEntry other/a " in told(plan(*entries), entries[0])[0]
+
+    def test_of_several_entries_with_a_wildcard(self) -> None:
+        entries = [entry(), *(entry(name, "other", hosts=[f"*.{name}"]) for name in ("com", "example.com"))]
+        assert len(told(plan(*entries), entries[0])) == 1
+
+    def test_of_several_entries_that_a_wildcard_would_capture(self) -> None:
+        wild = entry("wild", hosts=["*.example.com"], resolution="DYNAMIC_DNS")
+        plan(wild, *(entry(name, **EXEMPT) for name in "bca"))
+        plan(wild, entry("z", hosts=["a.example.com"], **EXEMPT), entry("a", hosts=["z.example.com"], **EXEMPT))
+
+    def test_of_several_routes_of_others(self) -> None:
+        claims = tuple(virtual_service(name, "other", exportTo=["."]) for name in "bca")
+        assert "VirtualService other/a " in told(plan(entry(), beside=claims), entry())[0]
+        named = entry(exportTo=[".", "other"])
+        assert "VirtualService other/a," in told(plan(named, beside=claims), named)[0]
 
 
 class TestNames:
