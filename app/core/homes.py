@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from app.core.catalogue import HOST_SHARED, REACH_CONFINED
+from app.core.exemptions import exemption
 from app.core.findings import Finding, Severity, quoted
 from app.core.hosts import Host, names_service
 from app.core.index import Neighbours
@@ -12,7 +13,7 @@ from app.core.reach import Home, age, meet, seen_by
 from app.core.resources import Key, ServiceEntry
 from app.core.retries import routable
 from app.core.routing import Declared
-from app.core.rules import exemption, in_scope
+from app.core.rules import in_scope
 from app.core.tuning import tune
 
 Found = list[tuple[Key, Finding]]

@@ -15,6 +15,7 @@ from app.core.globs import matches
 from app.core.observed import Observed
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.resources import ServiceEntry
+from app.core.tenancy import Temporary
 from app.core.tuning import Tuning
 
 PUBLIC, OWN = "*", "."
@@ -166,7 +167,14 @@ def _dissent(
         return "exemptions.namespaces"
     if matches(home.host, settings.exemptions.hosts):
         return "exemptions.hosts"
+    if any(_exempts(one, home.host, namespace) for one in settings.exemptions.temporary):
+        return "exemptions.temporary"
     return None if settings is home.settings or agrees(settings) == agrees(home.settings) else "other settings"
+
+
+def _exempts(one: Temporary, host: str, namespace: str | None) -> bool:
+    """Say whether an exemption is for a host in a namespace; one that has ended is too: what runs stays as it is."""
+    return matches(host, one.hosts) and (namespace is None or matches(namespace, one.namespaces))
 
 
 def routing_of(settings: Settings) -> VirtualService:

@@ -154,7 +154,7 @@ def _judge(stage: Stage, request: _Request, policy: GuardPolicy, siblings: Stand
         return Verdict(), ""
     if not isinstance(request.object, dict):
         raise BadReview("request.object is missing")
-    entry = ServiceEntry.parse(request.object, request.namespace)
+    entry = ServiceEntry.parse(request.object, request.namespace, policy.today)
     if request.operation == "UPDATE":
         old = ServiceEntry.parse(request.old_object, request.namespace)
         verdict = review_update(entry, request.old_object, request.object, policy)
