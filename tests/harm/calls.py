@@ -43,10 +43,14 @@ def _at_port(port: int, both: tuple[Description, Description], hosts: set[str]) 
     servers = {*hosts, STRANGER} | {name for one in both for name in _server_names(one, port)}
     authorities = {*hosts, STRANGER} | {name for one in both for name in _authorities(one, port)}
     addresses = {address for one in both for address in _addresses(one, port)}
+    answered = {host for host in hosts if any(host in one.names for one in both)}
     for address in sorted({ELSEWHERE, *addresses}):
         yield _same(Call(port, Speech.RAW, address=address))
+        own = {address}
+        if address == ELSEWHERE:
+            # Who asks the sidecar for the address of a host does not come there.
+            own, servers, authorities = set(), servers - answered, authorities - answered
         yield from (_same(Call(port, Speech.TLS, name, address)) for name in sorted(servers))
-        own = set() if address == ELSEWHERE else {address}
         yield from (_same(Call(port, Speech.HTTP, name, address)) for name in sorted(authorities | own))
     for host in sorted(hosts):
         yield from _by_name(port, both, host)

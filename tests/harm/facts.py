@@ -7,8 +7,8 @@ from typing import Any
 from app.core.durations import parse_duration
 from app.core.emission import VirtualService
 from app.core.globs import matches
-from app.core.hosts import canonical_host
-from app.core.policy import GuardPolicy, Mode
+from app.core.hosts import canonical_host, covers
+from app.core.policy import GuardPolicy, Mode, Wildcards
 from app.core.resources import ServiceEntry, is_service_entry
 from tests.harm.protocol import Manifest
 
@@ -60,8 +60,8 @@ class Facts:
             if here and canonical_host(host) in {one.canonical for one in entry.hosts}:
                 yield entry
 
-    def protocols(self, host: str, namespace: str, port: int) -> set[str]:
-        """Return the protocols that entries of a namespace declare for a port of a host."""
+    def protocols(self, host: str, namespace: str | None, port: int) -> set[str]:
+        """Return the protocols that entries, all or those of a namespace, declare for a port of a host."""
         named = self.naming(host, namespace)
         return {one.protocol for entry in named for one in entry.ports if one.number == port}
 
@@ -78,13 +78,13 @@ class Facts:
         )
 
     def dynamic(self, host: str) -> bool:
-        """Say whether an entry has, or the policy gives it, DYNAMIC_DNS for a wildcard that holds for a host."""
+        """Say whether the policy may give DYNAMIC_DNS to a wildcard that covers a host."""
         return any(
-            host.endswith(one.canonical[1:])
+            covers(one.canonical, canonical_host(host))
             for entry in self.entries
+            if self.policy.settings(entry.key.namespace).resolution.wildcards is Wildcards.DYNAMIC_DNS
             for one in entry.hosts
             if one.canonical.startswith("*")
-            and self.policy.settings(entry.key.namespace).resolution.wildcards.value == "DynamicDNS"
         )
 
     def splits(self, host: str) -> bool:
@@ -92,13 +92,17 @@ class Facts:
         settings = (self.policy.settings(one.key.namespace).virtual_service for one in self.naming(host))
         return any(one.unsafe_methods.retry_on is not None for one in settings)
 
-    def wanted(self, host: str) -> Wanted:
-        """Return what the routes of a host may come to have, whichever namespace's entry gives it to them."""
+    def wanted(self, host: str, home: str | None = None) -> Wanted:
+        """Return what the routes of a host may come to have, whichever namespace's entry gives it to them.
+
+        With a `home`, only its own entries count for it; if it has none, those of others do, without annotations.
+        """
+        own = [*self.naming(host, home)]
         wanted = Wanted()
-        for entry in self.naming(host):
-            settings = self.policy.settings(entry.key.namespace).virtual_service
-            _add_policy(wanted, settings)
-            _add_annotations(wanted, entry.annotations)
+        for entry in own or self.naming(host):
+            _add_policy(wanted, self.policy.settings(entry.key.namespace).virtual_service)
+            if own:
+                _add_annotations(wanted, entry.annotations)
         return wanted
 
     def touchable(self, namespace: str, host: str) -> bool:

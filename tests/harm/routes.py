@@ -16,12 +16,13 @@ DEFAULT_CONDITIONS = CONNECTION_CONDITIONS | {"unavailable", "cancelled"}
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A request for a host, before and after."""
+    """A request for a host, before and after. `home`: the namespace whose own entries alone may tune its routes."""
 
     old: Side
     new: Side
     host: str
     facts: Facts
+    home: str | None = None
 
     def harms(self, hosts: tuple[VirtualHost, VirtualHost]) -> Found:
         """Yield what got worse about the request, given its virtual hosts."""
@@ -45,8 +46,8 @@ class Routed:
         cluster = self.new.cluster(after.clusters[0].cluster) if after.clusters else None
         if cluster is None:
             return
-        protocols = self.facts.protocols(cluster.host, cluster.namespace, _port(after))
-        wanted = self.facts.wanted(cluster.host)
+        protocols = self.facts.protocols(cluster.host, cluster.namespace or None, _port(after))
+        wanted = self.facts.wanted(cluster.host, self.home)
         yield from _deadlines(before, after, protocols, wanted)
         if before.retry != after.retry:
             unsafe = after.match != CATCH_ALL and self.facts.splits(cluster.host)

@@ -46,13 +46,22 @@ class Comparison:
 
     def harms(self) -> list[Harm]:
         """List what got worse, each thing once with the proxies for which it did."""
-        suffered: dict[tuple[str, str], list[str]] = {}
+        suffered: dict[tuple[str, str], list[Proxy]] = {}
         for proxy, before, after in zip(self.proxies, self.before.proxies, self.after.proxies, strict=True):
             if before != after:
                 for found in self._of_proxy(proxy, before, after):
-                    suffered.setdefault(found, []).append(str(proxy))
-        of_proxies = (Harm(kind, f"{what} ({'; '.join(who)})") for (kind, what), who in suffered.items())
+                    suffered.setdefault(found, []).append(proxy)
+        of_proxies = (Harm(kind, f"{what} ({self._who(proxies)})") for (kind, what), proxies in suffered.items())
         return [*self._rejections(), *of_proxies]
+
+    def _who(self, suffering: Sequence[Proxy]) -> str:
+        """Name the proxies that suffer something, by their kind."""
+        kinds = dict.fromkeys(proxy.kind for proxy in self.proxies)
+        namespaces = {kind: [one.namespace for one in suffering if one.kind == kind] for kind in kinds}
+        alike = {tuple(names) for names in namespaces.values()}
+        if len(alike) == 1:
+            return f"every sidecar in {', '.join(alike.pop())}"
+        return "; ".join(f"{kind} in {', '.join(names)}" for kind, names in namespaces.items() if names)
 
     def _rejections(self) -> Iterator[Harm]:
         before, after = ({_key(one): one for one in answer.rejected} for answer in (self.before, self.after))
@@ -79,7 +88,7 @@ class Comparison:
         if old.chain is None or new.chain is None:
             if old.chain != new.chain:
                 yield "closed", "is closed only before or only after the guard"
-        elif _settings(old) != _settings(new) and _same_listener(old, new):
+        elif _settings(old) != _settings(new) and _same_listener(old, new) and not self._dynamic(old.call.port):
             yield "settings", "is taken by a listener with other settings"
         elif old.http is not new.http:
             yield "handling", "is read as HTTP only before or only after the guard"
@@ -102,11 +111,16 @@ class Comparison:
             return
         if first.rest != second.rest:
             yield "settings", "is handled by a virtual host with other settings"
-        found = list(Routed(old, new, host, self.facts).harms((first, second)))
+        home = proxy.namespace if self.tenancy else None
+        found = list(Routed(old, new, host, self.facts, home).harms((first, second)))
         yield from found
         changed = first.routes != second.routes and not found
         if self.tenancy and changed and not self.facts.touchable(proxy.namespace, host):
             yield "reach", f"has other routes, and namespace {proxy.namespace} did not agree to that"
+
+    def _dynamic(self, port: int) -> bool:
+        """Say whether a listener of a port may have got the filters that DYNAMIC_DNS needs."""
+        return any(self.facts.dynamic(host) for host in self.facts.hosts().get(port, ()))
 
 
 def _settings(side: Side) -> tuple[str, str] | None:

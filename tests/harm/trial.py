@@ -1,7 +1,7 @@
 """Holds a cluster against the rule: asks istiod's generator before and after the guard, for sidecars of every kind."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from app.core.policy import GuardPolicy
@@ -13,19 +13,17 @@ from tests.harm.rule import Comparison, Harm
 
 BYSTANDER = "bystander"
 """A namespace without any object."""
-BLOCKED = {"harm": "registry-only"}
+BLOCKED = {"traffic": "registry-only"}
 """Labels of the sidecars that reach nothing but what is registered."""
 PROXY_PORT = 15007
 
 
 @dataclass(frozen=True, slots=True)
 class Mesh:
-    """How the mesh is set up, beside its objects."""
+    """How the mesh is set up, beside its objects: fields of MeshConfig, and the revision that its istiod serves."""
 
-    registry_only: bool = False
-    captures_dns: bool = False
-    proxy_port: bool = False
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] | None = None
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,38 +46,58 @@ def hold(
     mesh: Mesh | None = None,
     emitted_at: str = LATE,
     tenancy: bool = False,
-    revision: str = "",
 ) -> Outcome:
     """Hold a cluster against the rule."""
     made = change(documents, policy, world, emitted_at)
-    proxies = list(_proxies(made.before, mesh or Mesh()))
-    before, after = generator.ask(
-        *(_request(manifests, proxies, mesh or Mesh(), revision) for manifests in (made.before, made.after))
-    )
+    spaces = namespaces(made.before)
+    proxies = [proxy for namespace in spaces for proxy in sidecars(namespace)]
+    blocking = [_blocking(namespace) for namespace in spaces]
+    both = ([*manifests, *blocking] for manifests in (made.before, made.after))
+    before, after = generator.ask(*(_request(manifests, proxies, mesh or Mesh()) for manifests in both))
     compared = Comparison(before, after, proxies, Facts.read(made.before, policy), tenancy=tenancy)
     overwritten = [Harm("overwritten", f"the guard writes over {one}") for one in made.overwritten]
     return Outcome(made, before, after, proxies, [*overwritten, *compared.harms()])
 
 
-def _proxies(manifests: Iterable[Manifest], mesh: Mesh) -> Iterator[Proxy]:
-    namespaces = {BYSTANDER}
+def namespaces(manifests: Iterable[Manifest]) -> list[str]:
+    """Return the namespaces that objects are in or exported to, and one without any."""
+    found = {BYSTANDER}
     for one in manifests:
-        namespaces |= {one["metadata"].get("namespace", BYSTANDER), *one.get("spec", {}).get("exportTo", ())}
-    for namespace in sorted(namespaces - {".", "*", "~"}):
-        yield Proxy(
-            namespace=namespace,
-            labels=BLOCKED if mesh.registry_only else {},
-            captures_dns=mesh.captures_dns,
-            http_proxy_port=PROXY_PORT if mesh.proxy_port else 0,
-        )
+        spec = one.get("spec")
+        exported = spec.get("exportTo", ()) if isinstance(spec, dict) else ()
+        found |= {one["metadata"].get("namespace", BYSTANDER), *exported}
+    return sorted(found - {".", "*", "~"})
 
 
-def _request(manifests: Sequence[Manifest], proxies: Sequence[Proxy], mesh: Mesh, revision: str) -> Request:
-    policy = {"outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"}} if mesh.registry_only else {}
+def sidecars(namespace: str) -> list[Proxy]:
+    """Return a sidecar of every kind."""
+    return [
+        Proxy(namespace=namespace),
+        Proxy(namespace=namespace, labels=BLOCKED),
+        Proxy(namespace=namespace, captures_dns=True),
+        Proxy(namespace=namespace, captures_dns=True, labels=BLOCKED),
+        Proxy(namespace=namespace, http_proxy_port=PROXY_PORT),
+    ]
+
+
+def _blocking(namespace: str) -> Manifest:
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "Sidecar",
+        "metadata": {"name": "registry-only", "namespace": namespace},
+        "spec": {
+            "workloadSelector": {"labels": BLOCKED},
+            "outboundTrafficPolicy": {"mode": "REGISTRY_ONLY"},
+            "egress": [{"hosts": ["*/*"]}],
+        },
+    }
+
+
+def _request(manifests: Sequence[Manifest], proxies: Sequence[Proxy], mesh: Mesh) -> Request:
     return Request(
         manifests=list(manifests),
         proxies=list(proxies),
-        mesh={**policy, **mesh.settings},
-        revision=revision,
-        allocate=mesh.captures_dns,
+        mesh=mesh.settings or {},
+        revision=mesh.revision,
+        allocate=True,
     )
