@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.hosts import canonical_host
+from app.core.hosts import canonical_host, covers
 from tests.harm.envoy import Call, Side
 from tests.harm.facts import Facts
 from tests.harm.protocol import Cluster, Weighted
@@ -73,13 +73,13 @@ def _elsewhere(old: Side, new: Side, names: tuple[str, str]) -> Found:
 
 
 def _dead(cluster: Cluster, call: Call) -> bool:
-    """Say whether all calls fail: no endpoint, or the dialled address is the proxy's own."""
+    """Say whether all calls fail: no endpoint, as of the black hole, or the dialled address is the proxy's own."""
     looped = cluster.type == DIALLED and call.address.startswith("127.")
-    return looped or (cluster.type in {"EDS", "STATIC"} and not cluster.endpoints and bool(cluster.host))
+    return looped or (cluster.type in {"EDS", "STATIC"} and not cluster.endpoints)
 
 
 def _named(cluster: Cluster, host: str) -> bool:
-    return canonical_host(cluster.host) == canonical_host(host)
+    return bool(host) and covers(canonical_host(cluster.host), canonical_host(host))
 
 
 def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: Facts) -> bool:
