@@ -85,7 +85,7 @@ def _named(cluster: Cluster, host: str) -> bool:
 def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: Facts) -> bool:
     """Say whether a call reaches the same place, or the host that it is for instead of the address that it dialled."""
     before, after = old.description.clusters[names[0]], new.description.clusters[names[1]]
-    where = [(one.type, one.endpoints, one.port_override) for one in (before, after)]
+    where = [(one.type, _places(one), one.port_override) for one in (before, after)]
     if names[0] == names[1] and where[0] == where[1]:
         return True
     if before.type != DIALLED:
@@ -94,9 +94,13 @@ def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: 
         return before.port_override == after.port_override
     if after.type == DYNAMIC:
         return facts.dynamic(canonical_host(host))
-    places = [(canonical_host(one.address), one.port) for one in after.endpoints]
-    wanted = [(canonical_host(host), before.port_override or old.call.port)]
-    return after.type == "STRICT_DNS" and _named(after, host) and places == wanted
+    wanted = {(canonical_host(host), before.port_override or old.call.port)}
+    return after.type == "STRICT_DNS" and _named(after, host) and _places(after) == wanted
+
+
+def _places(cluster: Cluster) -> set[tuple[str, int]]:
+    """Return the endpoints, each once: entries that share a host repeat its name."""
+    return {(canonical_host(one.address), one.port) for one in cluster.endpoints}
 
 
 def _settings(before: Cluster, after: Cluster, port: int, facts: Facts) -> Found:
