@@ -12,6 +12,7 @@ Found = Iterator[tuple[str, str]]
 
 DIALLED = "ORIGINAL_DST"
 DYNAMIC = "envoy.clusters.dynamic_forward_proxy"
+BLACK_HOLE = "BlackHoleCluster"
 DEFAULT_POOL = (
     '{"connectTimeout":"10s","circuitBreakers":{"thresholds":[{"maxConnections":4294967295,'
     '"maxPendingRequests":4294967295,"maxRequests":4294967295,"maxRetries":4294967295}]}}'
@@ -31,6 +32,14 @@ def moved(
         yield from _one_moved(old, new, (first.cluster, second.cluster), host, facts)
 
 
+def opened(new: Side, clusters: Sequence[Weighted], host: str) -> Found:
+    """Yield what got worse about a call that was blocked: it may reach the host that it is for, and no other."""
+    for one in clusters:
+        cluster = new.cluster(one.cluster)
+        if cluster and one.cluster != BLACK_HOLE and not _named(cluster, host):
+            yield "opened", f"was blocked, and goes to {spelled(new, one.cluster)}"
+
+
 def spelled(side: Side, name: str) -> str:
     """Say where a cluster leads."""
     cluster = side.cluster(name)
@@ -38,7 +47,7 @@ def spelled(side: Side, name: str) -> str:
         return f"no cluster ({name})"
     if cluster.type == DIALLED:
         return f"the dialled address ({name})"
-    if name == "BlackHoleCluster":
+    if name == BLACK_HOLE:
         return "nowhere (BlackHoleCluster)"
     endpoints = ", ".join(f"{one.address}:{one.port}" for one in cluster.endpoints) or "no endpoint"
     return f"{cluster.type} {endpoints} ({name})"
@@ -53,9 +62,9 @@ def _one_moved(old: Side, new: Side, names: tuple[str, str], host: str, facts: F
     if names[0] == names[1] and before == after:
         return
     if before is None or _dead(before, old.call):
-        # Nothing gets worse about a call that always failed, unless it now reaches another than it is for.
-        if after and not _named(after, host):
-            yield from _elsewhere(old, new, names)
+        return  # nothing gets worse about a call that always failed
+    if names[0] == BLACK_HOLE:
+        yield from opened(new, [Weighted(names[1], 1)], host)
     elif after is None:
         yield "no-cluster", f"went to {spelled(old, names[0])}, and goes to {spelled(new, names[1])}"
     elif not _same_place(old, new, names, host, facts):
@@ -73,9 +82,9 @@ def _elsewhere(old: Side, new: Side, names: tuple[str, str]) -> Found:
 
 
 def _dead(cluster: Cluster, call: Call) -> bool:
-    """Say whether all calls fail: no endpoint, as of the black hole, or the dialled address is the proxy's own."""
+    """Say whether all calls fail: there is no endpoint, or the dialled address is the proxy's own."""
     looped = cluster.type == DIALLED and call.address.startswith("127.")
-    return looped or (cluster.type in {"EDS", "STATIC"} and not cluster.endpoints)
+    return looped or (cluster.type == "EDS" and not cluster.endpoints)
 
 
 def _named(cluster: Cluster, host: str) -> bool:
@@ -94,8 +103,16 @@ def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: 
         return before.port_override == after.port_override
     if after.type == DYNAMIC:
         return facts.dynamic(canonical_host(host))
-    wanted = {(canonical_host(host), before.port_override or old.call.port)}
-    return after.type == "STRICT_DNS" and _named(after, host) and _places(after) == wanted
+    # Others' routes may lead several ports to the cluster of one, which then is the port.
+    ports = {before.port_override or old.call.port, *([port_of(names[0])] if names[0] == names[1] else [])}
+    wanted = [{(canonical_host(host), port)} for port in ports]
+    return after.type == "STRICT_DNS" and _named(after, host) and _places(after) in wanted
+
+
+def port_of(name: str) -> int:
+    """Return the port of a cluster by its name, 0 if it names none."""
+    parts = name.split("|")
+    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
 
 
 def _places(cluster: Cluster) -> set[tuple[str, int]]:

@@ -8,8 +8,9 @@ from app.core.durations import parse_duration
 from app.core.emission import VirtualService
 from app.core.globs import matches
 from app.core.hosts import canonical_host, covers
+from app.core.model import Permission
 from app.core.policy import GuardPolicy, Mode, Wildcards
-from app.core.resources import ServiceEntry, is_service_entry
+from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
 from tests.harm.protocol import Manifest
 
 STREAMS = frozenset({"GRPC", "GRPC-WEB"})
@@ -52,6 +53,24 @@ class Facts:
             for port in entry.ports:
                 found.setdefault(port.number, set()).update(host.canonical for host in entry.hosts)
         return found
+
+    def ports(self, host: str) -> set[int]:
+        """Return the ports of a host in all namespaces."""
+        return {port.number for entry in self.naming(host) for port in entry.ports}
+
+    def families(self, host: str, port: int) -> set[str]:
+        """Return what entries declare a port of a host to be: HTTP, TLS, or opaque."""
+        declared = {one.protocol for entry in self.naming(host) for one in entry.ports if one.number == port}
+        return {"HTTP" if one in HTTP_FAMILY else "TLS" if one in TLS_FAMILY else "opaque" for one in declared}
+
+    def shared_addresses(self, port: int) -> set[str]:
+        """Return the addresses that several hosts have on a port: istiod lets chance decide whose routes they get."""
+        owners: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if any(one.number == port for one in entry.ports):
+                for address in entry.addresses:
+                    owners.setdefault(address.partition("/")[0], set()).update(one.canonical for one in entry.hosts)
+        return {address for address, hosts in owners.items() if len(hosts) > 1}
 
     def naming(self, host: str, namespace: str | None = None) -> Iterator[ServiceEntry]:
         """Yield the entries that name a host, all or those of a namespace."""
@@ -105,14 +124,16 @@ class Facts:
                 _add_annotations(wanted, entry.annotations)
         return wanted
 
-    def touchable(self, namespace: str, host: str) -> bool:
-        """Say whether a namespace agreed to routes of ours for a host: what it has itself decides, else its policy."""
-        own = [*self.naming(host, namespace)]
+    def touchable(self, namespace: str, host: str, port: int) -> bool:
+        """Say whether a namespace agreed to routes of ours for a host: by its policy, and its own entries."""
         settings = self.policy.settings(namespace)
         enforced = settings.mode is Mode.ENFORCE and not matches(namespace, settings.scope.excluded_namespaces)
         if not enforced or matches(namespace, settings.exemptions.namespaces):
             return False
-        return not any("exempt" in entry.annotations for entry in own)
+        own = [*self.naming(host, namespace)]
+        declaring = [entry for entry in own if any(one.number == port for one in entry.ports)]
+        honoured = settings.exemptions.annotation is Permission.ALLOW
+        return not own or any(not (honoured and "exempt" in entry.annotations) for entry in declaring)
 
 
 def _add_policy(wanted: Wanted, settings: VirtualService) -> None:

@@ -76,13 +76,14 @@ class Chain(Struct, frozen=True, kw_only=True):
 
 
 class Listener(Struct, frozen=True, kw_only=True):
-    """What takes the connections to its addresses and port."""
+    """What takes the connections to its addresses and port; `inspectors` look at their first bytes."""
 
     name: str
     addresses: tuple[str, ...]
     port: int
     chains: tuple[Chain, ...] = ()
     default: Chain | None = None
+    inspectors: tuple[str, ...] = ()
     rest: str = ""
 
 

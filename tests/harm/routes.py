@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.harm.destinations import Found, moved, spelled
+from tests.harm.destinations import Found, moved, opened, port_of, spelled
 from tests.harm.envoy import Side
 from tests.harm.facts import STATUSES, STREAMS, Facts, Wanted, covered
 from tests.harm.protocol import Retry, Route, VirtualHost
 
+BLOCK = '{"directResponse":{"status":502}}'
 CATCH_ALL = '{"prefix":"/"}'
 CONNECTION_CONDITIONS = frozenset({"connect-failure", "refused-stream"})
 DEFAULT_CONDITIONS = CONNECTION_CONDITIONS | {"unavailable", "cancelled"}
@@ -31,7 +32,11 @@ class Routed:
             for first, second in zip(before, after, strict=True):
                 yield from moved(self.old, self.new, (first.clusters, second.clusters), self.host, self.facts)
             return
-        if not _default(hosts[0]):
+        if is_blocked(hosts[0]):
+            for route in after:
+                yield from opened(self.new, route.clusters, self.host)
+            return
+        if not is_default(hosts[0]):
             yield "routes", f"had {_told(self.old, before)}, and has {_told(self.new, after)}"
             return
         if not after or after[-1].match != CATCH_ALL:
@@ -46,7 +51,7 @@ class Routed:
         cluster = self.new.cluster(after.clusters[0].cluster) if after.clusters else None
         if cluster is None:
             return
-        protocols = self.facts.protocols(cluster.host, cluster.namespace or None, _port(after))
+        protocols = self.facts.protocols(cluster.host, cluster.namespace or None, port_of(after.clusters[0].cluster))
         wanted = self.facts.wanted(cluster.host, self.home)
         yield from _deadlines(before, after, protocols, wanted)
         if before.retry != after.retry:
@@ -104,7 +109,7 @@ def _but_clusters(routes: Sequence[Route]) -> list[Route]:
     ]
 
 
-def _default(given: VirtualHost) -> bool:
+def is_default(given: VirtualHost) -> bool:
     """Say whether routes are those that Istio gives a host, or all other hosts, where no VirtualService decides."""
     routes = given.routes
     if len(routes) != 1 or routes[0].match != CATCH_ALL or len(routes[0].clusters) != 1:
@@ -116,6 +121,11 @@ def _default(given: VirtualHost) -> bool:
     return not one.direct and not one.timeout and (one.retry is None or {*one.retry.on} >= DEFAULT_CONDITIONS)
 
 
+def is_blocked(given: VirtualHost) -> bool:
+    """Say whether a virtual host is the one of REGISTRY_ONLY, which refuses all that no entry is for."""
+    return given.domains == ("*",) and [one.direct for one in given.routes] == [BLOCK]
+
+
 def _told(side: Side, routes: Sequence[Route]) -> str:
     """Say what some routes do."""
     parts = []
@@ -125,11 +135,6 @@ def _told(side: Side, routes: Sequence[Route]) -> str:
         limit = f", {one.timeout:g} s" if one.timeout else ""
         parts.append(f"{one.match} to {to}{limit}, {retry}")
     return "; ".join(parts) or "no route"
-
-
-def _port(route: Route) -> int:
-    parts = route.clusters[0].cluster.split("|")
-    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
 
 
 def _for(protocols: set[str]) -> str:

@@ -16,6 +16,8 @@ BYSTANDER = "bystander"
 BLOCKED = {"traffic": "registry-only"}
 """Labels of the sidecars that reach nothing but what is registered."""
 PROXY_PORT = 15007
+TIMES = 10
+"""How often it is looked again whether what got worse was chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +49,57 @@ def hold(
     emitted_at: str = LATE,
     tenancy: bool = False,
 ) -> Outcome:
-    """Hold a cluster against the rule."""
+    """Hold a cluster against the rule.
+
+    Some of what istiod does is left to chance, such as the order of equals. So where something got worse, both sides
+    are asked anew, and what did not get worse each time is not told.
+    """
     made = change(documents, policy, world, emitted_at)
-    spaces = namespaces(made.before)
-    proxies = [proxy for namespace in spaces for proxy in sidecars(namespace)]
-    blocking = [_blocking(namespace) for namespace in spaces]
-    both = ([*manifests, *blocking] for manifests in (made.before, made.after))
-    before, after = generator.ask(*(_request(manifests, proxies, mesh or Mesh()) for manifests in both))
-    compared = Comparison(before, after, proxies, Facts.read(made.before, policy), tenancy=tenancy)
-    overwritten = [Harm("overwritten", f"the guard writes over {one}") for one in made.overwritten]
-    return Outcome(made, before, after, proxies, [*overwritten, *compared.harms()])
+    trial = _Trial(generator, made, policy, mesh or Mesh(), tenancy)
+    first = trial.compare()
+    if unstored := _never_stored(first, made):
+        rest = [one for index, one in enumerate(made.before) if index not in unstored]
+        trial = _Trial(generator, change(rest, policy, world, emitted_at), policy, mesh or Mesh(), tenancy)
+    compared = trial.compare() if unstored else first
+    overwritten = [Harm("overwritten", f"the guard writes over {one}") for one in trial.made.overwritten]
+    rejections = dict.fromkeys([*first.rejections(), *compared.rejections()])
+    harms = [*overwritten, *rejections, *trial.persistent(compared)]
+    return Outcome(trial.made, compared.before, compared.after, compared.proxies, harms)
+
+
+def _never_stored(compared: Comparison, made: Change) -> set[int]:
+    """Return the entries that Istio rejects as they are written: no cluster has them."""
+    entries = {index for index, one in enumerate(made.before) if one["kind"] == "ServiceEntry"}
+    return {one.index for one in compared.before.rejected} & entries
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    generator: Generator
+    made: Change
+    policy: GuardPolicy
+    mesh: Mesh
+    tenancy: bool
+
+    def compare(self) -> Comparison:
+        """Ask for both sides."""
+        spaces = namespaces(self.made.before)
+        proxies = [proxy for namespace in spaces for proxy in sidecars(namespace)]
+        blocking = [_blocking(namespace) for namespace in spaces]
+        both = ([*manifests, *blocking] for manifests in (self.made.before, self.made.after))
+        before, after = self.generator.ask(*(_request(manifests, proxies, self.mesh) for manifests in both))
+        facts = Facts.read(self.made.before, self.policy)
+        return Comparison(before, after, proxies, facts, tenancy=self.tenancy)
+
+    def persistent(self, compared: Comparison) -> list[Harm]:
+        """Return what gets worse each time."""
+        suffered = dict(compared.suffered())
+        for _ in range(TIMES):
+            if not suffered:
+                return []
+            again = self.compare().suffered()
+            suffered = {place: what for place, what in suffered.items() if place in again}
+        return compared.harms(suffered)
 
 
 def namespaces(manifests: Iterable[Manifest]) -> list[str]:

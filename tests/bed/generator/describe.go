@@ -122,6 +122,10 @@ func (d *describer) listener(given *listener.Listener) Listener {
 	rest := proto.Clone(given).(*listener.Listener)
 	rest.FilterChains, rest.DefaultFilterChain, rest.Name = nil, nil, ""
 	rest.AccessLog, rest.StatPrefix, rest.Metadata = nil, "", nil
+	for _, filter := range rest.ListenerFilters {
+		made.Inspectors = append(made.Inspectors, filter.Name)
+	}
+	rest.ListenerFilters, rest.ListenerFiltersTimeout, rest.ContinueOnListenerFiltersTimeout = nil, nil, false
 	made.Rest = d.digest(rest)
 	return made
 }
@@ -341,7 +345,7 @@ func (d *describer) connections(given *cluster.Cluster, sockets []proto.Message,
 	options := &upstream.HttpProtocolOptions{}
 	if packed := rest.TypedExtensionProtocolOptions[httpOptions]; packed != nil && packed.UnmarshalTo(options) == nil {
 		common := &upstream.HttpProtocolOptions{CommonHttpProtocolOptions: options.CommonHttpProtocolOptions}
-		if packed, err := anypb.New(common); err == nil {
+		if packed, err := anypb.New(common); err == nil && options.CommonHttpProtocolOptions != nil {
 			pool.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: packed}
 		}
 		options.CommonHttpProtocolOptions = nil
