@@ -7,16 +7,15 @@ else's, and is only called by who resolved that host.
 
 import ipaddress
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.hosts import canonical_host
-from tests.harm.envoy import ELSEWHERE, VIRTUAL_OUTBOUND, WILDCARDS, Call, Speech, without_port
+from tests.harm.envoy import ELSEWHERE, VIRTUAL_OUTBOUND, WILDCARDS, Call, Speech, is_allocated, without_port
 from tests.harm.facts import Facts
 from tests.harm.protocol import Chain, Description
 
 STRANGER = "stranger.example.org"
 """A host that no configuration names."""
-ALLOCATED = ipaddress.ip_network("240.240.0.0/16")
 LOCALHOST = "127.0.0.1"
 UNUSED_PORT = 9
 
@@ -59,21 +58,24 @@ def _ports(description: Description) -> set[int]:
 def _at_port(port: int, both: tuple[Description, Description], hosts: set[str], facts: Facts) -> Iterator[Pair]:
     servers = {*hosts, STRANGER} | {name for one in both for name in _server_names(one, port)}
     authorities = {*hosts, STRANGER} | {name for one in both for name in _authorities(one, port)}
-    authorities -= facts.shared_addresses(port)
     addresses = {address for one in both for address in _addresses(one, port)}
+    addresses |= {name for name in authorities if _is_address(name)}
+    authorities -= addresses
     answered = {host for host in hosts if any(host in one.names for one in both)}
-    for address in sorted({ELSEWHERE, *addresses}):
-        yield _same(Call(port, Speech.RAW, address=address))
-        if address == ELSEWHERE:
-            # An application that asks the sidecar for the address of a host does not come there.
-            known = authorities - answered
-            yield from (_same(Call(port, Speech.TLS, name, address)) for name in sorted(servers - answered))
-        else:
-            known = authorities | ({address} - facts.shared_addresses(port))
-            yield from (_same(Call(port, Speech.TLS, name, address)) for name in sorted(servers))
-        yield from (_same(Call(port, Speech.HTTP, name, address)) for name in sorted(known))
+    for address in sorted(addresses):
+        yield from _at_address(Call(port, Speech.RAW, address=address), servers, authorities)
+        if address not in facts.shared_addresses(port):
+            yield _same(Call(port, Speech.HTTP, address, address))
+    # An application that asks the sidecar for the address of a host does not come elsewhere.
+    yield from _at_address(Call(port, Speech.RAW), servers - answered, authorities - answered)
     for host in sorted(answered):
         yield from _by_name(port, both, host, facts.families(host, port))
+
+
+def _at_address(raw: Call, servers: set[str], authorities: set[str]) -> Iterator[Pair]:
+    yield _same(raw)
+    yield from (_same(replace(raw, speech=Speech.TLS, name=name)) for name in sorted(servers))
+    yield from (_same(replace(raw, speech=Speech.HTTP, name=name)) for name in sorted(authorities))
 
 
 def _same(call: Call) -> Pair:
@@ -85,11 +87,13 @@ def _by_name(port: int, both: tuple[Description, Description], host: str, famili
 
     Applications speak what the entry declares: the address is nobody else's.
     """
-    known = [next(iter(one.names.get(host, ())), ELSEWHERE) for one in both]
-    for speech in Speech:
-        if "opaque" in families or speech.name in families:
-            name = "" if speech is Speech.RAW else host
-            yield Pair(Call(port, speech, name, known[0]), Call(port, speech, name, known[1]), host)
+    before, after = (sorted(one.names.get(host, ())) or [ELSEWHERE] for one in both)
+    for number, address in enumerate(after):
+        known = before[min(number, len(before) - 1)], address
+        for speech in Speech:
+            if "opaque" in families or speech.name in families:
+                name = "" if speech is Speech.RAW else host
+                yield Pair(Call(port, speech, name, known[0]), Call(port, speech, name, known[1]), host)
 
 
 def _chains(description: Description, port: int) -> Iterator[Chain]:
@@ -107,7 +111,7 @@ def _server_names(description: Description, port: int) -> Iterator[str]:
 def _authorities(description: Description, port: int) -> Iterator[str]:
     for chain in _chains(description, port):
         for virtual_host in description.routes.get(chain.route, ()):
-            yield from (_instance(domain) for domain in virtual_host.domains if _callable(domain))
+            yield from (_instance(domain) for domain in map(without_port, virtual_host.domains) if _callable(domain))
 
 
 def _addresses(description: Description, port: int) -> Iterator[str]:
@@ -131,7 +135,12 @@ def _callable(domain: str) -> bool:
 
 
 def _allocated(text: str) -> bool:
+    return _is_address(text) and is_allocated(text)
+
+
+def _is_address(text: str) -> bool:
     try:
-        return ipaddress.ip_address(text.partition(":")[0]) in ALLOCATED
+        ipaddress.ip_address(text)
     except ValueError:
         return False
+    return True

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from app.core.hosts import canonical_host, covers
-from tests.harm.envoy import Call, Side
+from tests.harm.envoy import Call, Side, is_allocated
 from tests.harm.facts import Facts
 from tests.harm.protocol import Cluster, Weighted
 
@@ -46,7 +46,8 @@ def spelled(side: Side, name: str) -> str:
     if cluster is None:
         return f"no cluster ({name})"
     if cluster.type == DIALLED:
-        return f"the dialled address ({name})"
+        nowhere = ", which only sidecars know" if is_allocated(side.call.address) else ""
+        return f"the dialled address{nowhere} ({name})"
     if name == BLACK_HOLE:
         return "nowhere (BlackHoleCluster)"
     endpoints = ", ".join(f"{one.address}:{one.port}" for one in cluster.endpoints) or "no endpoint"
@@ -65,7 +66,7 @@ def _one_moved(old: Side, new: Side, names: tuple[str, str], host: str, facts: F
         return  # nothing gets worse about a call that always failed
     if names[0] == BLACK_HOLE:
         yield from opened(new, [Weighted(names[1], 1)], host)
-    elif after is None:
+    elif after is None or _dead(after, new.call):
         yield "no-cluster", f"went to {spelled(old, names[0])}, and goes to {spelled(new, names[1])}"
     elif not _same_place(old, new, names, host, facts):
         yield from _elsewhere(old, new, names)
@@ -82,9 +83,9 @@ def _elsewhere(old: Side, new: Side, names: tuple[str, str]) -> Found:
 
 
 def _dead(cluster: Cluster, call: Call) -> bool:
-    """Say whether all calls fail: there is no endpoint, or the dialled address is the proxy's own."""
-    looped = cluster.type == DIALLED and call.address.startswith("127.")
-    return looped or (cluster.type == "EDS" and not cluster.endpoints)
+    """Say whether all calls fail: there is no endpoint, or the dialled address is one of the proxy."""
+    dialled = cluster.type == DIALLED and (call.address.startswith("127.") or is_allocated(call.address))
+    return dialled or (cluster.type == "EDS" and not cluster.endpoints)
 
 
 def _named(cluster: Cluster, host: str) -> bool:
@@ -103,6 +104,8 @@ def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: 
         return before.port_override == after.port_override
     if after.type == DYNAMIC:
         return facts.dynamic(canonical_host(host))
+    if after.type == "EDS":
+        return _places(after) == {(old.call.address, before.port_override or old.call.port)}
     # Others' routes may lead several ports to the cluster of one, which then is the port.
     ports = {before.port_override or old.call.port, *([port_of(names[0])] if names[0] == names[1] else [])}
     wanted = [{(canonical_host(host), port)} for port in ports]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.durations import parse_duration
-from app.core.emission import VirtualService
+from app.core.emission import Reach, VirtualService
 from app.core.globs import matches
 from app.core.hosts import canonical_host, covers
 from app.core.model import Permission
-from app.core.policy import GuardPolicy, Mode, Wildcards
+from app.core.policy import GuardPolicy, Mode, Settings, Tcp, Wildcards
 from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
 from tests.harm.protocol import Manifest
 
@@ -79,10 +79,10 @@ class Facts:
             if here and canonical_host(host) in {one.canonical for one in entry.hosts}:
                 yield entry
 
-    def protocols(self, host: str, namespace: str | None, port: int) -> set[str]:
-        """Return the protocols that entries, all or those of a namespace, declare for a port of a host."""
-        named = self.naming(host, namespace)
-        return {one.protocol for entry in named for one in entry.ports if one.number == port}
+    def protocol(self, host: str, namespace: str | None, port: int) -> str:
+        """Return the protocol of a port of a host, of the oldest entry, as istiod does: of all, or of a namespace."""
+        oldest_first = sorted(self.naming(host, namespace), key=lambda one: (one.created, one.key.name))
+        return next((each.protocol for one in oldest_first for each in one.ports if each.number == port), "")
 
     def pooled(self, host: str) -> bool:
         """Say whether the policy asks for a DestinationRule for a host."""
@@ -97,14 +97,14 @@ class Facts:
         )
 
     def dynamic(self, host: str) -> bool:
-        """Say whether the policy may give DYNAMIC_DNS to a wildcard that covers a host."""
-        return any(
-            covers(one.canonical, canonical_host(host))
-            for entry in self.entries
-            if self.policy.settings(entry.key.namespace).resolution.wildcards is Wildcards.DYNAMIC_DNS
-            for one in entry.hosts
-            if one.canonical.startswith("*")
-        )
+        """Say whether a wildcard that covers a host has DYNAMIC_DNS, or the policy gives it that."""
+        for entry in self.entries:
+            given = self.policy.settings(entry.key.namespace).resolution.wildcards is Wildcards.DYNAMIC_DNS
+            if given or entry.resolution == "DYNAMIC_DNS":
+                wildcards = (one.canonical for one in entry.hosts if one.canonical.startswith("*"))
+                if any(covers(one, canonical_host(host)) for one in wildcards):
+                    return True
+        return False
 
     def splits(self, host: str) -> bool:
         """Say whether the policy gives unsafe methods a route of their own."""
@@ -114,15 +114,30 @@ class Facts:
     def wanted(self, host: str, home: str | None = None) -> Wanted:
         """Return what the routes of a host may come to have, whichever namespace's entry gives it to them.
 
-        With a `home`, only its own entries count for it; if it has none, those of others do, without annotations.
+        With a `home`, only its own entries count for it. If it has none, those of others do, and their annotations only
+        where the policy lets them.
         """
         own = [*self.naming(host, home)]
         wanted = Wanted()
         for entry in own or self.naming(host):
-            _add_policy(wanted, self.policy.settings(entry.key.namespace).virtual_service)
-            if own:
+            settings = self.policy.settings(entry.key.namespace).virtual_service
+            _add_policy(wanted, settings)
+            if own or settings.overrides.reach is Reach.ENTRY:
                 _add_annotations(wanted, entry.annotations)
         return wanted
+
+    @property
+    def overrules(self) -> bool:
+        """Whether the policy has the guard not yield to the routes of some namespaces."""
+        return any(settings.virtual_service.yield_to != ("*",) for _, settings in self._settings())
+
+    @property
+    def resolves_opaque(self) -> bool:
+        """Whether the policy has ports resolved that name no host: for sidecars that capture DNS, and block nothing."""
+        return any(settings.resolution.tcp is Tcp.DNS for _, settings in self._settings())
+
+    def _settings(self) -> Iterator[tuple[str, Settings]]:
+        return ((path, settings) for path, _, settings in self.policy.layers())
 
     def touchable(self, namespace: str, host: str, port: int) -> bool:
         """Say whether a namespace agreed to routes of ours for a host: by its policy, and its own entries."""
@@ -132,19 +147,20 @@ class Facts:
             return False
         own = [*self.naming(host, namespace)]
         declaring = [entry for entry in own if any(one.number == port for one in entry.ports)]
-        honoured = settings.exemptions.annotation is Permission.ALLOW
-        return not own or any(not (honoured and "exempt" in entry.annotations) for entry in declaring)
+        allowed = settings.exemptions.annotation is Permission.ALLOW
+        exempt = [allowed and bool(entry.annotations.get("exempt", "").strip()) for entry in declaring]
+        return not own or not all(exempt)
 
 
 def _add_policy(wanted: Wanted, settings: VirtualService) -> None:
-    grpc: Any = getattr(settings, "grpc", None)
+    grpc = settings.grpc
     wanted.timeouts.add(_seconds(settings.timeout))
     wanted.per_tries.add(_seconds(settings.retries.per_try_timeout))
     wanted.attempts.add(settings.retries.attempts)
-    wanted.stream_timeouts.update(_seconds(one) for one in [getattr(grpc, "timeout", None)] if one)
-    wanted.stream_per_tries.update(_seconds(one) for one in [getattr(grpc, "per_try_timeout", None)] if one)
+    wanted.stream_timeouts.update(_seconds(one) for one in [grpc.timeout] if one)
+    wanted.stream_per_tries.update(_seconds(one) for one in [grpc.per_try_timeout] if one)
     wanted.waived.update({"connect-failure", "refused-stream"} - covered(settings.retries.retry_on))
-    wanted.waived.update({"unavailable", "cancelled"} - {*getattr(grpc, "retry_on", ("unavailable", "cancelled"))})
+    wanted.waived.update({"unavailable", "cancelled"} - {*grpc.retry_on})
 
 
 def _add_annotations(wanted: Wanted, annotations: Mapping[str, str]) -> None:

@@ -29,6 +29,11 @@ class Proxy(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
         return f"{self.type or 'sidecar'} with {' and '.join(traits)}" if traits else self.type or "plain sidecar"
 
+    @property
+    def protected(self) -> bool:
+        """Whether each host has an address of its own for it, and others are passed through."""
+        return self.captures_dns and not self.labels
+
     def __str__(self) -> str:
         """Name the proxy for a person."""
         return f"{self.kind} in namespace {self.namespace}"

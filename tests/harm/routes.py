@@ -37,7 +37,8 @@ class Routed:
                 yield from opened(self.new, route.clusters, self.host)
             return
         if not is_default(hosts[0]):
-            yield "routes", f"had {_told(self.old, before)}, and has {_told(self.new, after)}"
+            if not self.facts.overrules:
+                yield "routes", f"had {_told(self.old, before)}, and has {_told(self.new, after)}"
             return
         if not after or after[-1].match != CATCH_ALL:
             yield "no-route", f"has a route for part of its requests only: {_told(self.new, after)}"
@@ -51,45 +52,45 @@ class Routed:
         cluster = self.new.cluster(after.clusters[0].cluster) if after.clusters else None
         if cluster is None:
             return
-        protocols = self.facts.protocols(cluster.host, cluster.namespace or None, port_of(after.clusters[0].cluster))
+        protocol = self.facts.protocol(cluster.host, cluster.namespace or None, port_of(after.clusters[0].cluster))
         wanted = self.facts.wanted(cluster.host, self.home)
-        yield from _deadlines(before, after, protocols, wanted)
+        yield from _deadlines(before, after, protocol, wanted)
         if before.retry != after.retry:
             unsafe = after.match != CATCH_ALL and self.facts.splits(cluster.host)
-            yield from _retries(before.retry, after.retry, protocols, wanted, unsafe=unsafe)
+            yield from _retries(before.retry, after.retry, protocol, wanted, unsafe=unsafe)
 
 
-def _deadlines(before: Route, after: Route, protocols: set[str], wanted: Wanted) -> Found:
+def _deadlines(before: Route, after: Route, protocol: str, wanted: Wanted) -> Found:
     limits = [after.timeout, after.grpc_timeout, after.stream_duration]
     if limits == [before.timeout, before.grpc_timeout, before.stream_duration]:
         return
-    allowed = wanted.stream_timeouts if protocols & STREAMS else wanted.timeouts
+    allowed = wanted.stream_timeouts if protocol in STREAMS else wanted.timeouts
     for limit in limits:
         if limit and limit not in allowed:
-            kind = "stream-deadline" if protocols & STREAMS else "deadline"
-            yield kind, f"is cut after {limit:g} s, which it was not before{_for(protocols)}"
+            kind = "stream-deadline" if protocol in STREAMS else "deadline"
+            yield kind, f"is cut after {limit:g} s, which it was not before{_for(protocol)}"
 
 
-def _retries(before: Retry | None, after: Retry | None, protocols: set[str], wanted: Wanted, *, unsafe: bool) -> Found:
+def _retries(before: Retry | None, after: Retry | None, protocol: str, wanted: Wanted, *, unsafe: bool) -> Found:
     """Compare retries; the route of `unsafe` methods has what the policy says of them."""
     if after is None:
         if 0 not in wanted.attempts and not unsafe:
-            yield "retries", f"is retried no more{_for(protocols)}"
+            yield "retries", f"is retried no more{_for(protocol)}"
         return
-    yield from _tries(after, protocols, wanted)
+    yield from _tries(after, protocol, wanted)
     if unsafe:
         return
-    default = DEFAULT_CONDITIONS if protocols & STATUSES else CONNECTION_CONDITIONS
+    default = DEFAULT_CONDITIONS if protocol in STATUSES else CONNECTION_CONDITIONS
     lost = default & covered(before.on if before else ()) - covered(after.on) - wanted.waived
     if lost:
-        yield "conditions", f"is retried no more on {', '.join(sorted(lost))}{_for(protocols)}"
+        yield "conditions", f"is retried no more on {', '.join(sorted(lost))}{_for(protocol)}"
 
 
-def _tries(retry: Retry, protocols: set[str], wanted: Wanted) -> Found:
-    allowed = wanted.stream_per_tries if protocols & STREAMS else wanted.per_tries
+def _tries(retry: Retry, protocol: str, wanted: Wanted) -> Found:
+    allowed = wanted.stream_per_tries if protocol in STREAMS else wanted.per_tries
     if retry.per_try and retry.per_try not in allowed:
-        kind = "stream-deadline" if protocols & STREAMS else "deadline"
-        yield kind, f"is given up where its answer does not begin within {retry.per_try:g} s{_for(protocols)}"
+        kind = "stream-deadline" if protocol in STREAMS else "deadline"
+        yield kind, f"is given up where its answer does not begin within {retry.per_try:g} s{_for(protocol)}"
     if retry.attempts not in wanted.attempts:
         yield "retries", f"is tried {retry.attempts} times again, which no policy asks for"
 
@@ -137,5 +138,5 @@ def _told(side: Side, routes: Sequence[Route]) -> str:
     return "; ".join(parts) or "no route"
 
 
-def _for(protocols: set[str]) -> str:
-    return f" ({', '.join(sorted(protocols))})" if protocols else ""
+def _for(protocol: str) -> str:
+    return f" ({protocol})" if protocol else ""

@@ -12,7 +12,7 @@ A call that leads to the dialled address before and after is the same, whichever
 failed cannot get worse.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.harm.calls import Pair, pairs, proxied
@@ -24,6 +24,15 @@ from tests.harm.routes import Routed, is_blocked, is_default
 
 Place = tuple[int, str, Pair]
 """Which proxy suffers, what kind of harm, and on which call."""
+
+
+Counts = Callable[[Proxy, Pair], bool]
+"""Says whether a call of a proxy is looked at."""
+
+
+def every_call(_proxy: Proxy, _pair: Pair) -> bool:
+    """Look at every call."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,7 @@ class Comparison:
     proxies: Sequence[Proxy]
     facts: Facts
     tenancy: bool = False
+    counts: Counts = every_call
 
     def rejections(self) -> Iterator[Harm]:
         """Yield the objects of which Istio's opinion changed."""
@@ -64,7 +74,10 @@ class Comparison:
         found: dict[Place, str] = {}
         for number, proxy in enumerate(self.proxies):
             before, after = self.before.proxies[number], self.after.proxies[number]
-            for pair in self._calls(proxy, before, after) if before != after else ():
+            judged = before != after and (proxy.protected or not self.facts.resolves_opaque)
+            for pair in self._calls(proxy, before, after) if judged else ():
+                if not self.counts(proxy, pair):
+                    continue
                 old, new = Side.of(before, pair.before), Side.of(after, pair.after)
                 for kind, what in self._of_call(proxy, old, new, pair.host):
                     found.setdefault((number, kind, pair), what)
@@ -120,7 +133,8 @@ class Comparison:
 
     def _of_connection(self, old: Side, new: Side, chains: tuple[Chain, Chain], host: str) -> Found:
         first, second = chains
-        if (first.idle, first.age) != (second.idle, second.age) and not self.facts.pooled(host):
+        leads = [cluster.host for one in second.clusters if (cluster := new.cluster(one.cluster))]
+        if (first.idle, first.age) != (second.idle, second.age) and not any(map(self.facts.pooled, leads)):
             yield "pool", "is closed after another time"
         yield from moved(old, new, (first.clusters, second.clusters), host, self.facts)
 
@@ -146,12 +160,15 @@ class Comparison:
 
 
 def _changed(old: Side, new: Side) -> bool:
-    """Say whether the same listener takes a call otherwise: with other filters, or after looking at its first bytes."""
+    """Say whether the same listener takes a call otherwise: with other filters, or after looking at its first bytes.
+
+    What waits for the server to speak first would wait for a look at the first bytes.
+    """
     if not (old.listener and new.listener and old.chain and new.chain) or old.listener.name != new.listener.name:
         return False
-    added = {*new.listener.inspectors} - {*old.listener.inspectors}
-    filters = old.chain.rest != new.chain.rest and old.http is new.http
-    return old.listener.rest != new.listener.rest or bool(added) or filters
+    looks = {*new.listener.inspectors} - {*old.listener.inspectors} if old.call.speech is Speech.RAW else set()
+    filters = old.chain.rest != new.chain.rest and old.chain.match == new.chain.match and old.http is new.http
+    return old.listener.rest != new.listener.rest or bool(looks) or filters
 
 
 def _end(side: Side) -> Sequence[Weighted] | None:

@@ -48,13 +48,13 @@ def _object(kind: str, name: str, namespace: str, spec: Any, created: str) -> Ma
 
 
 @st.composite
-def entries(draw: st.DrawFn, number: int) -> Manifest:
+def entries(draw: st.DrawFn, number: int, target: int) -> Manifest:
     """A ServiceEntry, such as people write them."""
     protocols = st.sampled_from(draw(st.sampled_from([HTTP, NAMED, NAMED, ANY, ("TCP", "MONGO", "")])))
     numbers = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique=True))
     spec: dict[str, Any] = {
         "hosts": draw(st.lists(st.sampled_from(_hosts(draw)), min_size=1, max_size=2, unique=True)),
-        "ports": [_port(number, draw(protocols), draw(st.booleans())) for number in numbers],
+        "ports": [_port(number, draw(protocols), target if number == 80 else 0) for number in numbers],
         "location": draw(st.sampled_from(["MESH_EXTERNAL", "MESH_EXTERNAL", "MESH_EXTERNAL", "MESH_INTERNAL"])),
     }
     resolution = draw(st.sampled_from(["NONE", "NONE", None, "DNS", "DNS", "DNS_ROUND_ROBIN", "STATIC"]))
@@ -73,9 +73,9 @@ def _hosts(draw: st.DrawFn) -> tuple[str, ...]:
     return draw(st.sampled_from([HOSTS, HOSTS, HOSTS, HOSTS, HOSTS, WILDCARDS]))
 
 
-def _port(number: int, protocol: str, retargeted: bool) -> dict[str, Any]:
-    target = {"targetPort": 443} if retargeted and number == 80 else {}
-    return {"number": number, "name": f"p{number}", **({"protocol": protocol} if protocol else {}), **target}
+def _port(number: int, protocol: str, target: int) -> dict[str, Any]:
+    optional = {name: value for name, value in (("protocol", protocol), ("targetPort", target)) if value}
+    return {"number": number, "name": f"p{number}", **optional}
 
 
 @st.composite
@@ -164,7 +164,8 @@ def http_routes(draw: st.DrawFn, number: int) -> Manifest:
 def clusters(draw: st.DrawFn, routes: bool = False) -> list[Manifest]:
     """Objects of a cluster; with `routes`, HTTPRoutes among them."""
     count = draw(st.integers(1, 4))
-    objects = [draw(entries(number)) for number in range(count)]
+    target = draw(st.sampled_from([0, 0, 443]))
+    objects = [draw(entries(number, target)) for number in range(count)]
     objects += [draw(virtual_services(number)) for number in range(draw(st.integers(0, 2)))]
     objects += [draw(destination_rules(number)) for number in range(draw(st.sampled_from([0, 0, 0, 1])))]
     objects += [draw(http_routes(number)) for number in range(draw(st.integers(1, 2)) if routes else 0)]

@@ -1,15 +1,15 @@
 """Holds a cluster against the rule: asks istiod's generator before and after the guard, for sidecars of every kind."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.policy import GuardPolicy
 from tests.harm.facts import Facts
 from tests.harm.generator import Generator
-from tests.harm.guarded import LATE, Change, World, change
+from tests.harm.guarded import EARLY, LATE, Change, World, change
 from tests.harm.protocol import Answer, Manifest, Proxy, Request
-from tests.harm.rule import Comparison, Harm
+from tests.harm.rule import Comparison, Counts, Harm, every_call
 
 BYSTANDER = "bystander"
 """A namespace without any object."""
@@ -55,16 +55,32 @@ def hold(
     are asked anew, and what did not get worse each time is not told.
     """
     made = change(documents, policy, world, emitted_at)
-    trial = _Trial(generator, made, policy, mesh or Mesh(), tenancy)
-    first = trial.compare()
+    trial = _trial(generator, made, policy, mesh, tenancy)
+    first = compared = trial.compare()
     if unstored := _never_stored(first, made):
         rest = [one for index, one in enumerate(made.before) if index not in unstored]
-        trial = _Trial(generator, change(rest, policy, world, emitted_at), policy, mesh or Mesh(), tenancy)
-    compared = trial.compare() if unstored else first
-    overwritten = [Harm("overwritten", f"the guard writes over {one}") for one in trial.made.overwritten]
+        made = change(rest, policy, world, emitted_at)
+        trial = _trial(generator, made, policy, mesh, tenancy)
+        compared = trial.compare()
+    overwritten = [Harm("overwritten", f"the guard writes over {one}") for one in made.overwritten]
     rejections = dict.fromkeys([*first.rejections(), *compared.rejections()])
     harms = [*overwritten, *rejections, *trial.persistent(compared)]
-    return Outcome(trial.made, compared.before, compared.after, compared.proxies, harms)
+    return Outcome(made, compared.before, compared.after, compared.proxies, harms)
+
+
+def harms_in_every_world(
+    generator: Generator, documents: Sequence[Manifest], policy: GuardPolicy, mesh: Mesh | None = None
+) -> list[str]:
+    """Hold a cluster against the rule in every world, with what is emitted older and younger than all else."""
+    found, held = list[str](), list[object]()
+    for world in World:
+        for emitted_at in (EARLY, LATE):
+            made = change(documents, policy, world, emitted_at)
+            if (made.before, made.after) not in held:
+                held.append((made.before, made.after))
+                outcome = hold(generator, documents, policy, world, mesh=mesh, emitted_at=emitted_at, tenancy=True)
+                found += [f"{world.name}, emitted in {emitted_at[:4]}: {harm}" for harm in outcome.harms]
+    return found
 
 
 def _never_stored(compared: Comparison, made: Change) -> set[int]:
@@ -73,23 +89,30 @@ def _never_stored(compared: Comparison, made: Change) -> set[int]:
     return {one.index for one in compared.before.rejected} & entries
 
 
+def _trial(generator: Generator, made: Change, policy: GuardPolicy, mesh: Mesh | None, tenancy: bool) -> "Trial":
+    return Trial(generator, made.before, made.after, Facts.read(made.before, policy), mesh or Mesh(), tenancy)
+
+
 @dataclass(frozen=True, slots=True)
-class _Trial:
+class Trial:
+    """Two states of a cluster, held against the rule; `counts` says which calls are looked at."""
+
     generator: Generator
-    made: Change
-    policy: GuardPolicy
-    mesh: Mesh
-    tenancy: bool
+    before: Sequence[Manifest]
+    after: Sequence[Manifest]
+    facts: Facts
+    mesh: Mesh = field(default_factory=Mesh)
+    tenancy: bool = False
+    counts: Counts = every_call
 
     def compare(self) -> Comparison:
         """Ask for both sides."""
-        spaces = namespaces(self.made.before)
+        spaces = namespaces(self.before)
         proxies = [proxy for namespace in spaces for proxy in sidecars(namespace)]
         blocking = [_blocking(namespace) for namespace in spaces]
-        both = ([*manifests, *blocking] for manifests in (self.made.before, self.made.after))
+        both = ([*manifests, *blocking] for manifests in (self.before, self.after))
         before, after = self.generator.ask(*(_request(manifests, proxies, self.mesh) for manifests in both))
-        facts = Facts.read(self.made.before, self.policy)
-        return Comparison(before, after, proxies, facts, tenancy=self.tenancy)
+        return Comparison(before, after, proxies, self.facts, self.tenancy, self.counts)
 
     def persistent(self, compared: Comparison) -> list[Harm]:
         """Return what gets worse each time."""
