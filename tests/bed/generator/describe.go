@@ -61,6 +61,8 @@ func (w *world) describe(asked Proxy, verbose bool) Description {
 		}
 		given.Clusters[each.Name] = d.cluster(each, w, proxy)
 	}
+	// Equals come in any order.
+	slices.SortFunc(given.Listeners, func(a, b Listener) int { return strings.Compare(a.Name, b.Name) })
 	given.Inbound = d.digest(inbound...)
 	resources, _ := w.ConfigGen.BuildHTTPRoutes(proxy, &model.PushRequest{Push: push}, given.routeNames())
 	for _, each := range resources {
