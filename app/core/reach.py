@@ -94,7 +94,7 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     if why := _confinement(home, company, policy, agrees):
         return _confined(home, why)
     if PUBLIC in home.seen_by:
-        return Decision(home.owner.export_to)
+        return Decision(_written(home.owner))
     seen, left_out = _agreeing(home, company, policy, agrees)
     if not left_out:
         return _exported(home, seen)
@@ -115,6 +115,11 @@ def _confinement(  # noqa: PLR0911 - one return for each rule
     for other in (*company.same, *company.related):
         if why := company.silent(other):
             return f"ServiceEntry {other.key} is for the host as well, and nothing is emitted for it: {why}"
+    if any(port.number == 80 and port.http for one in home.entries for port in one.ports):
+        for other in company.same:
+            ports = {p.number for one in company.same if one.key.namespace == other.key.namespace for p in one.ports}
+            if 80 not in ports:
+                return f"namespace {other.key.namespace} has an entry of its own without port 80"
     for path, _, settings in policy.layers():
         if why := _dissent(settings, home, agrees):
             return f"the policy does not emit the same everywhere ({path}{why})"
@@ -181,7 +186,7 @@ def age(entry: ServiceEntry) -> tuple[bool, str, str, str]:
 
 def _confined(home: Home, why: str | None = None) -> Decision:
     if home.seen_by == {home.namespace}:
-        return Decision(home.owner.export_to)
+        return _exported(home, home.seen_by)
     finding = _finding(home, f"only namespace {home.namespace} sees it: {why}") if why else None
     return _exported(home, meet(home.seen_by, frozenset({home.namespace})), finding)
 
@@ -191,8 +196,14 @@ def _exported(home: Home, seen: frozenset[str], finding: Finding | None = None) 
     if not seen:
         return Decision(None, finding)
     if seen == seen_by(home.owner):
-        return Decision(home.owner.export_to, finding)
+        return Decision(_written(home.owner), finding)
     return Decision(tuple(sorted(OWN if name == home.namespace else name for name in seen)), finding)
+
+
+def _written(owner: ServiceEntry) -> tuple[str, ...]:
+    if PUBLIC in owner.export_to:
+        return (PUBLIC,)
+    return tuple(dict.fromkeys(OWN if name == owner.key.namespace else name for name in owner.export_to))
 
 
 def _finding(home: Home, message: str) -> Finding:
