@@ -78,7 +78,7 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, policy: GuardPolicy, 
     declared = tuple(_declared(home, found))
     served = {port.number for one in (*neighbours.entries, *neighbours.related) for port in one.ports if port.served}
     routed = {one.port.number for one in declared if one.port.http}
-    return Served(home, _spelling(home.owner, home.host), declared, alone=len(served | routed) == 1)
+    return Served(home, _spelling(home.owner, home.host), declared, alone=served | routed == {80})
 
 
 def _together(emitting: Iterable[ServiceEntry], host: str, found: Found) -> Iterable[ServiceEntry]:

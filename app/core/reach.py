@@ -5,6 +5,7 @@ namespace; those whose exportTo names the namespace; HTTPRoutes of the namespace
 home, and a public one decides in every namespace that has none of its own.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
@@ -19,6 +20,7 @@ from app.core.tenancy import Temporary
 from app.core.tuning import Tuning
 
 PUBLIC, OWN = "*", "."
+HTTP_PORT = 80
 OTHER_HOST = "its host is another one, which meets the host by a wildcard"
 """Why nothing is emitted for a host of an entry that does not name it."""
 
@@ -121,6 +123,8 @@ def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callab
             if why is OTHER_HOST:
                 return f"ServiceEntry {other.key} has a wildcard that covers the host, or a host that this one covers"
             return f"ServiceEntry {other.key} is for the host as well, and nothing is emitted for it: {why}"
+    if lacking := _without_port_80(home, company):
+        return f"namespace {lacking} has an entry of its own for the host, without port {HTTP_PORT}"
     for path, _, settings in policy.layers():
         if why := _dissent(settings, home, agrees):
             return f"the policy does not emit the same everywhere ({path}{why})"
@@ -128,6 +132,19 @@ def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callab
         if claim.visible_beyond(home.namespace):
             return f"{claim.kind} {claim.key} routes the host in other namespaces"
     return None
+
+
+def _without_port_80(home: Home, company: Company) -> str | None:
+    """Return a namespace to which a route for port 80 would be new, though its own entry has no such port.
+
+    istiod writes the routes of port 80 for every host that a VirtualService names, known on that port or not.
+    """
+    if not any(port.http and port.number == HTTP_PORT for one in home.entries for port in one.ports):
+        return None
+    ports = defaultdict[str, set[int]](set)
+    for one in company.same:
+        ports[one.key.namespace].update(port.number for port in one.ports)
+    return next((namespace for namespace, numbers in sorted(ports.items()) if HTTP_PORT not in numbers), None)
 
 
 def _older_public(home: Home, company: Company) -> ServiceEntry | None:
