@@ -117,10 +117,10 @@ def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdi
     return {handle: _in_company(handle, member, kept, odds, policy) for handle, member in members.items()}
 
 
-def keep(verdict: Verdict, found: Held, policy: GuardPolicy) -> Verdict:
+def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity | None = None) -> Verdict:
     """Take the patch from a verdict, and say why: as for an entry that cannot become DNS for what it says itself."""
     message, sibling = found.finding
-    severity = _severity(policy.settings(found.entry.key.namespace))
+    severity = severity or _severity(policy.settings(found.entry.key.namespace))
     finding = Finding(SIBLING_STAYS, severity, "spec.hosts", message, sibling)
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
 
@@ -140,15 +140,22 @@ def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place,
     return {place: tuple(_first(stays)) for place, stays in found.items()}
 
 
-def beside(verdict: Verdict, entry: ServiceEntry, stored: Standing, policy: GuardPolicy) -> Verdict:
-    """Judge an entry of which only the stored siblings that keep their resolution are known."""
+def beside(
+    verdict: Verdict, entry: ServiceEntry, stored: Standing, policy: GuardPolicy, old: ServiceEntry | None = None
+) -> Verdict:
+    """Judge an entry of which only the stored siblings that keep their resolution are known.
+
+    An update from `old` that gives it the resolution of a sibling is let in: that is how the controller puts it back.
+    """
     if not (stored and verdict.patch):
         return verdict
     target = verdict.patch[0]["value"]
     for place in places(entry):
         for sibling in stored.get(place, ()):
             if sibling.name != entry.key.name and sibling.resolution != target:
-                return keep(verdict, Held(entry, sibling, place[1]), policy)
+                put_back = old and old.resolution == target and entry.resolution == sibling.resolution
+                severity = Severity.WARNING if put_back else None
+                return keep(verdict, Held(entry, sibling, place[1]), policy, severity)
     return verdict
 
 

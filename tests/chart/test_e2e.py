@@ -25,6 +25,7 @@ from tests.e2e.test_admission import (  # noqa: F401 - run here as well
     TestWarnings,
 )
 from tests.e2e.test_cases_e2e import (  # noqa: F401 - run here as well
+    IN_COMPANY,
     JUDGED,
     answers,
     asked,
@@ -53,7 +54,7 @@ def test_the_audit_log_has_the_codes_of_every_case_that_is_not_compliant_already
     found = creation.get("annotations", {}).get("mutate.serviceentry-guard.io/findings", "")
     codes = set(filter(None, found.split(",")))
     notes_only = all(finding.startswith("info ") for finding in case.findings)
-    assert codes == case.codes or (not codes and notes_only)
+    assert codes == case.codes - IN_COMPANY or (not codes and notes_only)
 
 
 @pytest.mark.usefixtures("product")
@@ -78,7 +79,6 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
     have_one_removed(unguarded)
     assert not [one for resource in ADMISSION_POLICIES.values() for one in unguarded.client.list_page(resource).items]
     have_one_reported(unguarded)
-    have_pods_told(unguarded)
     assert controller.child.running
     done = [event for event in events(audit_log) if event["user"]["username"] == ACCOUNT]
     assert not [event["requestURI"] for event in done if event["responseStatus"]["code"] == 403]

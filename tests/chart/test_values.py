@@ -173,7 +173,7 @@ def test_a_value_changes_what_is_rendered(helm: Helm, path: str) -> None:
         ("logging.level", "loud"),
         ("policy.mode", "Enforced"),
         ("policy.resolutions", {}),
-        ("policy.virtualService.timeout", "0s"),
+        ("policy.virtualService.timeout", "0ms"),
         ("policy.virtualService.timeout", "30"),
         ("policy.virtualService.retries.attempts", 101),
         ("policy.scope.locations", []),
