@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from app.clock import utc_day
+from app.core.days import end_of
 from app.core.resources import ServiceEntry
 from app.kube.errors import Forbidden
 from tests.bed.processes import wait_until
@@ -62,7 +63,8 @@ def test_after_the_end_the_next_write_is_judged(product: tuple[Webhook, Controll
         team.store(team.entry(**cidr))
     lasting = {**EXEMPT, "serviceentry-guard.io/exempt-until": "2999-12-31"}
     team.store(team.entry(**{**cidr, "metadata": {"annotations": lasting}}))
-    wait_until(lambda: metric(controller, "exemption_days_left", team) > 100_000, "the days are shown", SECONDS)
+    shown = "exemption_expiry_timestamp_seconds"
+    wait_until(lambda: metric(controller, shown, team) == end_of("2999-12-31"), "its end is shown", SECONDS)
     with pytest.raises(Forbidden, match="SEG006"):
         team.edit("api", metadata={"annotations": EXEMPT})
     team.kubectl("label", "serviceentry", "api", "team=mine")

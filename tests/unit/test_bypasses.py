@@ -67,7 +67,9 @@ class TestShortNames:
             (".default", []),
         ],
     )
-    def test_a_host_that_is_spelled_as_pods_spell_a_service_is_told(self, host: str, expected: list[tuple[str, str]]) -> None:
+    def test_a_host_that_is_spelled_as_pods_spell_a_service_is_told(
+        self, host: str, expected: list[tuple[str, str]]
+    ) -> None:
         assert found("SEG048", hosts=[host]) == expected
 
     def test_it_can_have_an_owner(self) -> None:
