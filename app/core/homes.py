@@ -11,7 +11,7 @@ from app.core.index import Neighbours
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.reach import Home, age, meet, seen_by
 from app.core.resources import Key, ServiceEntry
-from app.core.retries import routable
+from app.core.retries import NO_ONE, routable
 from app.core.routing import Declared
 from app.core.rules import in_scope
 from app.core.tuning import tune
@@ -40,10 +40,16 @@ def silence(entry: ServiceEntry, host: str, settings: Settings, kind: str) -> st
     if exempted := exemption(entry, settings):
         return exempted.message
     if not routable(entry):
-        return "it is terminating" if entry.terminating else f"resolution is {entry.resolution}"
+        return _unroutable(entry)
     if names_service(host, settings.scope.cluster_domains):
         return "it is a Kubernetes Service's name"
     return _nothing_to_write(entry, settings, kind)
+
+
+def _unroutable(entry: ServiceEntry) -> str:
+    if entry.terminating:
+        return "it is being deleted"
+    return "exportTo hides it" if NO_ONE in entry.export_to else f"resolution is {entry.resolution}"
 
 
 def _nothing_to_write(entry: ServiceEntry, settings: Settings, kind: str) -> str | None:
@@ -116,7 +122,7 @@ def _captured(key: Key, kind: str, neighbours: Neighbours, settings: Settings) -
     """Return an entry for a host that a wildcard's VirtualService would route as well, if the namespace sees one."""
     if kind == "DestinationRule" or not neighbours.host.startswith("*"):
         return None
-    for one in neighbours.related:
+    for one in sorted(neighbours.related, key=age):
         hosts = [host.canonical for host in one.hosts if _beneath(host.canonical, neighbours.host)]
         seen = seen_by(one)
         home = one.key.namespace == key.namespace

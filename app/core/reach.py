@@ -19,6 +19,8 @@ from app.core.tenancy import Temporary
 from app.core.tuning import Tuning
 
 PUBLIC, OWN = "*", "."
+OTHER_HOST = "its host is another one, which meets the host by a wildcard"
+"""Why nothing is emitted for a host of an entry that does not name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     if why := _confinement(home, company, policy, agrees):
         return _confined(home, why)
     if PUBLIC in home.seen_by:
-        return Decision(home.owner.export_to)
+        return Decision(_written(home.owner))
     seen, left_out = _agreeing(home, company, policy, agrees)
     if not left_out:
         return _exported(home, seen)
@@ -103,18 +105,21 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     return _exported(home, seen, _finding(home, f"namespace {name} {why}, so it does not see what is emitted"))
 
 
-def _confinement(  # noqa: PLR0911 - one return for each rule
-    home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]
-) -> str | None:
+def _confinement(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
     """Say why only the home's own namespace may see what is emitted there, if so."""
     if any(tuning.overridden for tuning in home.tunings) and _own_overrides(home):
         return "its annotations count in its own namespace only"
     if oldest := _older_public(home, company):
         return f"ServiceEntry {oldest.key} is the oldest public one for the host"
-    if PUBLIC not in home.seen_by:
-        return None
+    return _objection(home, company, policy, agrees) if PUBLIC in home.seen_by else None
+
+
+def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
+    """Say who does not agree to what is emitted for a public entry, if anyone."""
     for other in (*company.same, *company.related):
         if why := company.silent(other):
+            if why is OTHER_HOST:
+                return f"ServiceEntry {other.key} has a wildcard that covers the host, or a host that this one covers"
             return f"ServiceEntry {other.key} is for the host as well, and nothing is emitted for it: {why}"
     for path, _, settings in policy.layers():
         if why := _dissent(settings, home, agrees):
@@ -189,7 +194,7 @@ def age(entry: ServiceEntry) -> tuple[bool, str, str, str]:
 
 def _confined(home: Home, why: str | None = None) -> Decision:
     if home.seen_by == {home.namespace}:
-        return Decision(home.owner.export_to)
+        return _exported(home, home.seen_by)
     finding = _finding(home, f"only namespace {home.namespace} sees it: {why}") if why else None
     return _exported(home, meet(home.seen_by, frozenset({home.namespace})), finding)
 
@@ -199,8 +204,15 @@ def _exported(home: Home, seen: frozenset[str], finding: Finding | None = None) 
     if not seen:
         return Decision(None, finding)
     if seen == seen_by(home.owner):
-        return Decision(home.owner.export_to, finding)
+        return Decision(_written(home.owner), finding)
     return Decision(tuple(sorted(OWN if name == home.namespace else name for name in seen)), finding)
+
+
+def _written(owner: ServiceEntry) -> tuple[str, ...]:
+    """Write exportTo as the owner has it, as far as Istio takes it on a VirtualService: each namespace once."""
+    if PUBLIC in owner.export_to:
+        return (PUBLIC,)
+    return tuple(dict.fromkeys(OWN if name == owner.key.namespace else name for name in owner.export_to))
 
 
 def _finding(home: Home, message: str) -> Finding:

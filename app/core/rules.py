@@ -137,6 +137,7 @@ def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decisio
 def _dynamic_shape(entry: ServiceEntry) -> bool:
     return (
         entry.resolution == "NONE"
+        and entry.names_host
         and all(host.kind is HostKind.WILDCARD for host in entry.hosts)
         and all(port.protocol in DYNAMIC_PROTOCOLS for port in entry.ports)
         and not (entry.addresses or entry.endpoints or entry.workload_selector)

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import yaml
 
+from app.clock import utc_day
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import MANAGED_BY, MANAGER, ServiceEntry
@@ -68,8 +69,8 @@ class Mesh:
 
     @property
     def policy(self) -> GuardPolicy:
-        """What webhook and controller are given: a section for each arm."""
-        return parse_policy(self._policy_document)
+        """What webhook and controller are given: a section for each arm; exemptions are judged by the day of today."""
+        return parse_policy(self._policy_document).on(utc_day())
 
     def pod(self, arm: Arm) -> Pod:
         """Where the application of an arm runs, beside the sidecar of its namespace."""
