@@ -6,9 +6,9 @@ from typing import Any
 
 from app.core.durations import parse_duration
 from app.core.emission import Reach, VirtualService
+from app.core.exemptions import exemption
 from app.core.globs import matches
 from app.core.hosts import canonical_host, covers
-from app.core.model import Permission
 from app.core.policy import GuardPolicy, Mode, Settings, Tcp, Wildcards
 from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
 from tests.harm.protocol import Manifest
@@ -147,9 +147,7 @@ class Facts:
             return False
         own = [*self.naming(host, namespace)]
         declaring = [entry for entry in own if any(one.number == port for one in entry.ports)]
-        allowed = settings.exemptions.annotation is Permission.ALLOW
-        exempt = [allowed and bool(entry.annotations.get("exempt", "").strip()) for entry in declaring]
-        return not own or not all(exempt)
+        return not own or not all(exemption(entry, settings) for entry in declaring)
 
 
 def _add_policy(wanted: Wanted, settings: VirtualService) -> None:

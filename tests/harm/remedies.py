@@ -4,7 +4,7 @@ A remedy that has a condition ("if clients call the host by its name") is held a
 """
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,8 +54,13 @@ def _by_name(spec: dict[str, Any]) -> Counts:
 
 
 def _at_its_addresses(spec: dict[str, Any]) -> Counts:
-    addresses = {endpoint["address"] for endpoint in spec["endpoints"]}
-    return lambda _proxy, pair: pair.before.address in addresses
+    return at_addresses(endpoint["address"] for endpoint in spec["endpoints"])
+
+
+def at_addresses(addresses: Iterable[str]) -> Counts:
+    """Connections to some addresses are what counts."""
+    dialled = {*addresses}
+    return lambda _proxy, pair: pair.before.address in dialled
 
 
 def _passed_through(_spec: dict[str, Any]) -> Counts:
@@ -81,7 +86,7 @@ def _resolve_one(spec: dict[str, Any]) -> bool:
 
 def _static(spec: dict[str, Any]) -> bool:
     addresses = spec.get("addresses", [])
-    if any("/" in address for address in addresses):
+    if len(addresses) > 1 or any("/" in address for address in addresses):
         return False
     spec.setdefault("endpoints", [{"address": address} for address in addresses])
     spec["resolution"] = "STATIC"
@@ -136,7 +141,7 @@ REMEDIES = (
     Remedy(("SEG005", "SEG010"), "List each host by its full name", _full_names, _by_name),
     Remedy(("SEG005", "SEG010"), "write resolution: DYNAMIC_DNS", _dynamic),
     Remedy(("SEG006", "SEG018"), "remove addresses and write resolution: DNS", _resolve, _by_name),
-    Remedy(("SEG006", "SEG018"), "write resolution: STATIC with an endpoint for each", _static, _at_its_addresses),
+    Remedy(("SEG006", "SEG018"), "write resolution: STATIC with the address as endpoint", _static, _at_its_addresses),
     Remedy(("SEG007",), "Give the port a protocol that names its host", _speak_tls, _only_to_the_host),
     Remedy(("SEG007",), "remove the port", _remove_opaque, _passed_through),
     Remedy(("SEG008",), "Write resolution: STATIC", _select, beside=(WORKLOAD,)),

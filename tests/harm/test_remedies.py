@@ -11,7 +11,7 @@ from tests.harm.facts import Facts
 from tests.harm.generator import Generator
 from tests.harm.guarded import World, change
 from tests.harm.protocol import Manifest
-from tests.harm.remedies import REMEDIES, Remedy
+from tests.harm.remedies import REMEDIES, Remedy, at_addresses
 from tests.harm.trial import Trial
 
 POLICY = default_policy()
@@ -65,6 +65,27 @@ def test_no_remedy_leads_into_a_harm(generator: Generator, cluster: list[Manifes
     compared = trial.compare()
     assert compared.after.rejected == ()
     assert compared.before.rejected or [str(harm) for harm in trial.persistent(compared)] == []
+
+
+def test_of_several_addresses_each_is_reached_in_an_entry_of_its_own(generator: Generator) -> None:
+    addresses = ["192.0.2.1", "192.0.2.2"]
+    before = [_entry("both", hosts=["a.example.com"], addresses=addresses, ports=[TLS])]
+    apart = [
+        _entry(
+            f"of-{number}",
+            hosts=[f"a{number}.example.com"],
+            addresses=[address],
+            ports=[TLS],
+            resolution="STATIC",
+            endpoints=[{"address": address}],
+        )
+        for number, address in enumerate(addresses)
+    ]
+    made = change(apart, POLICY)
+    counts = at_addresses(addresses)
+    trial = Trial(generator, before, made.after, Facts.read(made.after, POLICY), counts=counts)
+    compared = trial.compare()
+    assert [str(harm) for harm in trial.persistent(compared)] == []
 
 
 def test_every_finding_that_keeps_an_entry_from_dns_has_a_remedy_that_is_tried() -> None:
