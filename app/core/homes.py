@@ -9,7 +9,7 @@ from app.core.findings import Finding, Severity, quoted
 from app.core.hosts import Host, names_service
 from app.core.index import Neighbours
 from app.core.policy import GuardPolicy, Mode, Settings
-from app.core.reach import Home, age, meet, seen_by
+from app.core.reach import HTTP_PORT, Home, age, meet, seen_by
 from app.core.resources import Key, ServiceEntry
 from app.core.retries import NO_ONE, routable
 from app.core.routing import Declared
@@ -28,7 +28,11 @@ class Served:
     host: Host
     declared: tuple[Declared, ...]
     alone: bool
-    """Whether istiod serves no other port with a VirtualService of the host."""
+    """Whether port 80 is the only one that istiod serves with a VirtualService of the host.
+
+    Without a match by port, a route counts for port 80 too: istiod writes the routes of port 80 for every host that a
+    VirtualService names, declared there or not.
+    """
 
 
 def silence(entry: ServiceEntry, host: str, settings: Settings, kind: str) -> str | None:
@@ -78,7 +82,7 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, policy: GuardPolicy, 
     declared = tuple(_declared(home, found))
     served = {port.number for one in (*neighbours.entries, *neighbours.related) for port in one.ports if port.served}
     routed = {one.port.number for one in declared if one.port.http}
-    return Served(home, _spelling(home.owner, home.host), declared, alone=served | routed == {80})
+    return Served(home, _spelling(home.owner, home.host), declared, alone=served | routed == {HTTP_PORT})
 
 
 def _together(emitting: Iterable[ServiceEntry], host: str, found: Found) -> Iterable[ServiceEntry]:
