@@ -1,17 +1,23 @@
 """Exemptions that end, on a real API server: it notes the day of each write, and nothing starts when a day ends."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from app.clock import utc_day
-from app.core.days import end_of
+from app.controller.process import Controller as ControllerProcess
+from app.core.days import end_of, later
 from app.core.resources import ServiceEntry
+from app.kube.client import Client
 from app.kube.errors import Forbidden
+from app.policyfile import PolicyFile
+from app.settings import ControllerSettings
+from app.telemetry.metrics import ControllerMetrics
 from tests.bed.processes import wait_until
 from tests.e2e.team import EVENTS, SECONDS, Team
-from tests.guard import Controller, Webhook
+from tests.guard import Controller, Webhook, exempting
 
 pytestmark = pytest.mark.e2e
 
@@ -87,3 +93,37 @@ def test_one_that_was_stored_while_it_lasted_stays_exempt_until_it_is_written(
     unguarded.edit("api", metadata={"annotations": EXEMPT})
     unguarded.expect(unguarded.host())
     assert metric(controller, "findings", unguarded, code="SEG014") == 1
+
+
+def test_when_days_pass_it_is_told_and_nothing_else_happens(loner: Team, tmp_path: Path) -> None:
+    begin = utc_day()
+    today, last = [begin], later(begin, 20)
+    annotations = {**EXEMPT, "serviceentry-guard.io/exempt-until": last}
+    loner.store(loner.entry(metadata={"annotations": annotations}))
+    metrics, client = ControllerMetrics(), Client.from_kubeconfig(str(loner.control_plane.kubeconfig))
+    policy = PolicyFile(exempting(tmp_path), lambda _taken: None, lambda: today[0])
+    controller = ControllerProcess(client, ControllerSettings(leader_elect=False), policy, metrics)
+    controller.start()
+
+    def count(code: str) -> float:
+        labels = {"namespace": loner.namespace, "code": code}
+        return metrics.registry.get_sample_value("serviceentry_guard_findings", labels) or 0.0
+
+    def notes() -> list[str]:
+        events = loner.client.list_page(EVENTS, loner.namespace).items
+        return [event["note"] for event in events if event["reason"] == "ExemptionEnds"]
+
+    try:
+        wait_until(lambda: count("SEG002") == 1, "it is exempt", SECONDS)
+        assert count("SEG047") == 0
+        for number, (day, word) in enumerate([(later(begin, 6), "ends"), (later(begin, 21), "ended")], 1):
+            today[0] = day
+            wait_until(lambda: count("SEG047") == 1, "it is counted", SECONDS)
+            wait_until(lambda number=number: len(notes()) == number, "it is told", SECONDS)  # type: ignore[misc]
+            assert any(f"the exemption {word} on {last}" in note for note in notes())
+        assert count("SEG002") == 1
+        loner.settle()
+        assert loner.virtual_services() == {}
+    finally:
+        controller.stop()
+        client.close()
