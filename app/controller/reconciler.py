@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
@@ -11,7 +11,7 @@ from app.core.index import Neighbours
 from app.core.observed import Observed
 from app.core.plan import Changes, changes, desired_at
 from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
+from app.core.resources import Key
 from app.core.routing import Emitted
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
@@ -31,8 +31,7 @@ class _Left:
     """All that decides a key, as the writes of its last reconciliation left it."""
 
     policy: GuardPolicy
-    entries: tuple[ServiceEntry, ...]
-    """Those that name the host, or have a wildcard that meets it."""
+    entries: Hashable
     versions: Versions
 
 
@@ -67,7 +66,7 @@ class Reconciler:
         self._left.pop(key, None)
         began, policy = time.monotonic(), self._policy.current
         neighbours = self._inventory.neighbours(key)
-        todo = changes(desired_at(key, neighbours, policy), neighbours.observed)
+        todo = changes(desired_at(key, neighbours, explained=False), neighbours.observed)
         versions = _versions(neighbours.observed)
         for stored in todo.delete:
             self._delete(stored)
@@ -121,8 +120,9 @@ class Reconciler:
         log.debug("deleted %s %s", stored.kind, stored.key)
 
 
-def _entries(neighbours: Neighbours) -> tuple[ServiceEntry, ...]:
-    return (*neighbours.entries, *neighbours.related)
+def _entries(neighbours: Neighbours) -> Hashable:
+    """Return what is compared of the entries that decide a name; each is another object once it changed."""
+    return neighbours.entries, neighbours.around, neighbours.parents
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:

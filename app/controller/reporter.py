@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -250,9 +250,12 @@ class Reporter:
         found = (one for entry in entries for one in results(entry, policy, told[entry.key], self._judge))
         return report(Key(namespace, MANAGER), found, known.since if known else {}, int(time.time()))
 
-    def _contested(self, entries: Iterable[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:
+    def _contested(self, entries: Sequence[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:
         found = defaultdict[Key, tuple[Finding, ...]](tuple)
+        for entry in entries:
+            if exceeded := self._inventory.exceeded(entry.key):
+                found[entry.key] += (exceeded.finding,)
         for key in {key for entry in entries for key in keys(entry)}:
-            for owner, findings in contested(key, self._inventory.neighbours(key), self._policy.current).items():
+            for owner, findings in contested(key, self._inventory.neighbours(key)).items():
                 found[owner] += findings
         return found
