@@ -1,5 +1,6 @@
 """The verdict on a live cluster, from one pass of list calls: nothing else is asked of the API server."""
 
+import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,14 +19,20 @@ from app.core.routing import Emitted
 from app.core.siblings import Held, Member, at_odds, follows, held, keep
 from app.core.survey import Reviewed, Sourced, judge
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, ConfigError, NotFound
+from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound
 from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
 
 SOURCE = "cluster"
 
+log = logging.getLogger(__name__)
+
 
 class AuditError(Exception):
     """The cluster cannot be read; the message is one sentence for a person."""
+
+
+class NotAllowed(AuditError):
+    """The credentials do not allow a list."""
 
 
 class NoSuchResource(AuditError):
@@ -121,6 +128,8 @@ def _listed(client: Client, resource: Resource) -> Iterator[Object]:
             page = client.list_page(resource, continue_=continue_)
         except NotFound:
             raise NoSuchResource(resource) from None
+        except Forbidden as error:
+            raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
         except ApiError as error:
             raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
         yield from page.items
@@ -137,11 +146,13 @@ def _owned(plan: Plan, owner: Key) -> Plan:
 
 
 def _http_routes(client: Client) -> Iterator[Object]:
-    """Yield the HTTPRoutes; none where the cluster has no Gateway API."""
+    """Yield the HTTPRoutes; none where the cluster has no Gateway API, or does not let them be listed."""
     try:
         yield from _listed(client, HTTP_ROUTES)
     except NoSuchResource:
         return
+    except NotAllowed as error:
+        log.warning("%s; routes on ServiceEntries are not seen", error)
 
 
 def _lacking(emitted: Emitted, current: Observed | None) -> Finding:

@@ -80,7 +80,8 @@ def _for_helm(written: Any) -> Any:
     said = {("definitions" if name == "$defs" else name): _for_helm(one) for name, one in written.items()}
     pattern = said.get("pattern")
     if isinstance(pattern, str) and LOOKAHEAD in pattern:
-        said |= {"pattern": pattern.replace(LOOKAHEAD, ""), "allOf": [{"pattern": "[1-9]"}]}
+        zero = "|^0s$" if pattern.startswith("^(?:0s|") else ""
+        said |= {"pattern": pattern.replace(LOOKAHEAD, ""), "allOf": [{"pattern": f"[1-9]{zero}"}]}
     return said
 
 

@@ -33,7 +33,9 @@ annotations = st.dictionaries(
     st.sampled_from(["exempt", "attempts", "per-try-timeout", "timeout", "retry-on", "virtual-service", "typo"]).map(
         "serviceentry-guard.io/{}".format
     ),
-    st.sampled_from(["", "3", "99", "2s", "9h", "5xx", "reset,connect-failure", "Disabled", "because", "-1", "\ud800"]),
+    st.sampled_from(
+        ["", "3", "99", "2s", "9h", "0s", "5xx", "reset,connect-failure", "Disabled", "because", "-1", "\ud800"]
+    ),
     max_size=3,
 )
 
@@ -57,7 +59,7 @@ def manifests(draw: st.DrawFn, host: st.SearchStrategy[str] = hosts) -> dict[str
         "resolution": st.sampled_from(RESOLUTIONS),
         "endpoints": st.lists(st.just({"address": "192.0.2.9"}), max_size=2),
         "workloadSelector": st.just({"labels": {"app": "x"}}),
-        "exportTo": st.lists(st.sampled_from([".", "*", "other"]), max_size=2),
+        "exportTo": st.lists(st.sampled_from([".", "*", "other", "team", "~"]), max_size=2),
     }
     chosen = draw(st.sets(st.sampled_from(sorted(optional)), max_size=4))
     spec |= {name: draw(optional[name]) for name in sorted(chosen)}
@@ -67,6 +69,7 @@ def manifests(draw: st.DrawFn, host: st.SearchStrategy[str] = hosts) -> dict[str
         "uid": draw(st.uuids()).hex,
         "creationTimestamp": draw(st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])),
         "annotations": draw(annotations),
+        "labels": draw(st.sampled_from([{}, {}, {"istio.io/rev": "canary"}])),
     }
     return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
 
@@ -78,6 +81,14 @@ DESTINATION_RULES: list[dict[str, Any]] = [
     {"enabled": True, "connectionPool": {"http": {"idleTimeout": None}, "tcp": {"maxConnectionDuration": "5m"}}},
     {"enabled": True, "connectionPool": {"http": {"idleTimeout": None}}},
 ]
+LAYERS: list[list[dict[str, Any]]] = [
+    [],
+    [],
+    [{"match": ["other"], "mode": "Warn"}],
+    [{"match": ["other"], "mode": "Enforce", "virtualService": {"timeout": "5s"}}],
+    [{"match": ["oth*"], "exemptions": {"hosts": ["*.example.com"]}, "existing": "Report"}],
+]
+"""Settings for one of the namespaces of `manifests`."""
 
 
 @st.composite
@@ -92,10 +103,21 @@ def policies(draw: st.DrawFn) -> GuardPolicy:
                 "unfixable": draw(st.sampled_from(["Deny", "Warn"])),
                 "wildcards": draw(st.sampled_from(["Deny", "DynamicDNS", "Allow"])),
                 "static": draw(st.sampled_from(["Allow", "Warn", "Deny"])),
+                "tcp": draw(st.sampled_from(["Leave", "Leave", "DNS"])),
             },
             "scope": {"locations": draw(st.sampled_from([["MESH_EXTERNAL"], list(LOCATIONS)]))},
             "exemptions": {"annotation": draw(st.sampled_from(["Allow", "Forbid"]))},
-            "virtualService": {"unsafeMethods": {"retryOn": draw(st.sampled_from([None, ["connect-failure"]]))}},
+            "virtualService": {
+                "unsafeMethods": {"retryOn": draw(st.sampled_from([None, ["connect-failure"]]))},
+                "grpc": {"timeout": draw(st.sampled_from([None, "30s"]))},
+                "reach": draw(st.sampled_from(["Entry", "Entry", "Namespace"])),
+                "yieldTo": draw(st.sampled_from([["*"], [], ["other"]])),
+                "overrides": {
+                    "reach": draw(st.sampled_from(["Entry", "Namespace"])),
+                    "timeout": {"noDeadline": draw(st.sampled_from(["Allow", "Forbid"]))},
+                },
+            },
             "destinationRule": draw(st.sampled_from(DESTINATION_RULES)),
+            "namespaces": draw(st.sampled_from(LAYERS)),
         }
     )

@@ -136,4 +136,5 @@ def _retries(one: Declared, retry_on: tuple[str, ...]) -> JSON:
 
 
 def _written(name: str, duration: Duration | None) -> dict[str, JSON]:
-    return {} if duration is None else {name: str(duration)}
+    """Write a duration. No deadline is written as none: Istio has no other form, and rejects "0s"."""
+    return {name: str(duration)} if duration and duration.milliseconds else {}

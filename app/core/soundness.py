@@ -34,7 +34,8 @@ def _of_result(settings: Settings) -> Iterator[Hit]:
     """Judge what applies once all is laid over the rest."""
     emitted, rule = settings.virtual_service, settings.destination_rule
     attempts, per_try = emitted.retries.attempts, emitted.retries.per_try_timeout
-    if attempts and emitted.timeout.milliseconds < (attempts + 1) * per_try.milliseconds:
+    deadline = emitted.timeout.milliseconds
+    if attempts and 0 < deadline < (attempts + 1) * per_try.milliseconds:
         message = f"{emitted.timeout} ends before the last of {attempts + 1} tries of {per_try} each"
         yield TIMEOUT_TOO_SHORT, "virtualService.timeout", message
     fields = (value for part in (rule.connection_pool.http, rule.connection_pool.tcp) for value in vars(part).values())
@@ -47,6 +48,7 @@ def _conditions(written: Settings) -> Iterator[Hit]:
     for field, words in (
         ("retries.retryOn", emitted.retries.retry_on),
         ("unsafeMethods.retryOn", emitted.unsafe_methods.retry_on),
+        ("grpc.retryOn", emitted.grpc.retry_on),
         ("overrides.retryOn", emitted.overrides.retry_on),
     ):
         for index, word in enumerate(words or ()):

@@ -1,7 +1,9 @@
 """The case files: a manifest in, findings and objects out. Each is run by the webhook, the controller and `review`."""
 
+import json
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,22 @@ class Case:
     def guard_policy(self) -> dict[str, Any]:
         """The whole policy document."""
         return {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **self.policy}
+
+    def apart(self) -> "Case":
+        """The case with hosts that no other case names, as far as its policy does not name them."""
+        if "exemptions" in self.policy or "scope" in self.policy:
+            return self
+
+        def moved(value: Any) -> Any:
+            return json.loads(re.sub("(?i)example\\.com", rf"{self.name}.\g<0>", json.dumps(value)))
+
+        return replace(
+            self,
+            spec=moved(self.spec),
+            emits=moved(self.emits),
+            http=moved(self.http),
+            destination=moved(self.destination),
+        )
 
     @property
     def remediated(self) -> bool:

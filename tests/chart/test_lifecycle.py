@@ -26,7 +26,7 @@ from tests.chart.conftest import audited
 from tests.chart.helm import NAMESPACE, RELEASE, Helm
 from tests.chart.jobs import Jobs
 from tests.chart.release import Release
-from tests.chart.test_e2e import OLDER_REPORTS, Rights, events, granted, reported, used
+from tests.chart.test_e2e import OLDER_REPORTS, Rights, events, granted, have_pods_told, reported, used
 from tests.chart.value_sets import Values, over
 from tests.e2e.team import SECONDS, Team
 from tests.e2e.test_cases_e2e import emitted
@@ -174,6 +174,7 @@ def test_controller_and_hook_use_all_rights_that_the_chart_grants_and_need_no_ot
         team.store(team.entry(resolution="NONE"))
         wait_until(lambda: len(emitted(place_admin, team.namespace)) == 2, "its objects are there", SECONDS)
         wait_until(lambda: bool(reported(team)), "its report is there", SECONDS)
+        have_pods_told(team)
     release = native.upgrade(over(APART, both_kinds))
     with release.controller(tmp_path):
         wait_until(lambda: not becomes_dns(team), "the API server mutates no more", SECONDS)

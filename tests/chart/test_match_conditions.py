@@ -214,4 +214,4 @@ def test_what_is_malformed_does_not_get_past_by_being_skipped(api: Api, malforme
 
 
 def test_without_the_value_everything_is_asked_about(helm: Helm) -> None:
-    assert "matchConditions" not in helm.template(over(DEAD, {"admission": {"skipCompliant": False}}))
+    assert "not-yet-compliant" not in helm.template(over(DEAD, {"admission": {"skipCompliant": False}}))

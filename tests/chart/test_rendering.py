@@ -224,7 +224,8 @@ def test_rights_follow_from_the_values(rendered: dict[str, list[Manifest]]) -> N
         found = kind(rendered[name], "ClusterRole", f"{RELEASE}-controller")["rules"]
         return {resource: rule["verbs"] for rule in found for resource in rule["resources"]}
 
-    assert "patch" not in controller("default")["serviceentries"]
+    assert "patch" not in controller("report")["serviceentries"]
+    assert "patch" in controller("default")["serviceentries"]
     assert "patch" in controller("remediate")["serviceentries"]
     assert "patch" in controller("policy-elsewhere")["serviceentries"]
     assert "secrets" in rules("default")

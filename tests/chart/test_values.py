@@ -173,7 +173,7 @@ def test_a_value_changes_what_is_rendered(helm: Helm, path: str) -> None:
         ("logging.level", "loud"),
         ("policy.mode", "Enforced"),
         ("policy.resolutions", {}),
-        ("policy.virtualService.timeout", "0s"),
+        ("policy.virtualService.timeout", "0ms"),
         ("policy.virtualService.timeout", "30"),
         ("policy.virtualService.retries.attempts", 101),
         ("policy.scope.locations", []),
@@ -206,7 +206,7 @@ def test_a_webhook_outside_needs_no_secret_in_the_cluster(helm: Helm) -> None:
 @pytest.mark.parametrize("policy", [{}, {"virtualService": {"overrides": {"attempts": None, "retryOn": None}}}])
 def test_the_policy_reaches_the_file_whole_null_included(helm: Helm, helm4: Helm, policy: Values) -> None:
     for each in (helm, helm4):
-        data = kind(each.objects({"policy": policy}), "ConfigMap")["data"]["policy.yaml"]
+        data = kind(each.objects({"policy": policy}), "ConfigMap", "serviceentry-guard-policy")["data"]["policy.yaml"]
         document = yaml.safe_load(data)
         parse_policy(document)
         assert {name: one for name, one in document.items() if name not in {"apiVersion", "kind", "metadata"}} == policy

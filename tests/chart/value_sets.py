@@ -25,6 +25,7 @@ SETS: dict[str, Values] = {
     "native": {"admission": {"engine": "native"}},
     "asked-always": {"admission": {"skipCompliant": False}},
     "warn": {"policy": {"mode": "Warn"}},
+    "report": {"policy": {"existing": "Report"}},
     "remediate": {
         "policy": {
             "existing": "Remediate",

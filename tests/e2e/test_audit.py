@@ -1,5 +1,6 @@
 """`audit` on a real cluster, as somebody who may list and nothing else."""
 
+import json
 import os
 import subprocess
 from collections import Counter
@@ -45,9 +46,12 @@ def admin(cluster: ControlPlane) -> Iterator[Client]:
 
 @pytest.fixture(scope="module")
 def auditor(cluster: ControlPlane) -> Path:
-    """The kubeconfig of a user who may list the three kinds, and nothing else."""
-    resources = ",".join(f"{plural}.{ISTIO}" for plural in READ)
-    cluster.kubectl("create", "clusterrole", "auditor", "--verb=list", f"--resource={resources}")
+    """The kubeconfig of a user who may list the kinds that docs/audit.md names, and nothing else."""
+    groups = {ISTIO: READ, "gateway.networking.k8s.io": ("httproutes",)}
+    rules = [{"apiGroups": [group], "resources": names, "verbs": ["list"]} for group, names in groups.items()]
+    metadata = {"name": "auditor"}
+    role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}
+    cluster.kubectl("apply", "--filename=-", stdin=json.dumps(role))
     cluster.kubectl("create", "clusterrolebinding", "auditor", "--clusterrole=auditor", "--user=auditor")
     return cluster.user_kubeconfig("auditor")
 
@@ -135,7 +139,10 @@ def test_every_finding_that_takes_company_is_made(cluster: ControlPlane, team: T
     wait_until(lambda: younger(team, shared) > created, "the clock of creation has moved on")
     found = reviewed(auditor)
     clear(other)
-    assert codes(found) == {
+    # Both may be of the same second: of two public entries for a host, the younger one's is seen at home only.
+    confined = [name for name in ("everywhere", "elsewhere") if "SEG041" in codes(found)[name]]
+    assert len(confined) == 1
+    assert {name: found - {"SEG041"} for name, found in codes(found).items()} == {
         "compliant": {"SEG020"},
         "missing": {"SEG024"},
         "unfixable": {"SEG006"},

@@ -24,7 +24,7 @@ from tests.strategies import manifests
 pytestmark = pytest.mark.e2e
 
 PLAIN = "no-backstop"
-STORABLE = [case for case in CASES if case.storable]
+STORABLE = [case for case in CASES if case.storable and not case.beside]
 KELVIN = "\u212aelvin.example.com"
 """A host of tests/strategies.py that is not ASCII."""
 LONG = ".".join(["a" * 63, "b" * 63, "c" * 63])
@@ -91,7 +91,22 @@ POLICIES: tuple[dict[str, Any], ...] = (
         "virtualService": {"overrides": {"attempts": None, "retryOn": None, "perTryTimeout": None}},
     },
     {"scope": {"excludedNamespaces": ["asked-native-*"]}, "exemptions": {"namespaces": ["*validating*"]}},
+    {"resolution": {"tcp": "DNS", "static": "Deny"}},
+    {
+        "resolution": {"wildcards": "DynamicDNS", "tcp": "DNS"},
+        "virtualService": {"overrides": {"timeout": {"noDeadline": "Allow"}}},
+        "namespaces": [
+            {"match": ["*validating*"], "resolution": {"wildcards": "Deny"}},
+            {"match": ["nobody"], "virtualService": {"overrides": {"timeout": {"noDeadline": "Forbid"}}}},
+        ],
+    },
 )
+BY_HOST = 4
+"""With DynamicDNS, names, wildcards and the rest each become something else, if a port names its host."""
+BY_HOST_AND_TCP = len(POLICIES) - 1
+"""The same, with ports that name no host as well."""
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+TCP = {"number": 22, "name": "tcp", "protocol": "TCP"}
 
 
 def namespace(engine: Engine, what: str | int) -> str:
@@ -167,11 +182,17 @@ def test_a_case_file_is_judged_as_it_says(case: Case, engine: Engine, asker: Ask
 
 
 @pytest.mark.parametrize("engine", Engine)
-def test_every_kind_of_host_is_told_apart_as_the_core_does(engine: Engine, asker: Asker) -> None:
-    number = 4  # with DynamicDNS, names, wildcards and the rest each become something else
+@pytest.mark.parametrize("ports", [[HTTP], [], [TCP]], ids=["http", "none", "tcp"])
+@pytest.mark.parametrize("number", [BY_HOST, BY_HOST_AND_TCP])
+def test_every_kind_of_host_is_told_apart_as_the_core_does(
+    engine: Engine, ports: list[Any], number: int, asker: Asker
+) -> None:
     where, policy = namespace(engine, number), guard_policy(POLICIES[number])
     for host in HOSTS:
-        manifest = {"metadata": {"name": "host"}, "spec": {"hosts": [host], "ports": [], "location": "MESH_EXTERNAL"}}
+        manifest = {
+            "metadata": {"name": "host"},
+            "spec": {"hosts": [host], "ports": ports, "location": "MESH_EXTERNAL"},
+        }
         given = {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", **manifest}
         assert_agrees(asker.create(given, where), judged(given, where, policy), given, engine)
 

@@ -42,7 +42,7 @@ class TestAHostThatAForeignVirtualServiceClaims:
         contested.expect("mine", contested.host("free"))
 
     def test_shows_in_an_event_on_the_entry(self, contested: Team) -> None:
-        note = f'VirtualService {contested.namespace}/mine already claims "{contested.host()}"'
+        note = f'VirtualService {contested.namespace}/mine already routes "{contested.host()}"'
         wait_until(lambda: bool(contested.conflict_notes()), "there is an Event")
         assert contested.conflict_notes()[0].startswith(note)
         shown = contested.kubectl("describe", "serviceentry", "api").stdout
@@ -110,7 +110,7 @@ class TestOurs:
         neighbour.store(neighbour.foreign("theirs", team.host(), **visibility[visible]))
         team.store(team.entry())
         wait_until(lambda: bool(team.conflict_notes()), "there is an Event")
-        assert f"VirtualService {neighbour.namespace}/theirs already claims" in team.conflict_notes()[0]
+        assert f"VirtualService {neighbour.namespace}/theirs already routes" in team.conflict_notes()[0]
         team.expect()
         neighbour.delete("theirs", VIRTUAL_SERVICES)
         team.expect(team.host())
@@ -139,20 +139,26 @@ class TestAnObjectWithoutOurLabel:
     def namesake(self, team: Team) -> Team:
         """A team that has a VirtualService of its own by the very name that ours would have."""
         team.store(team.foreign(team.host(), team.host("unrelated")), team.entry())
-        wait_until(lambda: bool(team.conflict_notes()), "there is an Event")
+        team.expect(team.host(), f"{team.host()}.2")
         return team
 
     def test_is_not_overwritten_though_it_has_the_name_of_ours(self, namesake: Team) -> None:
-        before = namesake.virtual_services()
+        before = namesake.virtual_service()
         namesake.edit("api", exportTo=["."])
         namesake.settle()
-        assert namesake.virtual_services() == before
+        assert namesake.virtual_service() == before
+        assert namesake.virtual_service(f"{namesake.host()}.2")["spec"]["exportTo"] == ["."]
 
     def test_is_not_deleted_with_the_entry_though_it_has_the_name_of_ours(self, namesake: Team) -> None:
-        before = namesake.virtual_services()
+        before = namesake.virtual_service()
         namesake.delete("api")
-        namesake.settle()
-        assert namesake.virtual_services() == before
+        namesake.expect(namesake.host())
+        assert namesake.virtual_service() == before
+
+    def test_gives_its_name_back_to_ours_when_it_goes(self, namesake: Team) -> None:
+        namesake.delete(namesake.host(), VIRTUAL_SERVICES)
+        namesake.expect(namesake.host())
+        assert MANAGED_BY in namesake.virtual_service()["metadata"]["labels"]
 
     def test_is_not_touched_though_it_names_the_entry_as_its_owner(self, team: Team) -> None:
         team.store(team.entry())
@@ -178,6 +184,7 @@ class TestAnObjectWithoutOurLabel:
         theirs["spec"]["tls"] = [{"match": [{"port": 443, "sniHosts": [team.host()]}], **theirs["spec"].pop("http")[0]}]
         del theirs["spec"]["tls"][0]["timeout"]
         team.store(theirs, team.entry())
+        team.expect(team.host(), f"{team.host()}.2")
         before = team.virtual_services()
         entry, inventory = ServiceEntry.parse(team.stored()), Inventory()
         inventory.put_entry(None, entry)
@@ -185,7 +192,7 @@ class TestAnObjectWithoutOurLabel:
         reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None), narrator)
         with pytest.raises(Conflict):
             reconciler.reconcile(Key(team.namespace, team.host()))
-        assert team.virtual_services() == before
+        assert team.virtual_services()[team.host()] == before[team.host()]
 
     def test_becomes_a_persons_when_our_label_is_removed_and_ours_comes_when_it_goes(self, team: Team) -> None:
         team.store(team.entry())

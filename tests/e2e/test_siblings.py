@@ -162,7 +162,7 @@ def test_the_webhooks_pods_are_annotated_so_that_they_take_the_config_map_at_onc
     loner.client.create(PODS, pod("webhook-1"))
     loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
 
-    def annotation() -> str | None:
+    def annotation() -> Any:
         found = loner.client.get(PODS, "default", "webhook-1")["metadata"].get("annotations", {})
         return found.get("serviceentry-guard.io/siblings")
 

@@ -20,9 +20,9 @@ def entry(name: str = "api", namespace: str | None = "team", **spec: Any) -> dic
 
 
 def virtual_service(*hosts: str, name: str = "theirs", namespace: str = "team") -> dict[str, Any]:
-    """A VirtualService that is not the guard's."""
+    """A VirtualService that is not the guard's: it leads its hosts to the first of them, without retries."""
     metadata = {"name": name, "namespace": namespace}
-    spec = {"hosts": list(hosts)}
+    spec = {"hosts": list(hosts), "http": [{"route": [{"destination": {"host": hosts[0]}}]}]}
     return {"apiVersion": "networking.istio.io/v1", "kind": "VirtualService", "metadata": metadata, "spec": spec}
 
 

@@ -30,7 +30,9 @@ class Cluster:
     def __init__(self, server: Server, kubeconfig: str) -> None:
         self.server = server
         self.kubeconfig = kubeconfig
-        self.objects: dict[str, list[Any]] = {"serviceentries": [], "virtualservices": [], "destinationrules": []}
+        self.objects: dict[str, list[Any]] = {
+            plural: [] for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes")
+        }
         server.answers = [self._answer]
 
     def entry(self, name: str = "api", namespace: str = "team", **spec: Any) -> dict[str, Any]:
@@ -40,12 +42,24 @@ class Cluster:
         return self._store("serviceentries", "ServiceEntry", metadata, spec)
 
     def foreign(self, name: str, *hosts: str, namespace: str = "team") -> None:
-        """Store a VirtualService that is not the guard's."""
-        self._store("virtualservices", "VirtualService", {"name": name, "namespace": namespace}, {"hosts": list(hosts)})
+        """Store a VirtualService that is not the guard's, and routes its hosts for the mesh."""
+        spec = {"hosts": list(hosts), "http": [{"route": [{"destination": {"host": "elsewhere.example.com"}}]}]}
+        self._store("virtualservices", "VirtualService", {"name": name, "namespace": namespace}, spec)
 
-    def emit(self, entry: dict[str, Any]) -> None:
-        """Store what the guard emits for an entry."""
-        for emitted in desired([ServiceEntry.parse(entry)], default_policy()).objects:
+    def http_route(self, entry: dict[str, Any]) -> None:
+        """Store an HTTPRoute whose parent is an entry."""
+        meta = entry["metadata"]
+        parent = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": meta["name"]}
+        metadata = {"name": "route", "namespace": meta["namespace"]}
+        self._store("httproutes", "HTTPRoute", metadata, {"parentRefs": [parent]}, "gateway.networking.k8s.io/v1")
+
+    def without_gateway_api(self) -> None:
+        """Forget the type of HTTPRoutes, as a cluster without the Gateway API."""
+        del self.objects["httproutes"]
+
+    def emit(self, *entries: dict[str, Any]) -> None:
+        """Store what the guard emits for entries that stand beside each other."""
+        for emitted in desired(map(ServiceEntry.parse, entries), default_policy()).objects:
             self.objects["virtualservices"].append(emitted.manifest)
 
     def audit(self, **policy: Any) -> list[Reviewed]:
@@ -56,15 +70,25 @@ class Cluster:
         """Run the command."""
         return CliRunner().invoke(cli, ["audit", f"--kubeconfig={self.kubeconfig}", *arguments])
 
-    def _store(self, plural: str, kind: str, metadata: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
-        manifest = {"apiVersion": "networking.istio.io/v1", "kind": kind, "metadata": metadata, "spec": spec}
+    def _store(
+        self,
+        plural: str,
+        kind: str,
+        metadata: dict[str, Any],
+        spec: dict[str, Any],
+        version: str = "networking.istio.io/v1",
+    ) -> dict[str, Any]:
+        manifest = {"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec}
         self.objects[plural].append(manifest)
         return manifest
 
     def _answer(self, handler: Handler) -> None:
         target = urlsplit(handler.path)
         start = int(parse_qs(target.query).get("continue", ["0"])[0])
-        listed = self.objects[target.path.rpartition("/")[2]]
+        listed = self.objects.get(target.path.rpartition("/")[2])
+        if listed is None:
+            json_answer({"kind": "Status", "reason": "NotFound", "message": "no such type"}, 404)(handler)
+            return
         more = {"continue": str(start + PAGE)} if len(listed) > start + PAGE else {}
         json_answer({"metadata": {"resourceVersion": "1", **more}, "items": listed[start : start + PAGE]})(handler)
 
@@ -88,9 +112,13 @@ def test_all_pages_are_read_and_nothing_but_lists_is_asked_for(cluster: Cluster)
     for name in names:
         cluster.entry(name)
     assert [one.entry.key.name for one in cluster.audit()] == names
-    paths = [urlsplit(seen.path).path.removeprefix("/apis/networking.istio.io/v1/") for seen in cluster.server.seen]
+    paths = [urlsplit(seen.path).path.removeprefix("/apis/") for seen in cluster.server.seen]
     assert {seen.method for seen in cluster.server.seen} == {"GET"}
-    assert sorted(paths) == ["destinationrules", *["serviceentries"] * 3, "virtualservices"]
+    istio = ["destinationrules", *["serviceentries"] * 3, "virtualservices"]
+    assert sorted(paths) == [
+        "gateway.networking.k8s.io/v1/httproutes",
+        *(f"networking.istio.io/v1/{plural}" for plural in istio),
+    ]
 
 
 def test_an_entry_that_would_be_changed_shows_the_change_and_what_would_be_emitted(cluster: Cluster) -> None:
@@ -141,6 +169,19 @@ def test_a_host_that_a_foreign_object_claims_is_a_conflict_and_nothing_is_missin
     assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
 
 
+def test_an_http_route_whose_parent_is_an_entry_is_a_conflict_and_nothing_is_missing(cluster: Cluster) -> None:
+    cluster.http_route(cluster.entry())
+    (one,) = cluster.audit()
+    assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
+
+
+def test_a_cluster_without_the_gateway_api_has_no_http_routes_to_look_at(cluster: Cluster) -> None:
+    cluster.without_gateway_api()
+    cluster.emit(cluster.entry())
+    result = cluster.run()
+    assert (result.exit_code, result.stderr) == (0, "")
+
+
 def test_of_two_entries_with_one_host_the_younger_is_told(cluster: Cluster) -> None:
     older, younger = (cluster.entry(name, hosts=["api.example.com"]) for name in ("z", "a"))
     older["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
@@ -164,9 +205,10 @@ def test_a_refused_entry_counts_as_it_is_stored_because_the_cluster_has_it(clust
 
 
 def test_a_host_that_two_namespaces_offer_to_the_whole_mesh_is_told_to_both(cluster: Cluster) -> None:
-    for namespace in ("one", "two"):
-        cluster.emit(cluster.entry(namespace=namespace))
-    assert [codes(one) for one in cluster.audit()] == [["SEG026"], ["SEG026"]]
+    cluster.emit(*(cluster.entry(namespace=namespace) for namespace in ("one", "two")))
+    first, second = cluster.audit()
+    assert (first.outcome, codes(first)) == ("allowed", ["SEG026"])
+    assert (second.outcome, codes(second)) == ("allowed", ["SEG026", "SEG041"])
 
 
 def test_hosts_on_which_retries_cannot_apply_are_told(cluster: Cluster) -> None:
@@ -208,7 +250,7 @@ def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> Non
 def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_code(
     cluster: Cluster, output: str
 ) -> None:
-    cluster.entry(resolution="NONE", addresses=["192.0.2.1"])
+    cluster.entry(resolution="NONE")
     cluster.emit(cluster.entry("fine"))
     result = cluster.run(f"--output={output}")
     assert (result.exit_code, result.stderr) == (1, "")

@@ -109,6 +109,12 @@ def test_the_older_entry_owns_a_shared_host_and_the_younger_one_is_told() -> Non
     assert [one.owner.key.name for one in desired([younger], default_policy()).objects] == ["a"]
 
 
+def test_of_entries_of_one_name_none_is_told_that_it_is_older_than_itself() -> None:
+    plan = desired([ServiceEntry.parse(entry()), ServiceEntry.parse(entry())], default_policy())
+    assert len(plan.objects) == 1
+    assert plan.findings == {}
+
+
 def test_a_manifest_that_was_never_stored_is_younger_than_one_that_was() -> None:
     plan = desired(
         [ServiceEntry.parse(entry("a")), ServiceEntry.parse(entry("b", created="2026-01-01T00:00:00Z"))],
@@ -213,6 +219,57 @@ def test_a_finding_about_two_objects_names_the_other() -> None:
 def test_the_smallest_patch_adds_where_nothing_stands_and_replaces_where_something_does() -> None:
     assert set_resolution("DNS", present=False) == ({"op": "add", "path": "/spec/resolution", "value": "DNS"},)
     assert set_resolution("DNS", present=True) == ({"op": "replace", "path": "/spec/resolution", "value": "DNS"},)
+
+
+@pytest.mark.parametrize(
+    ("addresses", "codes"),
+    [
+        (["127.0.0.1"], ()),
+        (["127.8.0.1", "::1"], ()),
+        (["169.254.169.254", "fe80::1"], ()),
+        (["10.0.0.1"], ("SEG011",)),
+        (["127.0.0.1", "10.0.0.1"], ("SEG011",)),
+        (["db.example.com"], ("SEG011",)),
+        (["unix:///run/socket"], ("SEG011",)),
+        ([""], ("SEG011",)),
+    ],
+)
+def test_endpoints_that_never_move_are_not_told_of(addresses: list[str], codes: tuple[str, ...]) -> None:
+    endpoints = [{"address": address} for address in addresses]
+    manifest = entry(resolution="STATIC", endpoints=endpoints)
+    assert review(ServiceEntry.parse(manifest), default_policy()).codes == codes
+    denying = parse_policy({**IDENTITY, "resolution": {"static": "Deny"}})
+    assert review(ServiceEntry.parse(manifest), denying).codes == ("SEG011",)
+
+
+@pytest.mark.parametrize(
+    ("host", "location", "said"),
+    [
+        ("reviews.default.svc.cluster.local", "MESH_EXTERNAL", "is the name of a Kubernetes Service"),
+        ("reviews.default.svc.cluster.local", "MESH_INTERNAL", "is the name of a Kubernetes Service"),
+        ("redis-0.redis.mq.svc.cluster.local", "MESH_EXTERNAL", "is the name of a Kubernetes Pod"),
+        ("redis-0.redis.mq.svc.cluster.local", "MESH_INTERNAL", None),
+        ("redis-0.redis.mq.svc", "MESH_EXTERNAL", "is the name of a Kubernetes Pod"),
+    ],
+)
+def test_names_of_the_cluster_are_told_apart(host: str, location: str, said: str | None) -> None:
+    policy = parse_policy({**IDENTITY, "scope": {"locations": ["MESH_EXTERNAL", "MESH_INTERNAL"]}})
+    verdict = review(ServiceEntry.parse(entry(hosts=[host], location=location)), policy)
+    found = [finding for finding in verdict.findings if finding.code == "SEG025"]
+    assert [said in finding.message for finding in found if said] == [True] * bool(said)
+    assert len(found) == bool(said)
+    assert all(("MESH_INTERNAL" in finding.remedy) is ("Pod" in finding.message) for finding in found)
+
+
+@pytest.mark.parametrize("tcp", ["Leave", "DNS"])
+@pytest.mark.parametrize("ports", [[], [{"number": 22, "name": "ssh", "protocol": "TCP"}]], ids=["none", "tcp"])
+@pytest.mark.parametrize("spec", [{"hosts": ["*.example.com"]}, {"addresses": ["192.0.2.0/24"]}])
+def test_an_entry_none_of_whose_ports_names_a_host_is_never_refused_for_its_shape(
+    spec: dict[str, Any], ports: list[Any], tcp: str
+) -> None:
+    policy = parse_policy({**IDENTITY, "resolution": {"tcp": tcp}})
+    verdict = review(ServiceEntry.parse(entry(resolution="NONE", ports=ports, **spec)), policy)
+    assert (verdict.codes, verdict.patch) == (("SEG016",), ())
 
 
 @pytest.mark.parametrize(

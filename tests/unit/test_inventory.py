@@ -12,6 +12,7 @@ from app.core.observed import Observed
 from app.core.plan import Changes, Plan, changes, desired_at, keys
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
+from tests.builders import entry, indexed, virtual_service
 from tests.strategies import hosts, labels, manifests
 from tests.unit.everything import Everything, same
 
@@ -86,18 +87,41 @@ def _remove(inventory: Inventory, everything: Everything, number: int) -> frozen
     return frozenset()
 
 
+def test_of_two_objects_that_route_a_host_the_one_that_is_left_still_does() -> None:
+    one, two = (Observed.parse(virtual_service(name)) for name in ("a", "b"))
+    index = indexed([entry()], [one, two])
+    at = Key("team", "api.example.com")
+    assert set(index.neighbours(at).observed) == {one, two}
+    assert at in index.put_object(one, None)
+    assert index.neighbours(at).observed == (two,)
+
+
+def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() -> None:
+    one = entry("one", hosts=["a.a", "b.a"])
+    two, three = entry("two", hosts=["A.a.", "b.a", "c.a"]), entry("three", hosts=["c.a", "d.a"])
+    apart, elsewhere = entry("apart", hosts=["e.a"]), entry("elsewhere", "other", hosts=["a.a"])
+    inventory = Inventory()
+    for each in (one, two, three, apart, elsewhere):
+        inventory.put_entry(None, each)
+    joined = {each.key: each for each in (one, two, three)}
+    for each in joined.values():
+        assert inventory.siblings(each) == joined
+    assert inventory.siblings(apart) == {apart.key: apart}
+    inventory.put_entry(two, None)
+    assert inventory.siblings(one) == {one.key: one}
+    assert inventory.siblings(two) == {each.key: each for each in (one, three)}
+
+
 def test_nothing_is_kept_of_what_is_gone() -> None:
     index = Index()
-    entry = ServiceEntry.parse(
-        {"metadata": {"name": "a"}, "spec": {"hosts": ["*.example.com"], "ports": [], "resolution": "DNS"}}
-    )
+    wild = entry(hosts=["*.example.com"], ports=[])
     spec = {"hosts": ["*.example.com"], "http": [{"route": []}]}
     other = Observed.parse({"kind": "VirtualService", "metadata": {"name": "x"}, "spec": spec})
     empty = pickle.dumps(index)
-    index.put_entry(None, entry)
+    index.put_entry(None, wild)
     index.put_object(None, other)
     assert pickle.dumps(index) != empty
-    index.put_entry(entry, None)
+    index.put_entry(wild, None)
     index.put_object(other, None)
     assert pickle.dumps(index) == empty
     assert index.neighbours(Key("default", "wildcard.example.com")) == Neighbours("")

@@ -9,6 +9,9 @@ from tests.metrics_reference import DOCS, MARK, both, documented, reference
 
 FORBIDDEN = {"host", "object", "uid", "user", "service_entry", "virtual_service", "host_name"}
 """Labels that would have a value for each object of a cluster; `name` is that of a queue or of the Lease."""
+OF_POLICIES = "SEG03"
+IN_COMPANY = {"SEG021", "SEG022", "SEG024", "SEG026", "SEG041", "SEG042", "SEG050"}
+"""Findings on an entry beside other objects, which admission does not see."""
 
 
 def test_the_page_has_every_metric_as_it_is() -> None:
@@ -38,4 +41,5 @@ def test_admission_buckets_resolve_a_tenth_of_a_millisecond_to_fifty() -> None:
 
 def test_the_series_of_admission_stay_few_whatever_is_sent() -> None:
     operations, verdicts, stages = 5, 6, 2
-    assert stages * operations * verdicts * (1 + len(CATALOGUE)) < 2000
+    codes = [code for code in CATALOGUE if not code.startswith(OF_POLICIES) and code not in IN_COMPANY]
+    assert stages * operations * verdicts * (1 + len(codes)) < 2000

@@ -6,13 +6,15 @@ from typing import Any, cast
 import pytest
 
 from app.controller.narrator import Narrator
-from app.core.notices import CATALOGUE, notices
+from app.core.notices import CATALOGUE, conflict, notices
+from app.core.observed import Observed
 from app.core.plan import changes, desired
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import review
 from app.kube.events import EventRecorder
+from tests.builders import virtual_service
 from tests.events_reference import DOCS, MARK, reference
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
@@ -88,7 +90,8 @@ def test_a_note_says_where_why_and_what_to_write_instead() -> None:
     (notice,) = notices(review(entry(**UNFIXABLE), policy()))
     assert notice.note == (
         'SEG006 spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio refuses with resolution DNS. '
-        "Remove addresses: with resolution DNS the host's name is enough."
+        "If clients call the host by its name, remove addresses and write resolution: DNS. "
+        "If the addresses are what counts, write resolution: STATIC with an endpoint for each."
     )
 
 
@@ -96,6 +99,12 @@ def test_what_the_policy_allows_is_not_unfixable() -> None:
     wildcards = entry(hosts=["*.example.com"], resolution="NONE")
     assert not notices(review(wildcards, policy(resolution={"wildcards": "Allow"})))
     assert not review(wildcards, policy(resolution={"wildcards": "Allow"})).unfixable
+
+
+def test_a_conflict_is_told_as_its_finding_has_it() -> None:
+    (found,) = desired([entry()], policy(), [Observed.parse(virtual_service())]).conflicts
+    notice = conflict(found)
+    assert (notice.reason.name, notice.note) == ("HostConflict", found.finding.message)
 
 
 class TestANarrator:

@@ -169,7 +169,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "modes": "x"},
             (
                 "modes: unknown key; allowed here: apiVersion, kind, metadata, mode, scope, resolution, exemptions, "
-                "virtualService, destinationRule, existing, namespaces"
+                "virtualService, destinationRule, limits, existing, namespaces"
             ),
         ),
         (
@@ -219,7 +219,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "namespaces": [{"match": ["a"], "kind": "GuardPolicy"}]},
             (
                 "namespaces[0].kind: unknown key; allowed here: mode, scope, resolution, exemptions, virtualService, "
-                "destinationRule, existing, match"
+                "destinationRule, limits, existing, match"
             ),
         ),
         ({**IDENTITY, "metadata": {"labels": {}}}, "metadata.labels: unknown key; allowed here: name"),
@@ -271,7 +271,7 @@ class TestNamespaces:
     def test_the_first_match_counts_and_no_other(self) -> None:
         entries = {"match": ["a-*"], "mode": "Enforce"}, {"match": ["*"], "mode": "Off", "existing": "Remediate"}
         assert self.laid_over(*entries).mode.value == "Enforce"
-        assert self.laid_over(*entries).existing.value == "Report"
+        assert self.laid_over(*entries).existing.value == "Siblings"
         assert self.laid_over(*entries, namespace="b-team").mode.value == "Off"
 
     def test_what_no_entry_matches_gets_the_rest_of_the_policy(self) -> None:

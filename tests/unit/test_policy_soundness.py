@@ -32,6 +32,7 @@ def test_the_recipe_is_sound() -> None:
         ("1m", 29, "2s", True),
         ("1m", 30, "2s", False),
         ("1s", 0, "2s", True),
+        ("0s", 3, "2s", True),
     ],
 )
 def test_the_timeout_is_to_leave_time_for_the_first_try_and_every_attempt(
@@ -69,9 +70,12 @@ def test_a_condition_that_istio_does_not_know_is_found(word: str) -> None:
 
 def test_unknown_conditions_are_found_in_every_place_that_takes_conditions() -> None:
     everywhere = emitted(
-        retries={"retryOn": ["x"]}, unsafeMethods={"retryOn": ["y"]}, overrides={"retryOn": ["5xx", "z"]}
+        retries={"retryOn": ["x"]},
+        unsafeMethods={"retryOn": ["y"]},
+        grpc={"retryOn": ["w"]},
+        overrides={"retryOn": ["5xx", "z"]},
     )
-    paths = ["retries.retryOn[0]", "unsafeMethods.retryOn[0]", "overrides.retryOn[1]"]
+    paths = ["retries.retryOn[0]", "unsafeMethods.retryOn[0]", "grpc.retryOn[0]", "overrides.retryOn[1]"]
     assert found(**everywhere) == [f"SEG031 virtualService.{path}" for path in paths]
     assert found(namespaces=[{"match": ["a"], **everywhere}]) == [
         f"SEG031 namespaces[0].virtualService.{path}" for path in paths

@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from app.controller.narrator import Narrator
-from app.controller.remediation import Remediator
+from app.controller.remediation import Remediator, Repair
+from app.core.patch import set_resolution
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
@@ -60,14 +61,21 @@ class Cluster:
         server.answers = [self._answer]
 
     @contextmanager
-    def remediator(self, rate: float = FAST, leading: threading.Event | None = None) -> Iterator[Remediator]:
+    def remediator(
+        self,
+        rate: float = FAST,
+        leading: threading.Event | None = None,
+        repair: Repair | None = None,
+        patched: Callable[[ServiceEntry], None] = lambda _entry: None,
+    ) -> Iterator[Remediator]:
         """Run one that leads, or one that leads when told."""
         events = EventRecorder(self._client, "serviceentry-guard", "one", rate=FAST)
         remediator = Remediator(
             self._client,
             Narrator(events, self.leading.is_set),
             self.metrics,
-            lambda entry, _document: remediation(entry, self.policy),
+            repair or (lambda entry, _document: remediation(entry, self.policy)),
+            patched,
             leading=leading or self.leading,
             rate=rate,
         )
@@ -146,9 +154,38 @@ def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> 
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
         {"op": "replace", "path": "/spec/resolution", "value": "DNS"},
     ]
-    note = "resolution was NONE and is DNS now: the policy has existing entries remediated"
+    note = "resolution was NONE and is DNS now: the policy has existing entries patched"
     assert cluster.events == [("api", "Remediated", note)]
     assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
+
+
+def test_an_entry_that_is_given_back_what_it_had_is_told_why(cluster: Cluster) -> None:
+    patched = list[ServiceEntry]()
+    back = set_resolution("NONE", present=True)
+    with cluster.remediator(
+        repair=lambda entry, _document: back if entry.resolution == "DNS" else (), patched=patched.append
+    ) as remediator:
+        for delivered in cluster.store(manifest(resolution="DNS")):
+            remediator.put(*delivered)
+        wait(lambda: cluster.events, "the event is there")
+    assert cluster.resolution() == "NONE"
+    note = (
+        "resolution was DNS and is NONE now: an entry of the namespace that names the same host keeps this resolution, "
+        "and Istio merges the two"
+    )
+    assert cluster.events == [("api", "Remediated", note)]
+    assert [one.key.name for one in patched] == ["api"]
+
+
+def test_entries_beside_one_that_changed_are_looked_at_anew(cluster: Cluster) -> None:
+    cluster.policy = policy()
+    with cluster.remediator() as remediator:
+        for delivered in cluster.store(manifest("one"), manifest("two")):
+            remediator.put(*delivered)
+        cluster.policy = policy(**REMEDIATE)
+        remediator.touch_keys([Key("team", "one"), Key("team", "unknown")])
+        wait(lambda: cluster.counted("patched") == 1, "it is patched")
+    assert (cluster.resolution("one"), cluster.resolution("two")) == ("DNS", "NONE")
 
 
 def test_what_needs_no_patch_is_not_even_read(cluster: Cluster) -> None:

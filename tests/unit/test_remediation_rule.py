@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.core.resources import ServiceEntry
-from app.core.verdict import remediation
+from app.core.verdict import remediation, review
 from tests.unit.test_remediation import REMEDIATE, manifest, policy
 
 
@@ -26,6 +26,7 @@ def test_the_patch_adds_a_resolution_that_is_not_there() -> None:
     "document",
     [
         {},
+        {"existing": "Siblings"},
         {"existing": "Report"},
         {**REMEDIATE, "mode": "Warn"},
         {**REMEDIATE, "mode": "Off"},
@@ -39,6 +40,30 @@ def test_the_patch_adds_a_resolution_that_is_not_there() -> None:
 )
 def test_nothing_is_patched_unless_the_policy_enforces_and_remediates_there(document: dict[str, Any]) -> None:
     assert remediation(ServiceEntry.parse(manifest()), policy(**document)) == ()
+
+
+def test_where_only_siblings_are_patched_an_entry_follows_one_of_its_host_and_nothing_else_does() -> None:
+    entry, asked = ServiceEntry.parse(manifest()), list[str]()
+
+    def led(one: ServiceEntry, target: str) -> bool:
+        asked.append(target)
+        return one is entry
+
+    other = ServiceEntry.parse(manifest("other"))
+    for document in ({}, {"existing": "Siblings"}):
+        assert remediation(entry, policy(**document), led=led) == review(entry, policy()).patch != ()
+        assert remediation(other, policy(**document), led=led) == ()
+    assert set(asked) == {"DNS"}
+
+
+def test_where_the_policy_reports_no_sibling_is_brought_along() -> None:
+    entry = ServiceEntry.parse(manifest())
+    assert remediation(entry, policy(existing="Report"), led=lambda _entry, _target: True) == ()
+
+
+def test_where_the_policy_remediates_nobody_has_to_lead() -> None:
+    entry = ServiceEntry.parse(manifest())
+    assert remediation(entry, policy(**REMEDIATE), led=lambda _entry, _target: False)
 
 
 def test_the_patch_follows_what_the_policy_says_of_the_namespace() -> None:

@@ -23,7 +23,11 @@ from tests.unit.kube_server import Answer, Handler, Server, json_answer, running
 ENTRY = ServiceEntry.parse(
     {
         "metadata": {"name": "api", "namespace": "team", "uid": "u"},
-        "spec": {"hosts": ["api.example.com"], "resolution": "DNS"},
+        "spec": {
+            "hosts": ["api.example.com"],
+            "ports": [{"number": 80, "name": "http", "protocol": "HTTP"}],
+            "resolution": "DNS",
+        },
     }
 )
 POLICY = "apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\n"
@@ -120,7 +124,7 @@ def test_a_bug_in_one_report_does_not_end_the_others(
     cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     inventory = Inventory()
-    monkeypatch.setattr(inventory, "gather", lambda _key: 1 / 0)
+    monkeypatch.setattr(inventory, "neighbours", lambda _key: 1 / 0)
     with reporter(cluster, tmp_path, inventory):
         wait_until(lambda: "a bug in the report of namespace team" in caplog.text, "it is told", 10.0)
         monkeypatch.undo()

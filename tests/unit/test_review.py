@@ -63,7 +63,7 @@ def test_a_virtual_service_of_others_for_a_host_is_told_with_both_places_and_our
     folder.write("a.yaml", entry(resolution="DNS"))
     folder.write("b/c.yaml", virtual_service("*.example.com"))
     shown = folder.review().stdout
-    assert re.search(r"VirtualService team/theirs already claims .*\n *a.yaml:7: .*\n *b/c.yaml:1: the other", shown)
+    assert re.search(r"VirtualService team/theirs already routes .*\n *a.yaml:7: .*\n *b/c.yaml:1: the other", shown)
     assert shown.endswith("0 objects to emit\n")
 
 

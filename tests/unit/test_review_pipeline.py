@@ -93,7 +93,7 @@ def test_nothing_is_passed_on_where_something_would_be_missing(broken: str) -> N
 
 
 def test_nothing_is_passed_on_where_a_resolution_cannot_be_set_alone() -> None:
-    shared = {"hosts": ["a.b"], "ports": []}
+    shared = {"hosts": ["a.b"], "ports": entry()["spec"]["ports"]}
     aliased = yaml.safe_dump({"kind": "List", "items": [entry("a") | {"spec": shared}, entry("b") | {"spec": shared}]})
     assert "*id" in aliased
     result = run("review", "-", "--output=yaml", stdin=aliased)
@@ -209,7 +209,7 @@ def test_a_function_writes_the_list_anew_where_its_layout_shows_no_place_to_writ
     assert [one["kind"] for one in given["items"]] == ["ServiceEntry", "VirtualService"]
     assert given["items"][0]["spec"]["resolution"] == "DNS"
     assert "resolution" not in given["functionConfig"]["spec"]
-    stored = aliased.replace("ports: []", "resolution: DNS").replace("items: &i", "other: &i") + "items: *i\n"
+    stored = aliased.replace("items: &i", "other: &i") + "items: *i\n"
     (given,) = loaded(run("review", "-", stdin=head + spec.replace("ports", "resolution: DNS, ports") + stored).stdout)
     assert [one["kind"] for one in given["items"]] == ["ServiceEntry", "VirtualService"]
 

@@ -54,23 +54,26 @@ apps/a b.yaml
     emits   VirtualService team/changed.example.com
   ServiceEntry team/refused refused
     error   SEG006 spec.addresses[0]: "192.0.2.0/24" is a CIDR, which Istio refuses with resolution DNS
-            apps/a b.yaml:27: Remove addresses: with resolution DNS the host's name is enough.
+            apps/a b.yaml:27: If clients call the host by its name, remove addresses and write resolution: DNS. If \
+the addresses are what counts, write resolution: STATIC with an endpoint for each.
 apps/c.yaml
   ServiceEntry team/allowed allowed
     emits   VirtualService team/allowed.example.com
   ServiceEntry team/shared changed
     warning SEG003 spec.resolution: NONE becomes DNS, so that retries can reach another address
             apps/c.yaml:20: Write resolution: DNS.
-    warning SEG022 spec.hosts: "changed.example.com" belongs to ServiceEntry team/changed, which is older
+    warning SEG022 spec.hosts: port 80 of "changed.example.com" belongs to ServiceEntry team/changed, which is older
             apps/c.yaml:21: Keep the host in one ServiceEntry.
             apps/a b.yaml:1: the other one
 apps/d.yaml
   ServiceEntry team/claimed changed
     warning SEG003 spec.resolution: NONE becomes DNS, so that retries can reach another address
             apps/d.yaml:6: Write resolution: DNS.
-    warning SEG021 spec.hosts: VirtualService team/theirs already claims "claimed.example.com", so no VirtualService \
-of ours is there
-            apps/d.yaml:7: Add retries to that object, or remove it: the guard's own then takes its place.
+    warning SEG021 spec.hosts: VirtualService team/theirs already routes "claimed.example.com", so no VirtualService \
+is emitted; its route to the host does not repeat a request whose connection was reset
+            apps/d.yaml:7: Add retries to it: kubectl -n team patch virtualservice theirs --type=json -p \
+'[{"op":"add","path":"/spec/http/0/retries","value":{"attempts":3,"perTryTimeout":"2s",\
+"retryOn":"gateway-error,connect-failure,refused-stream,5xx"}}]'
             apps/d.yaml:14: the other one
 5 ServiceEntries reviewed: 1 refused, 3 changed, 1 allowed; 2 objects to emit
 """
@@ -227,7 +230,10 @@ COMMAND = (sys.executable, "-m", "app", "review")
 ALIASED = """\
 kind: List
 items:
-- {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}, spec: &s {hosts: [a.b], ports: []}}
+- apiVersion: networking.istio.io/v1
+  kind: ServiceEntry
+  metadata: {name: a}
+  spec: &s {hosts: [a.b], ports: [{number: 80, name: http, protocol: HTTP}]}
 - {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: b}, spec: *s}
 """
 

@@ -171,8 +171,8 @@ securityContext:
 
 {{- /*
 matchConditions of both webhooks. What "not-yet-compliant" leaves out is what the core has nothing to say about, whatever the
-policy: resolution DNS or DYNAMIC_DNS, none of our annotations (they have bounds), and no host that is, or whose wildcard
-covers, a Kubernetes Service's name (there is a warning about those). DNS_ROUND_ROBIN has a warning too. The object alone
+policy: resolution DNS or DYNAMIC_DNS, none of our annotations (they have bounds), no host that is, or whose wildcard
+covers, a Kubernetes Service's name, and no port 443 that is not TLS (there are warnings about those). DNS_ROUND_ROBIN has a warning too. The object alone
 counts: what an update changes makes no verdict on it harsher. tests/chart/test_match_conditions.py compares it with the core.
 */ -}}
 {{- define "seg.matchConditions" -}}
@@ -186,6 +186,8 @@ counts: what an update changes makes no verdict on it harsher. tests/chart/test_
     !(has(object.spec) && has(object.spec.resolution) && object.spec.resolution in ['DNS', 'DYNAMIC_DNS']
     && has(object.spec.hosts) && size(object.spec.hosts) > 0
     && object.spec.hosts.all(host, !host.startsWith('*') && !host.lowerAscii().contains('.svc'))
+    && !(has(object.spec.ports) && object.spec.ports.exists(port, port.number == 443 && !(has(port.protocol)
+    && port.protocol.upperAscii() in ['TLS', 'HTTPS', 'HTTP_PROXY'])))
     && !(has(object.metadata.annotations)
     && object.metadata.annotations.exists(name, name.startsWith('serviceentry-guard.io/'))))
 {{- end }}
