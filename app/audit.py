@@ -53,7 +53,7 @@ class Audit:
         """Read the cluster; raises AuditError."""
         self._policy = policy
         self._index = Index(policy)
-        self._documents: list[bytes] = []
+        self._documents: list[tuple[bytes, str]] = []
         members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES))}
         kept = held(members)
         self._held: dict[Key, Held] = {found.entry.key: found for found in kept.values()}
@@ -71,20 +71,20 @@ class Audit:
         return len(self._documents)
 
     def __iter__(self) -> Iterator[Reviewed]:
-        for document in self._documents:
-            yield self._in_company(self._judge(msgspec.json.decode(document)))
+        for document, written in self._documents:
+            yield self._in_company(self._judge(msgspec.json.decode(document), written))
 
     def _keep(self, manifest: Object) -> Member:
-        manifest["metadata"].pop("managedFields", None)
-        self._documents.append(msgspec.json.encode(manifest))
         one = judge(Sourced(SOURCE, manifest), self._policy)
+        manifest["metadata"].pop("managedFields", None)
+        self._documents.append((msgspec.json.encode(manifest), one.entry.written))
         return Member(one.entry, one.verdict, follows(one.entry, self._policy))
 
     def _as_repaired(self, one: Member) -> ServiceEntry:
         return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)
 
-    def _judge(self, manifest: Object) -> Reviewed:
-        one = judge(Sourced(SOURCE, manifest), self._policy)
+    def _judge(self, manifest: Object, written: str) -> Reviewed:
+        one = judge(Sourced(SOURCE, manifest), self._policy, written=written)
         if found := self._held.get(one.entry.key):
             return replace(one, verdict=keep(one.verdict, found, self._policy))
         if odds := self._odds.get(one.entry.key):

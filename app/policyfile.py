@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from app.clock import utc_day
 from app.core.policy import GuardPolicy, default_policy
 from app.core.problems import PolicyError
 from app.core.reader import MAX_DEPTH, parse_policy
@@ -48,21 +49,26 @@ class PolicyFile:
     """A policy that follows its file: a broken or missing one is refused, and the last good one stays in force.
 
     `told` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
-    policy to start with. Without a path it is the built-in policy, which never changes.
+    policy to start with. Without a path it is the built-in policy, which never changes. `current` is the policy as it
+    applies on the day of the last poll.
     """
 
-    def __init__(self, path: Path | None, told: Callable[[bool], None]) -> None:
+    def __init__(self, path: Path | None, told: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
         self._path = path
         self._told = told
+        self._today = today
         self._handled = self._last = file_stamp(path)
-        self.current = load_policy(path)
+        self.current = load_policy(path).on(today())
         self._warn()
 
     def poll(self) -> bool:
         """Take up a changed file, and say whether another policy is in force now.
 
-        Only a file that has not changed since the poll before is read: half of a policy can be a policy too.
+        Only a file that has not changed since the poll before is read: half of a policy can be a policy too. The policy
+        of another day is another object, and yet the policy that was in force.
         """
+        if self.current.dated:
+            self.current = self.current.on(self._today())
         stamp = file_stamp(self._path)
         settled, self._last = stamp == self._last, stamp
         if not settled or stamp == self._handled:
@@ -74,7 +80,7 @@ class PolicyFile:
 
     def _reload(self) -> bool:
         try:
-            self.current = load_policy(self._path)
+            self.current = load_policy(self._path).on(self._today())
         except PolicyError as error:
             log.error("%s; the policy before it stays in force", error)  # noqa: TRY400 - the sentence says it
             return False

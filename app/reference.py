@@ -17,6 +17,8 @@ DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTION = "section"
 WIDTH = 100
 """Longest line of a comment, in characters."""
+LAYERS = ("namespaces",)
+"""The field whose sections may set what the policy itself may."""
 INLINE = 4
 """Longest list that is written in one line."""
 
@@ -100,7 +102,7 @@ class _Reader:
             yield self._field((*path, name), written)
         listed, _ = self._meant(meant.get("items", {}))
         for name, written in listed.get("properties", {}).items():
-            if name not in self._known:
+            if path != LAYERS or name not in self._known:
                 yield self._field((*path[:-1], f"{path[-1]}[]", name), written)
 
     def _meant(self, written: JSON) -> tuple[JSON, bool]:

@@ -64,8 +64,9 @@ def virtual_service(name: str = "theirs", namespace: str = "team", **spec: Any) 
 
 
 def guard_policy(**document: Any) -> GuardPolicy:
-    """A policy; what is not given is the recipe."""
-    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
+    """A policy; what is not given is the recipe, and that teams may exempt their entries."""
+    identity = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+    return parse_policy({**identity, "exemptions": {"annotation": "Allow"}, **document})
 
 
 def indexed(

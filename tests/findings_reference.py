@@ -12,7 +12,7 @@ GROUPS = {
     "Of one entry, at admission": range(1, 20),
     "Of an entry and its objects": range(20, 30),
     "Of a policy": range(30, 40),
-    "Of an entry beside others": range(40, 50),
+    "Of entries and teams that share a cluster": range(40, 50),
     "Of manifests in files": range(50, 60),
 }
 """Headings by the numbers of their codes."""

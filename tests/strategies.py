@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from app.core.policy import GuardPolicy
 from app.core.reader import parse_policy
 from app.core.resources import LOCATIONS, RESOLUTIONS
+from tests.cases import TODAY
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
@@ -18,10 +19,13 @@ json_values = st.recursive(
 labels = st.text(string.ascii_lowercase + string.digits, min_size=1, max_size=6).filter(lambda text: not text.isdigit())
 names = st.lists(labels, min_size=2, max_size=4).map(".".join)
 pool = st.sampled_from(
-    ["api.example.com", "API.example.com", "api.example.com.", "b.example.com", "wildcard.example.com"]
+    [
+        *("api.example.com", "API.example.com", "api.example.com.", "b.example.com", "wildcard.example.com"),
+        *("Api.payments.example", "x.payments.example.", "reviews.default.svc", "reviews.default.svc.cluster.local"),
+    ]
 )
 wildcards = names.map(lambda name: f"*.{name}") | st.sampled_from(
-    ["*.example.com", "*-x.example.com", "*x.example.com"]
+    ["*.example.com", "*-x.example.com", "*x.example.com", "*.example", "*.payments.example", "*.svc", "*.local"]
 )
 oddities = st.sampled_from(["localhost", "10.0.0.1", "*", "a_b.example.com", "", ".", "\u212aelvin.example.com"])
 hosts = st.one_of(pool, pool, names, wildcards, oddities)
@@ -37,6 +41,28 @@ annotations = st.dictionaries(
         ["", "3", "99", "2s", "9h", "0s", "5xx", "reset,connect-failure", "Disabled", "because", "-1", "\ud800"]
     ),
     max_size=3,
+)
+exemptions = st.fixed_dictionaries(
+    {
+        "serviceentry-guard.io/exempt": st.sampled_from(
+            ["because", " OPS-1234: moves ", "it moves", "x" * 500, "x" * 501]
+        )
+    },
+    optional={
+        "serviceentry-guard.io/exempt-until": st.sampled_from(
+            [
+                TODAY,
+                "2026-06-29",
+                "2026-09-28",
+                "2026-09-29",
+                "2999-12-31",
+                "2999-02-29",
+                "2996-02-29",
+                " 2999-12-31",
+                "",
+            ]
+        )
+    },
 )
 
 
@@ -68,7 +94,7 @@ def manifests(draw: st.DrawFn, host: st.SearchStrategy[str] = hosts) -> dict[str
         "namespace": draw(st.sampled_from(["team", "other"])),
         "uid": draw(st.uuids()).hex,
         "creationTimestamp": draw(st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"])),
-        "annotations": draw(annotations),
+        "annotations": draw(st.one_of(annotations, annotations, exemptions)),
         "labels": draw(st.sampled_from([{}, {}, {"istio.io/rev": "canary"}])),
     }
     return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}

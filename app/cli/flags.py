@@ -12,6 +12,8 @@ from typing import Any, Generic, TypeVar
 import click
 
 from app.cli.terminal import fail
+from app.clock import utc_day
+from app.core.days import is_day
 from app.core.policy import GuardPolicy, default_policy
 from app.core.problems import PolicyError
 
@@ -45,6 +47,18 @@ class AtLeast(click.FloatRange):
         return number
 
 
+class Day(click.ParamType[str]):
+    """A day of the calendar, such as 2027-03-31."""
+
+    name = "YYYY-MM-DD"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the day."""
+        if not is_day(value):
+            self.fail(f"{value!r} is not a day such as 2027-03-31.", param, ctx)
+        return value
+
+
 def flag(name: str, text: str, *, into: str = "", **more: Any) -> Decorator:  # noqa: ANN401 - what Click takes
     """Declare a flag that is an environment variable too; `into` is the parameter, where it is not called the same."""
     variable = "SERVICEENTRY_GUARD_" + name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
@@ -64,6 +78,11 @@ def policy() -> Decorator:
     return flag("--policy", "GuardPolicy file; without it the built-in recipe is enforced.", type=FILE)
 
 
+def today() -> Decorator:
+    """Declare the day by which exemptions are judged."""
+    return flag("--today", "Day (UTC) by which exemptions are judged; the present one unless given.", type=Day())
+
+
 def kubeconfig(without: str = "what kubectl would use") -> Decorator:
     """Declare which cluster; what is said is which one it is without the flag."""
     return flag("--kubeconfig", f"Kubeconfig file; without it {without}.", type=FILE)
@@ -79,13 +98,14 @@ def webhook_configuration(which: str = "both") -> Decorator:
     return flag("--webhook-configuration", f"Name of {which} webhook configurations.", default=INSTALLED)
 
 
-def read_policy(path: Path | None) -> GuardPolicy:
-    """Load the policy, or end with a line for each problem."""
+def read_policy(path: Path | None, today: str | None = None) -> GuardPolicy:
+    """Load the policy as it applies on a day, the present one without; or end with a line for each problem."""
+    day = today or utc_day()
     if path is None:  # as most often: what reads policies need not be imported
-        return default_policy()
+        return default_policy().on(day)
     from app.policyfile import load_policy
 
     try:
-        return load_policy(path)
+        return load_policy(path).on(day)
     except PolicyError as error:
         fail(*error.problems)

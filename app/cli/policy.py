@@ -12,6 +12,7 @@ from app.cli import flags
 from app.cli.flags import choice, read_policy
 from app.cli.groups import InOrder
 from app.cli.terminal import fail, tell, write_out
+from app.clock import utc_day
 from app.core.backstop import Engine
 from app.core.problems import PolicyError
 
@@ -56,7 +57,8 @@ def policy_schema() -> None:
 
 @policy.command("check")
 @click.argument("file", metavar="FILE|-")
-def policy_check(file: str) -> None:
+@flags.today()
+def policy_check(file: str, today: str | None) -> None:
     """Say what is wrong with a policy file.
 
     A file - is standard input. Each problem or finding is a line. Exits with 0 where the policy is sound, with 1
@@ -64,7 +66,7 @@ def policy_check(file: str) -> None:
     """
     from app.core.soundness import soundness
 
-    findings = soundness(read_policy(Path(file)) if file != "-" else read_policy_input())
+    findings = soundness(read_policy(Path(file), today) if file != "-" else read_policy_input(today))
     for finding in findings:
         click.echo(f"{file}: {finding.severity.value} {finding.sentence}")
     if not findings:
@@ -75,32 +77,34 @@ def policy_check(file: str) -> None:
 @policy.command("export")
 @choice("--format", "What to print: objects of admissionregistration.k8s.io/v1.", Format, into="form", required=True)
 @flags.policy()
+@flags.today()
 @choice(
     "--engine",
     "validating refuses beside the webhooks; native repairs too (Kubernetes 1.36 or newer).",
     Engine,
     Engine.VALIDATING,
 )
-def policy_export(form: Format, policy: Path | None, engine: Engine) -> None:
+def policy_export(form: Format, policy: Path | None, today: str | None, engine: Engine) -> None:
     """Print the policy as what the API server enforces itself, though every webhook is down.
 
     YAML for `kubectl apply --server-side -f -`: a ValidatingAdmissionPolicy and its binding, and with the engine
-    native a MutatingAdmissionPolicy and its binding before it.
+    native a MutatingAdmissionPolicy and its binding before it. Exemptions that end are as they stand on one day: print
+    the objects again every day, or let the controller keep them.
     """
     from app.core.backstop import backstop
     from app.manifests.writer import document
 
-    objects = backstop(read_policy(policy), engine)
+    objects = backstop(read_policy(policy, today), engine)
     if not objects:
         tell(f"there is no {form.value} to print: mode is Off everywhere")
     write_out(map(document, objects))
 
 
-def read_policy_input() -> "GuardPolicy":
+def read_policy_input(today: str | None) -> "GuardPolicy":
     """Read a policy from standard input, or end with a line for each problem."""
     from app.policyfile import SIZE_LIMIT, decode_policy
 
     try:
-        return decode_policy(sys.stdin.buffer.read(SIZE_LIMIT + 1), "-")
+        return decode_policy(sys.stdin.buffer.read(SIZE_LIMIT + 1), "-").on(today or utc_day())
     except PolicyError as error:
         fail(*error.problems)

@@ -20,6 +20,7 @@ CLUSTER_FOLDERS = (
 @click.command
 @click.argument("paths", metavar="[PATH|-]...", nargs=-1)
 @flags.policy()
+@flags.today()
 @flags.namespace("manifests that name none", default="default")
 @flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
 @choice("--output", "How the report is written; text unless said otherwise.", Output)
@@ -27,6 +28,7 @@ CLUSTER_FOLDERS = (
 def review(
     paths: tuple[str, ...],
     policy: Path | None,
+    today: str | None,
     namespace: str,
     cluster_folders: tuple[str, ...],
     output: Output | None,
@@ -48,7 +50,8 @@ def review(
     if fix and "-" in given:
         fail("--fix writes files in place: name them, standard input (-) is none")
     try:
-        request = Request(given, read_policy(policy), namespace, cluster_folders, output, colour=in_colour())
+        rules = read_policy(policy, today)
+        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour())
         found = Review(request)
     except PolicyError as error:
         fail(*error.problems)
@@ -62,9 +65,10 @@ def review(
 
 @click.command
 @flags.policy()
+@flags.today()
 @flags.kubeconfig()
 @choice("--output", "How the report is written.", Output, Output.TEXT)
-def audit(policy: Path | None, kubeconfig: Path | None, output: Output) -> None:
+def audit(policy: Path | None, today: str | None, kubeconfig: Path | None, output: Output) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
     Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
@@ -74,7 +78,7 @@ def audit(policy: Path | None, kubeconfig: Path | None, output: Output) -> None:
     from app.report import Report, write
 
     show_log()
-    rules = read_policy(policy)
+    rules = read_policy(policy, today)
     try:
         report = Report(Audit(connect(kubeconfig), rules), colour=in_colour())
     except AuditError as error:

@@ -191,6 +191,7 @@ class Controller:
         metrics.queues.leading = leading
         metrics.show(metrics.findings, self._tally.findings, leading)
         metrics.show(metrics.unfixable_entries, self._tally.unfixable, leading)
+        metrics.show(metrics.exemption_days_left, lambda: self._tally.days_left(self._policy.current.today), leading)
         metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leading)
         metrics.show(
             metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leading
@@ -230,6 +231,7 @@ class Controller:
                 self._remediator.reconsider()
             if taken:
                 self._enqueue(self._inventory.names())
+            if self._policy.current is not before:  # also on another day, on which exemptions may end
                 self._tally.recount()
                 self._reporter.reconsider()
                 self._narrator.policy_changed(self._stored(), before, self._policy.current)

@@ -106,6 +106,8 @@ class Siblings:
         return self._ready
 
     def _note_slip(self, old: ServiceEntry | None, new: ServiceEntry | None, policy: GuardPolicy) -> None:
+        if old and new and old.resolution == new.resolution:
+            return  # what is to be put back still is
         was = slipped(old, new, self._judge.stays_at(new), policy) if new else None
         with self._lock:
             for one in filter(None, (old, new)):

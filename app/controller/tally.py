@@ -5,14 +5,15 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
+from app.core.days import days_between
 from app.core.plan import Conflict
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import Verdict
 
 L = TypeVar("L", bound=Hashable)
 
-_Judged = tuple[ServiceEntry | None, tuple[str, ...], bool]
-"""An entry, the codes of its findings, and whether it cannot become DNS."""
+_Judged = tuple[ServiceEntry | None, tuple[str, ...], bool, str]
+"""An entry, the codes of its findings, whether it cannot become DNS, and the last day of its exemption."""
 
 
 class Counts(Generic[L]):
@@ -67,10 +68,19 @@ class Tally:
         with self._lock:
             return self._unfixable()
 
+    def days_left(self, today: str) -> Mapping[tuple[str, ...], int]:
+        """Return the days until the first exemption of each namespace ends."""
+        ends: dict[tuple[str, ...], str] = {}
+        with self._lock:
+            for key, (_, _, _, until) in self._judged.items():
+                if until:
+                    ends[key.namespace,] = min(until, ends.get((key.namespace,), until))
+        return {namespace: days_between(today, until) for namespace, until in ends.items()}
+
     def _put(self, key: Key, entry: ServiceEntry | None) -> None:
-        _, codes, unfixable = self._judged.pop(key, _GONE)
+        _, codes, unfixable, _ = self._judged.pop(key, _GONE)
         verdict = self._judge(entry) if entry else Verdict()
-        after = verdict.codes, bool(verdict.unfixable)
+        after = verdict.codes, bool(verdict.unfixable), verdict.exempt_until
         if entry:
             self._judged[key] = (entry, *after)
         namespace = key.namespace
@@ -100,4 +110,4 @@ class Conflicts:
             return Counter((key.namespace,) for key, found in self._known.items() for _ in found)
 
 
-_GONE: _Judged = (None, (), False)
+_GONE: _Judged = (None, (), False, "")

@@ -8,12 +8,15 @@ repaired then. What is said of them is said in `conditions` and `objections`.
 import enum
 from collections.abc import Iterator
 
-from app.core.conditions import ANNOTATED, TOUCHED, UNRESOLVED, Variables, variables
+from app.core.cel import FALSE, TRUE, either
+from app.core.conditions import ANNOTATED, PUBLIC, TOUCHED, UNRESOLVED, Variables, variables
 from app.core.findings import Finding
 from app.core.layers import Layers
 from app.core.objections import not_mutated, objections, would_change
 from app.core.policy import GuardPolicy, Mode
 from app.core.resources import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER, VERSIONS
+from app.core.tenancy import Require
+from app.core.waivers import has_owners
 
 API_VERSION = f"{ADMISSION_GROUP}/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
@@ -89,7 +92,7 @@ def _validating_spec(layers: Layers, said: Variables, failure_policy: str) -> JS
     return {
         "failurePolicy": failure_policy,
         "matchConstraints": _matched(),
-        "matchConditions": _conditions(f"{UNRESOLVED} || {ANNOTATED}"),
+        "matchConditions": _conditions(_refusable(layers)),
         "variables": _named(variables(layers) | said),
         "validations": [validation],
     }
@@ -118,6 +121,12 @@ def _matched() -> JSON:
         "scope": "*",
     }
     return {"matchPolicy": "Equivalent", "namespaceSelector": {}, "objectSelector": {}, "resourceRules": [rule]}
+
+
+def _refusable(layers: Layers) -> str:
+    """Return the condition that an entry may be refused; where hosts have owners, any may be."""
+    public = any(layers.values(lambda one: one.export_to.require is Require.NAMESPACE))
+    return either(UNRESOLVED, ANNOTATED, PUBLIC if public else FALSE, TRUE if has_owners(layers) else FALSE)
 
 
 def _conditions(judged: str) -> JSON:

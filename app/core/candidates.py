@@ -8,14 +8,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from app.core.exemptions import exemption
 from app.core.globs import matches
 from app.core.hosts import names_service
 from app.core.limits import Exceeded, Size, measure
 from app.core.observed import KINDS
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.resources import Key, ServiceEntry
-from app.core.retries import routable
-from app.core.rules import exemption, in_scope
+from app.core.retries import NO_ONE, routable
+from app.core.rules import in_scope
+from app.core.tenancy import Temporary
 from app.core.tuning import Tuning, tune
 
 PUBLIC, OWN = "*", "."
@@ -37,6 +39,8 @@ class Audience:
     names: frozenset[str]
     unwilling: Mapping[str, str]
     """Those that the settings leave out by name, and where."""
+    exempt: tuple[tuple[Temporary, frozenset[str]], ...] = ()
+    """Exemptions that have an end, or had one, and those that they name: what runs stays as it is after it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +109,8 @@ def _audiences(one: Candidate, policy: GuardPolicy) -> Iterator[Audience]:
         settings[id(found)] = found
         groups[id(found)].append(name)
     for each, names in groups.items():
-        yield Audience(settings[each], frozenset(names), dict(_unwilling(names, settings[each])))
+        exempt = tuple(_exempt(names, settings[each]))
+        yield Audience(settings[each], frozenset(names), dict(_unwilling(names, settings[each])), exempt)
 
 
 def _unwilling(names: Iterable[str], settings: Settings) -> Iterator[tuple[str, str]]:
@@ -114,6 +119,11 @@ def _unwilling(names: Iterable[str], settings: Settings) -> Iterator[tuple[str, 
             yield name, "scope.excludedNamespaces"
         elif matches(name, settings.exemptions.namespaces):
             yield name, "exemptions.namespaces"
+
+
+def _exempt(names: Iterable[str], settings: Settings) -> Iterator[tuple[Temporary, frozenset[str]]]:
+    for one in settings.exemptions.temporary:
+        yield one, frozenset(name for name in names if matches(name, one.namespaces))
 
 
 def seen_by(entry: ServiceEntry) -> frozenset[str]:
@@ -160,8 +170,14 @@ def _withheld(entry: ServiceEntry, settings: Settings) -> str | None:
     if exempted := exemption(entry, settings):
         return exempted.message
     if not routable(entry):
-        return "it is terminating" if entry.terminating else f"resolution is {entry.resolution}"
+        return _unroutable(entry)
     return None
+
+
+def _unroutable(entry: ServiceEntry) -> str:
+    if entry.terminating:
+        return "it is being deleted"
+    return "exportTo hides it" if NO_ONE in entry.export_to else f"resolution is {entry.resolution}"
 
 
 def _nothing_to_write(entry: ServiceEntry, settings: Settings, tuning: Tuning, kind: str) -> str | None:

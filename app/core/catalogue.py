@@ -1,5 +1,6 @@
 """The catalogue: every kind of finding, with its stable code, its meaning and what to write instead."""
 
+from app.core import policy_catalogue
 from app.core.findings import Rule
 
 MALFORMED = Rule(
@@ -90,8 +91,9 @@ OVERRIDE_REFUSED = Rule(
 EXEMPTION_REFUSED = Rule(
     "SEG014",
     "ExemptionRefused",
-    "The exempt annotation is not honoured: the policy forbids it, or it gives no reason.",
-    "Give a reason as the annotation's value, or ask the platform team for an exemption in the policy.",
+    "The exempt annotation is not honoured: the policy forbids it, its reason or its end is not as the policy "
+    "requires, or it has ended.",
+    "Give the reason and the end that the policy requires, or ask the platform team for an exemption in the policy.",
 )
 UNKNOWN_ANNOTATION = Rule(
     "SEG015",
@@ -138,7 +140,8 @@ HOST_CONFLICT = Rule(
     "SEG021",
     "HostConflict",
     "Another object, which the guard does not manage, already routes the host; a sidecar uses only one.",
-    "Add retries to that object, or remove it: the guard then emits its own.",
+    "Add retries to that object, or remove it: the guard then emits its own. If it belongs to another namespace, the "
+    "platform team can leave that namespace out of virtualService.yieldTo.",
 )
 HOST_SHARED = Rule(
     "SEG022",
@@ -190,36 +193,6 @@ STREAM_DEADLINE = Rule(
     "A GRPC or GRPC-WEB port gets a timeout, or a timeout for each try. It ends streams that answer later than that.",
     "Leave timeout and per-try-timeout out for ports that carry streams, or write values longer than any stream.",
 )
-TIMEOUT_TOO_SHORT = Rule(
-    "SEG030",
-    "TimeoutTooShort",
-    "The policy's timeout ends a request before its last try could.",
-    "Write a timeout of at least (attempts + 1) times perTryTimeout, or fewer attempts, or a shorter perTryTimeout.",
-)
-UNKNOWN_RETRY_CONDITION = Rule(
-    "SEG031",
-    "UnknownRetryCondition",
-    "The policy retries on a condition that Istio does not know, so Istio refuses every VirtualService with it.",
-    "Write one of Envoy's words that Istio takes, or an HTTP status code; docs/policy.md lists them.",
-)
-UNREACHABLE_NAMESPACES = Rule(
-    "SEG032",
-    "UnreachableNamespaces",
-    "An entry of the policy's namespaces never counts: an earlier one matches all that it matches.",
-    "Move the entry before the wider one, or remove it.",
-)
-RETRIES_OFF = Rule(
-    "SEG033",
-    "RetriesOff",
-    "The policy sets how to retry beside attempts: 0, and no annotation may ask for attempts.",
-    "Write attempts of 1 or more, or leave the other settings of retries out.",
-)
-EMPTY_DESTINATION_RULE = Rule(
-    "SEG034",
-    "EmptyDestinationRule",
-    "The policy enables DestinationRules and leaves nothing to write into one, so none is emitted.",
-    "Set a field of connectionPool or tlsOrigination, or write enabled: false.",
-)
 SIBLING_STAYS = Rule(
     "SEG040",
     "SiblingStays",
@@ -249,10 +222,54 @@ REPEATED_ENTRY = Rule(
     "Keep one of them, or tell review which folders are clusters of their own: as PATHs, or with --cluster-folders.",
 )
 
+HOST_OWNED = Rule(
+    "SEG043",
+    "HostOwned",
+    "The policy gives the host, or one that the wildcard covers, to another namespace.",
+    "Remove the host, and ask the owner for an entry whose exportTo names your namespace.",
+)
+EXPORTED_TO_ALL = Rule(
+    "SEG044",
+    "ExportedToAll",
+    "exportTo is not set or contains *, so the entry decides in every namespace that has none of its own for the host.",
+    'Write exportTo: ["."], or the names of the namespaces that call the host.',
+)
+PROTOCOLS_DIFFER = Rule(
+    "SEG045",
+    "ProtocolsDiffer",
+    "ServiceEntries of different namespaces give one port of a host different protocols. A proxy that sees both uses "
+    "one of them, and calls that speak the other fail.",
+    'Agree on one protocol, or keep each entry to its own namespace with exportTo: ["."].',
+)
+MESH_INTERNAL = Rule(
+    "SEG046",
+    "MeshInternal",
+    "The host is not a name of this cluster, and location MESH_INTERNAL keeps the entry out of the policy's scope: its "
+    "resolution stays as it is, and it gets no retries.",
+    "Write location: MESH_EXTERNAL if the host is outside of the mesh. For workloads of the mesh, select them with a "
+    "workloadSelector. The platform team can add MESH_INTERNAL to scope.locations.",
+)
+EXEMPTION_ENDS = Rule(
+    "SEG047",
+    "ExemptionEnds",
+    "The exemption of the entry ends within 14 days, or has ended. What runs stays as it is; the next write of the "
+    "entry after the last day is judged as that of any other.",
+    "Repair the entry and remove the exemption, or have it extended.",
+)
+SHORT_SERVICE_NAME = Rule(
+    "SEG048",
+    "ShortServiceName",
+    "The host is spelled as Pods spell a Kubernetes Service: service.namespace. The entry then takes the calls that "
+    "are meant for the Service.",
+    "Remove the host if it is a Service: the mesh knows it. The policy can give *.NAMESPACE to that namespace with "
+    "hosts.owners.",
+)
+
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(
-        (value for value in list(globals().values()) if isinstance(value, Rule)), key=lambda rule: rule.code
+        (value for value in (*globals().values(), *vars(policy_catalogue).values()) if isinstance(value, Rule)),
+        key=lambda rule: rule.code,
     )
 }
 

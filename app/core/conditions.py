@@ -6,11 +6,11 @@ It repeats `rules.decide` step by step, with the same tables; tests hold both ag
 from app.core.cel import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
 from app.core.hosts import LABEL, MAX_NAME
 from app.core.layers import NAMESPACE, Layers
-from app.core.model import Permission
 from app.core.policy import Tcp, Wildcards
 from app.core.resources import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
 from app.core.rules import DYNAMIC_PROTOCOLS, RESOLVING
-from app.core.tuning import EXEMPT, RETRY_ON
+from app.core.tuning import RETRY_ON
+from app.core.waivers import exempt
 
 Variables = dict[str, str]
 """Expressions by name; each uses only those before it."""
@@ -22,6 +22,9 @@ _OURS = f"name.startsWith({literal(PREFIX)})"
 
 _OPEN = [resolution for resolution in RESOLUTIONS if resolution not in RESOLVING]
 UNRESOLVED = f"!({_RESOLUTION} in {array(RESOLVING)})"
+_EXPORT_TO = "object.?spec.?exportTo.orValue([])"
+PUBLIC = f'({_EXPORT_TO}.size() == 0 || "*" in {_EXPORT_TO})'
+"""Whether every namespace sees an entry."""
 ANNOTATED = f"{_ANNOTATIONS}.exists(name, {_OURS})"
 TOUCHED = (
     f'request.operation == "CREATE" || object.?spec != oldObject.?spec || '
@@ -68,37 +71,23 @@ def _fields(layers: Layers) -> Variables:
 
 
 def _scope(layers: Layers) -> Variables:
-    """Say whether an entry is judged at all: `rules.in_scope`, `rules.exemption`."""
+    """Say whether an entry is judged at all: `rules.looked_at`, `rules.in_scope`, `exemptions.exemption`."""
     looked_at = both(
         layers.within,
         negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
-        layers.by(lambda one: frozenset(one.scope.locations), _located),
     )
-    exempt = _exempt(layers)
-    canonical = {"canonical": f"variables.hosts.map(h, {_CANONICAL})"} if "variables.canonical" in exempt else {}
-    return canonical | {
-        "exempt": exempt,
-        "judged": both("variables.hosts.size() > 0", looked_at, "!variables.exempt"),
+    located = layers.by(lambda one: frozenset(one.scope.locations), _located)
+    exempted = exempt(layers)
+    return {
+        "canonical": f"variables.hosts.map(h, {_CANONICAL})",
+        "lookedAt": looked_at,
+        "exempt": exempted,
+        "judged": both("variables.hosts.size() > 0", "variables.lookedAt", located, "!variables.exempt"),
     }
 
 
 def _located(locations: frozenset[str]) -> str:
     return TRUE if locations == {*LOCATIONS} else f"variables.location in {array(sorted(locations))}"
-
-
-def _exempt(layers: Layers) -> str:
-    allowed = layers.where(lambda one: one.exemptions.annotation is Permission.ALLOW)
-    reason = f'variables.annotations[?{literal(PREFIX + EXEMPT)}].orValue("").trim()'
-    return either(
-        layers.by(lambda one: one.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
-        layers.by(lambda one: one.exemptions.hosts, _all_hosts),
-        both(allowed, f'{reason} != ""'),
-    )
-
-
-def _all_hosts(globs: tuple[str, ...]) -> str:
-    matched = globbed("h", globs)
-    return FALSE if matched == FALSE else f"variables.canonical.all(h, {matched})"
 
 
 def _shape() -> Variables:

@@ -36,10 +36,10 @@ class EntryIndex:
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> frozenset[Key]:
         """Take an entry that came, changed or went; returns the names whose decision may have changed by it."""
-        names = _names(old) | _names(new)
-        before = {} if old and new and _stance(old) == _stance(new) else {host: self._seen_at(host) for host in names}
-        limited = handle in self._limited
-        others = self._replace(old, new, handle)
+        names, limited = _names(old) | _names(new), handle in self._limited
+        after = candidate(new, self.policy) if new else None
+        before = {host: self._seen_at(host) for host in names} if self._seen_otherwise(handle, after) else {}
+        others = self._replace(old, after, handle)
         found = {Key(one.key.namespace, name) for one in (old, new) if one for name in names.values()}
         hosts = _names(old).keys() ^ _names(new).keys()
         if before or limited is not (handle in self._limited):
@@ -133,15 +133,22 @@ class EntryIndex:
         for host in met:
             yield from self.names_of(host)
 
-    def _replace(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> set[Hashable]:
-        """Put an entry in the place of another, and return the other entries that fit now, or not any more."""
-        before, after = self._alone.pop(handle, None), candidate(new, self.policy) if new else None
+    def _seen_otherwise(self, handle: Hashable, after: Candidate | None) -> bool:
+        """Say whether other namespaces may see an entry otherwise after its change."""
+        before = self._alone.get(handle)
+        if before is None or after is None:
+            return True
+        return before.reasons != after.reasons or _stance(before.entry) != _stance(after.entry)
+
+    def _replace(self, old: ServiceEntry | None, after: Candidate | None, handle: Hashable) -> set[Hashable]:
+        """Put a candidate in the place of another, and return the other entries that fit now, or not any more."""
+        before = self._alone.pop(handle, None)
         if old:
-            self._forget(old, handle, kept=_names(new).keys())
-        if new and after:
-            self._by_key[new.key] = new
+            self._forget(old, handle, kept=_names(after.entry if after else None).keys())
+        if after:
+            self._by_key[after.key] = after.entry
             self._alone[handle] = after
-            self._hosts.update((name, host) for host, name in _names(new).items())
+            self._hosts.update((name, host) for host, name in _names(after.entry).items())
         flipped = self._budgets.change(handle, before, after)
         for each in flipped | {handle}:
             self._place(each)
@@ -180,4 +187,4 @@ def _names(entry: ServiceEntry | None) -> dict[str, str]:
 def _stance(entry: ServiceEntry) -> ServiceEntry:
     """Return what other namespaces can see of an entry: not how it tunes its own retries."""
     kept = {name: text for name, text in entry.annotations.items() if name in SEEN}
-    return replace(entry, annotations=kept, uid="", hosts=(), problems=())
+    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=())

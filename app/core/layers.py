@@ -14,12 +14,13 @@ BASE = -1
 
 
 class Layers:
-    """The layers of one mode. What is said of them here holds under the condition `within`."""
+    """The layers of one mode, on one day. What is said of them here holds under the condition `within`."""
 
-    def __init__(self, settings: dict[int, Settings], variable: str, within: str) -> None:
+    def __init__(self, settings: dict[int, Settings], variable: str, within: str, today: str) -> None:
         self._settings = settings
         self.variable = variable
         self.within = within
+        self.today = today
 
     @property
     def several(self) -> bool:
@@ -33,7 +34,7 @@ class Layers:
         matched = [globbed(NAMESPACE, override.match) for override in policy.namespaces]
         variable = f"[{', '.join(matched)}].indexOf(true)" if matched else str(BASE)
         chosen = {index: settings for index, settings in every.items() if settings.mode is mode}
-        return cls(chosen, variable, _among(chosen, every))
+        return cls(chosen, variable, _among(chosen, every), policy.today)
 
     def __bool__(self) -> bool:
         """Say whether there are any."""
@@ -64,6 +65,14 @@ class Layers:
 
     def _having(self, get: Callable[[Settings], T], value: T) -> str:
         return self.where(lambda settings: get(settings) == value)
+
+    def choose(self, get: Callable[[Settings], T], express: Callable[[T], str]) -> str:
+        """Return an expression that depends on a setting: that of the value which the layer has."""
+        *others, (last, _) = self.each(get)
+        chosen = express(last)
+        for value, layer in reversed(others):
+            chosen = f"({layer} ? {express(value)} : {chosen})"
+        return chosen
 
     def by(self, get: Callable[[Settings], T], express: Callable[[T], str]) -> str:
         """Return a condition that depends on a setting: that of the value which the layer has."""

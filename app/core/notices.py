@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app.core.catalogue import EXEMPTED as IS_EXEMPTED
+from app.core.catalogue import EXEMPTION_ENDS as HAS_AN_END
 from app.core.catalogue import RETRIES_NOT_APPLICABLE as HAS_NO_RETRIES
 from app.core.findings import Finding
 from app.core.plan import Conflict
@@ -49,6 +50,12 @@ UNFIXABLE = Reason(
     "Unfixable", "Warning", "The stored entry cannot become DNS; the note says why, and a remedy.", "Review"
 )
 EXEMPTED = Reason("Exempted", "Normal", "The policy or an annotation exempts the entry.", "Review")
+EXEMPTION_ENDS = Reason(
+    "ExemptionEnds",
+    "Warning",
+    "The exemption of the entry ends within 14 days, or has ended: the next write of the entry is judged.",
+    "Review",
+)
 REMEDIATED = Reason("Remediated", "Normal", "The policy had a stored entry patched.", "Remediate")
 REMEDIATION_REFUSED = Reason(
     "RemediationRefused",
@@ -64,6 +71,7 @@ CATALOGUE: tuple[Reason, ...] = (
     RETRIES_NOT_APPLICABLE,
     UNFIXABLE,
     EXEMPTED,
+    EXEMPTION_ENDS,
     REMEDIATED,
     REMEDIATION_REFUSED,
 )
@@ -74,7 +82,13 @@ def notices(verdict: Verdict) -> tuple[Notice, ...]:
     """Say what there is to tell of a stored entry, as long as it is so; one notice for each reason."""
     retries = [one for one in verdict.findings if one.rule is HAS_NO_RETRIES]
     exempted = [one for one in verdict.findings if one.rule is IS_EXEMPTED]
-    told = ((UNFIXABLE, verdict.unfixable), (RETRIES_NOT_APPLICABLE, retries), (EXEMPTED, exempted))
+    ends = [one for one in verdict.findings if one.rule is HAS_AN_END]
+    told = (
+        (UNFIXABLE, verdict.unfixable),
+        (RETRIES_NOT_APPLICABLE, retries),
+        (EXEMPTED, exempted),
+        (EXEMPTION_ENDS, ends),
+    )
     return tuple(Notice(reason, _note(found)) for reason, found in told if found)
 
 

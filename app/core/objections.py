@@ -9,6 +9,8 @@ from app.core import sentences, tuning
 from app.core.catalogue import (
     CIDR_ADDRESS,
     ENDPOINTS_WITHOUT_RESOLUTION,
+    EXPORTED_TO_ALL,
+    HOST_OWNED,
     MATCHED_BY_ADDRESS,
     MIXED_PORTS,
     NOT_FQDN,
@@ -22,11 +24,13 @@ from app.core.catalogue import (
     WORKLOAD_SELECTOR,
 )
 from app.core.cel import FALSE, TRUE, both, either, hole, literal, negated, printable, quoted, spoken
-from app.core.conditions import Variables, tcp_left
+from app.core.conditions import PUBLIC, Variables, tcp_left
 from app.core.findings import Finding, Rule, Severity
 from app.core.grants import GRANTS, bounds
 from app.core.layers import Layers
 from app.core.policy import Static, Unfixable, Wildcards
+from app.core.tenancy import Require
+from app.core.waivers import has_owners, owned_hosts
 
 Tell = Callable[[Finding], str]
 """What is said of a finding: its sentence, or the remedy as well."""
@@ -37,11 +41,11 @@ Objection = tuple[str, Finding]
 def objections(layers: Layers, tell: Tell) -> Variables:
     """Return what an entry is refused for: a variable for each rule, and all of them as `errors`."""
     found: dict[str, list[str]] = {}
-    for name, (condition, finding) in (*_decision(layers), *_overrides(layers)):
+    for name, (condition, finding) in (*_decision(layers), *_overrides(layers), *_visible(layers)):
         if condition != FALSE:
             found.setdefault(name, []).append(_listed(condition, finding, tell))
     told = {name: " + ".join(lists) for name, lists in found.items()}
-    return bounds(layers) | told | {"errors": " + ".join(f"variables.{name}" for name in told) or "[]"}
+    return _owned(layers) | bounds(layers) | told | {"errors": " + ".join(f"variables.{name}" for name in told) or "[]"}
 
 
 def not_mutated(tell: Tell) -> str:
@@ -84,6 +88,25 @@ def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
             yield f"{grant.variable}Refused", (both(given, condition), finding)
 
 
+def _owned(layers: Layers) -> Variables:
+    if not has_owners(layers):
+        return {}
+    return {"owned": owned_hosts(layers), "owners": 'variables.owned.filter(o, o != "")'}
+
+
+def _visible(layers: Layers) -> Iterator[tuple[str, Objection]]:
+    """Object to hosts of others, whatever the location and though the entry is exempt; and to who sees an entry."""
+    if has_owners(layers):
+        place = "variables.owned.indexOf(variables.owners[0])"
+        host, owner = quoted(f"variables.hosts[{place}]"), hole("variables.owners[0]")
+        message = _and_more("owners", sentences.HOST_OWNED.format(host=host, owner=owner))
+        owned = _error(HOST_OWNED, f"spec.hosts[{hole(f'string({place})')}]", message)
+        yield _name(owned), (both("variables.lookedAt", "variables.owners.size() > 0"), owned)
+    refused = layers.where(lambda one: one.export_to.require is Require.NAMESPACE)
+    public = _error(EXPORTED_TO_ALL, "spec.exportTo", sentences.EXPORTED_TO_ALL)
+    yield _name(public), (both("variables.judged", refused, PUBLIC), public)
+
+
 def _name(finding: Finding) -> str:
     return finding.rule.name[0].lower() + finding.rule.name[1:]
 
@@ -107,10 +130,14 @@ def _obstacles(layers: Layers) -> Iterator[Objection]:
 def _hits(rule: Rule, field: str, hits: str, below: str, message: str) -> Objection:
     """Return the objection to the items of a field that are in the variable `hits`."""
     place = hole(f"string(variables.{field}.indexOf(variables.{hits}[0]))")
+    path = f"spec.{field}[{place}]{below}"
+    return f"variables.{hits}.size() > 0", _error(rule, path, _and_more(hits, message))
+
+
+def _and_more(hits: str, message: str) -> str:
     number = f"variables.{hits}.size()"
     more = spoken(sentences.AND_MORE.format(message="", more=hole(f"string({number} - 1)")))
-    path = f"spec.{field}[{place}]{below}"
-    return f"{number} > 0", _error(rule, path, message + hole(f'({number} == 1 ? "" : {more})'))
+    return message + hole(f'({number} == 1 ? "" : {more})')
 
 
 def _first(hits: str) -> str:

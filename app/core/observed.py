@@ -65,6 +65,7 @@ class Observed:
         meta, spec = root.child("metadata"), root.child("spec")
         kind, own = root.text("kind"), meta.text("namespace") or namespace
         labels = meta.child("labels")
+        parents = tuple(_parents(spec, own)) if kind == HTTP_ROUTE else ()
         managed = labels.text(MANAGED_BY) == MANAGER
         owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
         annotation = meta.child("annotations").text(OWNER_ANNOTATION)
@@ -75,10 +76,10 @@ class Observed:
             resource_version=meta.text("resourceVersion"),
             managed=managed,
             claims=_claims(kind, spec),
-            export_to=() if kind == HTTP_ROUTE else tuple(spec.texts("exportTo")),
+            export_to=_seen_by(own, parents) if kind == HTTP_ROUTE else tuple(spec.texts("exportTo")),
             fingerprint=fingerprint(spec.values, annotation, owner, labels.text(REVISION_LABEL)),
             created=meta.text("creationTimestamp"),
-            parents=tuple(_parents(spec, own)) if kind == HTTP_ROUTE else (),
+            parents=parents,
             legs=tuple(_legs(spec)) if kind == "VirtualService" and not managed else (),
         )
 
@@ -101,9 +102,9 @@ class Observed:
         """Say whether it decides a canonical host, itself or by a parent that is one of the entries for the host."""
         return any(covers(claim, host) for claim in self.claims) or any(parent in parents for parent in self.parents)
 
-    def unretried(self, host: str) -> tuple[int, ...]:
-        """Return the indexes of the routes that lead to a host and do not repeat a reset."""
-        return tuple(leg.index for leg in self.legs if not leg.retries and host in leg.destinations)
+    def legs_to(self, host: str) -> tuple[Leg, ...]:
+        """Return the routes that lead to a host."""
+        return tuple(leg for leg in self.legs if host in leg.destinations)
 
 
 def _claims(kind: str, spec: Fields) -> tuple[str, ...]:
@@ -127,6 +128,11 @@ def _parents(spec: Fields, namespace: str) -> Iterator[Key]:
     for parent in spec.children("parentRefs"):
         if (parent.text("group"), parent.text("kind")) == (GROUP, "ServiceEntry"):
             yield Key(parent.text("namespace") or namespace, parent.text("name"))
+
+
+def _seen_by(namespace: str, parents: tuple[Key, ...]) -> tuple[str, ...]:
+    """Say for whom an HTTPRoute counts: for all beside its ServiceEntry, elsewhere for its own namespace (GEP-1426)."""
+    return () if any(parent.namespace == namespace for parent in parents) else (namespace,)
 
 
 def _legs(spec: Fields) -> Iterator[Leg]:

@@ -6,13 +6,14 @@ decided for a host and a namespace, from every entry that has a say in it.
 """
 
 import json
+import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.core.catalogue import HOST_CONFLICT
 from app.core.destination_rule import destination_rule
-from app.core.findings import Finding, Severity, quoted
+from app.core.findings import Finding, Severity, printable, quoted
 from app.core.globs import matches
 from app.core.homes import Note, Served, served_at
 from app.core.hosts import second_name
@@ -20,7 +21,7 @@ from app.core.index import Index, Neighbours
 from app.core.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
 from app.core.policy import GuardPolicy, Settings
 from app.core.reach import Company, Decision, reach, routing_of
-from app.core.resources import Key, ServiceEntry
+from app.core.resources import JSON, Key, ServiceEntry
 from app.core.routing import Emitted, Place, virtual_service
 
 
@@ -30,19 +31,19 @@ class Conflict:
 
     emitted: Emitted
     claimant: Observed
+    routes: bool = True
+    """Whether it routes the host; otherwise it only has the name."""
 
     @property
     def finding(self) -> Finding:
         """What the owner of the ServiceEntry is told."""
-        claimant = f"{self.claimant.kind} {self.claimant.key}"
+        claimant = f"{self.claimant.kind} {printable(str(self.claimant.key))}"
         routes = "routes" if self.emitted.kind == "VirtualService" else "configures"
-        lacks, instead = _lack(self.emitted, self.claimant)
-        message = (
-            f"{claimant} already {routes} {quoted(self.emitted.host)}, so no {self.emitted.kind} is emitted{lacks}"
-        )
-        return Finding(
-            HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, (self.claimant.kind, self.claimant.key), instead
-        )
+        does = f"already {routes} {quoted(self.emitted.host)}" if self.routes else "has the name that ours would have"
+        lacks, instead = _lack(self.emitted, self.claimant) if self.routes else ("", _RENAME)
+        message = f"{claimant} {does}, so no {self.emitted.kind} is emitted{lacks}"
+        other = (self.claimant.kind, self.claimant.key)
+        return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, other, instead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
             decision = _reach(kind, served, neighbours)
             claimant, emitted = _emit(key, kind, served, neighbours, decision)
             if emitted and claimant:
-                conflicts.append(Conflict(emitted, claimant))
+                routes = claimant.decides(neighbours.host, neighbours.parents)
+                conflicts.append(Conflict(emitted, claimant, routes))
             elif emitted and decision.export_to is not None:
                 objects.append(emitted)
             notes += served.notes() if explained else ()
@@ -132,9 +134,10 @@ def _by_entry(notes: Iterable[Note]) -> Mapping[Key, tuple[Finding, ...]]:
 
 def _reach(kind: str, served: Served, neighbours: Neighbours) -> Decision:
     namespace, host = served.home.namespace, served.home.host
-    claims = [
+    counting = (
         one for one in _claims(kind, neighbours) if _counts(one, served.home.settings, namespace) or _same(one, host)
-    ]
+    )
+    claims = sorted(counting, key=lambda one: str(one.key))
     company = Company(kind, neighbours.around, tuple(claims) if kind == "VirtualService" else ())
     agrees = routing_of if kind == "VirtualService" else _destination_rule_of
     return reach(served.home, company, neighbours.policy, agrees)
@@ -187,18 +190,27 @@ def _lack(emitted: Emitted, claimant: Observed) -> tuple[str, str]:
         return "", ""
     if claimant.kind == HTTP_ROUTE:
         return "; it cannot repeat a request whose connection was reset", _REPLACE_HTTP_ROUTE
-    unretried = claimant.unretried(emitted.host)
-    if not unretried:
-        return ("; it repeats requests whose connection was reset", _NOTHING) if claimant.legs else ("", "")
+    legs = claimant.legs_to(emitted.host)
+    if not legs:
+        return "", ""
+    if all(leg.retries for leg in legs):
+        return "; it repeats requests whose connection was reset", _NOTHING
     retries = emitted.manifest["spec"]["http"][-1]["retries"]
-    patch = [{"op": "add", "path": f"/spec/http/{index}/retries", "value": retries} for index in unretried]
-    command = f"kubectl -n {claimant.key.namespace} patch virtualservice {claimant.key.name} --type=json"
-    return (
-        "; its route to the host does not repeat a request whose connection was reset",
-        f"Add retries to it: {command} -p '{json.dumps(patch, separators=(',', ':'))}'",
-    )
+    patch = [
+        {"op": "add", "path": f"/spec/http/{leg.index}/retries", "value": retries} for leg in legs if not leg.retries
+    ]
+    said = "; its route to the host does not repeat a request whose connection was reset"
+    printed = retries["attempts"] and str(claimant.key).isprintable()
+    return said, _add_retries(claimant.key, patch) if printed else ""
 
 
+def _add_retries(key: Key, patch: JSON) -> str:
+    namespace, name = map(shlex.quote, (key.namespace, key.name))
+    command = f"kubectl -n {namespace} patch virtualservice {name} --type=json"
+    return f"Add retries to it: {command} -p {shlex.quote(json.dumps(patch, separators=(',', ':')))}"
+
+
+_RENAME = "Give the other object another name: then the guard emits its own."
 _NOTHING = "Nothing: the host has retries."
 _REPLACE_HTTP_ROUTE = (
     "Write a VirtualService with retries in place of the HTTPRoute, or set meshConfig.defaultHttpRetryPolicy: the "

@@ -5,7 +5,7 @@ Every field has a default, and the defaults together are the recipe: resolution 
 
 import enum
 from collections.abc import Iterator, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from functools import lru_cache
 from typing import Annotated, Final, Literal
 
@@ -13,6 +13,7 @@ from app.core.emission import DestinationRule, VirtualService
 from app.core.globs import Glob, matches
 from app.core.model import Bounds, Permission, model, setting
 from app.core.resources import JSON
+from app.core.tenancy import Exemptions, ExportTo, Hosts
 
 API_VERSION: Final = "serviceentry-guard.io/v1alpha1"
 KIND: Final = "GuardPolicy"
@@ -105,19 +106,6 @@ class Resolution:
     )
 
 
-@model
-class Exemptions:
-    """Who is left alone. An exemption always shows as a finding."""
-
-    hosts: tuple[Glob, ...] = setting(
-        "Hosts; an entry is exempt when all its hosts match one of these globs.", default=()
-    )
-    namespaces: tuple[Glob, ...] = setting("Namespaces whose entries are all exempt.", default=())
-    annotation: Permission = setting(
-        'Whether serviceentry-guard.io/exempt: "<reason>" on a ServiceEntry is honoured.', default=Permission.ALLOW
-    )
-
-
 Limit = Annotated[int, Bounds(ge=1, le=1_000_000)]
 
 
@@ -148,6 +136,8 @@ class Settings:
     scope: Scope = Scope()
     resolution: Resolution = Resolution()
     exemptions: Exemptions = Exemptions()
+    hosts: Hosts = Hosts()
+    export_to: ExportTo = ExportTo()
     virtual_service: VirtualService = VirtualService()
     destination_rule: DestinationRule = DestinationRule()
     limits: Limits = Limits()
@@ -196,12 +186,24 @@ class PolicyDocument(Settings, Identity):
 
 @model
 class GuardPolicy(PolicyDocument):
-    """A policy as it applies: what the file says, and what comes of it in the namespaces that it has settings for."""
+    """A policy as it applies on a day: what the file says, and what comes of it in the namespaces with settings."""
 
     laid_over: tuple[Settings, ...] = ()
     """Each of `namespaces`, laid over the rest."""
     written: tuple[Mapping[str, JSON], ...] = field(default=({},), compare=False, repr=False)
     """What the file says itself, without any default: for all, and in each of `namespaces`."""
+    today: str = ""
+    """The day (UTC) by which exemptions are judged; "" where none has ended."""
+
+    @property
+    def dated(self) -> bool:
+        """Whether anything depends on the day."""
+        exemptions = (settings.exemptions for _, _, settings in self.layers())
+        return any(one.temporary or one.annotation is Permission.ALLOW for one in exemptions)
+
+    def on(self, day: str) -> "GuardPolicy":
+        """Return the policy as it applies on a day, such as 2027-03-31."""
+        return self if day == self.today else replace(self, today=day)
 
     def settings(self, namespace: str) -> Settings:
         """Return what applies to a namespace: the first match laid over the rest."""

@@ -18,6 +18,7 @@ from app.core.globs import matches
 from app.core.homes import Home
 from app.core.observed import KINDS, Observed
 from app.core.policy import GuardPolicy, Mode, Settings
+from app.core.resources import ServiceEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     if why := _confinement(home, company, policy, agrees):
         return _confined(home, why)
     if PUBLIC in home.seen_by:
-        return Decision(home.owner.entry.export_to)
+        return Decision(_written(home.owner.entry))
     left_out = _left_out(home, company, agrees)
     if not left_out:
         return _exported(home, home.seen_by)
@@ -66,22 +67,23 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     return _exported(home, home.seen_by - left_out.keys(), finding)
 
 
-def _confinement(  # noqa: PLR0911 - one return for each rule
-    home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]
-) -> str | None:
+def _confinement(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
     """Say why only the home's own namespace may see what is emitted there, if so."""
     if any(one.tuning.overridden for one in home.entries) and _own_overrides(home):
         return "its annotations count in its own namespace only"
     if (oldest := company.oldest) and _younger(home, oldest):
         return f"ServiceEntry {oldest.key} is the oldest public one for the host"
-    if PUBLIC not in home.seen_by:
-        return None
+    return _objection(home, company, policy, agrees) if PUBLIC in home.seen_by else None
+
+
+def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
+    """Say who does not agree to what is emitted for a public entry, if anyone."""
     if silent := company.silent:
-        return _also(silent, silent.reason)
-    if company.around.wild:
-        return _also(company.around.wild, "it has a wildcard")
+        return f"ServiceEntry {silent.key} is for the host as well, and nothing is emitted for it: {silent.reason}"
+    if wild := company.around.wild:
+        return f"ServiceEntry {wild.key} has a wildcard that covers the host, or a host that this one covers"
     for path, _, settings in policy.layers():
-        if setting := _dissent(settings, home, agrees) or _names_some(settings):
+        if setting := _dissent(settings, home, agrees) or _names_some(settings, home.host):
             return f"the policy does not emit the same everywhere ({path}{setting})"
     for claim in company.claims:
         if claim.visible_beyond(home.namespace):
@@ -92,10 +94,6 @@ def _confinement(  # noqa: PLR0911 - one return for each rule
 def _younger(home: Home, oldest: Voice) -> bool:
     """Say whether no public entry of the home is older than one of another namespace."""
     return not any(PUBLIC in one.seen_by and age(one.entry) < oldest.age for one in home.entries)
-
-
-def _also(one: Voice, reason: str) -> str:
-    return f"ServiceEntry {one.key} is for the host as well, and nothing is emitted for it: {reason}"
 
 
 def _own_overrides(home: Home) -> bool:
@@ -121,9 +119,16 @@ def _left_out(home: Home, company: Company, agrees: Callable[[Settings], object]
 
 
 def _dissenting(audience: Audience, home: Home, agrees: Callable[[Settings], object]) -> Iterable[tuple[str, str]]:
+    """Yield the namespaces of an audience that do not agree, and the setting that keeps each."""
     if why := _dissent(audience.settings, home, agrees):
         return dict.fromkeys(audience.names, why).items()
-    return audience.unwilling.items()
+    exempt = {
+        name: "exemptions.temporary"
+        for one, names in audience.exempt
+        if matches(home.host, one.hosts)
+        for name in names
+    }
+    return (exempt | dict(audience.unwilling)).items()
 
 
 def _claimed(named: frozenset[str], company: Company) -> Iterator[tuple[str, Observed]]:
@@ -142,11 +147,14 @@ def _dissent(settings: Settings, home: Home, agrees: Callable[[Settings], object
     return None if settings is home.settings or agrees(settings) == agrees(home.settings) else "other settings"
 
 
-def _names_some(settings: Settings) -> str | None:
-    """Say which setting keeps some namespaces by their names from what others emit."""
+def _names_some(settings: Settings, host: str) -> str | None:
+    """Say which setting keeps some namespaces by their names from what others emit for a host."""
     if settings.scope.excluded_namespaces:
         return "scope.excludedNamespaces"
-    return "exemptions.namespaces" if settings.exemptions.namespaces else None
+    if settings.exemptions.namespaces:
+        return "exemptions.namespaces"
+    exempt = any(matches(host, one.hosts) for one in settings.exemptions.temporary)
+    return "exemptions.temporary" if exempt else None
 
 
 def routing_of(settings: Settings) -> VirtualService:
@@ -156,7 +164,7 @@ def routing_of(settings: Settings) -> VirtualService:
 
 def _confined(home: Home, why: str | None = None) -> Decision:
     if home.seen_by == {home.namespace}:
-        return Decision(home.owner.entry.export_to)
+        return _exported(home, home.seen_by)
     finding = _finding(home, f"only namespace {home.namespace} sees it: {why}") if why else None
     return _exported(home, meet(home.seen_by, frozenset({home.namespace})), finding)
 
@@ -166,8 +174,15 @@ def _exported(home: Home, seen: frozenset[str], finding: Finding | None = None) 
     if not seen:
         return Decision(None, finding)
     if seen == home.owner.seen_by:
-        return Decision(home.owner.entry.export_to, finding)
+        return Decision(_written(home.owner.entry), finding)
     return Decision(tuple(sorted(OWN if name == home.namespace else name for name in seen)), finding)
+
+
+def _written(owner: ServiceEntry) -> tuple[str, ...]:
+    """Write exportTo as the owner has it, as far as Istio takes it on a VirtualService: each namespace once."""
+    if PUBLIC in owner.export_to:
+        return (PUBLIC,)
+    return tuple(dict.fromkeys(OWN if name == owner.key.namespace else name for name in owner.export_to))
 
 
 def _finding(home: Home, message: str) -> Finding:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.days import LENGTH
 from app.core.hosts import Host
 
 GROUP = "networking.istio.io"
@@ -110,7 +111,14 @@ class ServiceEntry:
     """The address of each endpoint, "" where it has none."""
     workload_selector: bool = False
     export_to: tuple[str, ...] = ()
+    written: str = ""
+    """The day (UTC) on which the spec or one of our annotations was written last, "" where nothing says it."""
     problems: tuple[Problem, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether every namespace sees it."""
+        return not self.export_to or "*" in self.export_to
 
     @property
     def names_host(self) -> bool:
@@ -118,8 +126,11 @@ class ServiceEntry:
         return any(port.names_host for port in self.ports)
 
     @classmethod
-    def parse(cls, manifest: JSON, namespace: str = "default") -> "ServiceEntry":
-        """Read a manifest; `namespace` is used where the manifest names none. Never raises."""
+    def parse(cls, manifest: JSON, namespace: str = "default", written: str | None = None) -> "ServiceEntry":
+        """Read a manifest; `namespace` is used where the manifest names none. Never raises.
+
+        `written` is the day of a manifest that is being written; None: a stored one, which says it itself.
+        """
         root = Fields(manifest, "")
         meta, spec = root.child("metadata"), root.child("spec")
         if not spec.values.get("hosts"):
@@ -141,6 +152,7 @@ class ServiceEntry:
             endpoints=tuple(endpoint.text("address") for endpoint in spec.children("endpoints")),
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
+            written=_last_write(meta.values) if written is None else written,
             problems=tuple(root.problems),
         )
 
@@ -221,6 +233,19 @@ def own_annotations(meta: Fields) -> dict[str, str]:
     return {
         name.removeprefix(PREFIX): annotations.text(name) for name in annotations.values if str(name).startswith(PREFIX)
     }
+
+
+def _last_write(metadata: JSON) -> str:
+    """Return the day of the last write by a field manager that owns some of the spec, or an annotation of ours."""
+    meta = Fields(metadata, "")
+    times = [meta.text("creationTimestamp")]
+    for manager in meta.children("managedFields"):
+        fields = manager.child("fieldsV1")
+        owned = fields.child("f:metadata").child("f:annotations").values
+        ours = any(str(name).startswith(f"f:{PREFIX}") for name in owned)
+        if not manager.text("subresource") and ("f:spec" in fields.values or ours):
+            times.append(manager.text("time"))
+    return max(times)[:LENGTH]
 
 
 def is_istio(manifest: JSON, kinds: Collection[str]) -> bool:

@@ -54,13 +54,14 @@ def results(
 ) -> tuple[Result, ...]:
     """Say how an entry stands: a result for each finding, and one that it passes where none is more than a note.
 
-    `contested` is what there is to say of its hosts beside others'. An entry that the policy does not look at has none.
+    `contested` is what there is to say of its hosts beside others'. An entry that the policy does not judge passes
+    nothing.
     `judge` is `review`, or somebody who remembers what it said.
     """
-    if not in_scope(entry, policy.settings(entry.key.namespace)):
-        return ()
     findings = (*judge(entry, policy).findings, *contested)
     found = tuple(_result(entry, finding) for finding in findings)
+    if not in_scope(entry, policy.settings(entry.key.namespace)):
+        return found
     if all(one.severity is Severity.INFO and one.rule is not EXEMPTED for one in findings):
         return (*found, Result(entry, "pass", COMPLIANT, "info", "nothing is to be changed or refused"))
     return found

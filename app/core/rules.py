@@ -11,8 +11,6 @@ from app.core import sentences
 from app.core.catalogue import (
     CIDR_ADDRESS,
     ENDPOINTS_WITHOUT_RESOLUTION,
-    EXEMPTED,
-    EXEMPTION_REFUSED,
     MALFORMED,
     MATCHED_BY_ADDRESS,
     MIXED_PORTS,
@@ -29,10 +27,8 @@ from app.core.catalogue import (
 from app.core.findings import Finding, Rule, Severity, and_more, port_label, quoted
 from app.core.globs import matches
 from app.core.hosts import HostKind
-from app.core.model import Permission
-from app.core.policy import Exemptions, Mode, Settings, Static, Tcp, Unfixable, Wildcards
+from app.core.policy import Mode, Settings, Static, Tcp, Unfixable, Wildcards
 from app.core.resources import TLS_PORT, ServiceEntry
-from app.core.tuning import EXEMPT, annotation_path
 
 DYNAMIC_PROTOCOLS = frozenset({"HTTP", "HTTP2", "GRPC", "TLS"})
 """The protocols that istiod accepts with DYNAMIC_DNS."""
@@ -48,28 +44,14 @@ class Decision:
     resolution: str | None = None
 
 
+def looked_at(entry: ServiceEntry, settings: Settings) -> bool:
+    """Say whether the policy looks at the namespace of an entry."""
+    return settings.mode is not Mode.OFF and not matches(entry.key.namespace, settings.scope.excluded_namespaces)
+
+
 def in_scope(entry: ServiceEntry, settings: Settings) -> bool:
-    """Say whether the policy looks at an entry at all; exemptions are another matter."""
-    excluded = matches(entry.key.namespace, settings.scope.excluded_namespaces)
-    return settings.mode is not Mode.OFF and not excluded and entry.location in settings.scope.locations
-
-
-def exemption(entry: ServiceEntry, settings: Settings) -> Finding | None:
-    """Return the exemption that is honoured, with its reason."""
-    exemptions = settings.exemptions
-    if matches(entry.key.namespace, exemptions.namespaces):
-        return _exempted("metadata.namespace", f"the policy exempts namespace {quoted(entry.key.namespace)}")
-    if entry.hosts and all(matches(host.canonical, exemptions.hosts) for host in entry.hosts):
-        return _exempted("spec.hosts", f"the policy exempts {quoted(entry.hosts[0].text)} and all its other hosts")
-    if _unhonoured(entry, exemptions) is None and EXEMPT in entry.annotations:
-        return _exempted(annotation_path(EXEMPT), f"exempt: {quoted(entry.annotations[EXEMPT])}")
-    return None
-
-
-def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
-    """Return the finding on an exempt annotation that is not honoured, if there is one."""
-    why = _unhonoured(entry, settings.exemptions)
-    return (Finding(EXEMPTION_REFUSED, Severity.WARNING, annotation_path(EXEMPT), why),) if why else ()
+    """Say whether the policy judges an entry; exemptions are another matter."""
+    return looked_at(entry, settings) and entry.location in settings.scope.locations
 
 
 def malformed(entry: ServiceEntry) -> Finding | None:
@@ -113,7 +95,10 @@ def _opaque(entry: ServiceEntry) -> Decision:
 def _static(entry: ServiceEntry, settings: Settings) -> Decision:
     severity = _STATIC_SEVERITY[settings.resolution.static]
     if severity is not Severity.ERROR and entry.endpoints and all(map(_stays, entry.endpoints)):
-        return Decision()
+        message = (
+            f"leads to {quoted(entry.endpoints[0])}, of this machine or its link, wherever the name of the host leads"
+        )
+        return Decision((Finding(STATIC_ENDPOINTS, Severity.INFO, "spec.endpoints", message),))
     return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", sentences.STATIC_ENDPOINTS),))
 
 
@@ -152,6 +137,7 @@ def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decisio
 def _dynamic_shape(entry: ServiceEntry) -> bool:
     return (
         entry.resolution == "NONE"
+        and entry.names_host
         and all(host.kind is HostKind.WILDCARD for host in entry.hosts)
         and all(port.protocol in DYNAMIC_PROTOCOLS for port in entry.ports)
         and not (entry.addresses or entry.endpoints or entry.workload_selector)
@@ -236,17 +222,3 @@ _OBSTACLES: tuple[Callable[[ServiceEntry, Settings], Finding | None], ...] = (
     _workload_selector,
 )
 _STATIC_SEVERITY = {Static.ALLOW: Severity.INFO, Static.WARN: Severity.WARNING, Static.DENY: Severity.ERROR}
-
-
-def _unhonoured(entry: ServiceEntry, exemptions: Exemptions) -> str | None:
-    if EXEMPT not in entry.annotations:
-        return None
-    if exemptions.annotation is Permission.FORBID:
-        return "is not honoured: the policy forbids it"
-    if not entry.annotations[EXEMPT].strip():
-        return "is not honoured: it gives no reason"
-    return None
-
-
-def _exempted(path: str, message: str) -> Finding:
-    return Finding(EXEMPTED, Severity.INFO, path, message)

@@ -5,7 +5,7 @@ listeners and lose their clusters. So the resolution of one is changed only if a
 """
 
 import json
-from collections import Counter, defaultdict, deque
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeVar
@@ -22,6 +22,8 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 H = TypeVar("H", bound=Hashable)
 Place = tuple[str, str]
 """A namespace, and a canonical host that entries of it name."""
+Shape = tuple[str, frozenset[int]]
+"""What decides whether Istio drops ports of one of two entries: the resolution, and the numbers of the ports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,12 +103,13 @@ def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
     """
     sharing = _sharing(members)
     found: dict[H, Held] = {}
-    waiting = deque(place for place, handles in sharing.items() if len(handles) > 1)
+    waiting = dict.fromkeys(place for place, handles in sharing.items() if len(handles) > 1)
     while waiting:
-        place = waiting.popleft()
+        place = next(iter(waiting))
+        del waiting[place]
         for kept in _kept_at(place, [(handle, members[handle]) for handle in sharing[place]], found):
             shared = places(members[kept].entry)
-            waiting.extend(each for each in shared if each != place and len(sharing[each]) > 1)
+            waiting |= dict.fromkeys(each for each in shared if each != place and len(sharing[each]) > 1)
     return found
 
 
@@ -117,10 +120,10 @@ def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdi
     return {handle: _in_company(handle, member, kept, odds, policy) for handle, member in members.items()}
 
 
-def keep(verdict: Verdict, found: Held, policy: GuardPolicy) -> Verdict:
+def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity | None = None) -> Verdict:
     """Take the patch from a verdict, and say why: as for an entry that cannot become DNS for what it says itself."""
     message, sibling = found.finding
-    severity = _severity(policy.settings(found.entry.key.namespace))
+    severity = severity or _severity(policy.settings(found.entry.key.namespace))
     finding = Finding(SIBLING_STAYS, severity, "spec.hosts", message, sibling)
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
 
@@ -140,15 +143,22 @@ def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place,
     return {place: tuple(_first(stays)) for place, stays in found.items()}
 
 
-def beside(verdict: Verdict, entry: ServiceEntry, stored: Standing, policy: GuardPolicy) -> Verdict:
-    """Judge an entry of which only the stored siblings that keep their resolution are known."""
+def beside(
+    verdict: Verdict, entry: ServiceEntry, stored: Standing, policy: GuardPolicy, old: ServiceEntry | None = None
+) -> Verdict:
+    """Judge an entry of which only the stored siblings that keep their resolution are known.
+
+    An update from `old` that gives it the resolution of a sibling is let in: that is how the controller puts it back.
+    """
     if not (stored and verdict.patch):
         return verdict
     target = verdict.patch[0]["value"]
     for place in places(entry):
         for sibling in stored.get(place, ()):
             if sibling.name != entry.key.name and sibling.resolution != target:
-                return keep(verdict, Held(entry, sibling, place[1]), policy)
+                put_back = old and old.resolution == target and entry.resolution == sibling.resolution
+                severity = Severity.WARNING if put_back else None
+                return keep(verdict, Held(entry, sibling, place[1]), policy, severity)
     return verdict
 
 
@@ -228,15 +238,22 @@ def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tu
     for (_, host), handles in _sharing(members).items():
         sharing = [(handle, members[handle]) for handle in handles if handle not in kept]
         ends = {member.resolution for _, member in sharing}
-        for handle, member in sharing if len(ends) > 1 else ():
-            ports = {port.number for port in member.entry.ports}
-            others = (one for _, one in sharing if one.resolution != member.resolution)
-            other = next((one.entry for one in others if {port.number for port in one.entry.ports} != ports), None)
-            if other:
+        shapes: dict[Shape, ServiceEntry] = {}
+        for _, member in sharing if len(ends) > 1 else ():
+            shapes.setdefault(_shape(member), member.entry)
+        for handle, member in sharing if len(shapes) > 1 else ():
+            resolution, ports = _shape(member)
+            shape = next((one for one in shapes if one[0] != resolution and one[1] != ports), None)
+            if shape:
+                other = shapes[shape]
                 message = f"ServiceEntry {other.key} names {quoted(host)} too and has resolution {other.resolution}: "
                 message += f"either its {Stays.of(other).ports} or {Stays.of(member.entry).ports} has no cluster"
                 place = ("ServiceEntry", other.key)
                 yield handle, Finding(SIBLING_STAYS, Severity.WARNING, "spec.hosts", message, place)
+
+
+def _shape(member: Member) -> Shape:
+    return member.resolution, frozenset(port.number for port in member.entry.ports)
 
 
 def _first(stays: Iterable[Stays]) -> Iterator[Stays]:

@@ -1,19 +1,26 @@
 """What may be written in a policy and yet cannot be meant: the findings of `serviceentry-guard policy check`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from app.core.catalogue import (
+from app.core.days import later
+from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
+from app.core.findings import Finding, Rule, Severity, quoted
+from app.core.globs import covers_glob
+from app.core.hosts import covers
+from app.core.policy import GuardPolicy, Settings
+from app.core.policy_catalogue import (
     EMPTY_DESTINATION_RULE,
+    EXEMPTION_OVER,
+    EXEMPTION_TOO_LONG,
+    EXEMPTION_WITHOUT_END,
     RETRIES_OFF,
     TIMEOUT_TOO_SHORT,
     UNKNOWN_RETRY_CONDITION,
     UNREACHABLE_NAMESPACES,
+    UNREACHABLE_OWNER,
 )
-from app.core.emission import RETRY_CONDITIONS, RETRY_STATUS_CODES
-from app.core.findings import Finding, Rule, Severity, quoted
-from app.core.globs import covers_glob
-from app.core.policy import GuardPolicy, Settings
 from app.core.resources import JSON
+from app.core.tenancy import Exemptions, Owner
 
 Hit = tuple[Rule, str, str]
 """A rule, the field below the layer, and the message."""
@@ -21,17 +28,19 @@ Hit = tuple[Rule, str, str]
 
 def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
     """Return what is unsound in a policy, each with its path in the file; what holds for all is told once."""
-    for_all = tuple(_of_result(policy))
+    for_all = tuple(_of_result(policy, policy.today))
     found = [*_unreachable(policy)]
     for (path, written, settings), document in zip(policy.layers(), policy.written, strict=True):
-        result = (hit for hit in _of_result(settings) if not path or hit not in for_all)
+        result = (hit for hit in _of_result(settings, policy.today) if not path or hit not in for_all)
         hits = (*result, *_conditions(written), *_retries_off(document, settings))
         found.extend(Finding(rule, Severity.WARNING, path + field, message) for rule, field, message in hits)
     return tuple(found)
 
 
-def _of_result(settings: Settings) -> Iterator[Hit]:
+def _of_result(settings: Settings, today: str) -> Iterator[Hit]:
     """Judge what applies once all is laid over the rest."""
+    yield from _exemptions(settings.exemptions, today)
+    yield from _owners(settings.hosts.owners)
     emitted, rule = settings.virtual_service, settings.destination_rule
     attempts, per_try = emitted.retries.attempts, emitted.retries.per_try_timeout
     deadline = emitted.timeout.milliseconds
@@ -41,6 +50,29 @@ def _of_result(settings: Settings) -> Iterator[Hit]:
     fields = (value for part in (rule.connection_pool.http, rule.connection_pool.tcp) for value in vars(part).values())
     if rule.enabled and not rule.tls_origination and all(value is None for value in fields):
         yield EMPTY_DESTINATION_RULE, "destinationRule.enabled", "every field of connectionPool is null"
+
+
+def _exemptions(exemptions: Exemptions, today: str) -> Iterator[Hit]:
+    for field, globs in (("hosts", exemptions.hosts), ("namespaces", exemptions.namespaces)):
+        if globs and exemptions.require_expiry:
+            message = f"{quoted(globs[0])} is exempt without an end, and requireExpiry is true"
+            yield EXEMPTION_WITHOUT_END, f"exemptions.{field}", message
+    most = exemptions.max_duration
+    for index, one in enumerate(exemptions.temporary if today else ()):
+        path = f"exemptions.temporary[{index}].until"
+        if one.until < today:
+            yield EXEMPTION_OVER, path, f"the exemption ended on {one.until}"
+        if most and one.until > (latest := later(today, most.days)):
+            yield EXEMPTION_TOO_LONG, path, f"{one.until} is after {latest}, the last day within {most}"
+
+
+def _owners(owners: Iterable[Owner]) -> Iterator[Hit]:
+    earlier: list[str] = []
+    for index, owner in enumerate(owners):
+        if all(any(covers(wide, pattern) for wide in earlier) for pattern in owner.match):
+            message = f"never counts: entries before it match all that {quoted(', '.join(owner.match))} matches"
+            yield UNREACHABLE_OWNER, f"hosts.owners[{index}].match", message
+        earlier.extend(owner.match)
 
 
 def _conditions(written: Settings) -> Iterator[Hit]:

@@ -130,9 +130,14 @@ def survey(
     return tuple(found[id(one)] for one in documents if id(one) in found)
 
 
-def judge(document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE) -> Reviewed:
-    """Review one manifest by itself; `namespace` is its own where it names none."""
-    entry = ServiceEntry.parse(document.manifest, namespace)
+def judge(
+    document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE, written: str | None = None
+) -> Reviewed:
+    """Review one manifest by itself; `namespace` is its own where it names none.
+
+    `written` is the day on which it is written; None: it is stored, and says so itself.
+    """
+    entry = ServiceEntry.parse(document.manifest, namespace, written)
     return Reviewed(document, entry, review(entry, policy))
 
 
@@ -146,7 +151,7 @@ def _cluster(documents: Sequence[Sourced], policy: GuardPolicy, namespace: str) 
     rounds = defaultdict[int, list[Reviewed]](list)
     for document in documents:
         if is_service_entry(document.manifest):
-            one = judge(document, policy, namespace)
+            one = judge(document, policy, namespace, policy.today)
             rounds[seen[one.entry.key]].append(one)
             seen[one.entry.key] += 1
     observed = tuple(_observed(documents, namespace))

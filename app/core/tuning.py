@@ -14,6 +14,7 @@ from app.core.model import Permission
 from app.core.resources import PREFIX, Port
 
 EXEMPT = "exempt"
+EXEMPT_UNTIL = "exempt-until"
 ATTEMPTS = "attempts"
 PER_TRY_TIMEOUT = "per-try-timeout"
 TIMEOUT = "timeout"
@@ -21,7 +22,7 @@ RETRY_ON = "retry-on"
 VIRTUAL_SERVICE = "virtual-service"
 WRITTEN_BY_US = "service-entry"
 DISABLED = "Disabled"
-KNOWN = (EXEMPT, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
+KNOWN = (EXEMPT, EXEMPT_UNTIL, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
 
 
 @dataclass(frozen=True, slots=True)

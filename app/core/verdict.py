@@ -4,8 +4,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from app.core import rules, sentences
+from app.core.bypasses import exported_to_all, mesh_internal, short_service_names
 from app.core.catalogue import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE
+from app.core.exemptions import exemption, refused_exemption
 from app.core.findings import Finding, Severity
+from app.core.ownership import owned_by_others
 from app.core.patch import Operation, set_resolution
 from app.core.policy import Existing, GuardPolicy, Mode, Settings
 from app.core.resources import JSON, Fields, ServiceEntry, own_annotations
@@ -22,6 +25,8 @@ class Verdict:
 
     findings: tuple[Finding, ...] = ()
     patch: tuple[Operation, ...] = ()
+    exempt_until: str = ""
+    """The last day of the exemption that leaves the entry alone; "" where there is none, or it has no end."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -62,7 +67,7 @@ Led = Callable[[ServiceEntry, str], bool]
 
 def review(entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
     """Judge an entry as it was written. Total: there is a verdict on any entry."""
-    return _review(entry, policy.settings(entry.key.namespace))
+    return _review(entry, policy.settings(entry.key.namespace), policy.today)
 
 
 def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy) -> Verdict:
@@ -75,7 +80,7 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
     untouched = _touched_part(old) == _touched_part(new)
     if untouched and settings.mode is Mode.ENFORCE:
         settings = replace(settings, mode=Mode.WARN)
-    return _review(entry, settings)
+    return _review(entry, settings, policy.today)
 
 
 def remediation(
@@ -102,13 +107,17 @@ def as_stored(verdict: Verdict) -> Verdict:
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), refusal))
 
 
-def _review(entry: ServiceEntry, settings: Settings) -> Verdict:
-    if not rules.in_scope(entry, settings):
+def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:
+    if not rules.looked_at(entry, settings):
         return Verdict()
+    owned = owned_by_others(entry, settings)
+    if not rules.in_scope(entry, settings):
+        beyond = (*mesh_internal(entry, settings), *short_service_names(entry))
+        return _soften(Verdict((*owned, *(beyond if entry.location == "MESH_INTERNAL" else ()))), settings)
     if broken := rules.malformed(entry):
         return _soften(Verdict((broken,)), settings)
-    if exempted := rules.exemption(entry, settings):
-        return Verdict((exempted,))
+    if found := exemption(entry, settings):
+        return _soften(Verdict((found.finding, *found.expiry(today), *owned), exempt_until=found.until), settings)
     return _soften(_judge(entry, settings), settings)
 
 
@@ -117,9 +126,12 @@ def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
     tuning, refused = tune(entry.annotations, settings.virtual_service)
     stored = replace(entry, resolution=decision.resolution or entry.resolution)
     findings = (
-        *rules.refused_exemption(entry, settings),
+        *refused_exemption(entry, settings),
         *decision.findings,
         *refused,
+        *owned_by_others(entry, settings),
+        *exported_to_all(entry, settings),
+        *short_service_names(entry),
         *retry_findings(stored, tuning, settings.scope.cluster_domains),
     )
     verdict = Verdict(findings)
@@ -136,7 +148,7 @@ def _soften(verdict: Verdict, settings: Settings) -> Verdict:
         replace(finding, severity=Severity.WARNING) if finding.severity is Severity.ERROR else finding
         for finding in verdict.findings
     )
-    return Verdict(tuple(softened))
+    return replace(verdict, findings=tuple(softened), patch=())
 
 
 def _touched_part(manifest: JSON) -> JSON:

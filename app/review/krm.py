@@ -15,13 +15,13 @@ ANNOTATIONS = ("internal.config.kubernetes.io/", "config.kubernetes.io/")
 """Prefixes of the annotations in which orchestrators note the path and index of an item's file."""
 
 
-def configured(resource_list: JSON) -> GuardPolicy | None:
+def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
     """Return the policy that a function is called with, None if it is with something else; raises PolicyError."""
     config = resource_list.get("functionConfig")
     if not isinstance(config, dict) or config.get("kind") != KIND:
         return None
     name = Fields(config, "").child("metadata").text("name")
-    return parse_policy({**config, "metadata": {"name": name}})
+    return parse_policy({**config, "metadata": {"name": name}}).on(today)
 
 
 def results(reviewed: Iterable[Reviewed], skipped: Iterable[Skipped]) -> list[JSON]:

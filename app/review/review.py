@@ -84,7 +84,7 @@ class Review:
     def _read(self) -> None:
         request = self._request
         self._manifests = Manifests(request.paths, request.namespace, request.cluster_folders)
-        policy = configured(self._manifests.resource_list) if self._function else None
+        policy = configured(self._manifests.resource_list, request.policy.today) if self._function else None
         self._reviewed = survey(self._manifests.documents, policy or request.policy, request.namespace)
 
     @property

@@ -154,12 +154,13 @@ def _judge(stage: Stage, request: _Request, policy: GuardPolicy, siblings: Stand
         return Verdict(), ""
     if not isinstance(request.object, dict):
         raise BadReview("request.object is missing")
-    entry = ServiceEntry.parse(request.object, request.namespace)
+    entry = ServiceEntry.parse(request.object, request.namespace, policy.today)
     if request.operation == "UPDATE":
+        old = ServiceEntry.parse(request.old_object, request.namespace)
         verdict = review_update(entry, request.old_object, request.object, policy)
     else:
-        verdict = review(entry, policy)
-    verdict = beside(verdict, entry, siblings, policy)
+        old, verdict = None, review(entry, policy)
+    verdict = beside(verdict, entry, siblings, policy, old)
     return (as_stored(verdict) if stage is Stage.VALIDATE else verdict), ""
 
 

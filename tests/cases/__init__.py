@@ -9,7 +9,12 @@ from typing import Any
 
 import yaml
 
+from app.core.policy import GuardPolicy
+from app.core.reader import parse_policy
+
 FOLDER = Path(__file__).parent
+TODAY = "2026-06-30"
+"""The day of the cases. Days in them are so far from it that they come out alike on any day of these years."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,14 @@ class Case:
         """The whole policy document."""
         return {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **self.policy}
 
+    def in_force(self) -> GuardPolicy:
+        """The policy as it applies."""
+        return parse_policy(self.guard_policy()).on(TODAY)
+
     def apart(self) -> "Case":
         """The case with hosts that no other case names, as far as its policy does not name them."""
-        if "exemptions" in self.policy or "scope" in self.policy:
+        names = self.policy.get("exemptions", {}).keys() & {"hosts", "temporary"}
+        if names or self.policy.keys() & {"scope", "hosts"}:
             return self
 
         def moved(value: Any) -> Any:

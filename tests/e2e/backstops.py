@@ -18,6 +18,7 @@ from app.core.resources import JSON
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
+from tests.cases import TODAY
 from tests.e2e.team import NAMESPACES, SECONDS
 
 LABEL = "backstop"
@@ -137,8 +138,8 @@ def entry(host: str = "api.example.com", **spec: Any) -> Any:
 
 
 def guard_policy(document: JSON) -> GuardPolicy:
-    """Read a policy that leaves its identity out."""
-    return parse_policy({**POLICY, **document})
+    """Read a policy that leaves its identity out, as it applies on the day of the cases."""
+    return parse_policy({**POLICY, **document}).on(TODAY)
 
 
 POLICY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}

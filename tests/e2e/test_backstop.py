@@ -12,12 +12,12 @@ from app.core.backstop import Engine, backstop
 from app.core.findings import quoted
 from app.core.patch import apply_patch
 from app.core.policy import GuardPolicy, Mode, Settings
-from app.core.reader import as_document, parse_policy
+from app.core.reader import as_document
 from app.core.resources import ServiceEntry
 from app.core.verdict import Verdict, review
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
-from tests.cases import CASES, Case
+from tests.cases import CASES, TODAY, Case
 from tests.e2e.backstops import Asker, Reply, confined, guard_policy, in_force, make_namespace
 from tests.strategies import manifests
 
@@ -52,6 +52,8 @@ HOSTS = (
     *("*.9", "*9", "*-9", "*-9.", "*.a.9", "*9.a", "*-9.a", "*.a9", f"*.{LONG}.{'d' * 59}", f"*.{LONG}.{'d' * 60}"),
     *(f"*{'a' * 63}.b", f"*{'a' * 64}.b", f"*-{'a' * 63}.b", f"*-{'a' * 64}.b"),
 )
+PAYMENTS = {"match": ["api.example.com", "*.payments.example", "*.svc.cluster.local"], "namespaces": ["asked-native-*"]}
+ALL = {"match": ["*"], "namespaces": ["*"]}
 POLICIES: tuple[dict[str, Any], ...] = (
     {},
     {"mode": "Warn"},
@@ -59,7 +61,7 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"resolution": {"unfixable": "Warn", "wildcards": "Allow", "static": "Deny"}},
     {"resolution": {"wildcards": "DynamicDNS"}, "scope": {"locations": ["MESH_EXTERNAL", "MESH_INTERNAL"]}},
     {"scope": {"locations": ["MESH_INTERNAL"]}, "resolution": {"wildcards": "DynamicDNS"}},
-    {"exemptions": {"annotation": "Forbid", "hosts": ["*.example.com", "?.*", "*.[a-m]*", "*[!x].example.com"]}},
+    {"exemptions": {"annotation": "Allow", "hosts": ["*.example.com", "?.*", "*.[a-m]*", "*[!x].example.com"]}},
     {
         "exemptions": {
             "hosts": ["[]x]*", "[!]*", "a[z-a]b", "*[!a-z]*.c", "[^.\\\\]*", "{x}", "[a-c-]*", "b.*.com", '"']
@@ -91,6 +93,46 @@ POLICIES: tuple[dict[str, Any], ...] = (
         "virtualService": {"overrides": {"attempts": None, "retryOn": None, "perTryTimeout": None}},
     },
     {"scope": {"excludedNamespaces": ["asked-native-*"]}, "exemptions": {"namespaces": ["*validating*"]}},
+    {
+        "exemptions": {
+            "annotation": "Allow",
+            "requireExpiry": True,
+            "maxDuration": "90d",
+            "minReasonLength": 3,
+            "reasonPattern": r"^(?:[A-Z]{2,}-\d+|because$|[^b]+$)",
+        }
+    },
+    {
+        "exemptions": {
+            "annotation": "Allow",
+            "minReasonLength": 9,
+            "temporary": [
+                {"hosts": ["*.example.com"], "until": TODAY},
+                {"hosts": ["b.*", "*.svc"], "namespaces": ["*validating*"], "until": "2999-01-01"},
+                {"until": "2026-06-29"},
+            ],
+        }
+    },
+    {
+        "scope": {"locations": ["MESH_EXTERNAL"]},
+        "exemptions": {"annotation": "Allow"},
+        "hosts": {"owners": [PAYMENTS, {"match": ["*.example"], "namespaces": ["nobody"]}, ALL]},
+        "exportTo": {"require": "Namespace"},
+    },
+    {
+        "mode": "Warn",
+        "hosts": {"owners": [{"match": ["b.example.com", "*.local"], "namespaces": ["platform", "istio-*"]}]},
+        "exportTo": {"require": "Namespace"},
+    },
+    {
+        "hosts": {"owners": [{"match": ["*.com"], "namespaces": ["*native*"]}]},
+        "exportTo": {"require": "Warn"},
+        "namespaces": [
+            {"match": ["asked-native*"], "hosts": {"owners": [PAYMENTS]}, "exportTo": {"require": "Namespace"}},
+            {"match": ["asked-x*"], "hosts": {"owners": []}},
+            {"match": ["asked*"], "exemptions": {"annotation": "Allow", "minReasonLength": 1}},
+        ],
+    },
     {"resolution": {"tcp": "DNS", "static": "Deny"}},
     {
         "resolution": {"wildcards": "DynamicDNS", "tcp": "DNS"},
@@ -119,7 +161,7 @@ def of_all_cases(engine: Engine) -> GuardPolicy:
     layers = []
     for case in STORABLE:
         name = namespace(engine, case.name)
-        own = parse_policy(case.guard_policy()).settings(name)
+        own = case.in_force().settings(name)
         layers.append({"match": [name], **as_document(own, Settings)})
     return guard_policy({"namespaces": layers})
 
@@ -144,7 +186,8 @@ def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
 
 def judged(manifest: Any, where: str, policy: GuardPolicy) -> Verdict:
     """The core's verdict on a manifest in a namespace."""
-    return review(ServiceEntry.parse({**manifest, "metadata": {**manifest["metadata"], "namespace": where}}), policy)
+    placed = {**manifest, "metadata": {**manifest["metadata"], "namespace": where}}
+    return review(ServiceEntry.parse(placed, written=policy.today), policy)
 
 
 def assert_agrees(reply: Reply, verdict: Verdict, manifest: Any, engine: Engine) -> None:

@@ -21,6 +21,7 @@ from tests.e2e.team import SECONDS, SERVICE_ENTRIES
 pytestmark = pytest.mark.e2e
 
 NATIVE, VALIDATING, EXEMPTING = "limits-native", "limits-validating", "limits-exempting"
+LATE = "limits-late"
 GRANTING, LAYERED = "limits-granting", "limits-layer-299"
 GRANTED = [f"condition-of-a-remarkable-length-{number}" for number in range(200)]
 LAYERS = [
@@ -32,6 +33,7 @@ LAYERS = [
     }
     for number in range(300)
 ]
+ALLOWING = {"exemptions": {"annotation": "Allow"}}
 CIDR: dict[str, Any] = {"resolution": "NONE", "addresses": ["10.0.0.0/8"]}
 DEFINITION = "customresourcedefinition/serviceentries.networking.istio.io"
 HOSTS_OF = "/spec/versions/{}/schema/openAPIV3Schema/properties/spec/properties/hosts"
@@ -39,18 +41,19 @@ HOSTS_OF = "/spec/versions/{}/schema/openAPIV3Schema/properties/spec/properties/
 
 @pytest.fixture(scope="module")
 def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
-    """A connection to the API server, while the built-in policy is in force in namespaces of either engine."""
+    """A connection to the API server, while teams may exempt their entries in namespaces of either engine."""
     asker = Asker(control_plane)
     exempting = guard_policy({"exemptions": {"hosts": ["*.\u00e9.example"]}})
     granting = guard_policy({"virtualService": {"overrides": {"retryOn": GRANTED}}})
     objects = [
-        *confined(backstop(guard_policy({}), Engine.NATIVE), NATIVE),
-        *confined(backstop(guard_policy({}), Engine.VALIDATING), VALIDATING),
+        *confined(backstop(guard_policy(ALLOWING), Engine.NATIVE), NATIVE),
+        *confined(backstop(guard_policy(ALLOWING), Engine.VALIDATING), VALIDATING),
+        *confined(backstop(guard_policy(ALLOWING).on("2026-06-01"), Engine.VALIDATING), LATE),
         *confined(backstop(exempting, Engine.VALIDATING), EXEMPTING),
         *confined(backstop(granting, Engine.VALIDATING), GRANTING),
         *confined(backstop(guard_policy({"namespaces": LAYERS}), Engine.VALIDATING), LAYERED),
     ]
-    for name in (NATIVE, VALIDATING, EXEMPTING, GRANTING, LAYERED):
+    for name in (NATIVE, VALIDATING, EXEMPTING, GRANTING, LAYERED, LATE):
         make_namespace(api, name, name)
     with in_force(control_plane, api, objects, asker):
         yield asker
@@ -229,9 +232,19 @@ def test_separators_of_ascii_are_not_taken_for_blanks(asker: Asker) -> None:
     words = entry(annotations={"serviceentry-guard.io/retry-on": "5xx,\x1creset"}, resolution="DNS")
     assert review(ServiceEntry.parse(words), guard_policy({})).allowed
     assert asker.create(words, VALIDATING).denial.startswith("SEG013 ")
-    reason = entry(**CIDR, annotations={"serviceentry-guard.io/exempt": "\x1f"})
-    assert not review(ServiceEntry.parse(reason), guard_policy({})).allowed
+    reason = entry(**CIDR, annotations={"serviceentry-guard.io/exempt": "\x1f" * 8})
+    assert not review(ServiceEntry.parse(reason), guard_policy(ALLOWING)).allowed
     assert asker.create(reason, VALIDATING).status == 201
+
+
+def test_the_day_is_that_on_which_the_objects_were_written(asker: Asker) -> None:
+    """Difference: CEL has no clock. The controller writes the objects anew when another day begins."""
+    until = {"serviceentry-guard.io/exempt-until": "2026-06-15"}
+    ended = entry(**CIDR, annotations={"serviceentry-guard.io/exempt": "the vendor pins its addresses", **until})
+    in_force = guard_policy(ALLOWING)
+    assert not review(ServiceEntry.parse(ended, written=in_force.today), in_force).allowed
+    assert asker.create(ended, VALIDATING).denial.startswith("SEG006 ")
+    assert asker.create(ended, LATE).status == 201
 
 
 def test_no_warnings_are_given_under_mode_enforce(asker: Asker) -> None:

@@ -4,13 +4,15 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
 import urllib3
 from urllib3.exceptions import HTTPError, ReadTimeoutError
+
+from tests.mesh.networks import Pod
 
 PATIENCE = 10.0
 """Seconds after which it gives up on an answer, unless it is told to be more patient."""
@@ -32,34 +34,27 @@ class Client(Protocol):
 
 
 class Application:
-    """A client of one host; it resolves the name when it connects, and keeps the connection while it can."""
+    """A client of one host in a pod; it resolves the name when it connects, and keeps the connection while it can."""
 
     def __init__(
-        self,
-        host: str,
-        port: int = 80,
-        *,
-        tls: ssl.SSLContext | None = None,
-        via: str = "",
-        patience: float = PATIENCE,
+        self, pod: Pod, host: str, port: int = 80, *, tls: ssl.SSLContext | None = None, patience: float = PATIENCE
     ) -> None:
-        """`via` is the address of a sidecar that is spoken to directly, where nothing is intercepted."""
         timeout = urllib3.Timeout(connect=patience, read=patience)
-        self._patience = patience
-        self._headers = {"Host": host} if via else {}
+        self._pod, self._patience = pod, patience
         if tls:
             self._pool: urllib3.HTTPConnectionPool = urllib3.HTTPSConnectionPool(
                 host, port, maxsize=1, retries=False, timeout=timeout, ssl_context=tls
             )
         else:
-            self._pool = urllib3.HTTPConnectionPool(via or host, port, maxsize=1, retries=False, timeout=timeout)
+            self._pool = urllib3.HTTPConnectionPool(host, port, maxsize=1, retries=False, timeout=timeout)
 
     def send(self, method: str, path: str) -> Outcome:
         """Send a request, with a few bytes where it is a POST, and wait for its end."""
         begun = time.monotonic()
         body = b"once" if method == "POST" else None
         try:
-            response = self._pool.request(method, path, body=body, headers=self._headers)
+            with self._pod.inside():
+                response = self._pool.request(method, path, body=body)
         except (HTTPError, OSError) as error:
             return Outcome(time.monotonic() - begun, error=self._spoken(error))
         text = response.data.decode("utf-8", "replace").strip()
@@ -71,6 +66,27 @@ class Application:
             return f"no answer within {self._patience:g} s"
         inner = error.args[-1] if error.args and isinstance(error.args[-1], Exception) else error
         return f"connection lost ({type(inner).__name__})"
+
+
+@dataclass(frozen=True, slots=True)
+class Expecting:
+    """A client for whom the answer of another server is an error; `servers` names those that there are."""
+
+    client: Client
+    wanted: str
+    servers: Mapping[str, str]
+
+    def send(self, method: str, path: str) -> Outcome:
+        """Send a request, and look who answers it."""
+        outcome = self.client.send(method, path)
+        if outcome.error or outcome.body == self.wanted:
+            return outcome
+        return replace(outcome, error=f"answered by {self.servers[outcome.body]}")
+
+
+def expecting(connect: Callable[[], Client], wanted: str, servers: Mapping[str, str]) -> Callable[[], Client]:
+    """Make such clients of others."""
+    return lambda: Expecting(connect(), wanted, servers)
 
 
 @dataclass

@@ -1,6 +1,7 @@
-"""The server's side of gRPC without encryption: it answers every unary call with one empty message."""
+"""The server's side of gRPC without encryption: it answers a call with one empty message, or with a stream of them."""
 
 import asyncio
+from dataclasses import dataclass
 from typing import Protocol
 
 from h2.config import H2Configuration
@@ -12,8 +13,19 @@ EMPTY_MESSAGE = bytes(5)
 """Not compressed, length 0."""
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How a stream goes: seconds before its headers, between messages, and to its end."""
+
+    first: float
+    pause: float
+    seconds: float
+
+
 class Upstream(Protocol):
     """What a connection needs of the server that it belongs to."""
+
+    pace: Pace | None
 
     def cuts_this_one(self, name: str) -> bool: ...
     def connected(self, transport: asyncio.WriteTransport) -> None: ...
@@ -27,6 +39,7 @@ class GrpcConnection(asyncio.Protocol):
         self._upstream = upstream
         self._h2 = H2Connection(H2Configuration(client_side=False))
         self._paths = dict[int, str]()
+        self._streams = dict[int, asyncio.Task[None]]()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -37,6 +50,8 @@ class GrpcConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._upstream.disconnected(self._transport)
+        for task in self._streams.values():
+            task.cancel()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -45,6 +60,8 @@ class GrpcConnection(asyncio.Protocol):
             self._transport.abort()
             return
         reset = {event.stream_id for event in events if isinstance(event, StreamReset)}
+        for stream in reset & self._streams.keys():
+            self._streams[stream].cancel()
         for event in events:
             if isinstance(event, RequestReceived):
                 self._paths[event.stream_id] = dict(event.headers)[b":path"].decode()
@@ -57,7 +74,28 @@ class GrpcConnection(asyncio.Protocol):
         """Answer one call; False where the connection is cut instead."""
         if self._upstream.cuts_this_one(self._paths.pop(stream)):
             return False
-        self._h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+        if self._upstream.pace:
+            self._streams[stream] = asyncio.create_task(self._speak(stream, self._upstream.pace))
+            return True
+        self._begin(stream)
         self._h2.send_data(stream, EMPTY_MESSAGE)
-        self._h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)
+        self._end(stream)
         return True
+
+    async def _speak(self, stream: int, pace: Pace) -> None:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + pace.seconds
+        await asyncio.sleep(pace.first)
+        self._begin(stream)
+        while loop.time() < end:
+            self._h2.send_data(stream, EMPTY_MESSAGE)
+            self._transport.write(self._h2.data_to_send())
+            await asyncio.sleep(pace.pause)
+        self._end(stream)
+        self._transport.write(self._h2.data_to_send())
+
+    def _begin(self, stream: int) -> None:
+        self._h2.send_headers(stream, [(":status", "200"), ("content-type", "application/grpc")])
+
+    def _end(self, stream: int) -> None:
+        self._h2.send_headers(stream, [("grpc-status", "0")], end_stream=True)

@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from tests.bed.processes import Child, free_ports
+from tests.mesh.networks import HERE
 
 DNS_REFRESH = "5s"
 """How often Envoy asks again for names whose answer may not be remembered (TTL 0); Istio's default is 60s."""
@@ -26,7 +27,7 @@ MESH_CONFIG: Mapping[str, Any] = {"rootNamespace": "istio-system", "dnsRefreshRa
 
 
 class Istiod:
-    """`pilot-discovery discovery` on free ports of 127.0.0.1."""
+    """`pilot-discovery discovery`, which sidecars reach at `port` of HERE."""
 
     def __init__(self, program: Path, kubeconfig: Path, folder: Path) -> None:
         self.port, self._http_port, monitoring = free_ports(3)
@@ -36,7 +37,7 @@ class Istiod:
         self.child = Child(
             program, "discovery", f"--kubeconfig={kubeconfig}", f"--meshConfig={folder / 'mesh.yaml'}",
             f"--networksConfig={folder / 'networks.yaml'}", "--registries=Kubernetes",
-            f"--grpcAddr=127.0.0.1:{self.port}", f"--httpAddr=127.0.0.1:{self._http_port}",
+            f"--grpcAddr={HERE}:{self.port}", f"--httpAddr=127.0.0.1:{self._http_port}",
             f"--monitoringAddr=127.0.0.1:{monitoring}", "--secureGRPCAddr=", "--httpsAddr=", "--ctrlz_port=0",
             log=folder / "istiod.log", env=environment,
         )  # fmt: skip

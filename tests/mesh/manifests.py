@@ -20,14 +20,19 @@ TLS = {"number": 443, "name": "tls", "protocol": "TLS"}
 
 
 def entry(
-    arm: Arm, host: str, *ports: dict[str, Any], annotations: dict[str, str] | None = None, **spec: Any
+    arm: Arm,
+    host: str,
+    *ports: dict[str, Any],
+    name: str = "",
+    annotations: dict[str, str] | None = None,
+    **spec: Any,
 ) -> Object:
     """A raw ServiceEntry named after its host: port 80/HTTP unless others are given, resolution NONE."""
     return {
         "apiVersion": f"{ISTIO}/v1",
         "kind": "ServiceEntry",
         "metadata": {
-            "name": host.replace("*", "wildcard"),
+            "name": name or host.replace("*", "wildcard"),
             "namespace": arm.namespace,
             "annotations": {f"serviceentry-guard.io/{name}": value for name, value in (annotations or {}).items()},
         },
@@ -41,23 +46,43 @@ def entry(
     }
 
 
-def virtual_service(arm: Arm, host: str, **route: Any) -> Object:
-    """A VirtualService as a team writes it."""
+def virtual_service(arm: Arm, host: str, *routes: Object, name: str = "theirs", **spec: Any) -> Object:
+    """A VirtualService as a team writes it; a route leads to the host unless it says otherwise."""
+    to_host = {"route": [{"destination": {"host": host}}]}
     return {
         "apiVersion": f"{ISTIO}/v1",
         "kind": "VirtualService",
-        "metadata": {"name": "theirs", "namespace": arm.namespace},
-        "spec": {"hosts": [host], "http": [{"route": [{"destination": {"host": host}}], **route}]},
+        "metadata": {"name": name, "namespace": arm.namespace},
+        "spec": {"hosts": [host], "http": [{**to_host, **route} for route in routes], **spec},
     }
 
 
-def sidecar(namespace: str, imported: Iterable[str]) -> Object:
-    """What a namespace's sidecars know: the hosts of these namespaces, and not the API server's own Service."""
+def recipe_by_hand(arm: Arm, host: str, port: int, timeout: str = "30s", attempts: int = 3) -> Object:
+    """The recipe for a host, as one writes it who does not look at the protocol, other ports or neighbours."""
+    route = [{"destination": {"host": host, "port": {"number": port}}, "weight": 100}]
+    conditions = "gateway-error,connect-failure,refused-stream,5xx"
+    retries = {"attempts": attempts, "perTryTimeout": "2s", "retryOn": conditions} if attempts else {"attempts": 0}
+    return virtual_service(arm, host, {"route": route, "timeout": timeout, "retries": retries}, name=host)
+
+
+def marker(arm: Arm, host: str) -> tuple[Object, Object, Object]:
+    """An object of each kind that sidecars act on, by which one sees that they know all that is older."""
+    rule = {
+        "apiVersion": f"{ISTIO}/v1",
+        "kind": "DestinationRule",
+        "metadata": {"name": host, "namespace": arm.namespace},
+        "spec": {"host": host, "trafficPolicy": {"connectionPool": {"http": {"idleTimeout": "31s"}}}},
+    }
+    return entry(arm, host, resolution="DNS"), virtual_service(arm, host, {"timeout": "29s"}), rule
+
+
+def sidecar_resource(namespace: str, imported: Iterable[str]) -> Object:
+    """What a namespace's sidecars know: its own hosts and these of others, and not the API server's own Service."""
     return {
         "apiVersion": f"{ISTIO}/v1",
         "kind": "Sidecar",
         "metadata": {"name": "default", "namespace": namespace},
-        "spec": {"egress": [{"hosts": [f"{each}/*" for each in imported]}]},
+        "spec": {"egress": [{"hosts": ["./*", *imported]}]},
     }
 
 

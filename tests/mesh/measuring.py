@@ -7,10 +7,21 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self, TextIO
 
 from tests.bed.binaries import Binaries, MeshBinaries
+from tests.mesh.arms import Arm
 from tests.mesh.cases import CASES_IN_MESH
 from tests.mesh.istioctl import Istioctl, Message
 from tests.mesh.mesh import Mesh
-from tests.mesh.scenarios import firewall, origination, rotation, shapes, slow, termination, unsafe
+from tests.mesh.scenarios import (
+    firewall,
+    harmless,
+    neighbours,
+    origination,
+    rotation,
+    shapes,
+    slow,
+    termination,
+    unsafe,
+)
 from tests.mesh.trial import Measured, Trial
 
 SCENARIOS: dict[str, Callable[[Mesh], Iterator[Trial]]] = {
@@ -22,6 +33,8 @@ SCENARIOS: dict[str, Callable[[Mesh], Iterator[Trial]]] = {
     "unsafe": unsafe.trials,
     "slow": slow.trials,
     "shapes": shapes.trials,
+    "harmless": harmless.trials,
+    "neighbours": neighbours.trials,
 }
 
 HURRYING_AT_ONCE = 2
@@ -36,6 +49,12 @@ class Report:
     """Every object that the guard wrote, as istioctl writes it: `VirtualService name.namespace`."""
     messages: list[Message]
     """What Istio's analysis says of the live cluster."""
+
+    def line(self, scenario: str, circumstances: object, arm: Arm) -> Measured:
+        """The line of the table for these. Raises ValueError unless there is exactly one."""
+        wanted = (scenario, str(circumstances), arm.label)
+        (line,) = [one for one in self.measured if (one.scenario, one.circumstances, one.arm) == wanted]
+        return line
 
     def as_json(self) -> dict[str, Any]:
         """The same as plain values."""

@@ -33,7 +33,7 @@ class Names:
     def __init__(self, address: str) -> None:
         self.address = address
         self._records = dict[str, Record]()
-        self._asked = Counter[str]()
+        self._asked = Counter[tuple[str, str]]()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
         threading.Thread(target=self._serve, name="names", daemon=True).start()
@@ -42,22 +42,22 @@ class Names:
         """Have a name resolve to these addresses from now on."""
         self._records[name] = Record(addresses, ttl)
 
-    def wait_until_asked(self, name: str) -> None:
-        """Wait until somebody asks for the name again."""
-        before = self._asked[name]
-        wait_until(lambda: self._asked[name] > before, f"{name} is asked for", ASKED_SECONDS)
+    def wait_until_asked(self, name: str, client: str) -> None:
+        """Wait until the client of an address asks for the name again."""
+        before = self._asked[name, client]
+        wait_until(lambda: self._asked[name, client] > before, f"{client} asks for {name}", ASKED_SECONDS)
 
     def _serve(self) -> None:
         while True:
             query, client = self._socket.recvfrom(512)
-            self._socket.sendto(self._answer(query), client)
+            self._socket.sendto(self._answer(query, client[0]), client)
 
-    def _answer(self, query: bytes) -> bytes:
+    def _answer(self, query: bytes, client: str) -> bytes:
         number, _, _, _, _, _ = HEADER.unpack_from(query)
         name, end = _read_name(query)
         kind, _ = QUESTION_TAIL.unpack_from(query, end)
         question = query[HEADER.size : end + QUESTION_TAIL.size]
-        self._asked[name] += 1
+        self._asked[name, client] += 1
         record = self._records.get(name) or self._records.get(f"*.{name.partition('.')[2]}")
         addresses = record.addresses if record and kind == A else ()
         flags = ANSWER if record else NAME_ERROR

@@ -1,12 +1,12 @@
-"""The networks of the mesh, in namespaces of their own: the application's, and a far one behind a firewall.
+"""The networks of the mesh, in namespaces of their own: one for each pod, and a far one behind a firewall.
 
-    application, sidecars, istiod, API server          upstreams
-    192.0.2.1  ── veth ───────────────────────── 192.0.2.2   203.0.113.0/24
+    pods                           this process, istiod, API server          upstreams
+    198.51.100.1, .2 … ── veth ─── 192.0.2.1 ── veth ──────── 192.0.2.2   203.0.113.0/24
 
-What the application sends to the far network is redirected to the sidecar, as Istio's init container does it: by
-iptables, but for what has the sidecar's group. In the far network a stateful firewall forgets connections that were
-idle for FORGETS_SECONDS; to what it does not know it answers nothing or a reset, by address. This process is meant to
-run inside (`unshare --net --mount`): nothing here touches the machine's own networks.
+What an application sends from a pod to the far network is redirected to the sidecar of the pod, as Istio's init
+container does it: by iptables, but for what has the sidecar's group. In the far network a stateful firewall forgets
+connections that were idle for FORGETS_SECONDS; to what it does not know it answers nothing or a reset, by address. This
+process is meant to run inside (`unshare --net --mount`): nothing here touches the machine's own networks.
 """
 
 import ctypes
@@ -24,15 +24,53 @@ SIDECAR_GROUP = 1337
 OUTBOUND_PORT = 15001
 FORGETS_SECONDS = 6
 FAR = "far"
-CONNTRACK = Path("/proc/sys/net/netfilter")
-NET = "203.0.113"
+HERE = "192.0.2.1"
+"""Where pods find what runs in this process's own network."""
+KERNEL = Path("/proc/sys/net")
+NAMED = Path("/run/netns")
+NET, POD_NET = "203.0.113", "198.51.100"
 SILENT_NET, RESETTING_NET = f"{NET}.192/27", f"{NET}.224/27"
-PROGRAMS = ("unshare", "ip", "iptables", "mount", "setpriv")
+PROGRAMS = ("unshare", "ip", "iptables", "mount", "setpriv", "nsenter")
 """What the machine has to bring: util-linux, iproute2, iptables."""
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _CLONE_NEWNET = 0x40000000
-_PLAIN, _SILENT, _RESETTING = count(1), count(193), count(225)
+_PODS, _PLAIN, _SILENT, _RESETTING = count(1), count(1), count(193), count(225)
+
+
+class Pod:
+    """The network of a pod: what is redirected there, an Envoy in its network namespace has to take."""
+
+    def __init__(self, namespace: str) -> None:
+        self.address = _address(POD_NET, _PODS, 255)
+        self._name = f"pod-{namespace}"
+        near = f"pod{self.address.rpartition('.')[2]}"
+        _run(f"ip netns add {self._name}")
+        _run(f"ip link add {near} type veth peer name eth0 netns {self._name}")
+        _run(f"ip link set {near} up")
+        _run(f"ip route add {self.address} dev {near}")
+        for command in (
+            "link set lo up",
+            f"address add {self.address}/32 dev eth0",
+            "link set eth0 up",
+            f"route add {HERE} dev eth0",
+            f"route add default via {HERE}",
+        ):
+            _run(f"ip -netns {self._name} {command}")
+        chosen = f"-p tcp -d {NET}.0/24 -m owner ! --gid-owner {SIDECAR_GROUP}"
+        rule = f"iptables --wait -t nat -A OUTPUT {chosen} -j REDIRECT --to-ports {OUTBOUND_PORT}"
+        _run(f"ip netns exec {self._name} {rule}")
+
+    @property
+    def entrance(self) -> tuple[str, ...]:
+        """A command that runs the one after it in the pod, with files and users as they are here."""
+        return "nsenter", f"--net={NAMED / self._name}"
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        """Put this thread into the pod: connections that it opens are those of the application."""
+        with _network(self._name):
+            yield
 
 
 def complaint() -> str | None:
@@ -55,35 +93,36 @@ def complaint() -> str | None:
 
 def plain_address() -> str:
     """An address of the far network that nothing else uses."""
-    return _address(_PLAIN, 192)
+    return _address(NET, _PLAIN, 192)
 
 
 def firewalled_address(*, resets: bool) -> str:
     """The same behind the firewall, which answers what it forgot with a reset, or not at all."""
-    return _address(_RESETTING, 255) if resets else _address(_SILENT, 224)
+    return _address(NET, _RESETTING, 255) if resets else _address(NET, _SILENT, 224)
 
 
-def _address(numbers: Iterator[int], end: int) -> str:
+def _address(net: str, numbers: Iterator[int], end: int) -> str:
     number = next(numbers)
     if number >= end:
-        raise ValueError("the far network has no more addresses of this sort")
-    return f"{NET}.{number}"
+        raise ValueError(f"{net}.0/24 has no more addresses of this sort")
+    return f"{net}.{number}"
 
 
 def set_up(folder: Path, nameserver: str) -> None:
-    """Make both networks, and have every program started from here on resolve names at `nameserver`."""
+    """Make the far network, and have every program started from here on resolve names at `nameserver`."""
     _run("ip link set lo up")
     _run("mount -t tmpfs tmpfs /run")
     _run(f"ip netns add {FAR}")
     _run(f"ip link add near type veth peer name far netns {FAR}")
-    _run("ip address add 192.0.2.1/30 dev near")
+    _run(f"ip address add {HERE}/30 dev near")
     _run("ip link set near up")
     for command in ("link set lo up", "address add 192.0.2.2/30 dev far", "link set far up"):
         _run(f"ip -netns {FAR} {command}")
     _run(f"ip -netns {FAR} route add local {NET}.0/24 dev lo")
+    _run(f"ip -netns {FAR} route add {POD_NET}.0/24 via {HERE}")
+    (KERNEL / "ipv4/ip_forward").write_text("1")
     # A default route, though there is nothing else: kube-apiserver looks for its own address on it.
     _run("ip route add default via 192.0.2.2")
-    _intercept()
     _raise_firewall()
     resolver = folder / "resolv.conf"
     resolver.write_text(f"nameserver {nameserver}\noptions timeout:1 attempts:3\n")
@@ -96,7 +135,7 @@ def set_up(folder: Path, nameserver: str) -> None:
 
 def listening_socket(address: str, port: int) -> socket.socket:
     """A socket that listens in the far network."""
-    with _far_network():
+    with _network(FAR):
         listener = socket.create_server((address, port), backlog=512)
     listener.setblocking(False)
     return listener
@@ -107,26 +146,21 @@ def black_hole(address: str) -> None:
     _run_far(f"iptables --wait -I INPUT -d {address} -j DROP")
 
 
-def _intercept() -> None:
-    chosen = f"-p tcp -d {NET}.0/24 -m owner ! --gid-owner {SIDECAR_GROUP}"
-    _run(f"iptables --wait -t nat -A OUTPUT {chosen} -j REDIRECT --to-ports {OUTBOUND_PORT}")
-
-
 def _raise_firewall() -> None:
     unknown = "-p tcp -m conntrack --ctstate INVALID"
     _run_far(f"iptables --wait -A INPUT -d {SILENT_NET} {unknown} -j DROP")
     _run_far(f"iptables --wait -A INPUT -d {RESETTING_NET} {unknown} -j REJECT --reject-with tcp-reset")
-    with _far_network():
+    with _network(FAR):
         # A connection is known from its beginning or not at all, and forgotten when it was idle.
-        (CONNTRACK / "nf_conntrack_tcp_loose").write_text("0")
-        (CONNTRACK / "nf_conntrack_tcp_timeout_established").write_text(str(FORGETS_SECONDS))
+        (KERNEL / "netfilter/nf_conntrack_tcp_loose").write_text("0")
+        (KERNEL / "netfilter/nf_conntrack_tcp_timeout_established").write_text(str(FORGETS_SECONDS))
 
 
 @contextmanager
-def _far_network() -> Iterator[None]:
-    """Put this thread into the far network: sockets stay where they were made."""
-    with Path("/proc/thread-self/ns/net").open() as here, Path("/run/netns", FAR).open() as far:
-        _enter(far.fileno())
+def _network(name: str) -> Iterator[None]:
+    """Put this thread into another network: sockets stay where they were made."""
+    with Path("/proc/thread-self/ns/net").open() as here, (NAMED / name).open() as there:
+        _enter(there.fileno())
         try:
             yield
         finally:

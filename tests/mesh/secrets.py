@@ -11,6 +11,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived
 
 from tests.bed.processes import free_port
+from tests.mesh.networks import HERE
 
 NAME = "file-root:system"
 """What istiod calls the authorities of the system, which it means where a DestinationRule names none."""
@@ -20,7 +21,7 @@ TYPE = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
 
 class Secrets:
-    """A server that trusts one authority (PEM), on a port of 127.0.0.1."""
+    """A server that trusts one authority (PEM), on a port of HERE."""
 
     def __init__(self, authority: bytes) -> None:
         self.port = free_port()
@@ -29,7 +30,7 @@ class Secrets:
     async def open(self) -> None:
         """Accept connections from now on."""
         loop = asyncio.get_running_loop()
-        await loop.create_server(lambda: _Connection(self._response), "127.0.0.1", self.port)
+        await loop.create_server(lambda: _Connection(self._response), HERE, self.port)
 
 
 class _Connection(asyncio.Protocol):

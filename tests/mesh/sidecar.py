@@ -6,34 +6,38 @@ from pathlib import Path
 from typing import Any
 
 from tests.bed.binaries import envoy_program
-from tests.bed.processes import Child, free_port
+from tests.bed.processes import Child
 from tests.mesh import secrets
-from tests.mesh.networks import SIDECAR_GROUP
+from tests.mesh.networks import HERE, SIDECAR_GROUP, Pod
 
 ISTIOD = "istiod"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 CONFIGURED_SECONDS = 90.0
+ADMIN_PORT = 15000
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Past any proxy of the environment."""
 
 
 class Sidecar:
-    """One Envoy. With `intercepts` it takes what iptables redirects; else it listens on 127.0.0.1, a port per service.
+    """One Envoy, which takes what is redirected in its pod.
 
     It runs in a group of its own, by which iptables knows what the sidecar itself sends.
     """
 
-    def __init__(self, namespace: str, istiod_port: int, secrets_port: int, folder: Path, *, intercepts: bool) -> None:
-        self._admin = free_port()
+    def __init__(self, pod: Pod, namespace: str, istiod_port: int, secrets_port: int, folder: Path) -> None:
+        self.pod = pod
         self._servers = {ISTIOD: istiod_port, secrets.CLUSTER: secrets_port}
-        bootstrap = self._bootstrap(namespace, "REDIRECT" if intercepts else "NONE")
+        # Whoever changes its group loses the signal that a child of ours gets when we end: it is set again.
+        group = (f"--regid={SIDECAR_GROUP}", "--clear-groups", "--pdeathsig=KILL")
         self.child = Child(
-            "setpriv", f"--regid={SIDECAR_GROUP}", "--clear-groups", envoy_program(), "--concurrency", "1",
-            "--use-dynamic-base-id", "--log-level", "warning", "--config-yaml", json.dumps(bootstrap),
+            *pod.entrance, "setpriv", *group, envoy_program(), "--concurrency", "1",
+            "--use-dynamic-base-id", "--log-level", "warning", "--config-yaml", json.dumps(self._bootstrap(namespace)),
             log=folder / f"envoy-{namespace}.log",
         )  # fmt: skip
 
     def wait_until_ready(self) -> None:
         """Wait until it has its first configuration. Raises BedError with the end of its log if it does not."""
-        self.child.wait_until_answering(f"http://127.0.0.1:{self._admin}/ready", seconds=CONFIGURED_SECONDS)
+        self.child.wait_until_answering(f"{self._administration}/ready", seconds=CONFIGURED_SECONDS)
 
     def wait_for(self, what: str, *fragments: str) -> None:
         """Wait until every one of these is part of its configuration."""
@@ -47,19 +51,23 @@ class Sidecar:
 
     def ask(self, path: str) -> str:
         """Ask its administration."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._admin}{path}", timeout=10) as response:
+        with DIRECTLY.open(f"{self._administration}{path}", timeout=10) as response:
             return str(response.read().decode())
 
-    def _bootstrap(self, namespace: str, interception: str) -> dict[str, Any]:
+    @property
+    def _administration(self) -> str:
+        return f"http://{self.pod.address}:{ADMIN_PORT}"
+
+    def _bootstrap(self, namespace: str) -> dict[str, Any]:
         source = {"ads": {}, "resource_api_version": "V3"}
         istiod = {"envoy_grpc": {"cluster_name": ISTIOD}}
         return {
             "node": {
-                "id": f"sidecar~192.0.2.1~application.{namespace}~{namespace}.svc.cluster.local",
+                "id": f"sidecar~{self.pod.address}~application.{namespace}~{namespace}.svc.cluster.local",
                 "cluster": f"application.{namespace}",
-                "metadata": {"NAMESPACE": namespace, "CLUSTER_ID": "Kubernetes", "INTERCEPTION_MODE": interception},
+                "metadata": {"NAMESPACE": namespace, "CLUSTER_ID": "Kubernetes", "INTERCEPTION_MODE": "REDIRECT"},
             },
-            "admin": {"address": _address(self._admin)},
+            "admin": {"address": _address(self.pod.address, ADMIN_PORT)},
             "dynamic_resources": {
                 "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [istiod]},
                 "cds_config": source,
@@ -70,9 +78,9 @@ class Sidecar:
 
 
 def _cluster(name: str, port: int) -> dict[str, Any]:
-    """One that speaks HTTP/2 to a port of 127.0.0.1."""
+    """One that speaks HTTP/2 to a port outside of the pod."""
     h2 = {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": _address(port)}}]}]
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": _address(HERE, port)}}]}]
     return {
         "name": name,
         "type": "STATIC",
@@ -82,5 +90,5 @@ def _cluster(name: str, port: int) -> dict[str, Any]:
     }
 
 
-def _address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def _address(address: str, port: int) -> dict[str, Any]:
+    return {"socket_address": {"address": address, "port_value": port}}

@@ -1,19 +1,9 @@
-"""The failure that started it, before and after, in a real mesh: what one run of `python -m tests.mesh` measures.
+"""The failure that started it, before and after, in a real mesh: what one run of `python -m tests.mesh` measures."""
 
-The run has a network and a mount namespace of its own, so it is a process of its own; the tests here read its report.
-"""
-
-import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.bed.binaries import provide, provide_mesh
-from tests.bed.errors import BedError
-from tests.bed.processes import Child
-from tests.bed.require import give_up
-from tests.mesh import networks
 from tests.mesh.advice import ADVICE
 from tests.mesh.arms import (
     BACKOFF,
@@ -22,9 +12,9 @@ from tests.mesh.arms import (
     KEEPALIVE,
     OFF,
     ORIGINATION,
-    PRIVATE,
     RECIPE,
     SPLIT,
+    TENANT,
     Arm,
 )
 from tests.mesh.measuring import Report
@@ -32,12 +22,10 @@ from tests.mesh.page import BEGIN, PAGE
 from tests.mesh.scenarios import firewall, origination, rotation, shapes, slow, termination, unsafe
 from tests.mesh.scenarios.firewall import IDLENESSES, TLS_IDLENESSES, Idleness
 from tests.mesh.scenarios.rotation import Rotation
-from tests.mesh.trial import Measured
 
 pytestmark = pytest.mark.mesh
 
 REPOSITORY = Path(__file__).parents[2]
-SECONDS = 600
 SOON = [each for each in rotation.USUAL if each.gone_after == 0]
 LATER = [each for each in rotation.USUAL if each.gone_after > 0] + [rotation.VANISHING]
 each_idleness = pytest.mark.parametrize("idleness", IDLENESSES, ids=str)
@@ -45,34 +33,8 @@ THE_MESSAGE = "503 upstream connect error or disconnect/reset before headers. re
 """What the README begins with, word for word."""
 
 
-@pytest.fixture(scope="session")
-def report(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Report:
-    """What the run measured; every test here is about that one run."""
-    if trouble := networks.complaint():
-        give_up(trouble)
-    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
-    with capture.global_and_fixture_disabled():
-        try:
-            provide()
-            provide_mesh()
-        except BedError as error:
-            give_up(str(error))
-    folder = tmp_path_factory.mktemp("mesh")
-    path = folder / "report.json"
-    with Child(sys.executable, "-m", "tests.mesh", f"--json={path}", log=folder / "mesh.log") as run:
-        assert run.process.wait(SECONDS) == 0, run.tail(60)
-    return Report.from_json(json.loads(path.read_text()))
-
-
-def one(report: Report, scenario: str, circumstances: object, arm: Arm) -> Measured:
-    """The line of the table for these."""
-    lines = [line for line in report.measured if (line.scenario, line.circumstances) == (scenario, str(circumstances))]
-    (line,) = [line for line in lines if line.arm == arm.label]
-    return line
-
-
 def test_connections_that_end_give_the_message_of_the_problem_before_and_no_error_after(report: Report) -> None:
-    before, after = (one(report, termination.TITLE, termination.CUT, arm) for arm in (OFF, RECIPE))
+    before, after = (report.line(termination.TITLE, termination.CUT, arm) for arm in (OFF, RECIPE))
     assert before.message == THE_MESSAGE
     assert before.errors == before.requests // termination.CUT_EVERY
     assert (after.requests, after.errors) == (500, 0)
@@ -80,7 +42,7 @@ def test_connections_that_end_give_the_message_of_the_problem_before_and_no_erro
 
 @pytest.mark.parametrize("moved", LATER, ids=str)
 def test_an_address_that_goes_2_or_30_seconds_after_dns_moved_costs_no_request(report: Report, moved: Rotation) -> None:
-    before, after = (one(report, rotation.TITLE, moved, arm) for arm in (OFF, RECIPE))
+    before, after = (report.line(rotation.TITLE, moved, arm) for arm in (OFF, RECIPE))
     assert before.errors > 0
     assert after.errors == 0
     assert after.facts["seen by new"] > 0
@@ -88,21 +50,21 @@ def test_an_address_that_goes_2_or_30_seconds_after_dns_moved_costs_no_request(r
 
 @pytest.mark.parametrize("moved", SOON, ids=str)
 def test_an_address_that_goes_the_moment_dns_moves_is_outlasted_by_a_back_off(report: Report, moved: Rotation) -> None:
-    before, after = (one(report, rotation.TITLE, moved, arm) for arm in (OFF, BACKOFF))
+    before, after = (report.line(rotation.TITLE, moved, arm) for arm in (OFF, BACKOFF))
     assert before.errors > 0
     assert after.errors == 0
 
 
 def test_that_one_of_two_addresses_goes_is_hardly_felt(report: Report) -> None:
     """Which address a try goes to is chance: now and then all four go to the one that refuses."""
-    before, after = (one(report, rotation.TITLE, rotation.ONE_OF_TWO, arm) for arm in (OFF, RECIPE))
+    before, after = (report.line(rotation.TITLE, rotation.ONE_OF_TWO, arm) for arm in (OFF, RECIPE))
     assert before.errors > before.requests / 2
     assert after.errors <= after.requests / 20
 
 
 @each_idleness
 def test_connections_that_a_firewall_forgot_are_given_up_before(report: Report, idleness: Idleness) -> None:
-    before, after = (one(report, firewall.TITLE, idleness, arm) for arm in (OFF, IDLE_TIMEOUT))
+    before, after = (report.line(firewall.TITLE, idleness, arm) for arm in (OFF, IDLE_TIMEOUT))
     assert before.errors > 0
     assert (after.requests >= 500, after.errors) == (True, 0)
 
@@ -113,7 +75,7 @@ def test_connections_on_a_tls_port_are_given_up_before_which_the_recipe_alone_ca
 ) -> None:
     circumstances = f"passthrough: {idleness}"
     before, recipe, idle, kept = (
-        one(report, firewall.TITLE_TLS, circumstances, arm) for arm in (OFF, RECIPE, IDLE_TIMEOUT, KEEPALIVE)
+        report.line(firewall.TITLE_TLS, circumstances, arm) for arm in (OFF, RECIPE, IDLE_TIMEOUT, KEEPALIVE)
     )
     assert before.errors > 0
     assert recipe.errors > 0
@@ -122,14 +84,14 @@ def test_connections_on_a_tls_port_are_given_up_before_which_the_recipe_alone_ca
 
 
 def test_with_tls_origination_retries_reach_what_no_retry_could(report: Report) -> None:
-    passed = one(report, firewall.TITLE_TLS, origination.PASSTHROUGH, RECIPE)
-    originated = one(report, firewall.TITLE_TLS, origination.ORIGINATED, ORIGINATION)
+    passed = report.line(firewall.TITLE_TLS, origination.PASSTHROUGH, RECIPE)
+    originated = report.line(firewall.TITLE_TLS, origination.ORIGINATED, ORIGINATION)
     assert passed.errors >= passed.requests // termination.CUT_EVERY
     assert (originated.requests, originated.errors) == (500, 0)
 
 
 def test_a_post_whose_bytes_were_sent_is_repeated_by_the_recipe_and_never_by_the_split(report: Report) -> None:
-    recipe, split = (one(report, unsafe.TITLE, unsafe.CIRCUMSTANCES, arm) for arm in (RECIPE, SPLIT))
+    recipe, split = (report.line(unsafe.TITLE, unsafe.CIRCUMSTANCES, arm) for arm in (RECIPE, SPLIT))
     assert recipe.errors == 0
     assert recipe.facts["repeated"] > 0
     assert split.facts["most"] == 1
@@ -138,7 +100,7 @@ def test_a_post_whose_bytes_were_sent_is_repeated_by_the_recipe_and_never_by_the
 
 
 def test_a_slow_upstream_is_asked_again_and_again_until_an_annotation_gives_it_time(report: Report) -> None:
-    off, recipe, mended = (one(report, slow.TITLE, slow.CIRCUMSTANCES, arm) for arm in (OFF, RECIPE, slow.MENDED))
+    off, recipe, mended = (report.line(slow.TITLE, slow.CIRCUMSTANCES, arm) for arm in (OFF, RECIPE, slow.MENDED))
     assert (off.errors, mended.errors) == (0, 0)
     assert recipe.errors == recipe.requests
     assert recipe.facts["most"] == 4
@@ -150,25 +112,27 @@ def test_a_slow_upstream_is_asked_again_and_again_until_an_annotation_gives_it_t
     [(shapes.PORTS, RECIPE), (shapes.GRPC_CALLS, RECIPE), (shapes.WILDCARD, DYNAMIC)],
 )
 def test_other_shapes_are_repaired_too(report: Report, circumstances: str, repaired: Arm) -> None:
-    before, after = (one(report, shapes.TITLE, circumstances, arm) for arm in (OFF, repaired))
+    before, after = (report.line(shapes.TITLE, circumstances, arm) for arm in (OFF, repaired))
     assert before.errors > 0
     assert after.errors == 0
 
 
 def test_each_of_several_ports_keeps_its_own_requests(report: Report) -> None:
-    facts = one(report, shapes.TITLE, shapes.PORTS, RECIPE).facts
+    facts = report.line(shapes.TITLE, shapes.PORTS, RECIPE).facts
     assert facts["seen 0"] >= shapes.REQUESTS
     assert facts["seen 1"] >= shapes.REQUESTS
 
 
-def test_an_entry_for_its_own_namespace_is_repaired_there_and_unknown_elsewhere(report: Report) -> None:
-    inside, outside = (one(report, shapes.TITLE, where, PRIVATE) for where in (shapes.INSIDE, shapes.OUTSIDE))
-    assert inside.errors == 0
+def test_an_entry_is_repaired_in_the_namespaces_that_it_is_for_and_unknown_elsewhere(report: Report) -> None:
+    inside, outside, shared = (
+        report.line(shapes.TITLE, where, TENANT) for where in (shapes.INSIDE, shapes.OUTSIDE, shapes.SHARED)
+    )
+    assert (inside.errors, shared.errors) == (0, 0)
     assert outside.errors >= outside.requests // termination.CUT_EVERY
 
 
 def test_a_virtual_service_of_the_teams_own_stays_in_force(report: Report) -> None:
-    theirs = one(report, shapes.TITLE, shapes.THEIRS, shapes.YIELDING)
+    theirs = report.line(shapes.TITLE, shapes.THEIRS, shapes.YIELDING)
     assert theirs.errors == theirs.requests // termination.CUT_EVERY
 
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
-from tests.mesh.grpc_server import GrpcConnection
+from tests.mesh.grpc_server import GrpcConnection, Pace
 from tests.mesh.networks import listening_socket
 
 T = TypeVar("T")
@@ -29,8 +29,9 @@ class Loop:
 class Upstream:
     """A server that cuts the connection on every `cut_every`th request, without an answer, and takes `delay` seconds.
 
-    It answers 200 with its address, and counts how often it saw each request, which is named by method and path. None
-    is cut twice: at random one in five to the fourth would meet four cuts in a row, and runs would differ.
+    It answers 200 with its address and port, or with a gRPC stream at its pace, and counts how often it saw each
+    request, which is named by method and path. None is cut twice: at random one in five to the fourth would meet four
+    cuts in a row, and runs would differ.
     """
 
     def __init__(
@@ -43,13 +44,20 @@ class Upstream:
         delay: float = 0.0,
         tls: ssl.SSLContext | None = None,
         grpc: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         self.address, self.port = address, port
+        self.pace = pace
         self.seen = Counter[str]()
         self._loop, self._tls, self._grpc = loop, tls, grpc
         self._cut_every, self._delay = cut_every, delay
         self._server: asyncio.Server | None = None
         self._transports = set[asyncio.WriteTransport]()
+
+    @property
+    def place(self) -> str:
+        """What it answers."""
+        return f"{self.address}:{self.port}"
 
     def open(self) -> Self:
         """Accept connections from now on."""
@@ -107,7 +115,7 @@ class Upstream:
             return False
         if self._delay:
             await asyncio.sleep(self._delay)
-        body = self.address.encode()
+        body = self.place.encode()
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%s" % (len(body), body))
         await writer.drain()
         return True

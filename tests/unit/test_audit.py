@@ -135,6 +135,21 @@ def test_an_entry_that_would_be_refused_shows_why(cluster: Cluster) -> None:
     assert (one.outcome, codes(one), one.emitted) == ("refused", ["SEG006"], ())
 
 
+def test_an_exemption_that_ended_is_told_and_the_entry_counts_as_it_was_written_last(cluster: Cluster) -> None:
+    until = {
+        "serviceentry-guard.io/exempt": "the vendor pins its addresses",
+        "serviceentry-guard.io/exempt-until": "2027-03-31",
+    }
+    for name, day in (("kept", "2027-03-31"), ("written", "2027-04-01")):
+        metadata = cluster.entry(name, resolution="NONE")["metadata"]
+        fields = {"manager": "kubectl", "time": f"{day}T00:00:00Z", "fieldsV1": {"f:spec": {}}}
+        metadata |= {"annotations": until, "creationTimestamp": "2027-01-01T00:00:00Z", "managedFields": [fields]}
+    policy = _policy({"exemptions": {"annotation": "Allow"}}).on("2027-04-02")
+    kept, written = Audit(connect(Path(cluster.kubeconfig)), policy)
+    assert (kept.outcome, codes(kept)) == ("allowed", ["SEG002", "SEG047"])
+    assert (written.outcome, codes(written)) == ("changed", ["SEG014", "SEG003"])
+
+
 def test_an_entry_with_its_virtual_service_is_in_order(cluster: Cluster) -> None:
     cluster.emit(cluster.entry())
     (one,) = cluster.audit()

@@ -1,4 +1,4 @@
-"""Hosts that ServiceEntries of several namespaces offer to the whole mesh."""
+"""Hosts that ServiceEntries of several namespaces share: offered to the whole mesh, or with different protocols."""
 
 from typing import Any
 
@@ -21,10 +21,10 @@ def entry(namespace: str, name: str = "api", **spec: Any) -> Sourced:
     return Sourced(f"{namespace}.yaml", manifest)
 
 
-def told(*entries: Sourced, **policy: Any) -> list[list[str]]:
+def told(*entries: Sourced, code: str = "SEG026", **policy: Any) -> list[list[str]]:
     identity = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
     rules = parse_policy({**identity, **policy}) if policy else default_policy()
-    return [[finding.message for finding in one.shared if finding.code == "SEG026"] for one in survey(entries, rules)]
+    return [[finding.message for finding in one.shared if finding.code == code] for one in survey(entries, rules)]
 
 
 def test_a_host_that_two_namespaces_offer_to_everyone_is_told_to_both() -> None:
@@ -60,3 +60,78 @@ def test_an_entry_that_the_policy_does_not_look_at_is_told_nothing_but_counts_fo
 
 def test_a_policy_that_stands_aside_tells_nothing() -> None:
     assert told(entry("one"), entry("two"), mode="Off") == [[], []]
+
+
+def port(number: int, protocol: str) -> dict[str, Any]:
+    return {"number": number, "name": f"p-{number}", "protocol": protocol}
+
+
+def differing(*entries: Sourced, **policy: Any) -> list[list[str]]:
+    return told(*entries, code="SEG045", **policy)
+
+
+def test_different_protocols_on_one_port_of_a_host_are_told_to_both() -> None:
+    found = differing(entry("one"), entry("two", hosts=["API.example.com."], ports=[port(80, "tcp")]))
+    one, two = "port 80 (HTTP)", "port 80 (TCP)"
+    both = "a proxy that sees both uses one of them"
+    assert found == [
+        [f'ServiceEntry two/api declares {two} of "api.example.com"; {both}'],
+        [f'ServiceEntry one/api declares {one} of "API.example.com."; {both}'],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "differ"),
+    [
+        ([port(80, "HTTP")], [port(80, "http")], False),
+        ([port(443, "HTTPS")], [port(443, "TLS")], False),
+        ([port(80, "HTTP")], [port(81, "TCP")], False),
+        ([port(80, "HTTP")], [port(80, "GRPC")], True),
+        ([port(80, "")], [port(80, "HTTP")], True),
+        ([port(80, "HTTP"), port(443, "TLS")], [port(443, "TCP")], True),
+    ],
+)
+def test_ports_are_compared_by_number_and_by_what_istio_takes_a_protocol_for(
+    mine: list[Any], theirs: list[Any], differ: bool
+) -> None:
+    assert [bool(found) for found in differing(entry("one", ports=mine), entry("two", ports=theirs))] == [differ] * 2
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "differ"),
+    [
+        (["."], ["."], False),
+        (["."], ["*"], True),
+        (["two"], ["."], True),
+        (["three"], ["three", "."], True),
+        (["three"], ["four"], False),
+        (["~"], ["*"], False),
+        (["~"], ["~"], False),
+    ],
+)
+def test_they_are_told_only_where_some_namespace_sees_both(mine: list[str], theirs: list[str], differ: bool) -> None:
+    other = entry("two", ports=[port(80, "TCP")], exportTo=theirs)
+    assert [bool(found) for found in differing(entry("one", exportTo=mine), other)] == [differ] * 2
+
+
+def test_the_protocols_of_entries_of_one_namespace_are_another_rules_business() -> None:
+    assert differing(entry("one"), entry("one", "again", ports=[port(80, "TCP")])) == [[], []]
+
+
+def test_several_ports_are_counted_and_the_first_is_told_with_its_place() -> None:
+    ports = [port(80, "TCP"), port(443, "TCP")]
+    documents = [entry("one", ports=[HTTP, port(443, "TLS")]), entry("two", ports=ports)]
+    (finding,) = [one for one in survey(documents, default_policy())[0].shared if one.code == "SEG045"]
+    assert (finding.path, finding.message.endswith("(and 1 more)")) == ("spec.ports[0].protocol", True)
+
+
+def test_of_many_entries_only_some_are_kept_for_a_port_and_each_still_sees_another() -> None:
+    http = [entry(f"http-{number}") for number in range(10)]
+    tcp = [entry(f"tcp-{number}", ports=[port(80, "TCP")]) for number in range(10)]
+    found = differing(*http, *tcp)
+    assert all("ServiceEntry tcp-0/api" in told[0] for told in found[:10])
+    assert all("ServiceEntry http-0/api" in told[0] for told in found[10:])
+
+
+def test_an_entry_that_the_policy_does_not_judge_is_told_no_protocols() -> None:
+    assert differing(entry("one", location="MESH_INTERNAL"), entry("two", ports=[port(80, "TCP")]))[0] == []

@@ -152,6 +152,38 @@ def test_ports_that_name_no_host_are_objected_to_as_the_policy_says(tcp: str, ob
     assert {"mixedPorts", "sharedPort"} <= variables(backstop(both, Engine.VALIDATING), REFUSE).keys()
 
 
+def owner(*patterns: str, namespace: str = "payments") -> dict[str, Any]:
+    return {"match": list(patterns), "namespaces": [namespace]}
+
+
+def test_without_owners_nothing_is_said_of_them() -> None:
+    assert not [name for name in variables(backstop(policy(), Engine.VALIDATING), REFUSE) if "owne" in name.lower()]
+
+
+def test_hosts_of_others_are_objected_to_by_the_first_owner_that_has_a_say() -> None:
+    owners = {"owners": [owner("*.pay.example", "pay.example"), owner("*.example", namespace="platform-*")]}
+    said = variables(backstop(policy(hosts=owners), Engine.VALIDATING), REFUSE)
+    assert said["owned"].startswith("variables.canonical.map(h, [")
+    assert '"pay.example"' in said["owned"]
+    assert '[request.namespace in ["payments"], request.namespace.startsWith("platform-")][i] ? ""' in said["owned"]
+    assert said["owners"] == 'variables.owned.filter(o, o != "")'
+    assert "variables.owners.size() > 0" in said["hostOwned"]
+    assert "variables.hostOwned" in said["errors"]
+
+
+def test_owners_that_differ_are_chosen_by_the_layer_of_the_namespace() -> None:
+    layers = [
+        {"match": ["x"], "hosts": {"owners": []}},
+        {"match": ["y"], "hosts": {"owners": [owner("y.example")]}},
+    ]
+    mine = {"owners": [owner("a.example")]}
+    said = variables(backstop(policy(hosts=mine, namespaces=layers), Engine.VALIDATING), REFUSE)
+    base, none = "variables.layer in [-1] ? ", "variables.layer in [0] ? [] : "
+    assert said["owned"].startswith(f"({base}")
+    assert none in said["owned"]
+    assert said["owned"].index('"a.example"') < said["owned"].index(none) < said["owned"].index('"y.example"')
+
+
 @given(st.text(ODD, min_size=1, max_size=8), st.text(ODD, max_size=8))
 @example("[!a]*b", "xb")
 @example("[!a]*b", "ab")

@@ -11,7 +11,6 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli import cli
-from app.core.reader import parse_policy
 from app.core.survey import Sourced, survey
 from app.webhook.admission import Stage, answer
 from tests.cases import CASES, Case
@@ -39,7 +38,7 @@ def admission_review(manifest: dict[str, Any]) -> bytes:
 @each_case
 def test_the_core_finds_what_the_case_says_and_emits_what_it_says(case: Case) -> None:
     beside = [Sourced("beside", manifest) for manifest in case.beside]
-    reviewed, *_ = survey([Sourced("case", case.manifest()), *beside], parse_policy(case.guard_policy()))
+    reviewed, *_ = survey([Sourced("case", case.manifest()), *beside], case.in_force())
     findings = [f"{finding.severity.value} {finding.code} {finding.path}" for finding in reviewed.findings]
     assert sorted(findings) == sorted(case.findings)
     assert reviewed.outcome == case.outcome
@@ -56,7 +55,7 @@ def test_the_core_finds_what_the_case_says_and_emits_what_it_says(case: Case) ->
 
 @each_case_alone
 def test_the_webhook_answers_as_the_case_says(case: Case) -> None:
-    policy = parse_policy(case.guard_policy())
+    policy = case.in_force()
     given = answer(Stage.MUTATE, admission_review(case.manifest()), policy)
     response = json.loads(given.body)["response"]
     assert set(given.codes) == case.codes - IN_COMPANY

@@ -96,6 +96,18 @@ def test_of_two_objects_that_route_a_host_the_one_that_is_left_still_does() -> N
     assert index.neighbours(at).observed == (two,)
 
 
+def test_how_an_entry_tunes_its_retries_is_decided_anew_in_its_own_namespace_only() -> None:
+    inventory, mine = Inventory(), Key("team", "api.example.com")
+    old = entry()
+    others = [entry(namespace=namespace) for namespace in ("a", "b")]
+    for each in (old, *others):
+        inventory.put_entry(None, each)
+    tuned = entry(annotations={"attempts": "1"})
+    assert inventory.put_entry(old, tuned) == {mine}
+    everywhere = {Key(namespace, mine.name) for namespace in ("a", "b", "team")}
+    assert inventory.put_entry(tuned, entry(exportTo=["."])) == everywhere
+
+
 def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() -> None:
     one = entry("one", hosts=["a.a", "b.a"])
     two, three = entry("two", hosts=["A.a.", "b.a", "c.a"]), entry("three", hosts=["c.a", "d.a"])

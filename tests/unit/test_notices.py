@@ -1,5 +1,6 @@
 """What there is to tell of entries, and who tells it when."""
 
+import itertools
 import threading
 from typing import Any, cast
 
@@ -23,7 +24,8 @@ HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
 
 def policy(**document: Any) -> GuardPolicy:
     """The recipe with other fields."""
-    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
+    identity = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+    return parse_policy({**identity, "exemptions": {"annotation": "Allow"}, **document})
 
 
 def entry(*, annotations: dict[str, str] | None = None, uid: str = "1", **spec: Any) -> ServiceEntry:
@@ -138,6 +140,15 @@ class TestANarrator:
         narrator.policy_changed([entry()], exempting, exempting)
         assert [reason for reason, _, _ in events.told] == ["Exempted", "Exempted"]
 
+    def test_tells_once_that_an_exemption_ends_and_once_that_it_ended(self, narrator: Narrator, events: Events) -> None:
+        exempt = entry(annotations={**EXEMPT, "serviceentry-guard.io/exempt-until": "2027-03-31"})
+        days = ["2027-03-16", "2027-03-17", "2027-03-18", "2027-03-31", "2027-04-01", "2027-04-02"]
+        for before, after in itertools.pairwise(days):
+            narrator.policy_changed([exempt], policy().on(before), policy().on(after))
+        assert [(reason, type_) for reason, type_, _ in events.told] == [("ExemptionEnds", "Warning")] * 2
+        assert "the exemption ends on 2027-03-31" in events.notes[0]
+        assert "the exemption ended on 2027-03-31" in events.notes[1]
+
     def test_tells_only_warnings_of_what_it_finds(self, narrator: Narrator, events: Events) -> None:
         found = [entry(ports=[HTTP, HTTPS]), entry(annotations=EXEMPT), entry(**UNFIXABLE)]
         narrator.tell_standing(found, policy())
@@ -166,5 +177,13 @@ def test_the_page_has_every_event_as_it_is() -> None:
     assert written.strip() == reference().strip(), "run python -m tests.events_reference"
     names = [reason.name for reason in CATALOGUE]
     assert len(set(names)) == len(names)
-    asked = {"VirtualServiceApplied", "HostConflict", "RetriesNotApplicable", "Unfixable", "Exempted", "Remediated"}
+    asked = {
+        "ExemptionEnds",
+        "VirtualServiceApplied",
+        "HostConflict",
+        "RetriesNotApplicable",
+        "Unfixable",
+        "Exempted",
+        "Remediated",
+    }
     assert asked <= set(names)

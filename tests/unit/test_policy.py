@@ -35,6 +35,18 @@ def overrides(**fields: Any) -> dict[str, Any]:
     return virtual_service(overrides=fields)
 
 
+def exemptions(**fields: Any) -> dict[str, Any]:
+    return {**IDENTITY, "exemptions": fields}
+
+
+def temporary(**fields: Any) -> dict[str, Any]:
+    return exemptions(temporary=[fields])
+
+
+def owners(**fields: Any) -> dict[str, Any]:
+    return {**IDENTITY, "hosts": {"owners": [{"namespaces": ["a"], **fields}]}}
+
+
 def retries(**fields: Any) -> dict[str, Any]:
     return virtual_service(retries=fields)
 
@@ -169,7 +181,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "modes": "x"},
             (
                 "modes: unknown key; allowed here: apiVersion, kind, metadata, mode, scope, resolution, exemptions, "
-                "virtualService, destinationRule, limits, existing, namespaces"
+                "hosts, exportTo, virtualService, destinationRule, limits, existing, namespaces"
             ),
         ),
         (
@@ -185,6 +197,19 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "exemptions": {"namespaces": "a"}},
             "exemptions.namespaces: input should be a valid array, not 'a'",
         ),
+        (exemptions(maxDuration="2160h"), "exemptions.maxDuration: must be a number of days such as 90d, not '2160h'"),
+        (exemptions(maxDuration="0d"), "exemptions.maxDuration: must be a number of days such as 90d, not '0d'"),
+        (exemptions(minReasonLength=0), "exemptions.minReasonLength: input should be greater than or equal"),
+        (exemptions(reasonPattern="(?i)x"), "exemptions.reasonPattern: character 2 begins a group"),
+        (exemptions(reasonPattern=""), "exemptions.reasonPattern: must be a pattern such as [A-Z]+-[0-9]+, not ''"),
+        (temporary(until="2027-02-29"), "exemptions.temporary[0].until: must be a day such as 2027-03-31, not"),
+        (temporary(until=20270331), "exemptions.temporary[0].until: must be a day such as 2027-03-31, not 20270331"),
+        (temporary(), "exemptions.temporary[0].until: is required"),
+        (temporary(until="2028-02-29", hosts=[]), "exemptions.temporary[0].hosts: must list at least 1"),
+        (owners(match=["*.Example.com"]), "hosts.owners[0].match[0]: string should match pattern"),
+        (owners(match=["a.*.com"]), "hosts.owners[0].match[0]: string should match pattern"),
+        (owners(match=["a"], namespaces=[]), "hosts.owners[0].namespaces: must list at least 1"),
+        ({**IDENTITY, "exportTo": {"require": "Deny"}}, "exportTo.require: input should be 'Namespace', "),
         (retries(attempts="3"), "virtualService.retries.attempts: input should be a valid integer, not '3'"),
         (retries(attempts=True), "virtualService.retries.attempts: input should be a valid integer, not True"),
         (retries(attempts=-1), "virtualService.retries.attempts: input should be greater than or equal to 0, not -1"),
@@ -218,8 +243,8 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
         (
             {**IDENTITY, "namespaces": [{"match": ["a"], "kind": "GuardPolicy"}]},
             (
-                "namespaces[0].kind: unknown key; allowed here: mode, scope, resolution, exemptions, virtualService, "
-                "destinationRule, limits, existing, match"
+                "namespaces[0].kind: unknown key; allowed here: mode, scope, resolution, exemptions, hosts, exportTo, "
+                "virtualService, destinationRule, limits, existing, match"
             ),
         ),
         ({**IDENTITY, "metadata": {"labels": {}}}, "metadata.labels: unknown key; allowed here: name"),

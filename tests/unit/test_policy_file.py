@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.cli import cli
+from app.clock import utc_day
 from app.core.policy import default_policy
 from app.core.problems import PolicyError
 from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
@@ -96,8 +98,8 @@ def test_whatever_is_in_the_file_is_a_policy_or_a_policy_error(content: bytes) -
 
 def test_without_a_file_the_built_in_policy_applies() -> None:
     assert load_policy(None) == default_policy()
-    following = PolicyFile(None, _unexpected)
-    assert following.current == default_policy()
+    following = PolicyFile(None, _unexpected, lambda: "2027-03-31")
+    assert following.current == default_policy().on("2027-03-31")
     assert not following.poll()
 
 
@@ -252,3 +254,39 @@ def test_without_a_good_policy_to_start_with_the_process_ends_with_2(tmp_path: P
     assert result.exit_code == 2
     expected = f"{path}: mode: input should be 'Enforce', 'Warn' or 'Off', not 'War'"
     assert result.stderr == f"serviceentry-guard: {expected}\n"
+
+
+def test_another_day_is_taken_up_and_is_no_other_policy(tmp_path: Path) -> None:
+    path, today = tmp_path / "policy.yaml", ["2027-03-31"]
+    path.write_text(f"{IDENTITY}exemptions: {{annotation: Allow}}\n")
+    followed = PolicyFile(path, _unexpected, lambda: today[0])
+    first = followed.current
+    assert (first.today, followed.poll(), followed.current is first) == ("2027-03-31", False, True)
+    today[0] = "2027-04-01"
+    assert not followed.poll()
+    assert followed.current == first.on("2027-04-01")
+
+
+def test_where_nothing_depends_on_the_day_nothing_is_decided_anew_at_midnight(tmp_path: Path) -> None:
+    path, today = tmp_path / "policy.yaml", ["2027-03-31"]
+    path.write_text(WARN)
+    followed = PolicyFile(path, _unexpected, lambda: today[0])
+    first = followed.current
+    today[0] = "2027-04-01"
+    assert not followed.poll()
+    assert followed.current is first
+
+
+def test_a_changed_file_applies_on_the_day_on_which_it_is_read(tmp_path: Path) -> None:
+    path, today, told = tmp_path / "policy.yaml", ["2027-03-31"], list[bool]()
+    path.write_text(WARN)
+    followed = PolicyFile(path, told.append, lambda: today[0])
+    today[0] = "2027-04-01"
+    path.write_text(OFF)
+    assert any([followed.poll(), followed.poll()])
+    assert (followed.current.mode.value, followed.current.today, told) == ("Off", "2027-04-01", [True])
+
+
+def test_the_clock_says_the_day_in_utc() -> None:
+    before, day, after = datetime.now(UTC).date(), utc_day(), datetime.now(UTC).date()
+    assert before <= date.fromisoformat(day) <= after

@@ -132,3 +132,40 @@ def test_how_to_retry_means_nothing_where_nobody_may_ask_for_attempts(
 )
 def test_a_destination_rule_with_nothing_in_it_is_found(rule: dict[str, Any], sound: bool) -> None:
     assert found(destinationRule=rule) == ([] if sound else ["SEG034 destinationRule.enabled"])
+
+
+def exempting(**fields: Any) -> dict[str, Any]:
+    return {"exemptions": fields}
+
+
+def on(today: str, **fields: Any) -> list[str]:
+    return [f"{one.code} {one.path}" for one in soundness(parse_policy({**IDENTITY, **fields}).on(today))]
+
+
+def test_exemptions_of_the_policy_without_an_end_are_found_where_it_requires_one() -> None:
+    assert found(**exempting(hosts=["a"], namespaces=["b"])) == []
+    assert found(**exempting(requireExpiry=True)) == []
+    assert found(**exempting(hosts=["a"], namespaces=["b"], requireExpiry=True)) == [
+        "SEG035 exemptions.hosts",
+        "SEG035 exemptions.namespaces",
+    ]
+    layer = {"match": ["x"], **exempting(requireExpiry=True)}
+    assert found(**exempting(hosts=["a"]), namespaces=[layer]) == ["SEG035 namespaces[0].exemptions.hosts"]
+
+
+def test_exemptions_of_the_policy_that_ended_or_end_too_late_are_found() -> None:
+    temporary = [{"until": "2027-03-31"}, {"until": "2027-06-30"}]
+    assert on("2027-03-31", **exempting(temporary=temporary, maxDuration="91d")) == []
+    assert on("2027-03-31", **exempting(temporary=temporary, maxDuration="90d")) == [
+        "SEG036 exemptions.temporary[1].until"
+    ]
+    assert on("2027-04-01", **exempting(temporary=temporary)) == ["SEG037 exemptions.temporary[0].until"]
+    assert found(**exempting(temporary=temporary, maxDuration="1d")) == [], "without a day nothing has ended"
+
+
+def test_an_owner_that_an_earlier_one_hides_is_found() -> None:
+    wide = {"match": ["*.example"], "namespaces": ["a"]}
+    narrow = {"match": ["*.b.example", "c.example"], "namespaces": ["b"]}
+    assert found(hosts={"owners": [narrow, wide]}) == []
+    assert found(hosts={"owners": [wide, narrow]}) == ["SEG038 hosts.owners[1].match"]
+    assert found(hosts={"owners": [{**wide, "match": ["*.b.example"]}, narrow]}) == []

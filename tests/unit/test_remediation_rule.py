@@ -76,10 +76,11 @@ def test_the_patch_follows_what_the_policy_says_of_the_namespace() -> None:
     [
         manifest(resolution="DNS"),
         manifest(addresses=["10.0.0.0/8"]),
-        manifest(metadata={"annotations": {"serviceentry-guard.io/exempt": "on purpose"}}),
+        manifest(metadata={"annotations": {"serviceentry-guard.io/exempt": "the vendor pins its addresses"}}),
         manifest(metadata={"deletionTimestamp": "2025-01-01T00:00:00Z"}),
     ],
     ids=["compliant", "unfixable", "exempt", "terminating"],
 )
 def test_nothing_is_patched_of_an_entry_that_is_to_be_left(written: dict[str, Any]) -> None:
-    assert remediation(ServiceEntry.parse(written), policy(**REMEDIATE)) == ()
+    document = {**REMEDIATE, "exemptions": {"annotation": "Allow"}}
+    assert remediation(ServiceEntry.parse(written), policy(**document)) == ()

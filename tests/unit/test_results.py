@@ -44,12 +44,13 @@ def document(*entries: ServiceEntry, known: dict[int, int] | None = None, now: i
         (entry(ports=[HTTP, HTTPS]), [("skip", "SEG020-RetriesNotApplicable"), ("pass", "Compliant")]),
         (entry(resolution="NONE"), [("warn", "SEG003-ResolutionChanged")]),
         (entry(resolution="NONE", addresses=["198.51.100.0/24"]), [("fail", "SEG006-CidrAddress")]),
-        (entry(annotations={"serviceentry-guard.io/exempt": "moves soon"}), [("skip", "SEG002-Exempted")]),
-        (entry(location="MESH_INTERNAL"), []),
+        (entry(annotations={"serviceentry-guard.io/exempt": "it moves soon"}), [("skip", "SEG002-Exempted")]),
+        (entry(location="MESH_INTERNAL"), [("skip", "SEG046-MeshInternal")]),
+        (entry(location="MESH_INTERNAL", workloadSelector={"labels": {"app": "vm"}}), []),
     ],
 )
 def test_an_entry_stands_as_the_worst_that_is_said_of_it(one: ServiceEntry, expected: list[tuple[str, str]]) -> None:
-    assert outcomes(one) == expected
+    assert outcomes(one, exemptions={"annotation": "Allow"}) == expected
 
 
 def test_what_enforcement_would_refuse_is_a_warning_under_warn() -> None:
@@ -102,7 +103,7 @@ def test_a_report_names_the_entry_the_place_and_the_remedy() -> None:
 
 
 def test_where_there_is_nothing_to_say_there_is_no_report() -> None:
-    assert document(entry(location="MESH_INTERNAL")) is None
+    assert document(entry(location="MESH_INTERNAL", hosts=["reviews.default.svc"])) is None
 
 
 def test_a_report_does_not_depend_on_the_order_of_entries() -> None:

@@ -351,6 +351,16 @@ class TestTheWebhook:
     def test_nothing_else_holds(self, one: ServiceEntry) -> None:
         assert self.judge(one, self.known(entry("two", **STAYS))) == review(one, POLICY)
 
+    @pytest.mark.parametrize(
+        ("was", "allowed"), [("DNS", True), ("NONE", False), (None, False)], ids=["dns", "none", "created"]
+    )
+    def test_an_entry_that_had_dns_may_be_given_the_siblings_resolution(self, was: str | None, allowed: bool) -> None:
+        one, old = entry("one", **OPEN), entry("one", resolution=was) if was else None
+        verdict = beside(review(one, POLICY), one, self.known(entry("two", **STAYS)), POLICY, old)
+        assert verdict.codes == ("SEG040",)
+        assert verdict.allowed is allowed
+        assert not verdict.patch
+
     def test_where_nothing_is_known_nothing_holds(self) -> None:
         assert self.judge(entry("one", **OPEN), {}).patch
 

@@ -104,6 +104,16 @@ def test_an_entry_is_put_back_no_more_often_than_somebody_else_insists(cluster: 
     assert cluster.siblings.repair(dns) == ()
 
 
+def test_another_change_of_an_entry_does_not_keep_it_from_being_put_back(cluster: Cluster) -> None:
+    cluster.put(None, entry("ssh", SSH))
+    none, dns = entry("web"), entry("web", resolution="DNS")
+    cluster.put(None, none)
+    cluster.put(none, dns)
+    changed = entry("web", {**HTTP, "number": 81}, resolution="DNS")
+    cluster.put(dns, changed)
+    assert cluster.siblings.repair(changed)[0]["value"] == "NONE"
+
+
 def test_a_new_entry_is_put_back_to_what_its_sibling_has_unless_its_author_wrote_it(cluster: Cluster) -> None:
     cluster.put(None, entry("ssh", SSH))
     dns = entry("web", resolution="DNS")

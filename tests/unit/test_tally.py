@@ -12,6 +12,7 @@ from app.core.plan import Conflict, desired
 from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import review
+from tests.builders import entry, guard_policy
 from tests.strategies import manifests, policies
 
 
@@ -64,3 +65,23 @@ def test_a_conflict_is_new_once_until_it_is_another_one() -> None:
     assert conflicts.counts() == {}
     assert conflicts.put(key, [first]) == (first,)
     assert conflicts.put(key, [conflict("two", "theirs")]) != (), "the same of another entry is another one"
+
+
+def test_the_days_left_are_those_of_the_exemption_of_a_namespace_that_ends_first() -> None:
+    policy = guard_policy(existing="Report").on("2027-03-20")
+    tally = Tally(lambda entry: review(entry, policy))
+    for namespace, name, until in (
+        ("team", "soon", "2027-03-31"),
+        ("team", "late", "2027-12-31"),
+        ("other", "over", "2027-03-01"),
+        ("third", "never", None),
+    ):
+        annotations = {"exempt": "the vendor pins its addresses"} | ({"exempt-until": until} if until else {})
+        one = entry(name, namespace, created="2027-01-01T00:00:00Z", annotations=annotations)
+        tally.put(one.key, one)
+    assert tally.days_left("2027-03-20") == {("team",): 11, ("other",): -19}
+    assert tally.days_left("2027-03-31") == {("team",): 0, ("other",): -30}
+    tally.put(Key("team", "soon"), None)
+    tally.put(Key("other", "over"), entry("over", "other"))
+    assert tally.days_left("2027-03-31") == {("team",): 275}
+    assert tally.findings() == {("team", "SEG002"): 1, ("third", "SEG002"): 1}

@@ -12,6 +12,7 @@ from tests.mesh.application import Application, Outcomes, at_once
 from tests.mesh.arms import IDLE_TIMEOUT, KEEPALIVE, OFF, ORIGINATION, RECIPE
 from tests.mesh.manifests import HTTP, TLS, entry
 from tests.mesh.mesh import Mesh
+from tests.mesh.networks import Pod
 from tests.mesh.trial import Findings, Trial
 
 TITLE = "3 A firewall that forgets idle connections"
@@ -51,7 +52,7 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
             host = f"http-{idleness.slug}.{arm.namespace}.example"
             address = networks.firewalled_address(resets=idleness.resets)
             mesh.names.point(host, mesh.upstream(address).address)
-            work = partial(_work, partial(Application, host), idleness)
+            work = partial(_work, partial(Application, mesh.pod(arm), host), idleness)
             yield Trial(TITLE, str(idleness), arm, [entry(arm, host, HTTP)], work, waits=True)
 
 
@@ -61,13 +62,13 @@ def encrypted_trials(mesh: Mesh) -> Iterator[Trial]:
         for arm in (OFF, RECIPE, IDLE_TIMEOUT, KEEPALIVE):
             host = f"tls-{idleness.slug}.{arm.namespace}.example"
             _open(mesh, host, idleness)
-            work = partial(_work, partial(_encrypted, host, mesh.trusting_tls()), idleness)
+            work = partial(_work, partial(_encrypted, mesh.pod(arm), host, mesh.trusting_tls()), idleness)
             yield Trial(TITLE_TLS, f"passthrough: {idleness}", arm, [entry(arm, host, TLS)], work, waits=True)
     for idleness in TLS_IDLENESSES:
         host = f"tls-{idleness.slug}.{ORIGINATION.namespace}.example"
         _open(mesh, host, idleness)
         manifest = entry(ORIGINATION, host, {**HTTP, "targetPort": 443})
-        work = partial(_work, partial(Application, host), idleness)
+        work = partial(_work, partial(Application, mesh.pod(ORIGINATION), host), idleness)
         yield Trial(TITLE_TLS, f"origination: {idleness}", ORIGINATION, [manifest], work, waits=True)
 
 
@@ -76,8 +77,8 @@ def _open(mesh: Mesh, host: str, idleness: Idleness) -> None:
     mesh.names.point(host, mesh.upstream(address, 443, tls=mesh.serving_tls(host)).address)
 
 
-def _encrypted(host: str, tls: ssl.SSLContext) -> Application:
-    return Application(host, 443, tls=tls)
+def _encrypted(pod: Pod, host: str, tls: ssl.SSLContext) -> Application:
+    return Application(pod, host, 443, tls=tls)
 
 
 def _work(connect: partial[Application], idleness: Idleness) -> Findings:

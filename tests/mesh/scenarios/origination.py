@@ -23,10 +23,14 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
         upstream = mesh.upstream(plain_address(), 443, cut_every=CUT_EVERY, tls=mesh.serving_tls(host))
         mesh.names.point(host, upstream.address)
         if arm is ORIGINATION:
-            circumstances, port, connect = ORIGINATED, {**HTTP, "targetPort": 443}, partial(Application, host)
+            circumstances, port, connect = (
+                ORIGINATED,
+                {**HTTP, "targetPort": 443},
+                partial(Application, mesh.pod(arm), host),
+            )
         else:
             circumstances, port = PASSTHROUGH, TLS
-            connect = partial(Application, host, 443, tls=mesh.trusting_tls())
+            connect = partial(Application, mesh.pod(arm), host, 443, tls=mesh.trusting_tls())
         yield Trial(TITLE_TLS, circumstances, arm, [entry(arm, host, port)], partial(_work, connect))
 
 

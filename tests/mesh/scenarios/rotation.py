@@ -70,17 +70,19 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
 def _trial(mesh: Mesh, rotation: Rotation, arm: Arm) -> Trial:
     host = f"{rotation.slug}.{arm.namespace}.example"
     behaviour: dict[str, Any] = {"port": 80, "delay": ANSWER_SECONDS}
-    connect, port = partial(Application, host, patience=PATIENCE), HTTP
+    connect, port = partial(Application, mesh.pod(arm), host, patience=PATIENCE), HTTP
     if rotation.encrypted:
         behaviour |= {"port": 443, "tls": mesh.serving_tls(host)}
-        connect, port = partial(Application, host, 443, tls=mesh.trusting_tls(), patience=PATIENCE), TLS
+        connect, port = partial(Application, mesh.pod(arm), host, 443, tls=mesh.trusting_tls(), patience=PATIENCE), TLS
     old, new = (mesh.upstream(networks.plain_address(), **behaviour) for _ in range(2))
     companions = [mesh.upstream(networks.plain_address(), **behaviour).address] if rotation.companion else []
     mesh.names.point(host, old.address, *companions, ttl=rotation.ttl)
 
     def turn() -> None:
         if arm.labels:
-            mesh.names.wait_until_asked(host)  # the worst moment: the old answer is remembered for its whole TTL
+            mesh.names.wait_until_asked(
+                host, mesh.pod(arm).address
+            )  # the worst moment: the old answer is remembered for its whole TTL
         mesh.names.point(host, new.address, *companions, ttl=rotation.ttl)
         time.sleep(rotation.gone_after)
         if rotation.silently:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 
 from tests.mesh.application import Application, Client, hammer
-from tests.mesh.arms import DYNAMIC, OFF, PRIVATE, RECIPE, Arm
+from tests.mesh.arms import DYNAMIC, OFF, RECIPE, TENANT, Arm
 from tests.mesh.grpc_client import GrpcApplication
 from tests.mesh.manifests import HTTP, entry, virtual_service
 from tests.mesh.mesh import Mesh
@@ -17,6 +17,7 @@ from tests.mesh.upstreams import Upstream
 TITLE = "7 Other shapes"
 PORTS, GRPC_CALLS, WILDCARD = "two HTTP ports", "gRPC", "a wildcard host"
 INSIDE, OUTSIDE = (f'`exportTo: ["."]`, called in {where} namespace' for where in ("its own", "another"))
+SHARED = '`exportTo: [".", "tenant"]`, called in namespace `tenant`'
 THEIRS = "a VirtualService of the team's own, `attempts: 0`"
 YIELDING = replace(RECIPE, label="the recipe, which yields to it")
 REQUESTS = 100
@@ -27,14 +28,14 @@ Connect = Callable[[], Client]
 
 
 def trials(mesh: Mesh) -> Iterator[Trial]:
-    """Several ports, gRPC, a wildcard, an entry for its own namespace only, a VirtualService of the team's own."""
+    """Several ports, gRPC, a wildcard, entries for some namespaces only, a VirtualService of the team's own."""
     for arm in (OFF, RECIPE):
         yield _several_ports(mesh, arm)
     for arm in (OFF, RECIPE):
         yield _grpc(mesh, arm)
     for arm in (OFF, DYNAMIC):
         yield _wildcard(mesh, arm)
-    yield from _private(mesh)
+    yield from _visible(mesh)
     yield _their_own(mesh)
 
 
@@ -42,7 +43,7 @@ def _several_ports(mesh: Mesh, arm: Arm) -> Trial:
     host, address = f"ports.{arm.namespace}.example", plain_address()
     upstreams = [mesh.upstream(address, port, cut_every=CUT_EVERY) for port in (80, SECOND_PORT)]
     mesh.names.point(host, address)
-    connects = [partial(Application, host, upstream.port) for upstream in upstreams]
+    connects = [partial(Application, mesh.pod(arm), host, upstream.port) for upstream in upstreams]
     work = partial(_work, connects, upstreams)
     return Trial(TITLE, PORTS, arm, [entry(arm, host, HTTP, SECOND_HTTP)], work)
 
@@ -51,7 +52,7 @@ def _grpc(mesh: Mesh, arm: Arm) -> Trial:
     host = f"grpc.{arm.namespace}.example"
     upstream = mesh.upstream(plain_address(), GRPC_PORT, cut_every=CUT_EVERY, grpc=True)
     mesh.names.point(host, upstream.address)
-    work = partial(_work, [partial(GrpcApplication, host, upstream.port)], [upstream])
+    work = partial(_work, [partial(GrpcApplication, mesh.pod(arm), host, upstream.port)], [upstream])
     return Trial(TITLE, GRPC_CALLS, arm, [entry(arm, host, GRPC)], work)
 
 
@@ -61,18 +62,22 @@ def _wildcard(mesh: Mesh, arm: Arm) -> Trial:
     hosts = [f"{label}.{domain}" for label in "ab"]
     for host, upstream in zip(hosts, upstreams, strict=True):
         mesh.names.point(host, upstream.address)
-    work = partial(_work, [partial(Application, host) for host in hosts], upstreams)
+    work = partial(_work, [partial(Application, mesh.pod(arm), host) for host in hosts], upstreams)
     return Trial(TITLE, WILDCARD, arm, [entry(arm, f"*.{domain}")], work)
 
 
-def _private(mesh: Mesh) -> Iterator[Trial]:
-    """Entries seen through the sidecar of their namespace, which listens on 127.0.0.1, and through another's."""
-    for label, circumstances, via in (("inside", INSIDE, "127.0.0.1"), ("outside", OUTSIDE, "")):
-        host = f"{label}.{PRIVATE.namespace}.example"
+def _visible(mesh: Mesh) -> Iterator[Trial]:
+    """Entries for their own namespace, called there and elsewhere; and for another one that agrees, called there."""
+    for label, circumstances, home, seen, caller in (
+        ("inside", INSIDE, TENANT, ["."], TENANT),
+        ("outside", OUTSIDE, TENANT, ["."], RECIPE),
+        ("shared", SHARED, RECIPE, [".", TENANT.namespace], TENANT),
+    ):
+        host = f"{label}.{home.namespace}.example"
         upstream = mesh.upstream(plain_address(), cut_every=CUT_EVERY)
         mesh.names.point(host, upstream.address)
-        work = partial(_work, [partial(Application, host, via=via)], [upstream])
-        yield Trial(TITLE, circumstances, PRIVATE, [entry(PRIVATE, host, exportTo=["."])], work)
+        work = partial(_work, [partial(Application, mesh.pod(caller), host)], [upstream])
+        yield Trial(TITLE, circumstances, home, [entry(home, host, exportTo=seen)], work)
 
 
 def _their_own(mesh: Mesh) -> Trial:
@@ -80,8 +85,8 @@ def _their_own(mesh: Mesh) -> Trial:
     host = f"theirs.{arm.namespace}.example"
     upstream = mesh.upstream(plain_address(), cut_every=CUT_EVERY)
     mesh.names.point(host, upstream.address)
-    manifests = [virtual_service(arm, host, retries={"attempts": 0}), entry(arm, host)]
-    work = partial(_work, [partial(Application, host)], [upstream])
+    manifests = [virtual_service(arm, host, {"retries": {"attempts": 0}}), entry(arm, host)]
+    work = partial(_work, [partial(Application, mesh.pod(arm), host)], [upstream])
     return Trial(TITLE, THEIRS, arm, manifests, work)
 
 

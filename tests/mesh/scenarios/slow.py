@@ -1,6 +1,6 @@
 """A slow but healthy upstream: 3 s for every answer, longer than a try may take."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
@@ -30,11 +30,18 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
         upstream = mesh.upstream(plain_address(), delay=ANSWER_SECONDS)
         mesh.names.point(host, upstream.address)
         manifest = entry(arm, host, annotations=annotations)
-        yield Trial(TITLE, CIRCUMSTANCES, arm, [manifest], partial(_work, host, upstream), waits=True)
+        yield Trial(
+            TITLE,
+            CIRCUMSTANCES,
+            arm,
+            [manifest],
+            partial(_work, partial(Application, mesh.pod(arm), host), upstream),
+            waits=True,
+        )
 
 
-def _work(host: str, upstream: Upstream) -> Findings:
+def _work(connect: Callable[[], Application], upstream: Upstream) -> Findings:
     outcomes = Outcomes()
-    at_once([partial(outcomes.send, Application(host), "GET", f"/{number}") for number in range(APPLICATIONS)])
+    at_once([partial(outcomes.send, connect(), "GET", f"/{number}") for number in range(APPLICATIONS)])
     most = max(upstream.seen.values())
     return Findings(outcomes, f"the upstream saw each request {most} times" if most > 1 else "", {"most": most})

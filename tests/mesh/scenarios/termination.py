@@ -1,6 +1,6 @@
 """An upstream that ends the connection on every fifth request, without an answer."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from tests.mesh.application import Application, hammer
@@ -23,9 +23,11 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
         host = f"cut.{arm.namespace}.example"
         upstream = mesh.upstream(plain_address(), cut_every=CUT_EVERY)
         mesh.names.point(host, upstream.address)
-        yield Trial(TITLE, CUT, arm, [entry(arm, host)], partial(_work, host, upstream))
+        yield Trial(
+            TITLE, CUT, arm, [entry(arm, host)], partial(_work, partial(Application, mesh.pod(arm), host), upstream)
+        )
 
 
-def _work(host: str, upstream: Upstream) -> Findings:
-    outcomes = hammer([partial(Application, host)] * APPLICATIONS, REQUESTS)
+def _work(connect: Callable[[], Application], upstream: Upstream) -> Findings:
+    outcomes = hammer([connect] * APPLICATIONS, REQUESTS)
     return Findings(outcomes, facts={"seen": upstream.seen.total()})

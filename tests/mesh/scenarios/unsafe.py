@@ -1,6 +1,6 @@
 """POST requests that the upstream reads and does not answer: how often it sees each."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from tests.mesh.application import Application, hammer
@@ -23,11 +23,17 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
         host = f"post.{arm.namespace}.example"
         upstream = mesh.upstream(plain_address(), cut_every=CUT_EVERY)
         mesh.names.point(host, upstream.address)
-        yield Trial(TITLE, CIRCUMSTANCES, arm, [entry(arm, host)], partial(_work, host, upstream))
+        yield Trial(
+            TITLE,
+            CIRCUMSTANCES,
+            arm,
+            [entry(arm, host)],
+            partial(_work, partial(Application, mesh.pod(arm), host), upstream),
+        )
 
 
-def _work(host: str, upstream: Upstream) -> Findings:
-    outcomes = hammer([partial(Application, host)] * APPLICATIONS, REQUESTS, "POST")
+def _work(connect: Callable[[], Application], upstream: Upstream) -> Findings:
+    outcomes = hammer([connect] * APPLICATIONS, REQUESTS, "POST")
     repeated = sum(times > 1 for times in upstream.seen.values())
     most = max(upstream.seen.values())
     facts = {"seen once": sum(times == 1 for times in upstream.seen.values()), "repeated": repeated, "most": most}

@@ -1,0 +1,68 @@
+"""Who may have entries for which hosts: a rule on one entry, whatever its location and whether or not it is exempt."""
+
+from collections.abc import Iterator
+from functools import lru_cache
+
+from app.core import sentences
+from app.core.catalogue import HOST_OWNED
+from app.core.findings import Finding, Severity, and_more, quoted
+from app.core.globs import matches
+from app.core.policy import Settings
+from app.core.resources import ServiceEntry
+from app.core.tenancy import Owner
+
+Patterns = tuple[str, ...]
+
+
+def owned_by_others(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
+    """Return the finding on hosts that belong to other namespaces."""
+    if not settings.hosts.owners:
+        return ()
+    hits = list[tuple[int, Owner]]()
+    for index, host in enumerate(entry.hosts):
+        if owner := _owner(host.canonical, entry.key.namespace, settings):
+            hits.append((index, owner))
+    if not hits:
+        return ()
+    index, owner = hits[0]
+    message = sentences.HOST_OWNED.format(host=quoted(entry.hosts[index].text), owner=owned(owner))
+    told = and_more(message, len(hits))
+    return (Finding(HOST_OWNED, Severity.ERROR, f"spec.hosts[{index}]", told),)
+
+
+def owned(owner: Owner) -> str:
+    """Name an owner in a message."""
+    return quoted(", ".join(owner.namespaces))
+
+
+@lru_cache(maxsize=256)
+def spelled(match: Patterns, domains: Patterns) -> Patterns:
+    """Return patterns, and how they spell names of Services without the domain of the cluster: reviews.default.svc."""
+    short = (name for pattern in match for domain in domains for name in _short(pattern, f".svc.{domain}"))
+    return tuple(dict.fromkeys((*match, *short)))
+
+
+def _short(pattern: str, services: str) -> Iterator[str]:
+    if pattern.endswith(services):
+        yield pattern.removesuffix(services) + ".svc"
+    elif pattern.startswith("*") and services.endswith(pattern[1:]):
+        yield "*.svc"
+
+
+@lru_cache(maxsize=256)
+def compiled(patterns: Patterns) -> tuple[frozenset[str], Patterns]:
+    """Split patterns into hosts, and ends of hosts."""
+    ends = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*"))
+    return frozenset(pattern for pattern in patterns if not pattern.startswith("*")), ends
+
+
+def _owner(host: str, namespace: str, settings: Settings) -> Owner | None:
+    """Return the owner that keeps a namespace from a host: the first of the list that has a say in it, if foreign."""
+    for owner in settings.hosts.owners:
+        exact, ends = compiled(spelled(owner.match, settings.scope.cluster_domains))
+        own = matches(namespace, owner.namespaces)
+        if host in exact or host.endswith(ends):
+            return None if own else owner
+        if not own and host.startswith("*") and any(one.endswith(host[1:]) for one in (*exact, *ends)):
+            return owner
+    return None
