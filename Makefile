@@ -40,6 +40,12 @@ test-all: $(STAMP)
 test-fast: $(STAMP)  ## tests that need no cluster, under a minute
 	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/contract
 
+EXAMPLES ?= 2000
+.PHONY: deep
+deep: $(STAMP)  ## hold thousands of generated clusters against the promise that nothing gets worse
+	@$(BIN)/python -m tests.bed build mesh
+	HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) tests/harm
+
 .PHONY: docs
 docs: $(STAMP)  ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

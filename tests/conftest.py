@@ -43,7 +43,7 @@ their own process is measured everywhere. Coverage is so never overstated: what 
 MEASURING = "COVERAGE_PROCESS_CONFIG"
 """By this variable coverage.py hands its configuration to child processes."""
 
-LONGEST_FIRST = ("mesh", "chart", "observability", "e2e", "docs", "contract", "unit")
+LONGEST_FIRST = ("mesh", "harm", "chart", "observability", "e2e", "docs", "contract", "unit")
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
 TOGETHER = ("mesh", "chart", "observability", "docs")
 """Folders whose files share what is slow to start: one worker has all of them."""

@@ -159,6 +159,13 @@ def guard(
         yield webhook, controller
 
 
+def exempting(folder: Path) -> Path:
+    """Write a policy, and return its path: the recipe, and teams may exempt their entries."""
+    path = folder / "exempting.yaml"
+    path.write_text("apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\nexemptions: {annotation: Allow}\n")
+    return path
+
+
 def fetch(port: int, path: str) -> str:
     """The body of a GET on a health port."""
     with urllib.request.urlopen(f"http://{HOST}:{port}{path}", timeout=5) as response:

@@ -191,7 +191,7 @@ class Controller:
         metrics.queues.leading = leading
         metrics.show(metrics.findings, self._tally.findings, leading)
         metrics.show(metrics.unfixable_entries, self._tally.unfixable, leading)
-        metrics.show(metrics.exemption_days_left, lambda: self._tally.days_left(self._policy.current.today), leading)
+        metrics.show(metrics.exemption_expiry, self._tally.expiries, leading)
         metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leading)
         metrics.show(
             metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leading

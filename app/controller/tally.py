@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
-from app.core.days import days_between
+from app.core.days import end_of
 from app.core.plan import Conflict
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import Verdict
@@ -68,14 +68,14 @@ class Tally:
         with self._lock:
             return self._unfixable()
 
-    def days_left(self, today: str) -> Mapping[tuple[str, ...], int]:
-        """Return the days until the first exemption of each namespace ends."""
+    def expiries(self) -> Mapping[tuple[str, ...], int]:
+        """Return when the first exemption of each namespace ends, in seconds since the epoch."""
         ends: dict[tuple[str, ...], str] = {}
         with self._lock:
             for key, (_, _, _, until) in self._judged.items():
                 if until:
                     ends[key.namespace,] = min(until, ends.get((key.namespace,), until))
-        return {namespace: days_between(today, until) for namespace, until in ends.items()}
+        return {namespace: end_of(until) for namespace, until in ends.items()}
 
     def _put(self, key: Key, entry: ServiceEntry | None) -> None:
         _, codes, unfixable, _ = self._judged.pop(key, _GONE)

@@ -19,7 +19,7 @@ from app.telemetry.instruments import ReconcileMeter
 log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
-C = TypeVar("C", bound=Hashable, contravariant=True)
+C_contra = TypeVar("C_contra", bound=Hashable, contravariant=True)
 
 WAIT_SECONDS = 1.0
 """Longest time until a thread looks again whether it is to work."""
@@ -69,22 +69,22 @@ class Loop:
                 self.stopping.wait(READY_SECONDS)
 
 
-class Work(Protocol[C]):
+class Work(Protocol[C_contra]):
     """What a worker does with keys."""
 
-    def wants(self, key: C) -> bool:
+    def wants(self, key: C_contra) -> bool:
         """Say whether there is anything to do about a key; what takes its time here is no part of the work."""
         ...
 
-    def work(self, key: C) -> None:
+    def work(self, key: C_contra) -> None:
         """Do it; raises ApiError, or any other exception for a bug."""
         ...
 
-    def failed(self, key: C, error: Exception) -> None:
+    def failed(self, key: C_contra, error: Exception) -> None:
         """Take note of an attempt that failed and is made again."""
         ...
 
-    def refused(self, key: C, error: Exception) -> None:
+    def refused(self, key: C_contra, error: Exception) -> None:
         """Take note that the API server refuses what is written for a key, the first of its group for a while."""
         ...
 

@@ -25,6 +25,8 @@ class Around:
     """For each kind the oldest entry for the host for which none is."""
     wild: Voice | None = None
     """An entry that does not name the host, but has a wildcard that meets it, or a host that it meets as a wildcard."""
+    lacking: str | None = None
+    """A namespace whose entries for the host have no port 80."""
     captured: Key | None = None
     """An entry for a host that a wildcard's VirtualService would route as well."""
     same: tuple[Candidate, ...] = ()
@@ -44,6 +46,7 @@ def look_around(host: str, namespace: str, index: HostIndex) -> Around:
         speaking=tuple(other(voices, namespace) for voices in summary.speaking),
         silent=tuple(other(voices, namespace) for voices in summary.silent),
         wild=next(_wild(crowd, namespace, _related(host, index)), None),
+        lacking=next((name for name in summary.lacking if name != namespace), None),
         captured=_captured(host, namespace, index) if host.startswith("*") else None,
         same=tuple(one for one in crowd if one.key.namespace != namespace) if named else (),
         meeting=frozenset(_meeting(crowd, _related(host, index))) if named else frozenset(),

@@ -36,8 +36,8 @@ WILDCARD_HOST = Rule(
     "exemption.",
 )
 _WAYS_OUT = (
-    "If clients call the host by its name, remove addresses and write resolution: DNS. If the addresses are what "
-    "counts, write resolution: STATIC with an endpoint for each."
+    "If clients call the host by its name, remove addresses and write resolution: DNS. If the address is what counts, "
+    "write resolution: STATIC with the address as endpoint; of several, each in a ServiceEntry and host of its own."
 )
 CIDR_ADDRESS = Rule(
     "SEG006",

@@ -4,6 +4,7 @@ A host may be named in a thousand namespaces. What is decided in one of them dep
 each: so that is found once for all of them, and is found again when an entry of the host has changed.
 """
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -11,6 +12,9 @@ from itertools import islice
 from app.core.candidates import PUBLIC, Age, Candidate, age
 from app.core.observed import KINDS
 from app.core.resources import Key
+
+HTTP_PORT = 80
+"""istiod writes the routes of this port for every host that a VirtualService names, known on that port or not."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,6 +41,8 @@ class Summary:
     """For each kind public entries for which an object is emitted."""
     silent: tuple[Voices, ...]
     """For each kind entries for which none is."""
+    lacking: tuple[str, ...]
+    """The first two namespaces whose entries have no port 80: to them, a route for it would be new."""
     named: frozenset[str]
     """Namespaces with an entry that is exported to others by their names: whatever is there besides counts for it."""
 
@@ -54,6 +60,7 @@ class Summary:
             silent=tuple(
                 _first(voice(one, reason) for one in ones if (reason := one.withheld(kind, host))) for kind in KINDS
             ),
+            lacking=tuple(_lacking(ones))[:2],
             named=frozenset(one.key.namespace for one in ones if by_name(one)),
         )
 
@@ -121,6 +128,13 @@ def by_name(one: Candidate) -> bool:
 def other(voices: Voices, namespace: str) -> Voice | None:
     """Return the oldest of other namespaces."""
     return next((one for one in voices if one.key.namespace != namespace), None)
+
+
+def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
+    ports = defaultdict[str, set[int]](set)
+    for one in ones:
+        ports[one.key.namespace].update(port.number for port in one.entry.ports)
+    return (namespace for namespace, numbers in sorted(ports.items()) if HTTP_PORT not in numbers)
 
 
 def voice(one: Candidate, reason: str = "") -> Voice:

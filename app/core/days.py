@@ -17,6 +17,8 @@ DAY = (
 )
 """Regular expression of a day of the calendar, from the year 1000 on."""
 LENGTH = len("2027-03-31")
+SECONDS = 86_400
+_EPOCH = date(1970, 1, 1).toordinal()
 _MOST = date(9999, 12, 31)
 _DAYS = "[1-9][0-9]{0,3}d"
 
@@ -40,6 +42,11 @@ def is_day(text: str) -> bool:
 def days_between(first: str, last: str) -> int:
     """Return the days from one day to another; negative where the second is before the first."""
     return (date.fromisoformat(last) - date.fromisoformat(first)).days
+
+
+def end_of(day: str) -> int:
+    """Return the moment at which a day ends, in seconds since the epoch."""
+    return (date.fromisoformat(day).toordinal() + 1 - _EPOCH) * SECONDS
 
 
 def later(day: str, days: int) -> str:

@@ -15,6 +15,7 @@ from app.core.globs import matches
 from app.core.model import Permission
 from app.core.policy import Settings
 from app.core.resources import ServiceEntry
+from app.core.rules import RESOLVING
 from app.core.tenancy import EVERY, LONGEST_REASON, Exemptions, Temporary
 from app.core.tuning import EXEMPT, EXEMPT_UNTIL, annotation_path
 
@@ -29,6 +30,8 @@ class Exemption:
     path: str
     message: str
     until: str = ""
+    told: Severity = Severity.WARNING
+    """How its end is told: as a note where the entry has nothing to change."""
 
     @property
     def finding(self) -> Finding:
@@ -41,7 +44,7 @@ class Exemption:
             return ()
         when = "ends" if today <= self.until else "ended"
         message = f"the exemption {when} on {self.until}; after that day the next write of the entry is judged"
-        return (Finding(EXEMPTION_ENDS, Severity.WARNING, self.path, message),)
+        return (Finding(EXEMPTION_ENDS, self.told, self.path, message),)
 
 
 def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
@@ -52,7 +55,7 @@ def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
     if _all_hosts(entry, exemptions.hosts):
         return Exemption("spec.hosts", f"the policy exempts {quoted(entry.hosts[0].text)} and all its other hosts")
     if lasting := [one for one in _temporary(entry, exemptions) if entry.written <= one.until]:
-        return _of_policy(max(lasting, key=lambda one: one.until))
+        return _of_policy(max(lasting, key=lambda one: one.until), entry)
     return _of_annotation(entry) if EXEMPT in entry.annotations and not _unhonoured(entry, exemptions) else None
 
 
@@ -60,9 +63,9 @@ def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding,
     """Return the findings on an exemption that does not count for an entry, which is therefore judged."""
     findings = list[Finding]()
     if over := [one for one in _temporary(entry, settings.exemptions) if entry.written > one.until]:
-        last = _of_policy(max(over, key=lambda one: one.until))
+        last = _of_policy(max(over, key=lambda one: one.until), entry)
         message = f"the policy's exemption of the entry ended on {last.until}, so the entry is judged"
-        findings.append(Finding(EXEMPTION_ENDS, Severity.WARNING, last.path, message))
+        findings.append(Finding(EXEMPTION_ENDS, last.told, last.path, message))
     if why := _unhonoured(entry, settings.exemptions):
         path = annotation_path(EXEMPT if EXEMPT in entry.annotations else EXEMPT_UNTIL)
         findings.append(Finding(EXEMPTION_REFUSED, Severity.WARNING, path, why))
@@ -79,10 +82,11 @@ def _temporary(entry: ServiceEntry, exemptions: Exemptions) -> Iterator[Temporar
             yield one
 
 
-def _of_policy(one: Temporary) -> Exemption:
+def _of_policy(one: Temporary, entry: ServiceEntry) -> Exemption:
     path = "metadata.namespace" if one.hosts == EVERY else "spec.hosts"
     why = f": {quoted(one.reason)}" if one.reason else ""
-    return Exemption(path, f"the policy exempts the entry until {one.until}{why}", one.until)
+    told = Severity.INFO if entry.resolution in RESOLVING else Severity.WARNING
+    return Exemption(path, f"the policy exempts the entry until {one.until}{why}", one.until, told)
 
 
 def _of_annotation(entry: ServiceEntry) -> Exemption:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.core.candidates import Candidate, age, meet, seen_together
 from app.core.catalogue import HOST_SHARED, REACH_CONFINED
+from app.core.crowd import HTTP_PORT
 from app.core.findings import Finding, Severity, quoted
 from app.core.hosts import Host
 from app.core.index import Neighbours
@@ -77,7 +78,7 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
     declared = tuple(_declared(home))
     routed = {one.port.number for one in declared if one.port.http}
-    alone = len(neighbours.around.ports | routed) == 1
+    alone = neighbours.around.ports | routed == {HTTP_PORT}
     return Served(home, _spelling(home.owner.entry, home.host), declared, alone, tuple(apart))
 
 

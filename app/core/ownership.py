@@ -1,6 +1,6 @@
 """Who may have entries for which hosts: a rule on one entry, whatever its location and whether or not it is exempt."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 
 from app.core import sentences
@@ -12,16 +12,20 @@ from app.core.resources import ServiceEntry
 from app.core.tenancy import Owner
 
 Patterns = tuple[str, ...]
+Holding = tuple[Owner, bool, frozenset[str], Patterns]
+"""An owner, whether the entry is in one of its namespaces, and its hosts: as they are, and by their ends."""
 
 
 def owned_by_others(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
     """Return the finding on hosts that belong to other namespaces."""
     if not settings.hosts.owners:
         return ()
-    hits = list[tuple[int, Owner]]()
-    for index, host in enumerate(entry.hosts):
-        if owner := _owner(host.canonical, entry.key.namespace, settings):
-            hits.append((index, owner))
+    domains = settings.scope.cluster_domains
+    holdings = [
+        (owner, matches(entry.key.namespace, owner.namespaces), *compiled(spelled(owner.match, domains)))
+        for owner in settings.hosts.owners
+    ]
+    hits = [(index, owner) for index, host in enumerate(entry.hosts) if (owner := _owner(host.canonical, holdings))]
     if not hits:
         return ()
     index, owner = hits[0]
@@ -56,11 +60,9 @@ def compiled(patterns: Patterns) -> tuple[frozenset[str], Patterns]:
     return frozenset(pattern for pattern in patterns if not pattern.startswith("*")), ends
 
 
-def _owner(host: str, namespace: str, settings: Settings) -> Owner | None:
+def _owner(host: str, holdings: Iterable[Holding]) -> Owner | None:
     """Return the owner that keeps a namespace from a host: the first of the list that has a say in it, if foreign."""
-    for owner in settings.hosts.owners:
-        exact, ends = compiled(spelled(owner.match, settings.scope.cluster_domains))
-        own = matches(namespace, owner.namespaces)
+    for owner, own, exact, ends in holdings:
         if host in exact or host.endswith(ends):
             return None if own else owner
         if not own and host.startswith("*") and any(one.endswith(host[1:]) for one in (*exact, *ends)):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from app.core.around import Around
 from app.core.candidates import OWN, PUBLIC, Audience, age, meet
 from app.core.catalogue import REACH_CONFINED
-from app.core.crowd import Voice
+from app.core.crowd import HTTP_PORT, Voice
 from app.core.emission import Overrides, Reach, VirtualService
 from app.core.findings import Finding, Severity, quoted
 from app.core.globs import matches
@@ -82,6 +82,8 @@ def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callab
         return f"ServiceEntry {silent.key} is for the host as well, and nothing is emitted for it: {silent.reason}"
     if wild := company.around.wild:
         return f"ServiceEntry {wild.key} has a wildcard that covers the host, or a host that this one covers"
+    if (lacking := company.around.lacking) and _serves_port_80(home):
+        return f"namespace {lacking} has an entry of its own for the host, without port {HTTP_PORT}"
     for path, _, settings in policy.layers():
         if setting := _dissent(settings, home, agrees) or _names_some(settings, home.host):
             return f"the policy does not emit the same everywhere ({path}{setting})"
@@ -94,6 +96,10 @@ def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callab
 def _younger(home: Home, oldest: Voice) -> bool:
     """Say whether no public entry of the home is older than one of another namespace."""
     return not any(PUBLIC in one.seen_by and age(one.entry) < oldest.age for one in home.entries)
+
+
+def _serves_port_80(home: Home) -> bool:
+    return any(port.http and port.number == HTTP_PORT for one in home.entries for port in one.entry.ports)
 
 
 def _own_overrides(home: Home) -> bool:

@@ -201,11 +201,11 @@ class ControllerMetrics:
             "ServiceEntries that cannot become DNS as they are stored. Shown by the leader only.",
             ("namespace",),
         )
-        self.exemption_days_left = Reading(
+        self.exemption_expiry = Reading(
             self.registry,
-            "serviceentry_guard_exemption_days_left",
-            "Days until the first exemption of a namespace ends: 0 on its last day, negative while an entry was not "
-            "written since. Shown by the leader only.",
+            "serviceentry_guard_exemption_expiry_timestamp_seconds",
+            "When the first exemption of a namespace ends, in seconds since the epoch; in the past while an entry was "
+            "not written since. Shown by the leader only.",
             ("namespace",),
         )
         self.host_conflicts = Reading(

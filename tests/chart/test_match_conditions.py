@@ -13,13 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app.core.bypasses import RESERVED_NAMESPACES
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
 from app.core.resources import PREFIX, ServiceEntry
 from app.core.verdict import as_stored, review, review_update
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
-from tests.cases import CASES, Case
+from tests.cases import CASES, TODAY, Case
 from tests.chart.helm import Helm
 from tests.chart.value_sets import Values, over
 from tests.e2e.team import SECONDS
@@ -35,17 +36,34 @@ DEAD: Values = {
     "certificates": {"mode": "provided"},
     "admission": {"mutating": {"failurePolicy": "Fail"}, "namespaceSelector": {"matchLabels": LABELS}},
 }
-POLICIES = [default_policy(), *(parse_policy(case.guard_policy()) for case in CASES)]
+TENANCY = {"hosts", "exportTo"}
+"""Parts of a policy that the condition takes in; those of the cases are not in the condition that is tried here."""
+POLICIES = [default_policy().on(TODAY), *(case.in_force() for case in CASES if not TENANCY & case.policy.keys())]
+OWNED = "owned"
+OWNERS: Values = {
+    "fullnameOverride": "dead-owned",
+    "admission": {"namespaceSelector": {"matchLabels": {"match": OWNED}}},
+    "policy": {
+        "hosts": {"owners": [{"match": ["*.payments.example", "pay.example"], "namespaces": ["payments"]}]},
+        "namespaces": [
+            {"match": ["x"], "hosts": {"owners": [{"match": ["*x.example"], "namespaces": ["x"]}]}},
+            {"match": ["z"], "exportTo": {"require": "Warn"}},
+        ],
+    },
+}
+"""A policy of which the condition takes in hosts with owners, and who sees an entry."""
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 PLAIN: dict[str, Any] = {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS"}
 NONE = {**PLAIN, "resolution": "NONE"}
+IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
 Manifest = dict[str, Any]
 
 
 class Api:
     """Dry runs on one connection, as administrator: status and document."""
 
-    def __init__(self, cluster: ControlPlane) -> None:
+    def __init__(self, cluster: ControlPlane, namespace: str = NAMESPACE) -> None:
+        self._namespace = namespace
         self._connection = HTTPSConnection(urlsplit(cluster.url).netloc, timeout=30, context=cluster.tls())
 
     def close(self) -> None:
@@ -65,7 +83,7 @@ class Api:
         return self._send("GET", f"/{name}", None)[1]
 
     def _send(self, method: str, place: str, manifest: Manifest | None) -> tuple[int, Manifest]:
-        path = f"/apis/networking.istio.io/v1/namespaces/{NAMESPACE}/serviceentries{place}"
+        path = f"/apis/networking.istio.io/v1/namespaces/{self._namespace}/serviceentries{place}"
         query = "?dryRun=All" if manifest else ""
         body = json.dumps(manifest) if manifest else None
         self._connection.request(method, path + query, body, {"Content-Type": "application/json"})
@@ -86,7 +104,7 @@ def was_asked(answer: tuple[int, Manifest]) -> bool:
 
 def expect_silence(stored: Manifest, old: Manifest | None, policy: GuardPolicy) -> None:
     """The core neither refuses, changes nor warns about what is about to be stored."""
-    judged = ServiceEntry.parse(stored)
+    judged = ServiceEntry.parse(stored, written=policy.today)
     verdicts = [review(judged, policy), *([review_update(judged, old, stored, policy)] if old else [])]
     for verdict in (*verdicts, *map(as_stored, verdicts)):
         assert verdict.allowed
@@ -178,13 +196,15 @@ def test_an_update_to_what_is_compliant_is_stored_though_no_webhook_answers(api:
         entry({**PLAIN, "resolution": "DNS_ROUND_ROBIN"}),
         entry({**PLAIN, "hosts": ["api.example.com", "*.example.com"], "endpoints": [{"address": "a.example.com"}]}),
         entry({**PLAIN, "hosts": ["reviews.default.svc.cluster.local"]}),
+        *(entry({**PLAIN, "hosts": [f"Reviews.{name}"]}) for name in sorted(RESERVED_NAMESPACES)),
+        entry({**PLAIN, "hosts": ["api.example.com", "reviews.kube-system."]}),
         entry({**PLAIN, "hosts": ["REVIEWS.default.SVC"]}),
         entry(annotations={f"{PREFIX}attempts": "3"}),
         entry(annotations={f"{PREFIX}typo": "x"}),
         entry(annotations={f"{PREFIX}exempt": ""}),
         entry({"hosts": ["api.example.com"], "ports": [HTTP]}),
     ],
-    ids=range(9),
+    ids=range(15),
 )
 def test_what_the_core_may_speak_about_is_asked_about(api: Api, asked: Manifest) -> None:
     assert was_asked(api.create(asked))
@@ -215,3 +235,72 @@ def test_what_is_malformed_does_not_get_past_by_being_skipped(api: Api, malforme
 
 def test_without_the_value_everything_is_asked_about(helm: Helm) -> None:
     assert "not-yet-compliant" not in helm.template(over(DEAD, {"admission": {"skipCompliant": False}}))
+
+
+@pytest.fixture(scope="module")
+def owned(cluster: ControlPlane, helm: Helm) -> Iterator[Api]:
+    """Dry runs in a namespace whose webhooks are dead, as the chart has them for a policy with owners."""
+    cluster.kubectl("create", "namespace", OWNED)
+    rendered = helm.template(over(DEAD, OWNERS), "--show-only=templates/webhook-configurations.yaml")
+    cluster.kubectl("create", "--filename=-", stdin=rendered)
+    cluster.kubectl("label", "namespace", OWNED, f"match={OWNED}")
+    api = Api(cluster, OWNED)
+    wait_until(lambda: was_asked(api.create(moved(NONE))), "the API server asks", SECONDS)
+    yield api
+    api.close()
+    cluster.kubectl("delete", "--filename=-", stdin=rendered)
+
+
+def moved(spec: Any) -> Manifest:
+    """An entry in the namespace of these webhooks."""
+    return {**entry(spec), "metadata": {"name": "new", "namespace": OWNED}}
+
+
+PRIVATE = {**PLAIN, "exportTo": ["."]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "asked"),
+    [
+        (PRIVATE, False),
+        ({**PRIVATE, "hosts": ["payments.example", "xpay.example.com", "y.example"]}, False),
+        ({**PRIVATE, "hosts": ["api.example.com", "A.Payments.example"]}, True),
+        ({**PRIVATE, "hosts": ["a.payments.example."]}, True),
+        ({**PRIVATE, "hosts": ["PAY.example."]}, True),
+        ({**PRIVATE, "hosts": ["yx.example"]}, True),
+        (PLAIN, True),
+        ({**PLAIN, "exportTo": []}, True),
+        ({**PLAIN, "exportTo": [".", "*"]}, True),
+        ({**PLAIN, "exportTo": ["a", "b"]}, False),
+    ],
+)
+def test_a_host_with_an_owner_and_an_entry_that_every_namespace_sees_are_asked_about(
+    owned: Api, spec: Any, asked: bool
+) -> None:
+    assert was_asked(owned.create(moved(spec))) is asked
+
+
+@given(manifest=st.one_of(manifests(), nearly_compliant()))
+@settings(max_examples=200)
+def test_the_policy_that_the_condition_was_made_from_says_nothing_of_what_is_skipped(
+    owned: Api, manifest: Manifest
+) -> None:
+    policy = parse_policy({**IDENTITY, **OWNERS["policy"]}).on(TODAY)
+    written = {"namespace": OWNED, "name": "new", "annotations": manifest["metadata"]["annotations"]}
+    status, stored = owned.create({**manifest, "metadata": written})
+    if status == 201:
+        expect_silence(stored, None, policy)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"policyConfigMap": "our-policy"},
+        {"policy": {"hosts": {"owners": [{"match": [f"h{n}.example" for n in range(101)], "namespaces": ["a"]}]}}},
+    ],
+    ids=["a policy elsewhere", "very many hosts"],
+)
+def test_everything_is_asked_about_where_the_condition_cannot_know_or_compare_the_hosts(
+    helm: Helm, values: Values
+) -> None:
+    assert "not-yet-compliant" not in helm.template(over(DEAD, values))

@@ -34,6 +34,15 @@ SETS: dict[str, Values] = {
             "namespaces": [{"match": ["sandbox-*"], "mode": "Warn"}],
         }
     },
+    "tenants": {
+        "admission": {"backstop": True},
+        "policy": {
+            "exemptions": {"temporary": [{"hosts": ["*.legacy.example"], "until": "2027-03-31"}]},
+            "hosts": {"owners": [{"match": ["*.payments.example", "pay.example"], "namespaces": ["payments"]}]},
+            "exportTo": {"require": "Warn"},
+            "namespaces": [{"match": ["payments"], "exemptions": {"annotation": "Allow", "reasonPattern": "^[A-Z]+-"}}],
+        },
+    },
     "policy-elsewhere": {"policyConfigMap": "our-policy"},
     "remove": {"cleanup": {"virtualServices": "Remove"}},
     "bare": {

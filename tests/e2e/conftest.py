@@ -10,7 +10,7 @@ from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import GUARDED, Team
-from tests.guard import Controller, Webhook, guard
+from tests.guard import Controller, Webhook, exempting, guard
 
 NUMBERS = count(1)
 
@@ -24,9 +24,12 @@ def api(control_plane: ControlPlane) -> Iterator[Client]:
 
 
 @pytest.fixture(scope="session")
-def product(control_plane: ControlPlane, api: Client) -> Iterator[tuple[Webhook, Controller]]:
-    """Webhook and controller with the built-in policy; the webhook is asked in namespaces labelled for it only."""
-    with guard(control_plane, selector=GUARDED) as processes:
+def product(
+    control_plane: ControlPlane, api: Client, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Webhook, Controller]]:
+    """Webhook and controller with the recipe, by which teams may exempt entries; asked in labelled namespaces only."""
+    policy = exempting(tmp_path_factory.mktemp("policy"))
+    with guard(control_plane, policy=policy, selector=GUARDED) as processes:
         Team.create(control_plane, api, "guard-probe", GUARDED).wait_until_guarded()
         yield processes
 

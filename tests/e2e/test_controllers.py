@@ -8,7 +8,7 @@ import pytest
 from tests.bed.processes import wait_until
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import HTTPS, VIRTUAL_SERVICES, Team
-from tests.guard import Controller
+from tests.guard import Controller, exempting
 
 pytestmark = pytest.mark.e2e
 
@@ -24,9 +24,10 @@ def store(team: Team, *names: str) -> None:
 def test_a_controller_that_was_down_while_ten_entries_changed_makes_everything_right(
     loner: Team, tmp_path: Path
 ) -> None:
+    arguments = [*ALONE, f"--policy={exempting(tmp_path)}"]
     store(loner, "deleted", "renamed", "tls", "exempt", "untouched", "edited", "removed", "claimed", "shared")
     loner.store(loner.entry("younger", hosts=[loner.host("shared")], exportTo=["."]))
-    with Controller(loner.control_plane, tmp_path, ALONE):
+    with Controller(loner.control_plane, tmp_path, arguments):
         names = ("deleted", "renamed", "tls", "exempt", "untouched", "edited", "removed", "claimed", "shared")
         loner.expect(*map(loner.host, names))
     specs = {name: one["spec"] for name, one in loner.virtual_services().items()}
@@ -42,7 +43,7 @@ def test_a_controller_that_was_down_while_ten_entries_changed_makes_everything_r
     store(loner, "created", "created-too")
     loner.delete("created-too")
 
-    with Controller(loner.control_plane, tmp_path, ALONE):
+    with Controller(loner.control_plane, tmp_path, arguments):
         right = ("new", "untouched", "edited", "removed", "shared", "created")
         loner.expect("mine", *map(loner.host, right))
         loner.expect_spec(loner.host("edited"), specs[loner.host("edited")])

@@ -12,7 +12,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from app.clock import utc_day
 from app.core.catalogue import CATALOGUE as FINDINGS
+from app.core.days import later
 from app.core.notices import CATALOGUE as REASONS
 from app.kube.client import Client
 from app.kube.resources import Resource
@@ -39,10 +41,10 @@ FROZEN = {"metadata": {"labels": {"frozen": "true"}}}
 
 
 def policy(**document: Any) -> str:
-    """A policy that has stored entries patched, and emits DestinationRules."""
+    """A policy that has stored entries patched, emits DestinationRules, and lets teams exempt their entries."""
     rule = {"enabled": True, "connectionPool": {"http": {"idleTimeout": "50s"}}}
     head = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "existing": "Remediate"}
-    return yaml.safe_dump({**head, "destinationRule": rule, **document})
+    return yaml.safe_dump({**head, "destinationRule": rule, "exemptions": {"annotation": "Allow"}, **document})
 
 
 def freezing() -> Iterator[tuple[Resource, Any]]:
@@ -143,7 +145,8 @@ def write_entries(tour: Tour, team: Team) -> None:
     team.store(team.entry(ports=[HTTP, HTTPS], resolution="NONE"))
     refused = team.kubectl("create", manifest=team.entry("refused", **NETWORK), check=False)
     assert "SEG006" in refused.stderr
-    exempt = {"annotations": {"serviceentry-guard.io/exempt": "the vendor pins its addresses"}}
+    until = {"serviceentry-guard.io/exempt-until": later(utc_day(), 9)}
+    exempt = {"annotations": {"serviceentry-guard.io/exempt": "the vendor pins its addresses", **until}}
     team.store(team.entry("exempt", hosts=[team.host("exempt")], metadata=exempt))
     team.store(team.foreign("mine", team.host("mine")), team.entry("mine", hosts=[team.host("mine")]))
     told = {reason.name for reason in REASONS}

@@ -75,8 +75,9 @@ def start(cluster: ControlPlane, tmp_path: Path, policy: Path) -> Iterator[Start
 def write(policy: Path, *namespaces: str, existing: str = "Report") -> None:
     """Write a policy that remediates in these namespaces."""
     overrides = [{"match": list(namespaces), "existing": "Remediate"}] if namespaces else []
+    exempting = {"annotation": "Allow"}
     document = {"apiVersion": API_VERSION, "kind": KIND, "existing": existing, "namespaces": overrides}
-    policy.write_text(yaml.safe_dump(document))
+    policy.write_text(yaml.safe_dump({**document, "exemptions": exempting}))
 
 
 def names(number: int) -> list[str]:

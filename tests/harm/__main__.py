@@ -7,7 +7,7 @@ come to that state and each set-up of the mesh. Ends with 1 if something does.
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,26 +22,18 @@ from tests.harm.guarded import EARLY, LATE, World
 from tests.harm.protocol import Answer, Description, Manifest, Proxy
 from tests.harm.trial import Mesh, Outcome, hold
 
-MESHES = {
-    "plain": Mesh(),
-    "registry-only": Mesh(registry_only=True),
-    "dns-capture": Mesh(captures_dns=True),
-    "http-proxy": Mesh(proxy_port=True),
-}
-
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.harm", description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
     parser.add_argument("--policy", type=Path, help="a GuardPolicy; default: FILE.policy.yaml, or the built-in one")
     parser.add_argument("--world", choices=[world.name.lower() for world in World], help="one world only")
-    parser.add_argument("--mesh", choices=[*MESHES, "all"], default="plain", help="how the mesh is set up")
+    parser.add_argument("--revision", default="", help="the revision of istiod; objects of another do not count")
     parser.add_argument("--emitted-first", action="store_true", help="what is emitted is older than all else")
     parser.add_argument("--tenancy", action="store_true", help="nothing of a namespace changes without its consent")
     parser.add_argument("--dump", action="store_true", help="print what istiod gives the sidecars, before and after")
     given = parser.parse_args()
     worlds = [world for world in World if given.world in {None, world.name.lower()}]
-    meshes = MESHES if given.mesh == "all" else {given.mesh: MESHES[given.mesh]}
     when = EARLY if given.emitted_first else LATE
     worse = False
     with Generator(provide_generator()) as generator:
@@ -49,12 +41,10 @@ def main() -> int:
             documents, policy = _read(path, given.policy)
             for world in worlds:
                 print(f"== {path.name}, {world.name.lower()}: {world.value}")
-                outcomes = {
-                    name: hold(generator, documents, policy, world, mesh=mesh, emitted_at=when, tenancy=given.tenancy)
-                    for name, mesh in meshes.items()
-                }
-                _print(outcomes, dump=given.dump)
-                worse |= any(outcome.harms for outcome in outcomes.values())
+                mesh = Mesh(revision=given.revision)
+                outcome = hold(generator, documents, policy, world, mesh=mesh, emitted_at=when, tenancy=given.tenancy)
+                _print(outcome, dump=given.dump)
+                worse |= bool(outcome.harms)
     return int(worse)
 
 
@@ -75,23 +65,21 @@ def _plain(value: Any) -> Any:
     return value.strftime("%Y-%m-%dT%H:%M:%SZ") if hasattr(value, "strftime") else value
 
 
-def _print(outcomes: Mapping[str, Outcome], *, dump: bool) -> None:
-    change = next(iter(outcomes.values())).change
-    for one in change.reviewed:
+def _print(outcome: Outcome, *, dump: bool) -> None:
+    for one in outcome.change.reviewed:
         stored = one.stored["spec"].get("resolution")
         print(f"   ServiceEntry {one.entry.key}: {one.outcome}, resolution {one.entry.resolution} -> {stored}")
         for finding in one.findings:
             print(f"      {finding.severity.value} {finding.sentence}")
-    for emitted in change.emitted:
+    for emitted in outcome.change.emitted:
         metadata = emitted["metadata"]
         print(f"   emitted {emitted['kind']} {metadata['namespace']}/{metadata['name']}: {json.dumps(emitted['spec'])}")
-    for name, outcome in outcomes.items():
-        for when, answer in (("before", outcome.before), ("after", outcome.after)) if dump else ():
-            for line in _lines(answer, outcome.proxies):
-                print(f"   {name} {when}: {line}")
-        for harm in outcome.harms:
-            print(f"   HARM in mesh {name}, {harm.kind}: {harm}")
-    if not any(outcome.harms for outcome in outcomes.values()):
+    for when, answer in (("before", outcome.before), ("after", outcome.after)) if dump else ():
+        for line in _lines(answer, outcome.proxies):
+            print(f"   {when}: {line}")
+    for harm in outcome.harms:
+        print(f"   HARM {harm.kind}: {harm}")
+    if not outcome.harms:
         print("   no harm")
 
 

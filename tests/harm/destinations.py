@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.hosts import canonical_host
-from tests.harm.envoy import Call, Side
+from app.core.hosts import canonical_host, covers
+from tests.harm.envoy import Call, Side, is_allocated
 from tests.harm.facts import Facts
 from tests.harm.protocol import Cluster, Weighted
 
@@ -12,6 +12,7 @@ Found = Iterator[tuple[str, str]]
 
 DIALLED = "ORIGINAL_DST"
 DYNAMIC = "envoy.clusters.dynamic_forward_proxy"
+BLACK_HOLE = "BlackHoleCluster"
 DEFAULT_POOL = (
     '{"connectTimeout":"10s","circuitBreakers":{"thresholds":[{"maxConnections":4294967295,'
     '"maxPendingRequests":4294967295,"maxRequests":4294967295,"maxRetries":4294967295}]}}'
@@ -31,14 +32,23 @@ def moved(
         yield from _one_moved(old, new, (first.cluster, second.cluster), host, facts)
 
 
+def opened(new: Side, clusters: Sequence[Weighted], host: str) -> Found:
+    """Yield what got worse about a call that was blocked: it may reach the host that it is for, and no other."""
+    for one in clusters:
+        cluster = new.cluster(one.cluster)
+        if cluster and one.cluster != BLACK_HOLE and not _named(cluster, host):
+            yield "opened", f"was blocked, and goes to {spelled(new, one.cluster)}"
+
+
 def spelled(side: Side, name: str) -> str:
     """Say where a cluster leads."""
     cluster = side.cluster(name)
     if cluster is None:
         return f"no cluster ({name})"
     if cluster.type == DIALLED:
-        return f"the dialled address ({name})"
-    if name == "BlackHoleCluster":
+        nowhere = ", which only sidecars know" if is_allocated(side.call.address) else ""
+        return f"the dialled address{nowhere} ({name})"
+    if name == BLACK_HOLE:
         return "nowhere (BlackHoleCluster)"
     endpoints = ", ".join(f"{one.address}:{one.port}" for one in cluster.endpoints) or "no endpoint"
     return f"{cluster.type} {endpoints} ({name})"
@@ -53,10 +63,10 @@ def _one_moved(old: Side, new: Side, names: tuple[str, str], host: str, facts: F
     if names[0] == names[1] and before == after:
         return
     if before is None or _dead(before, old.call):
-        # Nothing gets worse about a call that always failed, unless it now reaches another than it is for.
-        if after and not _named(after, host):
-            yield from _elsewhere(old, new, names)
-    elif after is None:
+        return  # nothing gets worse about a call that always failed
+    if names[0] == BLACK_HOLE:
+        yield from opened(new, [Weighted(names[1], 1)], host)
+    elif after is None or _dead(after, new.call):
         yield "no-cluster", f"went to {spelled(old, names[0])}, and goes to {spelled(new, names[1])}"
     elif not _same_place(old, new, names, host, facts):
         yield from _elsewhere(old, new, names)
@@ -73,19 +83,19 @@ def _elsewhere(old: Side, new: Side, names: tuple[str, str]) -> Found:
 
 
 def _dead(cluster: Cluster, call: Call) -> bool:
-    """Say whether all calls fail: no endpoint, or the dialled address is the proxy's own."""
-    looped = cluster.type == DIALLED and call.address.startswith("127.")
-    return looped or (cluster.type in {"EDS", "STATIC"} and not cluster.endpoints and bool(cluster.host))
+    """Say whether all calls fail: there is no endpoint, or the dialled address is one of the proxy."""
+    dialled = cluster.type == DIALLED and (call.address.startswith("127.") or is_allocated(call.address))
+    return dialled or (cluster.type == "EDS" and not cluster.endpoints)
 
 
 def _named(cluster: Cluster, host: str) -> bool:
-    return canonical_host(cluster.host) == canonical_host(host)
+    return bool(host) and covers(canonical_host(cluster.host), canonical_host(host))
 
 
 def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: Facts) -> bool:
     """Say whether a call reaches the same place, or the host that it is for instead of the address that it dialled."""
     before, after = old.description.clusters[names[0]], new.description.clusters[names[1]]
-    where = [(one.type, one.endpoints, one.port_override) for one in (before, after)]
+    where = [(one.type, _places(one), one.port_override) for one in (before, after)]
     if names[0] == names[1] and where[0] == where[1]:
         return True
     if before.type != DIALLED:
@@ -94,9 +104,23 @@ def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: 
         return before.port_override == after.port_override
     if after.type == DYNAMIC:
         return facts.dynamic(canonical_host(host))
-    places = [(canonical_host(one.address), one.port) for one in after.endpoints]
-    wanted = [(canonical_host(host), before.port_override or old.call.port)]
-    return after.type == "STRICT_DNS" and _named(after, host) and places == wanted
+    if after.type == "EDS":
+        return _places(after) == {(old.call.address, before.port_override or old.call.port)}
+    # Others' routes may lead several ports to the cluster of one, which then is the port.
+    ports = {before.port_override or old.call.port, *([port_of(names[0])] if names[0] == names[1] else [])}
+    wanted = [{(canonical_host(host), port)} for port in ports]
+    return after.type == "STRICT_DNS" and _named(after, host) and _places(after) in wanted
+
+
+def port_of(name: str) -> int:
+    """Return the port of a cluster by its name, 0 if it names none."""
+    parts = name.split("|")
+    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
+
+
+def _places(cluster: Cluster) -> set[tuple[str, int]]:
+    """Return the endpoints, each once: entries that share a host repeat its name."""
+    return {(canonical_host(one.address), one.port) for one in cluster.endpoints}
 
 
 def _settings(before: Cluster, after: Cluster, port: int, facts: Facts) -> Found:

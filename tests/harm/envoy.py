@@ -16,6 +16,8 @@ VIRTUAL_OUTBOUND = "virtualOutbound"
 WILDCARDS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - an address of Envoy's listeners
 ELSEWHERE = "198.18.255.254"
 """An address that no configuration names."""
+ALLOCATED = ipaddress.ip_network("240.240.0.0/16")
+"""Addresses that Istio allocates: only a sidecar knows them, and nothing has them."""
 HTTP_PROTOCOLS = frozenset({"http/1.1", "http/1.0", "h2c"})
 
 
@@ -73,6 +75,11 @@ class Side:
     def cluster(self, name: str) -> Cluster | None:
         """Return a cluster; without one a call fails."""
         return self.description.clusters.get(name)
+
+
+def is_allocated(address: str) -> bool:
+    """Say whether Istio allocated an address, so that it leads nowhere by itself."""
+    return ipaddress.ip_address(address) in ALLOCATED
 
 
 def _listener(description: Description, call: Call) -> Listener | None:

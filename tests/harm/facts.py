@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.core.durations import parse_duration
-from app.core.emission import VirtualService
+from app.core.emission import Reach, VirtualService
+from app.core.exemptions import exemption
 from app.core.globs import matches
-from app.core.hosts import canonical_host
-from app.core.policy import GuardPolicy, Mode
-from app.core.resources import ServiceEntry, is_service_entry
+from app.core.hosts import canonical_host, covers
+from app.core.policy import GuardPolicy, Mode, Settings, Tcp, Wildcards
+from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
 from tests.harm.protocol import Manifest
 
 STREAMS = frozenset({"GRPC", "GRPC-WEB"})
@@ -53,6 +54,24 @@ class Facts:
                 found.setdefault(port.number, set()).update(host.canonical for host in entry.hosts)
         return found
 
+    def ports(self, host: str) -> set[int]:
+        """Return the ports of a host in all namespaces."""
+        return {port.number for entry in self.naming(host) for port in entry.ports}
+
+    def families(self, host: str, port: int) -> set[str]:
+        """Return what entries declare a port of a host to be: HTTP, TLS, or opaque."""
+        declared = {one.protocol for entry in self.naming(host) for one in entry.ports if one.number == port}
+        return {"HTTP" if one in HTTP_FAMILY else "TLS" if one in TLS_FAMILY else "opaque" for one in declared}
+
+    def shared_addresses(self, port: int) -> set[str]:
+        """Return the addresses that several hosts have on a port: istiod lets chance decide whose routes they get."""
+        owners: dict[str, set[str]] = {}
+        for entry in self.entries:
+            if any(one.number == port for one in entry.ports):
+                for address in entry.addresses:
+                    owners.setdefault(address.partition("/")[0], set()).update(one.canonical for one in entry.hosts)
+        return {address for address, hosts in owners.items() if len(hosts) > 1}
+
     def naming(self, host: str, namespace: str | None = None) -> Iterator[ServiceEntry]:
         """Yield the entries that name a host, all or those of a namespace."""
         for entry in self.entries:
@@ -60,10 +79,10 @@ class Facts:
             if here and canonical_host(host) in {one.canonical for one in entry.hosts}:
                 yield entry
 
-    def protocols(self, host: str, namespace: str, port: int) -> set[str]:
-        """Return the protocols that entries of a namespace declare for a port of a host."""
-        named = self.naming(host, namespace)
-        return {one.protocol for entry in named for one in entry.ports if one.number == port}
+    def protocol(self, host: str, namespace: str | None, port: int) -> str:
+        """Return the protocol of a port of a host, of the oldest entry, as istiod does: of all, or of a namespace."""
+        oldest_first = sorted(self.naming(host, namespace), key=lambda one: (one.created, one.key.name))
+        return next((each.protocol for one in oldest_first for each in one.ports if each.number == port), "")
 
     def pooled(self, host: str) -> bool:
         """Say whether the policy asks for a DestinationRule for a host."""
@@ -78,48 +97,68 @@ class Facts:
         )
 
     def dynamic(self, host: str) -> bool:
-        """Say whether an entry has, or the policy gives it, DYNAMIC_DNS for a wildcard that holds for a host."""
-        return any(
-            host.endswith(one.canonical[1:])
-            for entry in self.entries
-            for one in entry.hosts
-            if one.canonical.startswith("*")
-            and self.policy.settings(entry.key.namespace).resolution.wildcards.value == "DynamicDNS"
-        )
+        """Say whether a wildcard that covers a host has DYNAMIC_DNS, or the policy gives it that."""
+        for entry in self.entries:
+            given = self.policy.settings(entry.key.namespace).resolution.wildcards is Wildcards.DYNAMIC_DNS
+            if given or entry.resolution == "DYNAMIC_DNS":
+                wildcards = (one.canonical for one in entry.hosts if one.canonical.startswith("*"))
+                if any(covers(one, canonical_host(host)) for one in wildcards):
+                    return True
+        return False
 
     def splits(self, host: str) -> bool:
         """Say whether the policy gives unsafe methods a route of their own."""
         settings = (self.policy.settings(one.key.namespace).virtual_service for one in self.naming(host))
         return any(one.unsafe_methods.retry_on is not None for one in settings)
 
-    def wanted(self, host: str) -> Wanted:
-        """Return what the routes of a host may come to have, whichever namespace's entry gives it to them."""
+    def wanted(self, host: str, home: str | None = None) -> Wanted:
+        """Return what the routes of a host may come to have, whichever namespace's entry gives it to them.
+
+        With a `home`, only its own entries count for it. If it has none, those of others do, and their annotations only
+        where the policy lets them.
+        """
+        own = [*self.naming(host, home)]
         wanted = Wanted()
-        for entry in self.naming(host):
+        for entry in own or self.naming(host):
             settings = self.policy.settings(entry.key.namespace).virtual_service
             _add_policy(wanted, settings)
-            _add_annotations(wanted, entry.annotations)
+            if own or settings.overrides.reach is Reach.ENTRY:
+                _add_annotations(wanted, entry.annotations)
         return wanted
 
-    def touchable(self, namespace: str, host: str) -> bool:
-        """Say whether a namespace agreed to routes of ours for a host: what it has itself decides, else its policy."""
-        own = [*self.naming(host, namespace)]
+    @property
+    def overrules(self) -> bool:
+        """Whether the policy has the guard not yield to the routes of some namespaces."""
+        return any(settings.virtual_service.yield_to != ("*",) for _, settings in self._settings())
+
+    @property
+    def resolves_opaque(self) -> bool:
+        """Whether the policy has ports resolved that name no host: for sidecars that capture DNS, and block nothing."""
+        return any(settings.resolution.tcp is Tcp.DNS for _, settings in self._settings())
+
+    def _settings(self) -> Iterator[tuple[str, Settings]]:
+        return ((path, settings) for path, _, settings in self.policy.layers())
+
+    def touchable(self, namespace: str, host: str, port: int) -> bool:
+        """Say whether a namespace agreed to routes of ours for a host: by its policy, and its own entries."""
         settings = self.policy.settings(namespace)
         enforced = settings.mode is Mode.ENFORCE and not matches(namespace, settings.scope.excluded_namespaces)
         if not enforced or matches(namespace, settings.exemptions.namespaces):
             return False
-        return not any("exempt" in entry.annotations for entry in own)
+        own = [*self.naming(host, namespace)]
+        declaring = [entry for entry in own if any(one.number == port for one in entry.ports)]
+        return not own or not all(exemption(entry, settings) for entry in declaring)
 
 
 def _add_policy(wanted: Wanted, settings: VirtualService) -> None:
-    grpc: Any = getattr(settings, "grpc", None)
+    grpc = settings.grpc
     wanted.timeouts.add(_seconds(settings.timeout))
     wanted.per_tries.add(_seconds(settings.retries.per_try_timeout))
     wanted.attempts.add(settings.retries.attempts)
-    wanted.stream_timeouts.update(_seconds(one) for one in [getattr(grpc, "timeout", None)] if one)
-    wanted.stream_per_tries.update(_seconds(one) for one in [getattr(grpc, "per_try_timeout", None)] if one)
+    wanted.stream_timeouts.update(_seconds(one) for one in [grpc.timeout] if one)
+    wanted.stream_per_tries.update(_seconds(one) for one in [grpc.per_try_timeout] if one)
     wanted.waived.update({"connect-failure", "refused-stream"} - covered(settings.retries.retry_on))
-    wanted.waived.update({"unavailable", "cancelled"} - {*getattr(grpc, "retry_on", ("unavailable", "cancelled"))})
+    wanted.waived.update({"unavailable", "cancelled"} - {*grpc.retry_on})
 
 
 def _add_annotations(wanted: Wanted, annotations: Mapping[str, str]) -> None:

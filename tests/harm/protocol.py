@@ -19,15 +19,24 @@ class Proxy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     captures_dns: bool = field(default=False, name="dnsCapture")
     http_proxy_port: int = field(default=0, name="httpProxyPort")
 
-    def __str__(self) -> str:
-        """Name the proxy for a person."""
+    @property
+    def kind(self) -> str:
+        """What it is, without its place."""
         traits = [
             *(f"{name}={value}" for name, value in self.labels.items()),
             *(["DNS capture"] if self.captures_dns else []),
             *(["HTTP proxy"] if self.http_proxy_port else []),
         ]
-        extra = f" ({', '.join(traits)})" if traits else ""
-        return f"{self.type or 'sidecar'} in namespace {self.namespace}{extra}"
+        return f"{self.type or 'sidecar'} with {' and '.join(traits)}" if traits else self.type or "plain sidecar"
+
+    @property
+    def protected(self) -> bool:
+        """Whether each host has an address of its own for it, and others are passed through."""
+        return self.captures_dns and not self.labels
+
+    def __str__(self) -> str:
+        """Name the proxy for a person."""
+        return f"{self.kind} in namespace {self.namespace}"
 
 
 class Request(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -72,13 +81,14 @@ class Chain(Struct, frozen=True, kw_only=True):
 
 
 class Listener(Struct, frozen=True, kw_only=True):
-    """What takes the connections to its addresses and port."""
+    """What takes the connections to its addresses and port; `inspectors` look at their first bytes."""
 
     name: str
     addresses: tuple[str, ...]
     port: int
     chains: tuple[Chain, ...] = ()
     default: Chain | None = None
+    inspectors: tuple[str, ...] = ()
     rest: str = ""
 
 

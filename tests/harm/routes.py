@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tests.harm.destinations import Found, moved, spelled
+from tests.harm.destinations import Found, moved, opened, port_of, spelled
 from tests.harm.envoy import Side
 from tests.harm.facts import STATUSES, STREAMS, Facts, Wanted, covered
 from tests.harm.protocol import Retry, Route, VirtualHost
 
+BLOCK = '{"directResponse":{"status":502}}'
 CATCH_ALL = '{"prefix":"/"}'
 CONNECTION_CONDITIONS = frozenset({"connect-failure", "refused-stream"})
 DEFAULT_CONDITIONS = CONNECTION_CONDITIONS | {"unavailable", "cancelled"}
@@ -16,12 +17,13 @@ DEFAULT_CONDITIONS = CONNECTION_CONDITIONS | {"unavailable", "cancelled"}
 
 @dataclass(frozen=True, slots=True)
 class Routed:
-    """A request for a host, before and after."""
+    """A request for a host, before and after. `home`: the namespace whose own entries alone may tune its routes."""
 
     old: Side
     new: Side
     host: str
     facts: Facts
+    home: str | None = None
 
     def harms(self, hosts: tuple[VirtualHost, VirtualHost]) -> Found:
         """Yield what got worse about the request, given its virtual hosts."""
@@ -30,8 +32,13 @@ class Routed:
             for first, second in zip(before, after, strict=True):
                 yield from moved(self.old, self.new, (first.clusters, second.clusters), self.host, self.facts)
             return
-        if not _default(hosts[0]):
-            yield "routes", f"had {_told(self.old, before)}, and has {_told(self.new, after)}"
+        if is_blocked(hosts[0]):
+            for route in after:
+                yield from opened(self.new, route.clusters, self.host)
+            return
+        if not is_default(hosts[0]):
+            if not self.facts.overrules:
+                yield "routes", f"had {_told(self.old, before)}, and has {_told(self.new, after)}"
             return
         if not after or after[-1].match != CATCH_ALL:
             yield "no-route", f"has a route for part of its requests only: {_told(self.new, after)}"
@@ -45,45 +52,45 @@ class Routed:
         cluster = self.new.cluster(after.clusters[0].cluster) if after.clusters else None
         if cluster is None:
             return
-        protocols = self.facts.protocols(cluster.host, cluster.namespace, _port(after))
-        wanted = self.facts.wanted(cluster.host)
-        yield from _deadlines(before, after, protocols, wanted)
+        protocol = self.facts.protocol(cluster.host, cluster.namespace or None, port_of(after.clusters[0].cluster))
+        wanted = self.facts.wanted(cluster.host, self.home)
+        yield from _deadlines(before, after, protocol, wanted)
         if before.retry != after.retry:
             unsafe = after.match != CATCH_ALL and self.facts.splits(cluster.host)
-            yield from _retries(before.retry, after.retry, protocols, wanted, unsafe=unsafe)
+            yield from _retries(before.retry, after.retry, protocol, wanted, unsafe=unsafe)
 
 
-def _deadlines(before: Route, after: Route, protocols: set[str], wanted: Wanted) -> Found:
+def _deadlines(before: Route, after: Route, protocol: str, wanted: Wanted) -> Found:
     limits = [after.timeout, after.grpc_timeout, after.stream_duration]
     if limits == [before.timeout, before.grpc_timeout, before.stream_duration]:
         return
-    allowed = wanted.stream_timeouts if protocols & STREAMS else wanted.timeouts
+    allowed = wanted.stream_timeouts if protocol in STREAMS else wanted.timeouts
     for limit in limits:
         if limit and limit not in allowed:
-            kind = "stream-deadline" if protocols & STREAMS else "deadline"
-            yield kind, f"is cut after {limit:g} s, which it was not before{_for(protocols)}"
+            kind = "stream-deadline" if protocol in STREAMS else "deadline"
+            yield kind, f"is cut after {limit:g} s, which it was not before{_for(protocol)}"
 
 
-def _retries(before: Retry | None, after: Retry | None, protocols: set[str], wanted: Wanted, *, unsafe: bool) -> Found:
+def _retries(before: Retry | None, after: Retry | None, protocol: str, wanted: Wanted, *, unsafe: bool) -> Found:
     """Compare retries; the route of `unsafe` methods has what the policy says of them."""
     if after is None:
         if 0 not in wanted.attempts and not unsafe:
-            yield "retries", f"is retried no more{_for(protocols)}"
+            yield "retries", f"is retried no more{_for(protocol)}"
         return
-    yield from _tries(after, protocols, wanted)
+    yield from _tries(after, protocol, wanted)
     if unsafe:
         return
-    default = DEFAULT_CONDITIONS if protocols & STATUSES else CONNECTION_CONDITIONS
+    default = DEFAULT_CONDITIONS if protocol in STATUSES else CONNECTION_CONDITIONS
     lost = default & covered(before.on if before else ()) - covered(after.on) - wanted.waived
     if lost:
-        yield "conditions", f"is retried no more on {', '.join(sorted(lost))}{_for(protocols)}"
+        yield "conditions", f"is retried no more on {', '.join(sorted(lost))}{_for(protocol)}"
 
 
-def _tries(retry: Retry, protocols: set[str], wanted: Wanted) -> Found:
-    allowed = wanted.stream_per_tries if protocols & STREAMS else wanted.per_tries
+def _tries(retry: Retry, protocol: str, wanted: Wanted) -> Found:
+    allowed = wanted.stream_per_tries if protocol in STREAMS else wanted.per_tries
     if retry.per_try and retry.per_try not in allowed:
-        kind = "stream-deadline" if protocols & STREAMS else "deadline"
-        yield kind, f"is given up where its answer does not begin within {retry.per_try:g} s{_for(protocols)}"
+        kind = "stream-deadline" if protocol in STREAMS else "deadline"
+        yield kind, f"is given up where its answer does not begin within {retry.per_try:g} s{_for(protocol)}"
     if retry.attempts not in wanted.attempts:
         yield "retries", f"is tried {retry.attempts} times again, which no policy asks for"
 
@@ -103,7 +110,7 @@ def _but_clusters(routes: Sequence[Route]) -> list[Route]:
     ]
 
 
-def _default(given: VirtualHost) -> bool:
+def is_default(given: VirtualHost) -> bool:
     """Say whether routes are those that Istio gives a host, or all other hosts, where no VirtualService decides."""
     routes = given.routes
     if len(routes) != 1 or routes[0].match != CATCH_ALL or len(routes[0].clusters) != 1:
@@ -113,6 +120,11 @@ def _default(given: VirtualHost) -> bool:
     if "|" in cluster and host not in given.domains and not given.name.startswith(f"{host}:"):
         return False
     return not one.direct and not one.timeout and (one.retry is None or {*one.retry.on} >= DEFAULT_CONDITIONS)
+
+
+def is_blocked(given: VirtualHost) -> bool:
+    """Say whether a virtual host is the one of REGISTRY_ONLY, which refuses all that no entry is for."""
+    return given.domains == ("*",) and [one.direct for one in given.routes] == [BLOCK]
 
 
 def _told(side: Side, routes: Sequence[Route]) -> str:
@@ -126,10 +138,5 @@ def _told(side: Side, routes: Sequence[Route]) -> str:
     return "; ".join(parts) or "no route"
 
 
-def _port(route: Route) -> int:
-    parts = route.clusters[0].cluster.split("|")
-    return int(parts[1]) if len(parts) == 4 and parts[1].isdigit() else 0
-
-
-def _for(protocols: set[str]) -> str:
-    return f" ({', '.join(sorted(protocols))})" if protocols else ""
+def _for(protocol: str) -> str:
+    return f" ({protocol})" if protocol else ""

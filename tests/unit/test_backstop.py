@@ -53,6 +53,23 @@ def variables(objects: Any, name: str) -> dict[str, str]:
     return {one["name"]: one["expression"] for one in found["spec"]["variables"]}
 
 
+OWNERS = [
+    {"match": ["*.payments.example", "pay.example"], "namespaces": ["pay-*"]},
+    {"match": ["*"], "namespaces": ["a"]},
+]
+TENANTS = policy(
+    exemptions={"annotation": "Allow", "temporary": [{"hosts": ["*.z"], "until": "2027-03-31"}], "maxDuration": "90d"},
+    hosts={"owners": OWNERS},
+    exportTo={"require": "Namespace"},
+    namespaces=[
+        {"match": ["x"], "exemptions": {"hosts": ["*.y"], "annotation": "Forbid"}, "exportTo": {"require": "Off"}},
+        {"match": ["y"], "exemptions": {"reasonPattern": "[A-Z]+-[0-9]+"}, "hosts": {"owners": OWNERS[:1]}},
+        {"match": ["z"], "mode": "Warn", "hosts": {"owners": []}},
+    ],
+).on("2027-03-31")
+"""A policy that keeps teams apart, in several ways."""
+
+
 def summary(objects: Any) -> list[tuple[str, str]]:
     return [(one["kind"], one["metadata"]["name"]) for one in objects]
 
@@ -99,12 +116,31 @@ def test_only_what_refuses_fails_closed() -> None:
 
 
 def test_a_variable_uses_only_variables_before_it() -> None:
-    layered = policy(namespaces=[{"match": ["x"], "exemptions": {"hosts": ["*.y"]}}])
-    for one in backstop(layered, Engine.NATIVE):
+    for one in (*backstop(policy(), Engine.NATIVE), *backstop(TENANTS, Engine.NATIVE)):
         known = set[str]()
         for variable in one["spec"].get("variables", ()):
             assert set(re.findall(r"variables\.(\w+)", variable["expression"])) <= known
             known.add(variable["name"])
+
+
+def test_what_is_compliant_is_passed_over_unless_it_may_be_refused_for_its_hosts_or_who_sees_it() -> None:
+    def passed_over(**document: Any) -> str:
+        (first, _) = backstop(policy(**document), Engine.VALIDATING)
+        return str(first["spec"]["matchConditions"][0]["expression"])
+
+    plain = passed_over()
+    assert passed_over(exportTo={"require": "Warn"}) == plain != "true"
+    assert passed_over(exportTo={"require": "Namespace"}).startswith(f"{plain} || ")
+    assert passed_over(hosts={"owners": OWNERS}) == "true"
+
+
+def test_exemptions_that_end_are_written_as_they_stand_on_the_day() -> None:
+    days = ("2027-03-31", "2027-04-01", "2027-04-02")
+    first, second, third = (backstop(TENANTS.on(day), Engine.VALIDATING) for day in days)
+    assert [".z" in json.dumps(one[0]["spec"]["variables"]) for one in (first, second, third)] == [True, False, False]
+    assert ['"2027-06-29' in json.dumps(one).replace("\\", "") for one in (first, second)] == [True, False]
+    assert second != third
+    assert backstop(policy().on(days[0]), Engine.VALIDATING) == backstop(policy().on(days[1]), Engine.VALIDATING)
 
 
 def test_settings_that_are_the_same_everywhere_are_not_told_apart_by_namespace() -> None:

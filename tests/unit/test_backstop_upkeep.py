@@ -121,6 +121,21 @@ def test_another_policy_is_seen_at_the_next_look_and_what_refuses_goes_first() -
     assert [name for _, name in there.objects.stored] == ["serviceentry-guard-warn"] * 2
 
 
+def test_what_an_exemption_that_ends_is_written_into_is_written_anew_when_the_day_ends() -> None:
+    document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+    dated = parse_policy({**document, "exemptions": {"temporary": [{"hosts": ["a.example"], "until": "2027-03-31"}]}})
+    there = World(current=dated.on("2027-03-31"))
+    kept = there.backstop(Engine.VALIDATING)
+    kept.check()
+    there.written()
+    there.current = dated.on("2027-04-01")
+    kept.check()
+    assert there.written() == REFUSE[:1]
+    there.current = dated.on("2027-04-02")
+    kept.check()
+    assert there.written() == []
+
+
 def test_fields_that_others_added_are_removed_and_those_that_the_api_server_fills_are_left() -> None:
     there = World()
     there.objects.filled, there.objects.added = {"newer": "default"}, {"added": "by hand"}

@@ -38,7 +38,7 @@ class TestMeshInternal:
     ) -> None:
         assert found("SEG046", **INTERNAL, **spec) == expected
 
-    def test_it_is_told_and_not_judged_otherwise(self) -> None:
+    def test_an_external_host_inside_the_mesh_is_told_and_not_judged_otherwise(self) -> None:
         verdict = review(entry(**INTERNAL, resolution="NONE", addresses=["10.0.0.0/8"]), guard_policy())
         assert (verdict.codes, verdict.allowed, verdict.patch) == (("SEG046",), True, ())
 
@@ -67,7 +67,9 @@ class TestShortNames:
             (".default", []),
         ],
     )
-    def test_it_is_told(self, host: str, expected: list[tuple[str, str]]) -> None:
+    def test_a_host_that_is_spelled_as_pods_spell_a_service_is_told(
+        self, host: str, expected: list[tuple[str, str]]
+    ) -> None:
         assert found("SEG048", hosts=[host]) == expected
 
     def test_it_can_have_an_owner(self) -> None:
@@ -82,7 +84,7 @@ class TestStatic:
     """STATIC with an arbitrary endpoint."""
 
     @pytest.mark.parametrize("address", ["10.0.0.1", "192.0.2.1", "backend.example.com", ""])
-    def test_any_endpoint_is_told_and_can_be_forbidden(self, address: str) -> None:
+    def test_a_static_endpoint_is_told_and_can_be_forbidden(self, address: str) -> None:
         given: dict[str, Any] = {"resolution": "STATIC", "endpoints": [{"address": address}]}
         assert found("SEG011", **given) == [("warning", "spec.resolution")]
         forbidding = guard_policy(resolution={"static": "Deny"})
@@ -98,7 +100,7 @@ class TestStatic:
 class TestNeighboursWildcard:
     """A claim of another namespace on every host."""
 
-    def test_it_is_named_and_the_policy_can_leave_that_namespace_out(self) -> None:
+    def test_a_neighbours_wildcard_is_named_and_the_policy_can_leave_its_namespace_out(self) -> None:
         theirs = Observed.parse(
             virtual_service("all", "tenant", hosts=["*.com"], http=[route("elsewhere.example.com")])
         )
@@ -139,6 +141,6 @@ class TestExportTo:
             assert told == ([severity] if public else [])
         assert "SEG044" not in review(given, guard_policy()).codes
 
-    def test_it_is_never_changed(self) -> None:
+    def test_export_to_is_never_changed(self) -> None:
         verdict = review(entry(resolution="NONE"), guard_policy(exportTo={"require": "Warn"}))
         assert [operation["path"] for operation in verdict.patch] == ["/spec/resolution"]

@@ -195,6 +195,15 @@ class TestStored:
             f"{place}: the exemption ended on {LAST}; after that day the next write of the entry is judged"
         ]
 
+    def test_the_end_of_an_exemption_of_the_policy_is_a_note_where_nothing_is_to_be_changed(self) -> None:
+        plain = {**manifest(), "metadata": {"name": "api", "namespace": "team"}}
+        for resolution, severity in (("NONE", "warning"), ("DNS", "info")):
+            given = {**plain, "spec": {**plain["spec"], "resolution": resolution}}
+            for today in (LAST, "2027-04-01"):
+                verdict = admitted(today, given, temporary=[{"until": LAST}])
+                found = [one.severity.value for one in verdict.findings if one.code == "SEG047"]
+                assert found == [severity]
+
     def test_what_is_told_does_not_change_from_day_to_day(self) -> None:
         assert stored("2027-03-17") == stored("2027-03-30") == stored(LAST)
         assert stored("2027-04-01") == stored("2028-04-01")

@@ -102,10 +102,11 @@ def test_how_an_entry_tunes_its_retries_is_decided_anew_in_its_own_namespace_onl
     others = [entry(namespace=namespace) for namespace in ("a", "b")]
     for each in (old, *others):
         inventory.put_entry(None, each)
-    tuned = entry(annotations={"attempts": "1"})
+    tuned, hidden = entry(annotations={"attempts": "1"}), entry(exportTo=["."])
     assert inventory.put_entry(old, tuned) == {mine}
+    assert inventory.put_entry(tuned, hidden) == {mine}, "the oldest public entry is another one, before and after"
     everywhere = {Key(namespace, mine.name) for namespace in ("a", "b", "team")}
-    assert inventory.put_entry(tuned, entry(exportTo=["."])) == everywhere
+    assert inventory.put_entry(others[0], entry(namespace="a", exportTo=["."])) == everywhere
 
 
 def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() -> None:

@@ -178,12 +178,12 @@ class TestLegs:
             Leg(2, (), retries=False),
         )
 
-    def test_only_routes_to_the_host_that_do_not_repeat_a_reset_are_unretried(self) -> None:
+    def test_the_routes_that_lead_to_a_host_are_told_from_all_others(self) -> None:
         routes = [route(EGRESS), route(HOST), route(HOST, retries=RECIPE), route("b.a", HOST, retries={"attempts": 2})]
         one = Observed.parse(virtual_service(http=routes))
-        assert one.unretried(HOST) == (1, 3)
-        assert one.unretried("b.a") == (3,)
-        assert one.unretried("c.a") == ()
+        assert [(leg.index, leg.retries) for leg in one.legs_to(HOST)] == [(1, False), (2, True), (3, False)]
+        assert [leg.index for leg in one.legs_to("b.a")] == [3]
+        assert one.legs_to("c.a") == ()
 
 
 def conflict(other: dict[str, Any], policy: GuardPolicy = POLICY, **spec: Any) -> Conflict:
@@ -273,6 +273,12 @@ class TestWhatIsSaid:
         assert self.REPEATS not in found.message
         assert found.remedy != "Nothing: the host has retries."
 
+    def test_of_several_routes_only_those_without_retries_are_to_be_patched(self) -> None:
+        found = finding(virtual_service(http=[route(HOST, retries=RECIPE), route(HOST)]))
+        assert self.LACKS in found.message
+        (operation,) = json.loads(shlex.split(found.remedy)[-1])
+        assert operation["path"] == "/spec/http/1/retries"
+
     def test_an_object_that_redirects_is_not_said_to_repeat_resets(self) -> None:
         assert self.REPEATS not in finding(virtual_service(http=[{"redirect": {"authority": "b.a"}}])).message
 
@@ -299,10 +305,15 @@ class TestWhatIsSaid:
         )
         assert found.remedy == found.rule.remedy
 
-    @pytest.mark.parametrize("name", ["$(reboot)", "a b", "a;b", "a'b", "a\nb"])
+    @pytest.mark.parametrize("name", ["$(reboot)", "a b", "a;b", "a'b"])
     def test_a_name_in_a_file_is_one_word_of_the_printed_command(self, name: str) -> None:
         found = finding(virtual_service(name))
         words = shlex.split(found.remedy.removeprefix("Add retries to it: "))
         assert "reboot" not in found.remedy or "'$(reboot)'" in found.remedy
         assert len(words) == 9
-        assert "\n" not in found.message + found.remedy
+
+    @pytest.mark.parametrize("name", ["a\nb", "a\x1b[2J", "\u202e"])
+    def test_a_name_that_no_terminal_should_show_is_in_no_message_and_no_command(self, name: str) -> None:
+        found = finding(virtual_service(name))
+        assert (found.message + found.remedy).isprintable()
+        assert "kubectl" not in found.remedy

@@ -60,7 +60,7 @@ class TestAnEntryAlone:
     """Is seen by whom its author chose."""
 
     @pytest.mark.parametrize(
-        "export_to", [[], ["*"], ["."], ["team"], [".", "payments"], ["payments", "reports"], ["payments", "."]]
+        "export_to", [[], ["*"], ["."], [".", "payments"], ["payments", "reports"], ["payments", "."]]
     )
     def test_export_to_is_written_as_its_author_wrote_it(self, export_to: list[str]) -> None:
         one = entry(exportTo=export_to)
@@ -68,16 +68,30 @@ class TestAnEntryAlone:
         assert reach(planned) == {f"team/{HOST}": export_to or EVERYONE}
         assert planned.findings == {}
 
+    @pytest.mark.parametrize(
+        ("export_to", "written"),
+        [
+            (["team"], ["."]),
+            (["payments", "team"], ["payments", "."]),
+            ([".", "team", "payments", "payments"], [".", "payments"]),
+            ([".", "*"], ["*"]),
+            (["payments", "*", "payments"], ["*"]),
+        ],
+    )
+    def test_each_namespace_is_written_once_and_its_own_as_a_dot(
+        self, export_to: list[str], written: list[str]
+    ) -> None:
+        assert reach(plan(entry(exportTo=export_to))) == {f"team/{HOST}": written}
+
     def test_what_nobody_sees_is_not_emitted(self) -> None:
         assert plan(entry(exportTo=["~"])).objects == ()
 
     def test_the_policy_may_keep_all_to_their_own_namespaces(self) -> None:
         policy = guard_policy(virtualService={"reach": "Namespace"})
-        for export_to in ([], [".", "payments"], ["team", "payments"]):
+        for export_to in ([], [".", "payments"], ["team", "payments"], ["team"], ["."]):
             planned = plan(entry(exportTo=export_to), policy=policy)
             assert reach(planned) == {f"team/{HOST}": ["."]}
             assert planned.findings == {}
-        assert reach(plan(entry(exportTo=["team"]), policy=policy)) == {f"team/{HOST}": ["team"]}
 
     def test_what_may_be_seen_in_no_namespace_is_not_emitted(self) -> None:
         policy = guard_policy(virtualService={"reach": "Namespace"})
@@ -308,7 +322,7 @@ class TestPublicEntries:
             ({}, {"namespaces": [{"match": ["other"], "mode": "Off"}]}, "mode is Off"),
             ({"location": "MESH_INTERNAL"}, {}, "it is not in the policy's scope"),
             ({"resolution": "NONE"}, {}, "resolution is NONE"),
-            ({"terminating": True}, {}, "it is terminating"),
+            ({"terminating": True}, {}, "it is being deleted"),
             ({"ports": []}, {}, "it has no HTTP port"),
             ({"annotations": {"virtual-service": "Disabled"}}, {}, "its VirtualService is disabled"),
         ],
@@ -521,8 +535,10 @@ class TestNames:
 
     def test_where_both_are_taken_by_what_routes_nothing_it_is_not_said_to_route_the_host(self) -> None:
         (conflict,) = plan(entry(), beside=(self.INGRESS, self.SECOND)).conflicts
-        assert "already routes" not in conflict.finding.message
-        assert "repeats" not in conflict.finding.message
+        assert conflict.finding.message == (
+            f"VirtualService team/{HOST} has the name that ours would have, so no VirtualService is emitted"
+        )
+        assert conflict.finding.remedy == "Give the other object another name: then the guard emits its own."
 
     def test_a_name_that_is_ours_is_free(self) -> None:
         (emitted,) = plan(entry()).objects

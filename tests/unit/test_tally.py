@@ -67,7 +67,7 @@ def test_a_conflict_is_new_once_until_it_is_another_one() -> None:
     assert conflicts.put(key, [conflict("two", "theirs")]) != (), "the same of another entry is another one"
 
 
-def test_the_days_left_are_those_of_the_exemption_of_a_namespace_that_ends_first() -> None:
+def test_of_each_namespace_the_exemption_that_ends_first_is_shown_with_the_end_of_its_last_day() -> None:
     policy = guard_policy(existing="Report").on("2027-03-20")
     tally = Tally(lambda entry: review(entry, policy))
     for namespace, name, until in (
@@ -79,9 +79,9 @@ def test_the_days_left_are_those_of_the_exemption_of_a_namespace_that_ends_first
         annotations = {"exempt": "the vendor pins its addresses"} | ({"exempt-until": until} if until else {})
         one = entry(name, namespace, created="2027-01-01T00:00:00Z", annotations=annotations)
         tally.put(one.key, one)
-    assert tally.days_left("2027-03-20") == {("team",): 11, ("other",): -19}
-    assert tally.days_left("2027-03-31") == {("team",): 0, ("other",): -30}
+    april, second = 1_806_537_600, 1_803_945_600
+    assert tally.expiries() == {("team",): april, ("other",): second}
     tally.put(Key("team", "soon"), None)
     tally.put(Key("other", "over"), entry("over", "other"))
-    assert tally.days_left("2027-03-31") == {("team",): 275}
+    assert tally.expiries() == {("team",): april + 275 * 86_400}
     assert tally.findings() == {("team", "SEG002"): 1, ("third", "SEG002"): 1}

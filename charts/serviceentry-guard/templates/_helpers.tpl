@@ -169,23 +169,61 @@ securityContext:
 {{- end }}
 {{- end -}}
 
+{{- /* The hosts that hosts.owners of the policy lists, for all namespaces or some, as JSON. */ -}}
+{{- define "seg.ownedHosts" -}}
+{{- $found := list -}}
+{{- range $settings := prepend (.Values.policy.namespaces | default list) .Values.policy -}}
+{{- range $owner := ($settings.hosts | default dict).owners | default list -}}
+{{- $found = concat $found $owner.match -}}
+{{- end -}}
+{{- end -}}
+{{- toJson (uniq $found) -}}
+{{- end -}}
+
+{{- /* Whether the policy says anything about entries that every namespace sees. */ -}}
+{{- define "seg.requiresExportTo" -}}
+{{- range $settings := prepend (.Values.policy.namespaces | default list) .Values.policy -}}
+{{- if has (($settings.exportTo | default dict).require | default "Off") (list "Namespace" "Warn") -}}
+true
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- /*
-matchConditions of both webhooks. What "not-yet-compliant" leaves out is what the core has nothing to say about, whatever the
-policy: resolution DNS or DYNAMIC_DNS, none of our annotations (they have bounds), no host that is, or whose wildcard
-covers, a Kubernetes Service's name, and no port 443 that is not TLS (there are warnings about those). DNS_ROUND_ROBIN has a warning too. The object alone
-counts: what an update changes makes no verdict on it harsher. tests/chart/test_match_conditions.py compares it with the core.
+matchConditions of both webhooks. What "not-yet-compliant" leaves out is what the core has nothing to say about: resolution
+DNS or DYNAMIC_DNS, none of our annotations (they have bounds), no host that is, or whose wildcard covers, a Kubernetes
+Service's name, short ones too, and no port 443 that is not TLS (there are warnings about those). DNS_ROUND_ROBIN has a warning
+too. That holds for every policy but for hosts.owners and exportTo.require: hosts with an owner are never left out, nor are
+entries that every namespace sees if the policy asks for fewer. Where the policy is in a ConfigMap of its own, or lists more
+hosts than a condition can afford to compare, nothing is left out. The object alone counts: what an update changes makes no
+verdict on it harsher. tests/chart/test_match_conditions.py compares it with the core.
 */ -}}
 {{- define "seg.matchConditions" -}}
 {{- /* What the controller patches follows from the policy, and a resolution that it gives back must not be refused. */}}
 - name: not-by-the-controller
   expression: >-
     request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "seg.fullname" . }}-controller'
-{{- if .Values.admission.skipCompliant }}
+{{- $owned := include "seg.ownedHosts" . | fromJsonArray }}
+{{- if and .Values.admission.skipCompliant (not .Values.policyConfigMap) (le (len $owned) 100) }}
+{{- $exact := list }}
+{{- $ends := list ".default." ".istio-system." ".kube-node-lease." ".kube-public." ".kube-system." }}
+{{- range $owned }}
+{{- if hasPrefix "*" . }}
+{{- $ends = append $ends (printf "%s." (trimPrefix "*" .)) }}
+{{- else }}
+{{- $exact = append $exact (printf "%s." .) }}
+{{- end }}
+{{- end }}
 - name: not-yet-compliant
   expression: >-
     !(has(object.spec) && has(object.spec.resolution) && object.spec.resolution in ['DNS', 'DYNAMIC_DNS']
     && has(object.spec.hosts) && size(object.spec.hosts) > 0
     && object.spec.hosts.all(host, !host.startsWith('*') && !host.lowerAscii().contains('.svc'))
+    && object.spec.hosts.map(host, (host.lowerAscii() + '.').replace('..', '.')).all(name,
+    !(name in {{ toJson $exact }}) && !{{ toJson $ends }}.exists(end, name.endsWith(end)))
+    {{- if include "seg.requiresExportTo" . }}
+    && has(object.spec.exportTo) && size(object.spec.exportTo) > 0 && !('*' in object.spec.exportTo)
+    {{- end }}
     && !(has(object.spec.ports) && object.spec.ports.exists(port, port.number == 443 && !(has(port.protocol)
     && port.protocol.upperAscii() in ['TLS', 'HTTPS', 'HTTP_PROXY'])))
     && !(has(object.metadata.annotations)

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -27,7 +28,11 @@ import (
 	"istio.io/istio/pkg/wellknown"
 )
 
-const httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+const (
+	httpOptions = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+	// What a cluster speaks that says nothing of it.
+	plainHTTP = `{"explicitHttpConfig":{"httpProtocolOptions":{}}}`
+)
 
 // A describer writes the parts of one proxy's configuration. What has no field of its own goes into a digest.
 type describer struct {
@@ -56,6 +61,8 @@ func (w *world) describe(asked Proxy, verbose bool) Description {
 		}
 		given.Clusters[each.Name] = d.cluster(each, w, proxy)
 	}
+	// Equals come in any order.
+	slices.SortFunc(given.Listeners, func(a, b Listener) int { return strings.Compare(a.Name, b.Name) })
 	given.Inbound = d.digest(inbound...)
 	resources, _ := w.ConfigGen.BuildHTTPRoutes(proxy, &model.PushRequest{Push: push}, given.routeNames())
 	for _, each := range resources {
@@ -117,6 +124,10 @@ func (d *describer) listener(given *listener.Listener) Listener {
 	rest := proto.Clone(given).(*listener.Listener)
 	rest.FilterChains, rest.DefaultFilterChain, rest.Name = nil, nil, ""
 	rest.AccessLog, rest.StatPrefix, rest.Metadata = nil, "", nil
+	for _, filter := range rest.ListenerFilters {
+		made.Inspectors = append(made.Inspectors, filter.Name)
+	}
+	rest.ListenerFilters, rest.ListenerFiltersTimeout, rest.ContinueOnListenerFiltersTimeout = nil, nil, false
 	made.Rest = d.digest(rest)
 	return made
 }
@@ -283,19 +294,50 @@ func (d *describer) cluster(given *cluster.Cluster, w *world, proxy *model.Proxy
 		fields := services[0].GetStructValue().GetFields()
 		made.Host, made.Namespace = fields["host"].GetStringValue(), fields["namespace"].GetStringValue()
 	}
+	if made.Host == "" {
+		_, _, host, _ := model.ParseSubsetKey(given.Name)
+		made.Host = string(host)
+	}
 	made.PortOverride = given.GetOriginalDstLbConfig().GetUpstreamPortOverride().GetValue()
-	d.connections(given, &made)
-	if given.TransportSocket != nil || len(given.TransportSocketMatches) > 0 {
-		made.TLS = d.digest(&cluster.Cluster{
-			TransportSocket: given.TransportSocket, TransportSocketMatches: given.TransportSocketMatches,
-		})
+	d.connections(given, sockets(given, assignment), &made)
+	return made
+}
+
+// sockets returns what the endpoints of a cluster are spoken to through, where that is not plain text.
+func sockets(given *cluster.Cluster, assignment *endpoint.ClusterLoadAssignment) []proto.Message {
+	var made []proto.Message
+	if given.TransportSocket != nil {
+		made = append(made, given.TransportSocket)
+	}
+	for index, match := range given.TransportSocketMatches {
+		used := false
+		for _, locality := range assignment.GetEndpoints() {
+			for _, each := range locality.LbEndpoints {
+				used = used || socketOf(given.TransportSocketMatches, each) == index
+			}
+		}
+		if used && match.TransportSocket.GetName() != wellknown.TransportSocketRawBuffer {
+			made = append(made, match.TransportSocket)
+		}
 	}
 	return made
 }
 
+func socketOf(matches []*cluster.Cluster_TransportSocketMatch, of *endpoint.LbEndpoint) int {
+	has := of.GetMetadata().GetFilterMetadata()["envoy.transport_socket_match"].GetFields()
+	return slices.IndexFunc(matches, func(match *cluster.Cluster_TransportSocketMatch) bool {
+		for name, value := range match.GetMatch().GetFields() {
+			if !proto.Equal(has[name], value) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // connections describes what a connectionPool sets, and apart from that everything that neither the resolution nor
 // the pool has a say in.
-func (d *describer) connections(given *cluster.Cluster, made *Cluster) {
+func (d *describer) connections(given *cluster.Cluster, sockets []proto.Message, made *Cluster) {
 	pool := &cluster.Cluster{
 		ConnectTimeout:            given.ConnectTimeout,
 		CircuitBreakers:           given.CircuitBreakers,
@@ -305,12 +347,21 @@ func (d *describer) connections(given *cluster.Cluster, made *Cluster) {
 	options := &upstream.HttpProtocolOptions{}
 	if packed := rest.TypedExtensionProtocolOptions[httpOptions]; packed != nil && packed.UnmarshalTo(options) == nil {
 		common := &upstream.HttpProtocolOptions{CommonHttpProtocolOptions: options.CommonHttpProtocolOptions}
-		if packed, err := anypb.New(common); err == nil {
+		if packed, err := anypb.New(common); err == nil && options.CommonHttpProtocolOptions != nil {
 			pool.TypedExtensionProtocolOptions = map[string]*anypb.Any{httpOptions: packed}
 		}
 		options.CommonHttpProtocolOptions = nil
-		made.HTTP = text(options)
+		if len(sockets) > 0 && options.UpstreamHttpProtocolOptions != nil {
+			sockets = append(sockets, options.UpstreamHttpProtocolOptions)
+		}
+		options.UpstreamHttpProtocolOptions = nil
+		if made.HTTP = text(options); made.HTTP == plainHTTP {
+			made.HTTP = ""
+		}
 		delete(rest.TypedExtensionProtocolOptions, httpOptions)
+	}
+	if len(sockets) > 0 {
+		made.TLS = d.digest(sockets...)
 	}
 	made.Pool = text(pool)
 	rest.Name, rest.AltStatName, rest.Metadata = "", "", nil

@@ -63,7 +63,9 @@ type Listener struct {
 	Port      uint32   `json:"port"`
 	Chains    []Chain  `json:"chains"`
 	Default   *Chain   `json:"default,omitempty"`
-	Rest      string   `json:"rest"`
+	// The filters that look at the first bytes of a connection.
+	Inspectors []string `json:"inspectors,omitempty"`
+	Rest       string   `json:"rest"`
 }
 
 // Chain is what becomes of the connections that match. It has either a route or clusters.

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -69,15 +71,41 @@ func newWorld(t test.Failer, asked Request) *world {
 	settings := meshSettings(t, asked.Mesh)
 	if len(objects) == 0 {
 		made.ConfigGenTest = core.NewConfigGenTest(t, core.TestOptions{Configs: configs, MeshConfig: settings})
-		return made
+	} else {
+		made.ConfigGenTest = xds.NewFakeDiscoveryServer(t, xds.FakeOptions{
+			Configs:           configs,
+			KubernetesObjects: append(objects, entries...),
+			MeshConfig:        settings,
+		}).ConfigGenTest
 	}
-	server := xds.NewFakeDiscoveryServer(t, xds.FakeOptions{
-		Configs:           configs,
-		KubernetesObjects: append(objects, entries...),
-		MeshConfig:        settings,
-	})
-	made.ConfigGenTest = server.ConfigGenTest
+	made.settle()
 	return made
+}
+
+// settle takes the chance out of what istiod does: the services of an entry with several addresses come to it in any
+// order, and only one of them gives the HTTP routes their address.
+func (w *world) settle() {
+	environment := w.Env()
+	environment.ServiceDiscovery = ordered{environment.ServiceDiscovery}
+	push := model.NewPushContext()
+	push.InitContext(environment, nil, nil)
+	environment.SetPushContext(push)
+}
+
+type ordered struct{ model.ServiceDiscovery }
+
+func (o ordered) Services() []*model.Service {
+	services := slices.Clone(o.ServiceDiscovery.Services())
+	slices.SortStableFunc(services, func(a, b *model.Service) int {
+		return cmp.Or(
+			a.CreationTime.Compare(b.CreationTime),
+			cmp.Compare(a.Hostname, b.Hostname),
+			cmp.Compare(a.Attributes.Namespace, b.Attributes.Namespace),
+			cmp.Compare(a.Attributes.K8sAttributes.ObjectName, b.Attributes.K8sAttributes.ObjectName),
+			cmp.Compare(a.DefaultAddress, b.DefaultAddress),
+		)
+	})
+	return services
 }
 
 // A manifest is either Istio's, with a config, or a Kubernetes object; a ServiceEntry is both, because HTTPRoutes look
