@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
 from app.controller.narrator import Narrator
+from app.core.candidates import age
 from app.core.index import Neighbours
 from app.core.observed import Observed
 from app.core.plan import Changes, changes, desired_at
 from app.core.policy import GuardPolicy
-from app.core.resources import Key
+from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
@@ -78,6 +79,11 @@ class Reconciler:
             if not todo.foreign:
                 self._left[key] = _Left(policy, _entries(neighbours), versions)
         return todo
+
+    def owner(self, key: Key) -> ServiceEntry | None:
+        """Return the oldest entry of the namespace that asks for objects of a name."""
+        entries = (one.entry for one in self._inventory.neighbours(key).entries)
+        return min(entries, key=age, default=None)
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: over an object of ours only as it was observed, and never over one of others.
