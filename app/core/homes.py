@@ -46,7 +46,11 @@ class Served:
     host: Host
     declared: tuple[Declared, ...]
     alone: bool
-    """Whether istiod serves no other port with a VirtualService of the host."""
+    """Whether port 80 is the only one that istiod serves with a VirtualService of the host.
+
+    Without a match by port, a route counts for port 80 too: istiod writes the routes of port 80 for every host that a
+    VirtualService names, declared there or not.
+    """
     apart: tuple[tuple[Candidate, str], ...] = ()
     """Entries that other sidecars see than the oldest, which has the host; and the field that tells them apart."""
 

@@ -57,7 +57,7 @@ class Place:
 
 
 def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted | None:
-    """Build the VirtualService of a host from its HTTP ports; `alone`: it has one, and istiod serves no other with it.
+    """Build the VirtualService of a host from its HTTP ports; `alone`: 80 is all that istiod serves with it.
 
     A needless `match` would lose the route on a sidecar's HTTP-proxy port. Without one, requests of other ports follow.
     """

@@ -169,10 +169,16 @@ class TestTheVirtualService:
 class TestItsRoutes:
     """One for each HTTP port."""
 
-    def test_with_one_http_port_there_is_one_route_without_match_to_that_port(self, team: Team) -> None:
-        team.store(team.entry(ports=[port(8080, "HTTP"), port(443, "TLS")]))
+    def test_with_port_80_alone_there_is_one_route_without_match_to_that_port(self, team: Team) -> None:
+        team.store(team.entry(ports=[port(80, "HTTP"), port(443, "TLS")]))
         (route,) = team.virtual_service()["spec"]["http"]
         assert "match" not in route
+        assert route["route"] == to_port(team, 80)["route"]
+
+    def test_with_another_http_port_its_route_is_matched_as_istio_writes_one_for_port_80_too(self, team: Team) -> None:
+        team.store(team.entry(ports=[port(8080, "HTTP"), port(443, "TLS")]))
+        (route,) = team.virtual_service()["spec"]["http"]
+        assert route["match"] == [{"port": 8080}]
         assert route["route"] == to_port(team, 8080)["route"]
 
     def test_with_several_http_ports_there_is_one_route_each_matched_by_port(self, team: Team) -> None:
@@ -182,8 +188,7 @@ class TestItsRoutes:
         assert [route["route"][0]["destination"]["port"]["number"] for route in routes] == [80, 8080, 9090]
 
     def test_tls_and_tcp_ports_get_no_route_and_the_author_is_told(self, team: Team) -> None:
-        ports = [HTTP, port(443, "TLS"), port(5432, "TCP")]
-        applied = team.kubectl("apply", manifest=team.entry(ports=ports, resolution="NONE"))
+        applied = team.kubectl("apply", manifest=team.entry(ports=[HTTP, port(443, "TLS")], resolution="NONE"))
         assert "SEG020 spec.ports[1].protocol: port 443 (TLS) gets no retries" in applied.stderr
         spec = team.virtual_service()["spec"]
         assert spec.keys() == {"hosts", "http"}

@@ -34,8 +34,15 @@ def test_nothing_is_exposed_that_is_not_documented(team: Team, webhook: Webhook,
         assert {name for name in shown if not name.startswith("process_")} <= allowed
 
 
+def idle(controller: Controller) -> bool:
+    """Whether no worker of the emission has anything to do."""
+    names = ("workqueue_depth", "workqueue_unfinished_work_seconds")
+    return not any(controller.metric(name, name="emission") for name in names)
+
+
 def test_emission_is_timed_once_for_each_host_of_a_new_entry(team: Team, controller: Controller) -> None:
     team.settle()
+    wait_until(lambda: idle(controller), "all that was done before is timed")
     name = "serviceentry_guard_emission_latency_seconds_count"
     before = controller.metric(name)
     team.store(team.entry(hosts=[team.host(label) for label in "abc"]))

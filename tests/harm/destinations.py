@@ -71,7 +71,7 @@ def _one_moved(old: Side, new: Side, names: tuple[str, str], host: str, facts: F
     elif not _same_place(old, new, names, host, facts):
         yield from _elsewhere(old, new, names)
     elif names[0] == names[1]:
-        yield from _settings(before, after, old.call.port, facts)
+        yield from _settings(before, after, port_of(names[0]), facts)
     elif before.tls != after.tls:
         yield "tls", "is encrypted otherwise"
 

@@ -30,7 +30,8 @@ class Routed:
         before, after = (one.routes for one in hosts)
         if _but_clusters(before) == _but_clusters(after):
             for first, second in zip(before, after, strict=True):
-                yield from moved(self.old, self.new, (first.clusters, second.clusters), self.host, self.facts)
+                host = self.host if is_default(hosts[0]) else self._meant(second)
+                yield from moved(self.old, self.new, (first.clusters, second.clusters), host, self.facts)
             return
         if is_blocked(hosts[0]):
             for route in after:
@@ -44,6 +45,11 @@ class Routed:
             yield "no-route", f"has a route for part of its requests only: {_told(self.new, after)}"
         for route in after:
             yield from self._changed(before[0], route)
+
+    def _meant(self, route: Route) -> str:
+        """Return the host that others lead a request to: theirs is the word, also where it is resolved now."""
+        cluster = self.new.cluster(route.clusters[0].cluster) if route.clusters else None
+        return cluster.host if cluster else self.host
 
     def _changed(self, before: Route, after: Route) -> Found:
         yield from moved(self.old, self.new, (before.clusters, after.clusters), self.host, self.facts)

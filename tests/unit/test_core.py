@@ -99,6 +99,34 @@ def test_our_virtual_service_carries_owner_label_annotation_and_the_entrys_visib
     }
 
 
+@pytest.mark.parametrize(
+    ("ports", "matched"),
+    [
+        ({80: "HTTP"}, []),
+        ({80: "HTTP", 443: "TLS", 8443: "HTTPS", 22: "TCP"}, []),
+        ({8080: "HTTP"}, [8080]),
+        ({50051: "GRPC"}, [50051]),
+        ({80: "HTTP", 8080: "HTTP"}, [80, 8080]),
+        ({80: "HTTP", 3128: "HTTP_PROXY"}, [80]),
+        ({80: "HTTP", 8080: ""}, [80]),
+    ],
+)
+def test_a_route_is_matched_by_port_unless_istiod_would_use_it_for_port_80_alone(
+    ports: dict[int, str], matched: list[int]
+) -> None:
+    given = [{"number": number, "name": f"p{number}", "protocol": protocol} for number, protocol in ports.items()]
+    (emitted,) = desired([ServiceEntry.parse(entry(ports=given))], default_policy()).objects
+    matches = [match["port"] for route in emitted.manifest["spec"]["http"] for match in route.get("match", [])]
+    assert matches == matched
+
+
+def test_a_port_of_an_entry_in_another_namespace_is_a_reason_to_match_too() -> None:
+    admin = [{"number": 8080, "name": "http-admin", "protocol": "HTTP"}]
+    entries = [ServiceEntry.parse(entry()), ServiceEntry.parse(entry(namespace="other", ports=admin))]
+    routes = [one.manifest["spec"]["http"] for one in desired(entries, default_policy()).objects]
+    assert sorted(route["match"][0]["port"] for (route,) in routes) == [80, 8080]
+
+
 def test_the_older_entry_owns_a_shared_host_and_the_younger_one_is_told() -> None:
     younger = ServiceEntry.parse(entry("a", created="2026-01-02T00:00:00Z"))
     older = ServiceEntry.parse(entry("b", created="2026-01-01T00:00:00Z"))

@@ -93,7 +93,8 @@ def test_a_note_says_where_why_and_what_to_write_instead() -> None:
     assert notice.note == (
         'SEG006 spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio refuses with resolution DNS. '
         "If clients call the host by its name, remove addresses and write resolution: DNS. "
-        "If the addresses are what counts, write resolution: STATIC with an endpoint for each."
+        "If the address is what counts, write resolution: STATIC with the address as endpoint; "
+        "of several, each in a ServiceEntry and host of its own."
     )
 
 

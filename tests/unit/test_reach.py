@@ -338,6 +338,24 @@ class TestPublicEntries:
             f"for it: {reason}"
         )
 
+    @pytest.mark.parametrize("export_to", [[], ["."], ["third"]])
+    def test_where_another_namespace_has_an_entry_without_port_80_no_route_of_port_80_reaches_it(
+        self, export_to: list[str]
+    ) -> None:
+        one = entry(created=OLD)
+        admin = [{"number": 8080, "name": "http-admin", "protocol": "HTTP"}]
+        planned = plan(one, entry("admin", "other", YOUNG, ports=admin, exportTo=export_to))
+        assert reach(planned)[f"team/{HOST}"] == ["."]
+        assert told(planned, one) == confined(
+            "only namespace team sees it: namespace other has an entry of its own for the host, without port 80"
+        )
+
+    def test_where_other_namespaces_have_port_80_too_or_ours_has_none_it_stays_public(self) -> None:
+        admin = [{"number": 8080, "name": "http-admin", "protocol": "HTTP"}]
+        both = entry("both", "other", YOUNG, ports=[HTTP, *admin]), entry("b", "other", YOUNG, ports=admin)
+        assert reach(plan(entry(created=OLD), *both))[f"team/{HOST}"] == EVERYONE
+        assert reach(plan(entry(created=OLD, ports=admin), both[1]))[f"team/{HOST}"] == EVERYONE
+
     def test_an_entry_that_nobody_sees_confines_it_for_a_reason_that_is_true(self) -> None:
         one = entry(created=OLD)
         planned = plan(one, entry("hidden", "other", YOUNG, exportTo=["~"]))

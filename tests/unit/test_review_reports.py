@@ -55,7 +55,8 @@ apps/a b.yaml
   ServiceEntry team/refused refused
     error   SEG006 spec.addresses[0]: "192.0.2.0/24" is a CIDR, which Istio refuses with resolution DNS
             apps/a b.yaml:27: If clients call the host by its name, remove addresses and write resolution: DNS. If \
-the addresses are what counts, write resolution: STATIC with an endpoint for each.
+the address is what counts, write resolution: STATIC with the address as endpoint; of several, each in a ServiceEntry \
+and host of its own.
 apps/c.yaml
   ServiceEntry team/allowed allowed
     emits   VirtualService team/allowed.example.com
