@@ -27,6 +27,7 @@ from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
+from app.kube.rivals import Rivals
 from app.kube.watch import Reflector
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.settings import LEASE_NAME, ControllerSettings
@@ -97,6 +98,8 @@ class Manager:
 
     def unready(self) -> str | None:
         """Say why this replica could not lead, if it could not."""
+        if self._elector and (rival := self._elector.rival):
+            return f"another installation leads: {rival}"
         waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
@@ -203,6 +206,7 @@ class Manager:
             on_started=self._lead,
             on_stopped=self._follow,
             timing=_timing(self._settings),
+            find_rival=Rivals(client, self._settings.namespace, LEASE_NAME).find,
         )
 
     def _show(self) -> None:
