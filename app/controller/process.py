@@ -227,8 +227,7 @@ class Controller:
         while not self._stopping.wait(POLL_SECONDS):
             before = self._policy.current
             if (taken := self._policy.poll()) or (self._entries.has_synced and not self._siblings.ready):
-                self._siblings.recount(self._stored())
-                self._remediator.reconsider()
+                self._look_at_all()
             if taken:
                 self._enqueue(self._inventory.names())
             if self._policy.current is not before:  # also on another day, on which exemptions may end
@@ -239,13 +238,18 @@ class Controller:
                 self._narrated = True
                 self._narrator.tell_standing(self._stored(), self._policy.current)
 
+    def _look_at_all(self) -> None:
+        """Decide for every entry whether its siblings keep it, and then which are to be patched."""
+        self._siblings.recount(self._stored())
+        self._remediator.reconsider()
+
     def _stored(self) -> list[ServiceEntry]:
         return list(self._entries.store.values())
 
     def _entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
         keys = self._inventory.put_entry(old, new)
         if self._entries.has_synced and not self._siblings.ready:
-            self._siblings.recount(self._stored())
+            self._look_at_all()
         siblings = self._siblings.changed(old, new)
         changed = self._entries.has_synced  # else it is no change, but what there was at the start
         if changed:
