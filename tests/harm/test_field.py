@@ -1,5 +1,7 @@
 """Nothing that worked before gets worse: the case files, and clusters as people have them."""
 
+from typing import Any
+
 import pytest
 
 from app.core.reader import parse_policy
@@ -9,7 +11,12 @@ from tests.harm.generator import Generator
 from tests.harm.trial import harms_in_every_world
 
 
-@pytest.mark.parametrize("cluster", CLUSTERS, ids=lambda cluster: cluster.name)
+def _param(cluster: Cluster) -> Any:
+    marks = [pytest.mark.xfail(reason=cluster.known)] if cluster.known else []
+    return pytest.param(cluster, id=cluster.name, marks=marks)
+
+
+@pytest.mark.parametrize("cluster", map(_param, CLUSTERS))
 def test_no_cluster_of_the_field_gets_worse(generator: Generator, cluster: Cluster) -> None:
     assert harms_in_every_world(generator, cluster.objects, cluster.policy) == [], cluster.rule
 
