@@ -16,7 +16,7 @@ def _param(cluster: Cluster) -> Any:
     return pytest.param(cluster, id=cluster.name, marks=marks)
 
 
-@pytest.mark.parametrize("cluster", map(_param, CLUSTERS))
+@pytest.mark.parametrize("cluster", [_param(one) for one in CLUSTERS])
 def test_no_cluster_of_the_field_gets_worse(generator: Generator, cluster: Cluster) -> None:
     assert harms_in_every_world(generator, cluster.objects, cluster.policy) == [], cluster.rule
 
