@@ -24,6 +24,8 @@ NAME = "emission"
 """What the queue and its reconciliations are called in metrics."""
 BURST = 20
 """Keys that wait, or were written within a second, and make a burst: remediation is slower, and keeps its Events."""
+SHARE = 1
+"""Workers that a namespace has at most: one writes as fast as the API server answers, and the others are free."""
 REFUSALS = (Forbidden, Invalid, ServerError)
 """What holds for a whole namespace: a quota, an admission policy, a webhook that fails."""
 
@@ -31,7 +33,7 @@ REFUSALS = (Forbidden, Invalid, ServerError)
 class Workers:
     """`count` threads, and what they take note of: how long it took, what yields to others, what is to be told.
 
-    They begin once `synced` and while this replica leads. Namespaces take turns, and none has more than half of them.
+    They begin once `synced` and while this replica leads. Namespaces take turns, with a worker each.
     """
 
     def __init__(  # noqa: PLR0913 - who works, who is told, and when
@@ -45,9 +47,7 @@ class Workers:
         synced: Callable[[], bool],
         count: int,
     ) -> None:
-        self.queue = WorkQueue[Key](
-            group=lambda key: key.namespace, share=(count + 1) // 2, meter=metrics.queues.meter(NAME)
-        )
+        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(NAME))
         self.latency = Latency(metrics.emission_latency, leadership.leads)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
