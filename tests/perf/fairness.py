@@ -18,6 +18,7 @@ import yaml
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.refusals import LABEL, refusing
 from tests.guard import Controller
 from tests.perf import installation
 from tests.perf.api import ISTIO, Api
@@ -38,7 +39,6 @@ LOOK_SECONDS = 0.2
 COUNTED_SECONDS = 20.0
 """For how long refused calls are counted."""
 RATIO_AIM, CALLS_AIM = 2.0, 5.0
-LABEL = {"virtual-services": "refused"}
 POLICY = {
     "apiVersion": "serviceentry-guard.io/v1alpha1",
     "kind": "GuardPolicy",
@@ -173,29 +173,3 @@ def _wide(number: int) -> Object:
     one = entry(number, resolution="DNS")
     one["spec"]["hosts"] = [f"h{host}-{number}.fairness.example.com" for host in range(HOSTS)]
     return one
-
-
-def refusing() -> Object:
-    """An admission policy that refuses VirtualServices in namespaces with a label."""
-    name, group = "refuse-virtual-services", "admissionregistration.k8s.io"
-    rule = {
-        "apiGroups": ["networking.istio.io"],
-        "apiVersions": ["*"],
-        "operations": ["CREATE", "UPDATE"],
-        "resources": ["virtualservices"],
-    }
-    constraints = {"resourceRules": [rule], "namespaceSelector": {"matchLabels": LABEL}}
-    validation = {"expression": "false", "message": "no VirtualServices here", "reason": "Forbidden"}
-    policy = {
-        "apiVersion": f"{group}/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": name},
-        "spec": {"matchConstraints": constraints, "validations": [validation]},
-    }
-    binding = {
-        "apiVersion": f"{group}/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": name},
-        "spec": {"policyName": name, "validationActions": ["Deny"]},
-    }
-    return {"apiVersion": "v1", "kind": "List", "items": [policy, binding]}
