@@ -54,9 +54,10 @@ class Siblings:
 
     def changed(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
         """Take an entry that came, changed or went, and return the siblings to look at again."""
-        if not self._ready:
+        policy = self._policy.current
+        if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
-        policy, siblings = self._policy.current, self._together(filter(None, (old, new)))
+        siblings = self._together(filter(None, (old, new)))
         self._note_slip(old, new, policy)
         others = self._judge.reconsider(siblings, policy, old)
         return others | (siblings.keys() - {one.key for one in (old, new) if one})

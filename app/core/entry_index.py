@@ -36,16 +36,20 @@ class EntryIndex:
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> frozenset[Key]:
         """Take an entry that came, changed or went; returns the names whose decision may have changed by it."""
-        names, limited = _names(old) | _names(new), handle in self._limited
+        one = new or old
+        if one is None:
+            return frozenset()
+        names, home, limited = _names(old) | _names(new), one.key.namespace, handle in self._limited
         after = candidate(new, self.policy) if new else None
-        before = {host: self._seen_at(host) for host in names} if self._seen_otherwise(handle, after) else {}
+        before = {host: self._seen_at(host, home) for host in names} if self._seen_otherwise(handle, after) else {}
         others = self._replace(old, after, handle)
-        found = {Key(one.key.namespace, name) for one in (old, new) if one for name in names.values()}
+        found = {Key(home, name) for name in names.values()}
         hosts = _names(old).keys() ^ _names(new).keys()
         if before or limited is not (handle in self._limited):
             hosts = set(names)
-        found.update(self._told(hosts, before))
-        found.update(self._told({host for other in others for host in _names(self._alone[other].entry)}, {}))
+        found.update(self._told(hosts, before, home))
+        flipped = {host for other in others for host in _names(self._alone[other].entry)}
+        found.update(self._told(flipped, {}, home))
         return frozenset(found)
 
     def take_policy(self, policy: GuardPolicy) -> None:
@@ -117,15 +121,19 @@ class EntryIndex:
         """Count the entries that exceed a limit, by namespace and limit."""
         return Counter((entry.key.namespace, exceeded.bound.value) for entry, exceeded in self._limited.values())
 
-    def _seen_at(self, host: str) -> Summary | None:
-        """Return what other namespaces see of the entries for a host; None where nobody does."""
-        return self.by_host.at(host).summary if host in self.by_host else None
+    def _seen_at(self, host: str, home: str) -> Summary | None:
+        """Return what other namespaces see of the entries for a host; None where no other one names it."""
+        crowd = self.by_host.at(host)
+        return crowd.summary if any(namespace != home for namespace in crowd.namespaces) else None
 
-    def _told(self, hosts: Collection[str], before: Mapping[str, Summary | None]) -> Iterator[Key]:
-        """Yield the names to decide anew once entries have changed at some hosts, which were seen otherwise before."""
+    def _told(self, hosts: Collection[str], before: Mapping[str, Summary | None], home: str) -> Iterator[Key]:
+        """Yield the names to decide anew once entries of a namespace have changed at some hosts.
+
+        Where other namespaces see the entries of a host as `before`, nothing changes for most of them.
+        """
         met = {other for host in hosts for other in self.by_host.meeting(host) if other != host}
         for host in hosts:
-            seen = self._seen_at(host)
+            seen = self._seen_at(host, home)
             if host not in before or seen != before[host]:
                 met.add(host)
             elif seen:

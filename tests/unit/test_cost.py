@@ -90,6 +90,36 @@ def test_namespaces_that_an_entry_is_exported_to_are_not_looked_at_for_each_host
     assert cost(400) <= 1.2 * cost(200)
 
 
+def test_entries_of_its_own_namespace_that_name_the_same_hosts_do_not_make_a_change_known_later() -> None:
+    """Until the change is known, nothing else is: what is decided by it afterwards takes turns."""
+
+    def cost(entries: int) -> int:
+        crowd = Crowd(entries, 16)
+        changed = entry(3, 16, exportTo=["."])
+        return calls(lambda: crowd.inventory.put_entry(crowd.entries[3], changed))
+
+    assert cost(200) <= 1.2 * cost(50)
+
+
+def test_entries_of_many_namespaces_that_name_a_host_are_not_looked_at_for_each_of_them() -> None:
+    """All of them are decided anew where the oldest changes: each by what was found once for all."""
+
+    def cost(namespaces: int) -> int:
+        inventory = Inventory()
+        entries = [entry(number, 1, namespace=f"ns-{number}") for number in range(namespaces)]
+        for one in entries:
+            inventory.put_entry(None, one)
+
+        def change() -> None:
+            for key in inventory.put_entry(entries[0], entry(0, 1, namespace="ns-0", exportTo=["."])):
+                neighbours = inventory.neighbours(key)
+                changes(desired_at(key, neighbours, explained=False), neighbours.observed)
+
+        return calls(change)
+
+    assert cost(100) <= TWICE * cost(50)
+
+
 def test_a_claim_on_a_host_costs_no_more_than_the_entries_that_name_it() -> None:
     spec = {"hosts": ["api-1.example.com"], "http": [{"route": []}]}
     claim = Observed.parse({"kind": "VirtualService", "metadata": {"name": "x", "namespace": "other"}, "spec": spec})
