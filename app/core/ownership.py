@@ -20,11 +20,8 @@ def owned_by_others(entry: ServiceEntry, settings: Settings) -> tuple[Finding, .
     """Return the finding on hosts that belong to other namespaces."""
     if not settings.hosts.owners:
         return ()
-    domains = settings.scope.cluster_domains
-    holdings = [
-        (owner, matches(entry.key.namespace, owner.namespaces), *compiled(spelled(owner.match, domains)))
-        for owner in settings.hosts.owners
-    ]
+    table = _table(settings.hosts.owners, settings.scope.cluster_domains)
+    holdings = [(owner, matches(entry.key.namespace, owner.namespaces), exact, ends) for owner, exact, ends in table]
     hits = [(index, owner) for index, host in enumerate(entry.hosts) if (owner := _owner(host.canonical, holdings))]
     if not hits:
         return ()
@@ -39,7 +36,12 @@ def owned(owner: Owner) -> str:
     return quoted(", ".join(owner.namespaces))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=16)
+def _table(owners: tuple[Owner, ...], domains: Patterns) -> tuple[tuple[Owner, frozenset[str], Patterns], ...]:
+    """Return the hosts of each owner, made once for the settings of a namespace."""
+    return tuple((owner, *compiled(spelled(owner.match, domains))) for owner in owners)
+
+
 def spelled(match: Patterns, domains: Patterns) -> Patterns:
     """Return patterns, and how they spell names of Services without the domain of the cluster: reviews.default.svc."""
     short = (name for pattern in match for domain in domains for name in _short(pattern, f".svc.{domain}"))
@@ -53,7 +55,6 @@ def _short(pattern: str, services: str) -> Iterator[str]:
         yield "*.svc"
 
 
-@lru_cache(maxsize=256)
 def compiled(patterns: Patterns) -> tuple[frozenset[str], Patterns]:
     """Split patterns into hosts, and ends of hosts."""
     ends = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*"))

@@ -56,13 +56,11 @@ class Place:
     export_to: tuple[str, ...]
 
 
-def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted | None:
+def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted:
     """Build the VirtualService of a host from its HTTP ports; `alone`: 80 is all that istiod serves with it.
 
     A needless `match` would lose the route on a sidecar's HTTP-proxy port. Without one, requests of other ports follow.
     """
-    if not declared:
-        return None
     http = [route for one in declared for route in _routes(one, {} if alone else {"port": one.port.number})]
     return emitted("VirtualService", place, {"hosts": [place.host.text], **exported(place), "http": http})
 

@@ -23,6 +23,7 @@ from tests.guard import HOST, Controller, Webhook
 NUMBERS = count(1)
 PROBED = "guard-probe"
 """A namespace that the webhooks are asked for, in which nothing is stored."""
+EXEMPTIONS = {"annotation": "Allow"}
 AUDIT_POLICY = {
     "apiVersion": "audit.k8s.io/v1",
     "kind": "Policy",
@@ -89,11 +90,15 @@ def admin(cluster: ControlPlane) -> Iterator[Client]:
 
 @pytest.fixture(scope="session")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook, Path]]:
-    """The webhook, a process outside of the cluster with the policies of all cases, and its policy."""
+    """The webhook, a process outside of the cluster with the policies of all cases, and its policy.
+
+    Where no case has a say, teams may exempt their entries.
+    """
     folder = tmp_path_factory.mktemp("webhook")
     policy = folder / "policy.yaml"
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
-    policy.write_text(yaml.safe_dump({**document, "namespaces": [override(case) for case in CASES]}))
+    layers = [override(case) for case in CASES]
+    policy.write_text(yaml.safe_dump({**document, "exemptions": EXEMPTIONS, "namespaces": layers}))
     with Webhook(folder, [f"--policy={policy}"]) as webhook:
         yield webhook, policy
 
@@ -111,7 +116,7 @@ def release(helm: Helm, cluster: ControlPlane, outside: tuple[Webhook, Path]) ->
             "validating": {"timeoutSeconds": 5},
         },
         "doctor": {"probeNamespace": PROBED},
-        "policy": {"namespaces": yaml.safe_load(policy.read_text())["namespaces"]},
+        "policy": {"exemptions": EXEMPTIONS, "namespaces": yaml.safe_load(policy.read_text())["namespaces"]},
     }
     release = Release(helm, cluster, values)
     release.install()
