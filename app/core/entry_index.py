@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from app.core.budget import Budgets
 from app.core.candidates import Candidate, candidate
-from app.core.crowd import Summary
+from app.core.host_entries import Summary
 from app.core.host_index import HostIndex
 from app.core.hosts import object_name
 from app.core.limits import Exceeded
@@ -123,8 +123,8 @@ class EntryIndex:
 
     def _seen_at(self, host: str, home: str) -> Summary | None:
         """Return what other namespaces see of the entries for a host; None where no other one names it."""
-        crowd = self.by_host.at(host)
-        return crowd.summary if any(namespace != home for namespace in crowd.namespaces) else None
+        entries = self.by_host.at(host)
+        return entries.summary if any(namespace != home for namespace in entries.namespaces) else None
 
     def _told(self, hosts: Collection[str], before: Mapping[str, Summary | None], home: str) -> Iterator[Key]:
         """Yield the names to decide anew once entries of a namespace have changed at some hosts.

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from app.core.candidates import Candidate, age, meet, seen_together
 from app.core.catalogue import HOST_SHARED, REACH_CONFINED
-from app.core.crowd import HTTP_PORT
 from app.core.findings import Finding, Severity, quoted
+from app.core.host_entries import HTTP_PORT
 from app.core.hosts import Host
 from app.core.index import Neighbours
 from app.core.policy import Settings
@@ -75,14 +75,14 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
     emitting = [one for one in own if one.withheld(kind, neighbours.host) is None]
     if not emitting:
         return None
-    if kind == "VirtualService" and (captured := neighbours.around.captured):
+    if kind == "VirtualService" and (captured := neighbours.others.captured):
         notes += [(one.key, _captures(neighbours.host, captured)) for one in emitting]
         return None
     together, apart = _together(emitting)
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
     declared = tuple(_declared(home))
     routed = {one.port.number for one in declared if one.port.http}
-    alone = neighbours.around.ports | routed == {HTTP_PORT}
+    alone = neighbours.others.ports | routed == {HTTP_PORT}
     return Served(home, _spelling(home.owner.entry, home.host), declared, alone, tuple(apart))
 
 

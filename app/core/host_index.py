@@ -4,49 +4,49 @@ from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator
 
 from app.core.candidates import Candidate
-from app.core.crowd import Crowd
+from app.core.host_entries import HostEntries
 
 
 class HostIndex:
-    """The crowd of each host."""
+    """The entries that name each host."""
 
     def __init__(self) -> None:
-        self._crowds: dict[str, Crowd] = {}
+        self._entries: dict[str, HostEntries] = {}
         self._reversed: list[str] = []
         self._wild = 0
 
     def __contains__(self, host: str) -> bool:
-        return host in self._crowds
+        return host in self._entries
 
-    def at(self, host: str) -> Crowd:
+    def at(self, host: str) -> HostEntries:
         """Return the candidates that name a host."""
-        return self._crowds.get(host, _NOBODY)
+        return self._entries.get(host, _NOBODY)
 
     def put(self, host: str, handle: Hashable, one: Candidate) -> None:
         """Take a candidate that names a host, in place of one with the same handle."""
-        if host not in self._crowds:
-            self._crowds[host] = Crowd(host)
+        if host not in self._entries:
+            self._entries[host] = HostEntries(host)
             insort(self._reversed, host[::-1])
             self._wild += host.startswith("*")
-        self._crowds[host].put(handle, one)
+        self._entries[host].put(handle, one)
 
     def drop(self, host: str, namespace: str, handle: Hashable) -> None:
         """Remove a candidate that names a host no more."""
-        crowd = self._crowds.get(host)
-        if crowd is None:
+        entries = self._entries.get(host)
+        if entries is None:
             return
-        crowd.drop(namespace, handle)
-        if not crowd:
-            del self._crowds[host]
+        entries.drop(namespace, handle)
+        if not entries:
+            del self._entries[host]
             del self._reversed[bisect_left(self._reversed, host[::-1])]
             self._wild -= host.startswith("*")
 
     def meeting(self, host: str) -> Iterator[str]:
         """Yield the hosts that are named and meet a host: itself, wildcards that cover it, and what it covers."""
-        if host in self._crowds:
+        if host in self._entries:
             yield host
         for wildcard in wildcards(host) if self._wild else ():
-            if wildcard != host and wildcard in self._crowds:
+            if wildcard != host and wildcard in self._entries:
                 yield wildcard
         yield from self.under(host) if host.startswith("*") else ()
 
@@ -75,4 +75,4 @@ def _wild(wildcard: str, host: str) -> bool:
     return wildcard.startswith("*") and host.endswith(wildcard[1:])
 
 
-_NOBODY = Crowd("")
+_NOBODY = HostEntries("")

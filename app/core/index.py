@@ -8,19 +8,19 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from app.core.around import Around, look_around
 from app.core.candidates import Candidate
 from app.core.entry_index import EntryIndex
 from app.core.host_index import wildcards
 from app.core.hosts import first_name, second_name
 from app.core.observed import KINDS, Observed
+from app.core.other_entries import OtherEntries, other_entries
 from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import Key, ServiceEntry
 
 A = TypeVar("A", bound=Hashable)
 B = TypeVar("B", bound=Hashable)
 V = TypeVar("V")
-NOTHING_AROUND = Around()
+NO_OTHERS = OtherEntries()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Neighbours:
     host: str
     entries: tuple[Candidate, ...] = ()
     """The namespace's own that name the host."""
-    around: Around = NOTHING_AROUND
+    others: OtherEntries = NO_OTHERS
     """What other entries there are."""
     observed: tuple[Observed, ...] = ()
     """Others' objects that route the host, and every object that has the name."""
@@ -85,8 +85,8 @@ class Index:
             return Neighbours(host, observed=tuple(objects.values()), policy=policy)
         parents = self._parents(host)
         objects |= {(one.kind, one.key): one for one in self._routing(host, parents)}
-        around = look_around(host, key.namespace, self.entries.by_host)
-        return Neighbours(host, entries, around, tuple(objects.values()), parents, policy)
+        others = other_entries(host, key.namespace, self.entries.by_host)
+        return Neighbours(host, entries, others, tuple(objects.values()), parents, policy)
 
     def names(self) -> frozenset[Key]:
         """Return every name that there is anything to decide about: asked for by an entry, or of an object of ours."""

@@ -138,7 +138,7 @@ def _reach(kind: str, served: Served, neighbours: Neighbours) -> Decision:
         one for one in _claims(kind, neighbours) if _counts(one, served.home.settings, namespace) or _same(one, host)
     )
     claims = sorted(counting, key=lambda one: str(one.key))
-    company = Company(kind, neighbours.around, tuple(claims) if kind == "VirtualService" else ())
+    company = Company(kind, neighbours.others, tuple(claims) if kind == "VirtualService" else ())
     agrees = routing_of if kind == "VirtualService" else _destination_rule_of
     return reach(served.home, company, neighbours.policy, agrees)
 

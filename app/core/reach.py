@@ -8,15 +8,15 @@ home, and a public one decides in every namespace that has none of its own.
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from app.core.around import Around
 from app.core.candidates import OWN, PUBLIC, Audience, age, meet
 from app.core.catalogue import REACH_CONFINED
-from app.core.crowd import HTTP_PORT, Voice
 from app.core.emission import Overrides, Reach, VirtualService
 from app.core.findings import Finding, Severity, quoted
 from app.core.globs import matches
 from app.core.homes import Home
+from app.core.host_entries import HTTP_PORT, EntryRef
 from app.core.observed import KINDS, Observed
+from app.core.other_entries import OtherEntries
 from app.core.policy import GuardPolicy, Mode, Settings
 from app.core.resources import ServiceEntry
 
@@ -26,18 +26,18 @@ class Company:
     """What stands beside a home, as far as it matters for objects of a kind: other entries, and others' routes."""
 
     kind: str
-    around: Around
+    others: OtherEntries
     claims: tuple[Observed, ...]
 
     @property
-    def oldest(self) -> Voice | None:
+    def oldest(self) -> EntryRef | None:
         """The oldest public entry of another namespace for which an object is emitted."""
-        return self.around.speaking[KINDS.index(self.kind)]
+        return self.others.public[KINDS.index(self.kind)]
 
     @property
-    def silent(self) -> Voice | None:
+    def silent(self) -> EntryRef | None:
         """The oldest entry of another namespace for which none is."""
-        return self.around.silent[KINDS.index(self.kind)]
+        return self.others.silent[KINDS.index(self.kind)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +80,9 @@ def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callab
     """Say who does not agree to what is emitted for a public entry, if anyone."""
     if silent := company.silent:
         return f"ServiceEntry {silent.key} is for the host as well, and nothing is emitted for it: {silent.reason}"
-    if wild := company.around.wild:
+    if wild := company.others.wild:
         return f"ServiceEntry {wild.key} has a wildcard that covers the host, or a host that this one covers"
-    if (lacking := company.around.lacking) and _serves_port_80(home):
+    if (lacking := company.others.without_port_80) and _serves_port_80(home):
         return f"namespace {lacking} has an entry of its own for the host, without port {HTTP_PORT}"
     for path, _, settings in policy.layers():
         if setting := _dissent(settings, home, agrees) or _names_some(settings, home.host):
@@ -93,7 +93,7 @@ def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callab
     return None
 
 
-def _younger(home: Home, oldest: Voice) -> bool:
+def _younger(home: Home, oldest: EntryRef) -> bool:
     """Say whether no public entry of the home is older than one of another namespace."""
     return not any(PUBLIC in one.seen_by and age(one.entry) < oldest.age for one in home.entries)
 
@@ -110,10 +110,10 @@ def _left_out(home: Home, company: Company, agrees: Callable[[Settings], object]
     """Return the namespaces that an entry names and that do not agree, each with the reason."""
     named = home.seen_by - {home.namespace}
     found = {name: f"sees {one.kind} {one.key}, which routes the host" for name, one in _claimed(named, company)}
-    for one in company.around.same:
+    for one in company.others.same:
         if age(one.entry) < age(home.owner.entry):
             found.update(dict.fromkeys(meet(named, one.seen_by), "sees an older entry for the host"))
-    for name in (*(one.key.namespace for one in company.around.same), *company.around.meeting):
+    for name in (*(one.key.namespace for one in company.others.same), *company.others.meeting):
         if name in named:
             found[name] = "has an entry of its own for the host"
     naming = next(one for one in home.entries if PUBLIC not in one.seen_by)

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from app.core.around import look_around
 from app.core.candidates import Candidate, age, candidate
 from app.core.host_index import HostIndex
 from app.core.index import Neighbours, place
 from app.core.limits import no_room, too_large
 from app.core.observed import Observed
+from app.core.other_entries import other_entries
 from app.core.plan import Changes, Plan, changes, desired_at, keys
 from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import Key, ServiceEntry
@@ -70,8 +70,8 @@ class Everything:
             for each in {each.canonical for each in one.entry.hosts if each.object_name}:
                 index.put(each, one.key, one)
         own = [one for one in index.at(host) if one.key.namespace == key.namespace]
-        around, parents = look_around(host, key.namespace, index), frozenset(one.key for one in index.at(host))
-        return Neighbours(host, tuple(own), around, tuple(self.objects.values()), parents, self.policy)
+        others, parents = other_entries(host, key.namespace, index), frozenset(one.key for one in index.at(host))
+        return Neighbours(host, tuple(own), others, tuple(self.objects.values()), parents, self.policy)
 
 
 def same(one: tuple[Plan, Changes], other: tuple[Plan, Changes]) -> bool:

@@ -18,7 +18,7 @@ HTTP_PORT = 80
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Voice:
+class EntryRef:
     """An entry that counts in other namespaces, and why nothing is emitted for it, if so."""
 
     age: Age
@@ -26,7 +26,7 @@ class Voice:
     reason: str = ""
 
 
-Voices = tuple[Voice, ...]
+EntryRefs = tuple[EntryRef, ...]
 """The oldest entries of two namespaces, as far as there are any: one of them is not of the namespace that looks."""
 
 
@@ -36,12 +36,12 @@ class Summary:
 
     ports: frozenset[int]
     """The numbers of all ports that istiod may serve with a VirtualService of the host."""
-    oldest: Voices
-    speaking: tuple[Voices, ...]
+    oldest: EntryRefs
+    public: tuple[EntryRefs, ...]
     """For each kind public entries for which an object is emitted."""
-    silent: tuple[Voices, ...]
+    silent: tuple[EntryRefs, ...]
     """For each kind entries for which none is."""
-    lacking: tuple[str, ...]
+    without_port_80: tuple[str, ...]
     """The first two namespaces whose entries have no port 80: to them, a route for it would be new."""
     named: frozenset[str]
     """Namespaces with an entry that is exported to others by their names: whatever is there besides counts for it."""
@@ -52,20 +52,20 @@ class Summary:
         ones = sorted(candidates, key=lambda one: age(one.entry))
         return cls(
             ports=frozenset(port.number for one in ones for port in one.entry.ports if port.served),
-            oldest=_first(voice(one) for one in ones),
-            speaking=tuple(
-                _first(voice(one) for one in ones if PUBLIC in one.seen_by and not one.withheld(kind, host))
+            oldest=_first(ref(one) for one in ones),
+            public=tuple(
+                _first(ref(one) for one in ones if PUBLIC in one.seen_by and not one.withheld(kind, host))
                 for kind in KINDS
             ),
             silent=tuple(
-                _first(voice(one, reason) for one in ones if (reason := one.withheld(kind, host))) for kind in KINDS
+                _first(ref(one, reason) for one in ones if (reason := one.withheld(kind, host))) for kind in KINDS
             ),
-            lacking=tuple(_lacking(ones))[:2],
+            without_port_80=tuple(_lacking(ones))[:2],
             named=frozenset(one.key.namespace for one in ones if by_name(one)),
         )
 
 
-class Crowd:
+class HostEntries:
     """The candidates that name a host, by namespace and handle."""
 
     def __init__(self, host: str) -> None:
@@ -125,9 +125,9 @@ def by_name(one: Candidate) -> bool:
     return PUBLIC not in one.seen_by and bool(one.seen_by - {one.key.namespace})
 
 
-def other(voices: Voices, namespace: str) -> Voice | None:
+def other(refs: EntryRefs, namespace: str) -> EntryRef | None:
     """Return the oldest of other namespaces."""
-    return next((one for one in voices if one.key.namespace != namespace), None)
+    return next((one for one in refs if one.key.namespace != namespace), None)
 
 
 def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
@@ -137,15 +137,15 @@ def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
     return (namespace for namespace, numbers in sorted(ports.items()) if HTTP_PORT not in numbers)
 
 
-def voice(one: Candidate, reason: str = "") -> Voice:
+def ref(one: Candidate, reason: str = "") -> EntryRef:
     """Say what of an entry counts in other namespaces."""
-    return Voice(age(one.entry), one.key, reason)
+    return EntryRef(age(one.entry), one.key, reason)
 
 
-def _first(voices: Iterable[Voice]) -> Voices:
+def _first(refs: Iterable[EntryRef]) -> EntryRefs:
     """Keep the first of each of the first two namespaces."""
-    found = list[Voice]()
-    for one in voices:
+    found = list[EntryRef]()
+    for one in refs:
         if not found or one.key.namespace != found[0].key.namespace:
             found.append(one)
         if len(found) == 2:
