@@ -90,7 +90,7 @@ def candidate(entry: ServiceEntry, policy: GuardPolicy) -> Candidate:
     settings = policy.settings(entry.key.namespace)
     tuning = tune(entry.annotations, settings.virtual_service)[0]
     shared = _withheld(entry, settings)
-    reasons = tuple(shared or _nothing_to_write(entry, settings, tuning, kind) for kind in KINDS)
+    reasons = _same(tuple(shared or _nothing_to_write(entry, settings, tuning, kind) for kind in KINDS))
     named = (host.canonical for host in entry.hosts)
     services = frozenset(host for host in named if names_service(host, settings.scope.cluster_domains)) or NONE
     ports = _set(tuple(port.number for port in entry.ports if port.http))
@@ -153,6 +153,12 @@ def meet(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
 def age(entry: ServiceEntry) -> Age:
     """Order as istiod does: oldest first, then by namespace; manifests that were never stored come last."""
     return not entry.created, entry.created, entry.key.namespace, entry.key.name
+
+
+@lru_cache(maxsize=1024)
+def _same(reasons: tuple[str | None, ...]) -> tuple[str | None, ...]:
+    """Return the same object for the same reasons: most entries have one of few."""
+    return reasons
 
 
 @lru_cache(maxsize=1024)

@@ -68,6 +68,8 @@ class Summary:
 class HostEntries:
     """The candidates that name a host, by namespace and handle."""
 
+    __slots__ = ("_by_namespace", "_host", "_summary")  # there are very many
+
     def __init__(self, host: str) -> None:
         self._host = host
         self._by_namespace: dict[str, dict[Hashable, Candidate]] = {}
