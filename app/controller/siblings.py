@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
+from app.controller.chore import Chore
 from app.controller.inventory import Inventory
 from app.controller.judge import Judge
-from app.controller.leadership import Leadership
-from app.controller.worker import LeaderTask
 from app.core.patch import Operation, set_resolution
 from app.core.policy import GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
@@ -187,13 +186,13 @@ def document(standing: Standing) -> str:
     return text
 
 
-def siblings_task(
+def siblings_chore(
     siblings: Siblings, namespace: str, name: str, pods: str
-) -> Callable[[Client, Leadership], LeaderTask]:
+) -> Callable[[Client, threading.Event], Chore]:
     """Return what makes the leader's task that keeps the ConfigMap."""
 
-    def make(client: Client, leadership: Leadership) -> LeaderTask:
-        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leadership)
+    def make(client: Client, leading: threading.Event) -> Chore:
+        return Chore("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leading)
 
     return make
 

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -10,8 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_task
-from app.controller.leadership import Leadership
+from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_chore
 from app.core.backstop import Engine
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
@@ -195,13 +195,13 @@ def test_without_rights_none_is_content_and_an_engine_is_not(caplog: pytest.LogC
 
 
 def test_the_chore_tells_of_failures_as_a_metric() -> None:
-    registry, leadership = CollectorRegistry(), Leadership()
+    registry, leading = CollectorRegistry(), threading.Event()
     there = World(metrics=BackstopMetrics(registry))
     there.objects.forbidden = True
     policy: Any = there
-    task = backstop_task(Engine.NATIVE, policy, there.metrics)(there.objects, leadership)
-    task.start()
-    leadership.begin()
+    chore = backstop_chore(Engine.NATIVE, policy, there.metrics)(there.objects, leading)
+    chore.start()
+    leading.set()
     failures = "serviceentry_guard_backstop_failures_total"
     wait_until(lambda: bool(registry.get_sample_value(failures)), "it fails")
-    task.stop(30.0)
+    chore.stop(30.0)

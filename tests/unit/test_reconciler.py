@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
-from app.controller.leadership import Leadership
 from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.workers import BURST, Workers
@@ -179,14 +178,14 @@ class TestAKeyThatWasWritten:
 
 
 def test_workers_are_busy_in_a_burst_and_not_for_a_few_writes(cluster: Cluster) -> None:
-    leadership = Leadership()
-    leadership.begin()
+    leading = threading.Event()
+    leading.set()
     workers = Workers(
         cluster.reconciler,
         cluster.narrator,
         ControllerMetrics(),
         UNTRACED,
-        leadership=leadership,
+        leading=leading,
         synced=lambda: True,
         count=2,
     )
