@@ -62,12 +62,12 @@ def _at_port(port: int, both: tuple[Description, Description], hosts: set[str], 
     addresses |= {name for name in authorities if _is_address(name)}
     authorities -= addresses
     answered = {host for host in hosts if any(host in one.names for one in both)}
-    for address in sorted(addresses):
+    # An application that asks the sidecar for the address of a host comes nowhere else.
+    servers, authorities = servers - answered, authorities - answered
+    for address in sorted({ELSEWHERE, *addresses}):
         yield from _at_address(Call(port, Speech.RAW, address=address), servers, authorities)
-        if address not in facts.shared_addresses(port):
+        if address in addresses - facts.shared_addresses(port):
             yield _same(Call(port, Speech.HTTP, address, address))
-    # An application that asks the sidecar for the address of a host does not come elsewhere.
-    yield from _at_address(Call(port, Speech.RAW), servers - answered, authorities - answered)
     for host in sorted(answered):
         yield from _by_name(port, both, host, facts.families(host, port))
 
@@ -85,8 +85,11 @@ def _same(call: Call) -> Pair:
 def _by_name(port: int, both: tuple[Description, Description], host: str, families: set[str]) -> Iterator[Pair]:
     """Yield the calls to a host at the address that each sidecar itself gives the application for it.
 
-    Applications speak what the entry declares: the address is nobody else's.
+    Applications speak what the entry declares: the address is nobody else's. Where entries contradict each other, there
+    is no telling.
     """
+    if len(families) > 1:
+        return
     before, after = (sorted(one.names.get(host, ())) or [ELSEWHERE] for one in both)
     for number, address in enumerate(after):
         known = before[min(number, len(before) - 1)], address

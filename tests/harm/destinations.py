@@ -98,7 +98,8 @@ def _same_place(old: Side, new: Side, names: tuple[str, str], host: str, facts: 
     where = [(one.type, _places(one), one.port_override) for one in (before, after)]
     if names[0] == names[1] and where[0] == where[1]:
         return True
-    if before.type != DIALLED:
+    answered = is_allocated(new.call.address) and not is_allocated(old.call.address)
+    if before.type != DIALLED and not answered:
         return False
     if after.type == DIALLED:
         return before.port_override == after.port_override

@@ -134,7 +134,7 @@ class Comparison:
     def _of_connection(self, old: Side, new: Side, chains: tuple[Chain, Chain], host: str) -> Found:
         first, second = chains
         leads = [cluster.host for one in second.clusters if (cluster := new.cluster(one.cluster))]
-        if (first.idle, first.age) != (second.idle, second.age) and not any(map(self.facts.pooled, leads)):
+        if (first.idle, first.age) != (second.idle, second.age) and leads and not any(map(self.facts.pooled, leads)):
             yield "pool", "is closed after another time"
         yield from moved(old, new, (first.clusters, second.clusters), host, self.facts)
 

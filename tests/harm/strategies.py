@@ -1,5 +1,6 @@
 """Hypothesis strategies: clusters in which entries meet each other, and others' routing, in every way that counts."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from hypothesis import strategies as st
@@ -48,13 +49,16 @@ def _object(kind: str, name: str, namespace: str, spec: Any, created: str) -> Ma
 
 
 @st.composite
-def entries(draw: st.DrawFn, number: int, target: int) -> Manifest:
-    """A ServiceEntry, such as people write them."""
+def entries(draw: st.DrawFn, number: int, usual: Mapping[int, str], target: int) -> Manifest:
+    """A ServiceEntry, such as people write them; mostly with the protocols that a port usually has."""
     protocols = st.sampled_from(draw(st.sampled_from([HTTP, NAMED, NAMED, ANY, ("TCP", "MONGO", "")])))
+    own = draw(st.sampled_from([False, False, True]))
     numbers = draw(st.lists(st.sampled_from(PORTS), min_size=1, max_size=3, unique=True))
     spec: dict[str, Any] = {
         "hosts": draw(st.lists(st.sampled_from(_hosts(draw)), min_size=1, max_size=2, unique=True)),
-        "ports": [_port(number, draw(protocols), target if number == 80 else 0) for number in numbers],
+        "ports": [
+            _port(each, draw(protocols) if own else usual[each], target if each == 80 else 0) for each in numbers
+        ],
         "location": draw(st.sampled_from(["MESH_EXTERNAL", "MESH_EXTERNAL", "MESH_EXTERNAL", "MESH_INTERNAL"])),
     }
     resolution = draw(st.sampled_from(["NONE", "NONE", None, "DNS", "DNS", "DNS_ROUND_ROBIN", "STATIC"]))
@@ -165,7 +169,8 @@ def clusters(draw: st.DrawFn, routes: bool = False) -> list[Manifest]:
     """Objects of a cluster; with `routes`, HTTPRoutes among them."""
     count = draw(st.integers(1, 4))
     target = draw(st.sampled_from([0, 0, 443]))
-    objects = [draw(entries(number, target)) for number in range(count)]
+    usual = draw(st.fixed_dictionaries({port: st.sampled_from(ANY) for port in PORTS}))
+    objects = [draw(entries(number, usual, target)) for number in range(count)]
     objects += [draw(virtual_services(number)) for number in range(draw(st.integers(0, 2)))]
     objects += [draw(destination_rules(number)) for number in range(draw(st.sampled_from([0, 0, 0, 1])))]
     objects += [draw(http_routes(number)) for number in range(draw(st.integers(1, 2)) if routes else 0)]
