@@ -60,7 +60,7 @@ class Dispatcher:
         keys = self._inventory.put_entry(old, new)
         changed = self._synced()  # else it is no change, but what there was at the start
         if changed and not self._siblings.ready:
-            self._siblings.recount(self._stored())
+            self._look_at_all()
         siblings = self._siblings.changed(old, new)
         if changed:
             self._workers.latency.changed(keys)
@@ -82,8 +82,7 @@ class Dispatcher:
         """See whether another policy is in force, or another day, on which exemptions may end."""
         before = self._policy.current
         if (taken := self._policy.poll()) or (self._synced() and not self._siblings.ready):
-            self._siblings.recount(self._stored())
-            self._remediator.reconsider()
+            self._look_at_all()
         if taken:
             self._inventory.take_policy(self._policy.current)
             self._enqueue(self._inventory.names())
@@ -99,6 +98,11 @@ class Dispatcher:
             self._narrator.tell_standing(self._stored(), self._policy.current)
             for entry, exceeded in self._inventory.limited():
                 self._narrator.limited(entry, exceeded, standing=True)
+
+    def _look_at_all(self) -> None:
+        """Decide for every entry whether its siblings keep it, and then which are to be patched."""
+        self._siblings.recount(self._stored())
+        self._remediator.reconsider()
 
     def _policy_changed(self, before: GuardPolicy) -> None:
         self._tally.reconsider()

@@ -56,7 +56,7 @@ def test_unfixable_entries_are_counted_while_they_are_there(unguarded: Team, con
         return controller.metric("serviceentry_guard_unfixable_entries", namespace=unguarded.namespace)
 
     network = unguarded.entry(resolution="NONE", addresses=["198.51.100.0/24"])
-    unguarded.store(network, unguarded.entry("fine", resolution="NONE"))
+    unguarded.store(network, unguarded.entry("fine", hosts=[unguarded.host("fine")], resolution="NONE"))
     wait_until(lambda: unfixable() == 1, "it is counted")
     unguarded.delete("api")
     wait_until(lambda: not unfixable(), "it is not counted any more")

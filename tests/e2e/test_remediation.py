@@ -76,7 +76,13 @@ def write(policy: Path, *namespaces: str, existing: str = "Report") -> None:
     """Write a policy that remediates in these namespaces."""
     overrides = [{"match": list(namespaces), "existing": "Remediate"}] if namespaces else []
     exempting = {"annotation": "Allow"}
-    document = {"apiVersion": API_VERSION, "kind": KIND, "existing": existing, "namespaces": overrides}
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "existing": existing,
+        "exemptions": {"annotation": "Allow"},
+        "namespaces": overrides,
+    }
     policy.write_text(yaml.safe_dump({**document, "exemptions": exempting}))
 
 

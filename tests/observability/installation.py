@@ -21,10 +21,18 @@ from tests.guard import HOST, Controller, Webhook
 POLICY = """\
 apiVersion: serviceentry-guard.io/v1alpha1
 kind: GuardPolicy
+exemptions:
+  annotation: Allow
 namespaces:
   - match: ["repaired"]
     existing: Remediate
 """
+EXEMPT = {
+    "annotations": {
+        "serviceentry-guard.io/exempt": "the vendor pins its addresses",
+        "serviceentry-guard.io/exempt-until": "2099-12-31",
+    }
+}
 NETWORK = ["198.51.100.0/24"]
 
 
@@ -58,6 +66,7 @@ class Installation:
             self.missed.entry(f"{label}-network", resolution="NONE", addresses=NETWORK),
             self.missed.foreign(f"{label}-theirs", hosts),
             self.missed.entry(label, hosts=[hosts]),
+            self.missed.entry(f"{label}-exempt", hosts=[f"exempt.{host}"], resolution="NONE", metadata=EXEMPT),
         )
         self.repaired.store(self.repaired.entry(label, hosts=[self.repaired.host(label)], resolution="NONE"))
         ports = [{**HTTP, "number": 8000 + number, "name": f"p{number}"} for number in range(200)]
