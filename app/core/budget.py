@@ -10,14 +10,13 @@ from bisect import bisect_left, insort
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import Any
 
 from app.core.candidates import Age, Candidate, Wanted, age
 from app.core.limits import Exceeded, no_room, too_large
 from app.core.policy import Limits
 
-Rank = tuple[Age, Any]
-"""The place of an entry in the order of age, and its handle, which tells entries of one age and name apart."""
+Rank = tuple[Age, str]
+"""The place of an entry in the order of age; a text tells entries of one age and name apart."""
 
 
 class Budgets:
@@ -42,7 +41,7 @@ class Budgets:
     def exceeded(self, handle: Hashable, one: Candidate) -> Exceeded | None:
         """Say which limit an entry exceeds in the company of its namespace, if any."""
         budget = self._namespaces.get(one.key.namespace)
-        return budget.exceeded((age(one.entry), handle)) if budget else None
+        return budget.exceeded(_rank(one, handle)) if budget else None
 
 
 class Budget:
@@ -52,6 +51,7 @@ class Budget:
         self._limits = limits
         self._ranks: list[Rank] = []
         self._candidates: dict[Rank, Candidate] = {}
+        self._handles: dict[Rank, Hashable] = {}
         self._asking: dict[Wanted, list[Rank]] = {}
         self._counts = Counter[Rank]()  # objects for which an entry is the oldest that asks
         self._cutoff: Rank | None = None  # the oldest entry whose objects do not fit
@@ -66,7 +66,7 @@ class Budget:
         cutoff, crowded = self._cutoff, set[Rank]()
         for rank, one, other in _moves(handle, before, after):
             gone, came = _wanted(one), _wanted(other)
-            self._keep(rank, other if came else None)
+            self._keep(rank, handle, other if came else None)
             for wanted in gone - came:
                 self._leave(rank, wanted)
             for wanted in came - gone:
@@ -74,7 +74,8 @@ class Budget:
             for wanted in (gone ^ came) if _same_size(one, other) else (gone | came):
                 crowded |= self._crowd(wanted)
         self._cutoff = self._cut()
-        return {rank[1] for rank in (*crowded, *self._between(cutoff, self._cutoff))}
+        flipped = (*crowded, *self._between(cutoff, self._cutoff))
+        return {self._handles[rank] for rank in flipped if rank in self._handles}
 
     def exceeded(self, rank: Rank) -> Exceeded | None:
         """Say which limit an entry exceeds, if any."""
@@ -83,13 +84,14 @@ class Budget:
         beyond = self._cutoff is not None and rank >= self._cutoff and rank in self._candidates
         return no_room(self._limits) if beyond else None
 
-    def _keep(self, rank: Rank, one: Candidate | None) -> None:
+    def _keep(self, rank: Rank, handle: Hashable, one: Candidate | None) -> None:
         if one is None:
             if self._candidates.pop(rank, None):
-                del self._ranks[bisect_left(self._ranks, rank)]
+                del self._ranks[bisect_left(self._ranks, rank)], self._handles[rank]
             return
         if rank not in self._candidates:
             insort(self._ranks, rank)
+            self._handles[rank] = handle
         self._candidates[rank] = one
 
     def _join(self, rank: Rank, wanted: Wanted) -> None:
@@ -147,7 +149,7 @@ class Budget:
         """Yield the entries whose ports do not fit into an object with those of older ones."""
         asking = self._asking.get(wanted, [])
         ones = [self._candidates[rank] for rank in asking] if len(asking) > 1 else []
-        every = frozenset[int]().union(*(one.ports for one in ones))
+        every = frozenset[int]().union(*[one.ports for one in ones])
         if not ones or _most(ones, len(every)) <= self._limits.object_bytes:
             return
         size, ports = ones[0].size.of(len(ones[0].ports)), ones[0].ports
@@ -162,14 +164,14 @@ class Budget:
 
 def _most(ones: Sequence[Candidate], ports: int) -> int:
     """Return how many bytes an object that several entries ask for has at the most."""
-    return max(one.size.base for one in ones) + ports * max(one.size.port for one in ones)
+    return max([one.size.base for one in ones]) + ports * max([one.size.port for one in ones])
 
 
 def _moves(
     handle: Hashable, before: Candidate | None, after: Candidate | None
 ) -> Iterator[tuple[Rank, Candidate | None, Candidate | None]]:
     """Yield what changes at each rank: an entry that was made anew under its name has another age."""
-    ranks = [(age(one.entry), handle) if one else None for one in (before, after)]
+    ranks = [_rank(one, handle) if one else None for one in (before, after)]
     if ranks[0] and ranks[0] == ranks[1]:
         yield ranks[0], before, after
         return
@@ -177,6 +179,10 @@ def _moves(
         yield ranks[0], before, None
     if ranks[1]:
         yield ranks[1], None, after
+
+
+def _rank(one: Candidate, handle: Hashable) -> Rank:
+    return age(one.entry), "" if handle == one.key else str(handle)
 
 
 def _wanted(one: Candidate | None) -> set[Wanted]:

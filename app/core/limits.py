@@ -104,8 +104,9 @@ def _size(entry: ServiceEntry, tuning: Tuning, settings: Settings) -> Size:
 
 def _virtual_service(place: Place, declared: Sequence[Declared]) -> Iterator[Size]:
     routed = [one for one in declared if one.port.http and one.tuning.emit]
-    if emitted := virtual_service(place, routed, alone=False):
-        yield _measured(emitted.manifest, emitted.manifest["spec"]["http"], len(routed))
+    if routed:
+        manifest = virtual_service(place, routed, alone=False).manifest
+        yield _measured(manifest, manifest["spec"]["http"], len(routed))
 
 
 def _destination_rule(place: Place, declared: Sequence[Declared], settings: Settings) -> Iterator[Size]:

@@ -67,7 +67,7 @@ class Reviewed:
     shared: tuple[Finding, ...] = ()
     emitted: tuple[Emitted, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    without_port_80: tuple[Finding, ...] = ()
+    lacking: tuple[Finding, ...] = ()
     """What a cluster does not have, or not as it should, of an entry that needs no change itself."""
 
     @property
@@ -97,7 +97,7 @@ class Reviewed:
             return "refused"
         if self.verdict.patch:
             return "changed"
-        return "incomplete" if self.without_port_80 else "allowed"
+        return "incomplete" if self.lacking else "allowed"
 
     @property
     def objects(self) -> tuple[JSON, ...]:
@@ -111,7 +111,7 @@ class Reviewed:
     def findings(self) -> tuple[Finding, ...]:
         """All that there is to say of the entry."""
         conflicts = (conflict.finding for conflict in self.conflicts)
-        return (*self.verdict.findings, *self.shared, *conflicts, *self.without_port_80)
+        return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
 def survey(

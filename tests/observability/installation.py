@@ -110,7 +110,7 @@ def installed(control_plane: ControlPlane, folder: Path) -> Iterator[Installatio
             restarts = "serviceentry_guard_watch_restarts_total"
             wait_until(lambda: bool(controller.metric(restarts)), "a watch is begun anew", SECONDS)
             control_plane.kubectl("create", "--filename=-", stdin=json.dumps(refusing()))
-            others = (Team.create(control_plane, client, name) for name in ("missed", "repaired"))
+            missed, repaired = (Team.create(control_plane, client, name) for name in ("missed", "repaired"))
             refused = Team.create(control_plane, client, "refused", LABEL)
-            yield Installation(webhook, controller, policy, guarded, *others, refused)
+            yield Installation(webhook, controller, policy, guarded, missed, repaired, refused)
     client.close()
