@@ -115,7 +115,7 @@ class TestRefusedWrites:
             assert log.count(f"writes in namespace {refused.namespace} are refused") == 1
             (note,) = notes(refused, "WriteRefused")
             assert "no VirtualServices here" in note
-            refused.kubectl("delete", "--filename=-", manifest=refusing())
+            refused.control_plane.kubectl("delete", "--filename=-", stdin=json.dumps(refusing()))
             wanted = {host for named in hosts for host in named}
             wait_until(lambda: refused.virtual_services().keys() == wanted, "all of them come", RELEASED)
             assert _waiting(controller, refused) == 0
