@@ -52,7 +52,7 @@ class Audit:
     def __init__(self, client: Client, policy: GuardPolicy) -> None:
         """Read the cluster; raises AuditError."""
         self._policy = policy
-        self._index = Index()
+        self._index = Index(policy)
         self._documents: list[tuple[bytes, str]] = []
         members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES))}
         kept = held(members)
@@ -94,10 +94,12 @@ class Audit:
     def _in_company(self, one: Reviewed) -> Reviewed:
         """Add what only the company of all other objects shows."""
         shared = [*overlap_findings(one.entry, self._overlapping, self._policy)]
+        if exceeded := self._index.entries.exceeded(one.entry.key):
+            shared.append(exceeded.finding)
         todo = []
         for key in sorted(keys(one.entry), key=str):
             neighbours = self._index.neighbours(key)
-            plan = desired_at(key, neighbours, self._policy)
+            plan = desired_at(key, neighbours)
             shared += plan.findings.get(one.entry.key, ())
             todo.append(changes(_owned(plan, one.entry.key), neighbours.observed))
         differing = [pair for each in todo for pair in each.apply]

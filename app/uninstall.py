@@ -15,8 +15,8 @@ from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fiel
 from app.kube.backoff import backoff
 from app.kube.client import Client
 from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
-from app.kube.lease import LEASE, LeaderElector
-from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, REPORTS, SECRETS, Resource
+from app.kube.lease import LeaderElector
+from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, LEASES, REPORTS, SECRETS, Resource
 from app.settings import LEASE_NAME, UninstallSettings
 
 T = TypeVar("T")
@@ -141,10 +141,10 @@ class Uninstall:
 
         def call() -> None:
             with suppress(NotFound, Conflict):
-                lease = self._client.get(LEASE, self._settings.namespace, LEASE_NAME)
+                lease = self._client.get(LEASES, self._settings.namespace, LEASE_NAME)
                 if not lease.get("spec", {}).get("holderIdentity"):
                     version = lease["metadata"]["resourceVersion"]
-                    self._client.delete(LEASE, self._settings.namespace, LEASE_NAME, resource_version=version)
+                    self._client.delete(LEASES, self._settings.namespace, LEASE_NAME, resource_version=version)
 
         self._patiently(call, f"deleting Lease {LEASE_NAME}")
 

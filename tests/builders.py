@@ -69,9 +69,11 @@ def guard_policy(**document: Any) -> GuardPolicy:
     return parse_policy({**identity, "exemptions": {"annotation": "Allow"}, **document})
 
 
-def indexed(entries: Iterable[ServiceEntry], observed: Iterable[Observed] = ()) -> Index:
-    """An index of some entries and objects."""
-    index = Index()
+def indexed(
+    entries: Iterable[ServiceEntry], observed: Iterable[Observed] = (), policy: GuardPolicy | None = None
+) -> Index:
+    """An index of some entries and objects under a policy, the default one if none is given."""
+    index = Index(policy)
     for number, one in enumerate(entries):
         index.put_entry(None, one, number)
     for other in observed:

@@ -7,7 +7,6 @@ ended. What has to be the case is the business of `succession`.
 
 import base64
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,7 +27,8 @@ from app.certificates.succession import (
 )
 from app.certificates.webhookconfig import address, bundle, decode, locked, trusting, webhooks
 from app.certificates.x509 import Pair, Unreadable
-from app.controller.chore import Chore
+from app.controller.leadership import Leadership
+from app.controller.worker import LeaderTask
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS
@@ -215,14 +215,14 @@ class Rotation:
         self._client.create(SECRETS, {**identity, "metadata": metadata, "type": type_})
 
 
-def rotation_chore(
+def rotation_task(
     settings: CertificateSettings, metrics: RotationMetrics
-) -> Callable[[Client, threading.Event], Chore]:
-    """Return what makes the chore of one controller, of its fenced client and the sign that it leads."""
+) -> Callable[[Client, Leadership], LeaderTask]:
+    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
 
-    def make(client: Client, leading: threading.Event) -> Chore:
+    def make(client: Client, leadership: Leadership) -> LeaderTask:
         rotation = Rotation(client, settings, metrics)
-        return Chore("certificates", rotation.check, leading, metrics.failures.inc)
+        return LeaderTask("certificates", rotation.check, leadership, metrics.failures.inc)
 
     return make
 

@@ -153,22 +153,22 @@ def controller(
     **settings: Any,  # noqa: ANN401 - the fields of its settings, and those of certificates
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
-    from app.controller.backstop import backstop_chore
+    from app.controller.backstop import backstop_task
     from app.controller.process import run
     from app.settings import ControllerSettings
     from app.telemetry.metrics import ControllerMetrics
 
     level, metrics = configure(log_format, log_level), ControllerMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
-    chores = [backstop_chore(backstop.engine, follower, metrics.backstop)]
+    tasks = [backstop_task(backstop.engine, follower, metrics.backstop)]
     certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
-        from app.certificates.rotation import rotation_chore
+        from app.certificates.rotation import rotation_task
 
         managed = certificate_settings(namespace=settings["namespace"], **certificates)
-        chores.append(rotation_chore(managed, metrics.rotation))
+        tasks.append(rotation_task(managed, metrics.rotation))
     tracer = make_tracer(otlp_endpoint, "controller")
-    raise Exit(run(ControllerSettings(policy=policy, **settings), follower, metrics, chores, level, tracer=tracer))
+    raise Exit(run(ControllerSettings(policy=policy, **settings), follower, metrics, tasks, level, tracer=tracer))
 
 
 def certificate_settings(**given: str) -> "CertificateSettings":

@@ -5,11 +5,11 @@ listed or watched, so that all rights but that to create can be bounded to the n
 """
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterator
 
-from app.controller.chore import Chore
+from app.controller.leadership import Leadership
+from app.controller.worker import LeaderTask
 from app.core.backstop import MUTATING, NAMES, Engine, backstop
 from app.core.policy import GuardPolicy
 from app.core.resources import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
@@ -142,13 +142,13 @@ class Backstop:
         self._foreign = foreign
 
 
-def backstop_chore(
+def backstop_task(
     engine: Engine | None, policy: PolicyFile, metrics: BackstopMetrics
-) -> Callable[[Client, threading.Event], Chore]:
-    """Return what makes the chore of one controller, of its fenced client and the sign that it leads."""
+) -> Callable[[Client, Leadership], LeaderTask]:
+    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
 
-    def make(client: Client, leading: threading.Event) -> Chore:
-        return Chore("backstop", Backstop(client, policy, engine, metrics).check, leading, metrics.failures.inc)
+    def make(client: Client, leadership: Leadership) -> LeaderTask:
+        return LeaderTask("backstop", Backstop(client, policy, engine, metrics).check, leadership, metrics.failures.inc)
 
     return make
 

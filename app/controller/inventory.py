@@ -1,19 +1,22 @@
 """What the controller has observed, for use from several threads."""
 
 import threading
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 
+from app.core.entry_index import Limited
 from app.core.index import Index, Neighbours
+from app.core.limits import Exceeded
 from app.core.observed import Observed
+from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 
 
 class Inventory:
     """The index of the core under a lock. Informers put in what they deliver; workers ask what decides a name."""
 
-    def __init__(self) -> None:
+    def __init__(self, policy: GuardPolicy | None = None) -> None:
         self._lock = threading.Lock()
-        self._index = Index()
+        self._index = Index(policy)
 
     def put_entry(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
         """Take a ServiceEntry that came, changed or went; returns the names whose decision may have changed."""
@@ -33,7 +36,32 @@ class Inventory:
     def siblings(self, entry: ServiceEntry) -> Mapping[Hashable, ServiceEntry]:
         """Return an entry and those of its namespace that share a host with it, or with each other."""
         with self._lock:
-            return self._index.siblings(entry)
+            return self._index.entries.siblings(entry)
+
+    def take_policy(self, policy: GuardPolicy) -> None:
+        """Judge all entries anew: another policy is in force."""
+        with self._lock:
+            self._index.entries.take_policy(policy)
+
+    def exceeded(self, key: Key) -> Exceeded | None:
+        """Return the limit that an entry exceeds, if any."""
+        with self._lock:
+            return self._index.entries.exceeded(key)
+
+    def limited(self) -> Sequence[Limited]:
+        """Return the entries that exceed a limit."""
+        with self._lock:
+            return self._index.entries.limited()
+
+    def newly_limited(self) -> Sequence[Limited]:
+        """Return the entries that exceed a limit since this was asked last."""
+        with self._lock:
+            return self._index.entries.newly_limited()
+
+    def limited_counts(self) -> Mapping[tuple[str, ...], int]:
+        """Count the entries that exceed a limit, by namespace and limit."""
+        with self._lock:
+            return self._index.entries.limited_counts()
 
     def names(self) -> frozenset[Key]:
         """Return every name that there is anything to decide about."""

@@ -60,6 +60,11 @@ class Judge:
             self._standing |= stays
         return frozenset(changed)
 
+    def alike(self, one: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
+        """Say whether two states of an entry mean the same to those that share a host with it."""
+        fields = [(each.uid, each.hosts, each.ports, each.resolution, each.terminating) for each in (one, other)]
+        return fields[0] == fields[1] and self._alone(one, policy).patch == self._alone(other, policy).patch
+
     def standing(self) -> Standing:
         """Return the entries that keep their resolution, at each place that they name."""
         with self._lock:

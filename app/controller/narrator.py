@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from app.core.notices import Notice, applied, conflict, notices
+from app.core.limits import Exceeded
+from app.core.notices import Notice, applied, conflict, limited, notices, refused
 from app.core.observed import Observed
 from app.core.plan import Conflict
 from app.core.policy import GuardPolicy
@@ -47,6 +48,15 @@ class Narrator:
     def yielded(self, found: Conflict, *, standing: bool) -> None:
         """Tell of an object that is not emitted because of another one."""
         self.tell(found.emitted.owner, conflict(found), standing=standing)
+
+    def limited(self, entry: ServiceEntry, exceeded: Exceeded, *, standing: bool) -> None:
+        """Tell of an entry for which nothing is emitted because it exceeds a limit."""
+        if self._leading():
+            self.tell(entry, limited(exceeded), standing=standing)
+
+    def refused(self, entry: ServiceEntry, reason: str) -> None:
+        """Tell one entry of a namespace that what is written there is refused."""
+        self.tell(entry, refused(entry.key.namespace, reason))
 
     def tell(self, entry: ServiceEntry, notice: Notice, *, standing: bool = False) -> None:
         """Tell something of an entry; what is `standing` has been so for longer, as far as is known."""

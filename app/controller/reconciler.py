@@ -2,11 +2,12 @@
 
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
 from app.controller.narrator import Narrator
+from app.core.candidates import age
 from app.core.index import Neighbours
 from app.core.observed import Observed
 from app.core.plan import Changes, changes, desired_at
@@ -31,8 +32,7 @@ class _Left:
     """All that decides a key, as the writes of its last reconciliation left it."""
 
     policy: GuardPolicy
-    entries: tuple[ServiceEntry, ...]
-    """Those that name the host, or have a wildcard that meets it."""
+    entries: Hashable
     versions: Versions
 
 
@@ -67,7 +67,7 @@ class Reconciler:
         self._left.pop(key, None)
         began, policy = time.monotonic(), self._policy.current
         neighbours = self._inventory.neighbours(key)
-        todo = changes(desired_at(key, neighbours, policy), neighbours.observed)
+        todo = changes(desired_at(key, neighbours, explained=False), neighbours.observed)
         versions = _versions(neighbours.observed)
         for stored in todo.delete:
             self._delete(stored)
@@ -79,6 +79,11 @@ class Reconciler:
             if not todo.foreign:
                 self._left[key] = _Left(policy, _entries(neighbours), versions)
         return todo
+
+    def owner(self, key: Key) -> ServiceEntry | None:
+        """Return the oldest entry of the namespace that asks for objects of a name."""
+        entries = (one.entry for one in self._inventory.neighbours(key).entries)
+        return min(entries, key=age, default=None)
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: over an object of ours only as it was observed, and never over one of others.
@@ -121,8 +126,9 @@ class Reconciler:
         log.debug("deleted %s %s", stored.kind, stored.key)
 
 
-def _entries(neighbours: Neighbours) -> tuple[ServiceEntry, ...]:
-    return (*neighbours.entries, *neighbours.related)
+def _entries(neighbours: Neighbours) -> Hashable:
+    """Return what is compared of the entries that decide a name; each is another object once it changed."""
+    return neighbours.entries, neighbours.others, neighbours.parents
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:

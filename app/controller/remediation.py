@@ -1,19 +1,20 @@
 """Existing entries: what was stored before admission was there is patched as admission would have, one at a time."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from app.controller.leadership import Leadership
 from app.controller.narrator import Narrator
+from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
 from app.core.notices import REMEDIATED, REMEDIATION_REFUSED, Notice
 from app.core.patch import Operation
 from app.core.resources import JSON, Key, ServiceEntry
 from app.core.rules import RESOLVING
 from app.kube.client import Client
-from app.kube.errors import ApiError, Forbidden, Invalid, NotFound
+from app.kube.errors import Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
 from app.kube.resources import SERVICE_ENTRIES
 from app.telemetry.logs import tell
@@ -38,7 +39,7 @@ class Refused(Exception):
 
 
 class Remediator:
-    """Patches entries at no more than `rate` a second, from a thread and a queue of its own, while `leading` is set.
+    """Patches entries at no more than `rate` a second, from a thread and a queue of its own, while this replica leads.
 
     What is left to do follows from the entries alone, so a new leader goes on where the last one ended. An entry that
     is refused is tried again, less and less often.
@@ -53,33 +54,35 @@ class Remediator:
         patched: Callable[[ServiceEntry], None] = lambda _entry: None,
         *,
         tracer: Tracer = UNTRACED,
-        leading: threading.Event,
+        leadership: Leadership,
         rate: float,
     ) -> None:
         self._client = client
         self._narrator = narrator
         self._outcomes = metrics.remediations
-        self._meter = metrics.reconciles.meter(NAME)
         self._repair = repair
         self._patched = patched
         self._tracer = tracer
-        self._leading = leading
         self._pace = TokenBucket(rate, 1, time.monotonic)
-        self._queue = WorkQueue[Key](base=FIRST_RETRY, cap=LAST_RETRY, meter=metrics.queues.meter(NAME))
+        self._queue = WorkQueue[Key](
+            group=lambda key: key.namespace,
+            base=FIRST_RETRY,
+            cap=LAST_RETRY,
+            longest_pause=LAST_RETRY,
+            meter=metrics.queues.meter(NAME),
+        )
         metrics.queues.watch(NAME, self._queue)
+        meter = metrics.reconciles.meter(NAME)
+        self._worker = Worker(NAME, self._queue, self, leadership, meter, refusals=(Forbidden, Invalid, Refused))
         self._stored: dict[Key, ServiceEntry] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="remediator", daemon=True)
 
     def start(self) -> None:
         """Begin to patch, once this replica leads."""
-        self._thread.start()
+        self._worker.start()
 
     def stop(self, seconds: float) -> None:
         """Patch nothing more; waits up to `seconds` for a patch in flight."""
-        self._stopping.set()
-        self._queue.shut_down()
-        self._thread.join(seconds)
+        self._worker.stop(seconds)
 
     def open(self) -> None:
         """Count from now on how long entries wait: another replica led until now."""
@@ -109,39 +112,27 @@ class Remediator:
         for entry in list(self._stored.values()):
             self.touch(entry)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            key = self._queue.get(1.0) if self._leading.wait(1.0) else None
-            if key is not None:
-                self._handle(key)
-
-    def _handle(self, key: Key) -> None:
-        try:
-            if self._still_wants(key) and not self._stopping.wait(self._pace.take()):
-                self._attempt(key)
-        except (ApiError, Refused) as error:
-            self._try_again(key, error)
-        except Exception as error:
-            log.exception("a bug in remediating %s", key)
-            self._try_again(key, error)
-        else:
-            self._queue.forget(key)
-        finally:
-            self._queue.done(key)
-
-    def _attempt(self, key: Key) -> None:
-        began, failed = time.monotonic(), True
-        try:
-            attributes = {"k8s.namespace.name": key.namespace, "serviceentry_guard.name": key.name}
-            with suppress(NotFound), self._tracer.working("remediate", attributes) as span:
-                self._remediate(key, span)
-            failed = False
-        finally:
-            self._meter.done(began, failed=failed)
-
-    def _still_wants(self, key: Key) -> bool:
+    def wants(self, key: Key) -> bool:
+        """Say whether an entry is still to be patched, once it may be."""
         entry = self._stored.get(key)
-        return entry is not None and bool(self._repair(entry, None))
+        if entry is None or not self._repair(entry, None):
+            return False
+        return not self._worker.stopping.wait(self._pace.take())
+
+    def work(self, key: Key) -> None:
+        """Patch an entry."""
+        attributes = {"k8s.namespace.name": key.namespace, "serviceentry_guard.name": key.name}
+        with suppress(NotFound), self._tracer.working("remediate", attributes) as span:
+            self._remediate(key, span)
+
+    def failed(self, key: Key, error: Exception) -> None:
+        """Say that an entry is patched later."""
+        self._outcomes.labels("failed").inc()
+        log.warning("ServiceEntry %s is remediated later: %s", key, error)
+
+    def refused(self, key: Key, error: Exception) -> None:
+        """Say, once for all entries of a namespace, that they are tried less and less often."""
+        log.warning("patches in namespace %s are refused, and tried less and less often: %s", key.namespace, error)
 
     def _remediate(self, key: Key, span: Span) -> None:
         """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
@@ -168,14 +159,10 @@ class Remediator:
         self._narrator.tell(entry, Notice(REMEDIATED, note))
 
     def _refused(self, entry: ServiceEntry, reason: str) -> Refused:
+        self._outcomes.labels("failed").inc()
         note = f"resolution stays {entry.resolution}: {reason}"
         self._narrator.tell(entry, Notice(REMEDIATION_REFUSED, note))
         return Refused(reason)
-
-    def _try_again(self, key: Key, error: Exception) -> None:
-        self._outcomes.labels("failed").inc()
-        self._queue.retry(key)
-        log.warning("ServiceEntry %s is remediated later: %s", key, error)
 
 
 def _why(resolution: str) -> str:

@@ -4,11 +4,13 @@ import logging
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
+from app.controller.leadership import Leadership
+from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
 from app.core.findings import Finding
 from app.core.plan import keys
@@ -31,6 +33,8 @@ SURVEY_SECONDS = 60.0
 LIST_SECONDS = 600.0
 """How often reports are listed: one that somebody else changed or deleted is put right then, at the latest."""
 FIRST_RETRY, LAST_RETRY = 1.0, 300.0
+REST = 20.0
+"""How many times as long as a report took its namespace rests: no number of entries takes more than 5 % of the time."""
 PAGE = 50
 """Reports in a part of a list: one may have a megabyte."""
 
@@ -51,7 +55,7 @@ class _Known:
 
 
 class Reporter:
-    """Keeps one report for each namespace, from a thread and a queue of its own, while `leading` is set.
+    """Keeps one report for each namespace, from a thread and a queue of its own, while this replica leads.
 
     What a report says follows from what was observed, so a new leader goes on where the last one ended; nothing is
     written before `synced` says that everything was. It does nothing where the cluster knows no kind of report, nor
@@ -65,7 +69,7 @@ class Reporter:
         policy: PolicyFile,
         metrics: ControllerMetrics,
         *,
-        leading: threading.Event,
+        leadership: Leadership,
         synced: Callable[[], bool],
         judge: Judge = review,
         enabled: bool = True,
@@ -75,8 +79,6 @@ class Reporter:
         self._client = client
         self._inventory = inventory
         self._policy = policy
-        self._meter = metrics.reconciles.meter(NAME)
-        self._leading = leading
         self._synced = synced
         self._judge = judge
         self._enabled = enabled
@@ -89,24 +91,27 @@ class Reporter:
         self._survey_due = 0.0
         self._list_due = 0.0
         self._forbidden = set[Resource]()
-        self._queue = WorkQueue[str](base=FIRST_RETRY, cap=LAST_RETRY, meter=metrics.queues.meter(NAME))
+        self._queue = WorkQueue[str](
+            group=lambda namespace: namespace,
+            base=FIRST_RETRY,
+            cap=LAST_RETRY,
+            longest_pause=LAST_RETRY,
+            meter=metrics.queues.meter(NAME),
+        )
         if enabled:
             metrics.queues.watch(NAME, self._queue)
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=NAME, daemon=True)
+        self._took: dict[str, float] = {}
+        meter = metrics.reconciles.meter(NAME)
+        self._worker = Worker(NAME, self._queue, self, leadership, meter, prepare=self._prepare)
 
     def start(self) -> None:
         """Begin, once this replica leads."""
         if self._enabled:
-            self._thread.start()
+            self._worker.start()
 
     def stop(self, seconds: float) -> None:
         """Write no more; waits up to `seconds` for what is under way."""
-        self._stopping.set()
-        self._queue.shut_down()
-        self._leading.set()
-        if self._enabled:
-            self._thread.join(seconds)
+        self._worker.stop(seconds)
 
     def open(self) -> None:
         """Look at what there is: this replica leads from now on, and another one wrote until now."""
@@ -123,12 +128,13 @@ class Reporter:
                 entries.pop(key.name, None)
             if not entries:
                 del self._entries[key.namespace]
+                self._took.pop(key.namespace, None)
         self.touch(key.namespace)
 
     def touch(self, namespace: str) -> None:
         """Something changed that has a say in the report of a namespace."""
         if self._enabled:
-            self._queue.add_after(namespace, self._delay)
+            self._queue.add_after(namespace, max(self._delay, REST * self._took.get(namespace, 0.0)))
 
     def reconsider(self) -> None:
         """Another policy is in force."""
@@ -137,14 +143,33 @@ class Reporter:
         for namespace in namespaces:
             self.touch(namespace)
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            if self._leading.wait(1.0) and not self._synced():
-                self._stopping.wait(0.1)
-            elif self._leading.is_set() and not self._stopping.is_set():
-                self._survey_if_due()
-                if (namespace := self._queue.get(1.0)) is not None:
-                    self._handle(namespace)
+    def wants(self, namespace: str) -> bool:  # noqa: ARG002 - each is seen to
+        """Say whether reports are written at all."""
+        return self._kind is not None
+
+    def work(self, namespace: str) -> None:
+        """Bring a report up to date."""
+        began = time.monotonic()
+        if self._kind:
+            self._bring_up_to_date(self._kind, namespace)
+        self._took[namespace] = time.monotonic() - began
+
+    def failed(self, namespace: str, error: Exception) -> None:
+        """Say that a report is written later."""
+        if isinstance(error, (Conflict, NotFound)):  # something is not as it was seen
+            self._survey_due = self._list_due = 0.0
+        log.warning("the report of namespace %s is written later: %s", namespace, error)
+
+    def refused(self, namespace: str, error: Exception) -> None:
+        """Say that a report is tried less and less often."""
+        self.failed(namespace, error)
+
+    def _prepare(self) -> bool:
+        """Look at which kinds there are, once all entries are known."""
+        if self._synced():
+            self._survey_if_due()
+            return True
+        return False
 
     def _survey_if_due(self) -> None:
         now = time.monotonic()
@@ -200,29 +225,6 @@ class Reporter:
             if not (continue_ := page.continue_):
                 return
 
-    def _handle(self, namespace: str) -> None:
-        began, failed = time.monotonic(), True
-        try:
-            if self._kind:
-                self._bring_up_to_date(self._kind, namespace)
-            failed = False
-        except ApiError as error:
-            self._try_again(namespace, error)
-        except Exception as error:
-            log.exception("a bug in the report of namespace %s", namespace)
-            self._try_again(namespace, error)
-        else:
-            self._queue.forget(namespace)
-        finally:
-            self._meter.done(began, failed=failed)
-            self._queue.done(namespace)
-
-    def _try_again(self, namespace: str, error: Exception) -> None:
-        if isinstance(error, (Conflict, NotFound)):  # something is not as it was seen
-            self._survey_due = self._list_due = 0.0
-        self._queue.retry(namespace)
-        log.warning("the report of namespace %s is written later: %s", namespace, error)
-
     def _bring_up_to_date(self, kind: Resource, namespace: str) -> None:
         """Write a report over what it was when it was last seen, and never over one of others."""
         known = self._known.get(namespace)
@@ -250,9 +252,12 @@ class Reporter:
         found = (one for entry in entries for one in results(entry, policy, told[entry.key], self._judge))
         return report(Key(namespace, MANAGER), found, known.since if known else {}, int(time.time()))
 
-    def _contested(self, entries: Iterable[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:
+    def _contested(self, entries: Sequence[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:
         found = defaultdict[Key, tuple[Finding, ...]](tuple)
+        for entry in entries:
+            if exceeded := self._inventory.exceeded(entry.key):
+                found[entry.key] += (exceeded.finding,)
         for key in {key for entry in entries for key in keys(entry)}:
-            for owner, findings in contested(key, self._inventory.neighbours(key), self._policy.current).items():
+            for owner, findings in contested(key, self._inventory.neighbours(key)).items():
                 found[owner] += findings
         return found

@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from app.controller.chore import Chore
 from app.controller.inventory import Inventory
 from app.controller.judge import Judge
+from app.controller.leadership import Leadership
+from app.controller.worker import LeaderTask
 from app.core.patch import Operation, set_resolution
 from app.core.policy import GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
@@ -53,9 +54,10 @@ class Siblings:
 
     def changed(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
         """Take an entry that came, changed or went, and return the siblings to look at again."""
-        if not self._ready:
+        policy = self._policy.current
+        if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
-        policy, siblings = self._policy.current, self._together(filter(None, (old, new)))
+        siblings = self._together(filter(None, (old, new)))
         self._note_slip(old, new, policy)
         others = self._judge.reconsider(siblings, policy, old)
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
@@ -186,13 +188,13 @@ def document(standing: Standing) -> str:
     return text
 
 
-def siblings_chore(
+def siblings_task(
     siblings: Siblings, namespace: str, name: str, pods: str
-) -> Callable[[Client, threading.Event], Chore]:
+) -> Callable[[Client, Leadership], LeaderTask]:
     """Return what makes the leader's task that keeps the ConfigMap."""
 
-    def make(client: Client, leading: threading.Event) -> Chore:
-        return Chore("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leading)
+    def make(client: Client, leadership: Leadership) -> LeaderTask:
+        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leadership)
 
     return make
 

@@ -50,7 +50,7 @@ class Tally:
         with self._lock:
             self._put(key, entry)
 
-    def recount(self) -> None:
+    def reconsider(self) -> None:
         """Judge every entry anew, one at a time, so that nobody waits for all of them."""
         with self._lock:
             keys = list(self._judged)

@@ -1,19 +1,20 @@
-"""Threads that take keys from a queue and have them reconciled, where this replica leads."""
+"""What the workers of the controller do with a name: have it reconciled, and take note of how it went."""
 
 import logging
-import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from app.controller.latency import Latency
+from app.controller.leadership import Leadership
 from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.tally import Conflicts
+from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
 from app.core.plan import Changes
 from app.core.resources import Key
-from app.kube.errors import ApiError
+from app.kube.errors import Forbidden, Invalid, ServerError
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 
@@ -23,12 +24,16 @@ NAME = "emission"
 """What the queue and its reconciliations are called in metrics."""
 BURST = 20
 """Keys that wait, or were written within a second, and make a burst: remediation is slower, and keeps its Events."""
+SHARE = 1
+"""Workers that a namespace has at most: one writes as fast as the API server answers, and the others are free."""
+REFUSALS = (Forbidden, Invalid, ServerError)
+"""What holds for a whole namespace: a quota, an admission policy, a webhook that fails."""
 
 
 class Workers:
     """`count` threads, and what they take note of: how long it took, what yields to others, what is to be told.
 
-    They begin once `synced` and while `leading`.
+    They begin once `synced` and while this replica leads. Namespaces take turns, with a worker each.
     """
 
     def __init__(  # noqa: PLR0913 - who works, who is told, and when
@@ -38,31 +43,33 @@ class Workers:
         metrics: ControllerMetrics,
         tracer: Tracer,
         *,
-        leading: threading.Event,
+        leadership: Leadership,
         synced: Callable[[], bool],
         count: int,
     ) -> None:
-        self.queue = WorkQueue[Key](meter=metrics.queues.meter(NAME))
-        self.latency = Latency(metrics.emission_latency, leading.is_set)
+        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(NAME))
+        self.latency = Latency(metrics.emission_latency, leadership.leads)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
         self._narrator = narrator
-        self._meter = metrics.reconciles.meter(NAME)
         self._tracer = tracer
-        self._leading = leading
-        self._synced = synced
-        self._stopping = threading.Event()
         self._written = deque[float](maxlen=BURST)  # when
         self._settled = False  # whether every key was looked at since this replica leads
-        self._threads = [
-            threading.Thread(target=self._work, name=f"worker-{number}", daemon=True) for number in range(count)
-        ]
+        self._worker = Worker(
+            NAME,
+            self.queue,
+            self,
+            leadership,
+            metrics.reconciles.meter(NAME),
+            prepare=synced,
+            refusals=REFUSALS,
+            threads=count,
+        )
         metrics.queues.watch(NAME, self.queue)
 
     def start(self) -> None:
         """Begin to work."""
-        for thread in self._threads:
-            thread.start()
+        self._worker.start()
 
     def open(self) -> None:
         """Note that this replica leads from now on."""
@@ -71,11 +78,7 @@ class Workers:
 
     def stop(self, seconds: float) -> None:
         """Begin nothing more; waits up to `seconds` for each thread that works."""
-        self._stopping.set()
-        self.queue.shut_down()
-        self._leading.set()  # wakes those that wait for it
-        for thread in self._threads:
-            thread.join(seconds)
+        self._worker.stop(seconds)
 
     def busy(self) -> bool:
         """Whether there is a burst: so much waits, or was written within the last second, that all else should wait."""
@@ -83,31 +86,36 @@ class Workers:
         fast = len(written) == BURST and time.monotonic() - written[0] < 1
         return fast or len(self.queue) >= BURST
 
-    def _work(self) -> None:
-        while not self._stopping.wait(0 if self._synced() else 0.1):
-            key = self.queue.get(1.0) if self._synced() and self._leading.wait(1.0) else None
-            if key is not None:
-                self._handle(key)
+    def refused_counts(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many names wait because the API server refuses what is written in their namespace."""
+        return {(str(namespace),): count for namespace, count in self.queue.refused().items()}
 
-    def _handle(self, key: Key) -> None:
-        began, failed, since = time.monotonic(), True, self.latency.take(key)
+    def wants(self, key: Key) -> bool:  # noqa: ARG002 - every name is looked at
+        """Say that there is always something to look at."""
+        return True
+
+    def work(self, key: Key) -> None:
+        """Reconcile a name."""
+        since = self.latency.take(key)
         attributes = {"k8s.namespace.name": key.namespace, "serviceentry_guard.name": key.name}
         try:
             with self._tracer.working("reconcile", attributes) as span:
                 done = self._reconciler.reconcile(key)
                 _note(span, done)
-            failed = False
-        except ApiError as error:
-            self._try_again(key, since, error)
-        except Exception as error:
-            log.exception("a bug in reconciling %s", key)
-            self._try_again(key, since, error)
-        else:
-            self.queue.forget(key)
-            self._take_note(key, since, done)
-        finally:
-            self._meter.done(began, failed=failed)
-            self.queue.done(key)
+        except Exception:
+            self.latency.put_back(key, since)
+            raise
+        self._take_note(key, since, done)
+
+    def failed(self, key: Key, error: Exception) -> None:
+        """Say that a name is reconciled again."""
+        log.warning("%s is tried again: %s", key, error)
+
+    def refused(self, key: Key, error: Exception) -> None:
+        """Say, once for all names of a namespace, that they are tried less and less often."""
+        log.warning("writes in namespace %s are refused, and tried less and less often: %s", key.namespace, error)
+        if owner := self._reconciler.owner(key):
+            self._narrator.refused(owner, str(error))
 
     def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
         if done.apply or done.delete:
@@ -116,11 +124,6 @@ class Workers:
         for conflict in self.conflicts.put(key, done.foreign):
             self._narrator.yielded(conflict, standing=not self._settled)
         self._settled = self._settled or not len(self.queue)
-
-    def _try_again(self, key: Key, since: float | None, error: Exception) -> None:
-        self.latency.put_back(key, since)
-        self.queue.retry(key)
-        log.warning("%s is tried again: %s", key, error)
 
 
 def _note(span: Span, done: Changes) -> None:

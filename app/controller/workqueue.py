@@ -1,11 +1,13 @@
 """A queue of keys to reconcile, with client-go's rules: deduplicated, delayed, never twice at a time."""
 
 import heapq
+import math
 import threading
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Protocol, TypeVar
 
+from app.controller.lanes import Lane, Lanes
 from app.kube.backoff import backoff
 
 K = TypeVar("K", bound=Hashable)
@@ -32,6 +34,8 @@ class WorkQueue(Generic[K]):
         while (key := queue.get()) is not None:
             try:
                 reconcile(key)
+            except Forbidden:
+                queue.refuse(key)
             except ApiError:
                 queue.retry(key)
             else:
@@ -39,14 +43,18 @@ class WorkQueue(Generic[K]):
             finally:
                 queue.done(key)
 
-    `base` and `cap` bound the per-key back-off of `retry`, in seconds.
+    Keys come in turns by their `group`, of which workers hold no more than `share` at a time. `base` and `cap` bound
+    the back-off of a key after `retry`, in seconds, `base` and `longest_pause` that of a group after `refuse`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all settings with their defaults
         self,
         *,
+        group: Callable[[K], Hashable] = lambda _key: None,
+        share: float = math.inf,
         base: float = 0.05,
         cap: float = 60.0,
+        longest_pause: float = 30.0,
         clock: Callable[[], float] = time.monotonic,
         meter: Meter | None = None,
     ) -> None:
@@ -55,9 +63,10 @@ class WorkQueue(Generic[K]):
         self._cap = cap
         self._clock = clock
         self._changed = threading.Condition()
-        self._waiting: dict[K, float] = {}  # since when, in order of arrival
-        self._held: dict[K, float] = {}  # since when
+        self._lanes = Lanes[K](group, share, lambda failures: backoff(failures, base, longest_pause))
+        self._held: dict[K, tuple[float, Lane[K]]] = {}  # since when, and from which lane
         self._again: dict[K, float] = {}  # added while held, since when
+        self._parked = set[K]()  # refused while held
         self._schedule: list[tuple[float, int, K]] = []  # a heap by due time; the number breaks ties
         self._due: dict[K, float] = {}  # the one valid due time per key: others in the heap are stale
         self._scheduled = 0
@@ -88,10 +97,23 @@ class WorkQueue(Generic[K]):
                 self._meter.retried()
         self.add_after(key, backoff(failures, self._base, self._cap))
 
+    def refuse(self, key: K) -> bool:
+        """Have a held key wait with those of its group that are refused; returns whether it is the first of them."""
+        with self._changed:
+            if key not in self._held:
+                return False
+            since, lane = self._held[key]
+            self._parked.add(key)
+            if self._meter:
+                self._meter.retried()
+            return self._lanes.refuse(lane, since, self._clock())
+
     def forget(self, key: K) -> None:
         """The key succeeded or is given up: its next `retry` starts with the shortest delay."""
         with self._changed:
             self._failures.pop(key, None)
+            if key in self._held:
+                self._lanes.succeed(self._held[key][1])
 
     def failures(self, key: K) -> int:
         """How many times the key was retried since the last `forget`."""
@@ -99,14 +121,14 @@ class WorkQueue(Generic[K]):
             return self._failures.get(key, 0)
 
     def get(self, timeout: float | None = None) -> K | None:
-        """Hold the key that has waited longest, or None after `timeout` seconds or once shut down."""
+        """Hold the key whose turn it is, or None after `timeout` seconds or once shut down."""
         with self._changed:
             deadline = None if timeout is None else self._clock() + timeout
             while not self._shut_down:
                 now = self._clock()
                 self._promote(now)
-                if self._waiting:
-                    return self._hold()
+                if (key := self._hold(now)) is not None:
+                    return key
                 if deadline is not None and deadline <= now:
                     return None
                 self._changed.wait(self._seconds_to_wait(now, deadline))
@@ -115,12 +137,18 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Give back a key that `get` returned."""
         with self._changed:
-            since = self._held.pop(key, None)
-            if self._meter and since is not None:
-                self._meter.finished(self._clock() - since)
-            if (again := self._again.pop(key, None)) is not None and not self._shut_down:
-                self._waiting[key] = again
-                self._changed.notify()
+            if key not in self._held:
+                return
+            since, lane = self._held.pop(key)
+            now, again = self._clock(), self._again.pop(key, None)
+            parked = key in self._parked
+            self._parked.discard(key)
+            if self._meter:
+                self._meter.finished(now - since)
+            if (again is not None or parked) and not self._shut_down:
+                self._lanes.put(key, now if again is None else again, parked=again is None)
+            self._lanes.give_back(lane)
+            self._changed.notify()
 
     def shut_down(self) -> None:
         """Hand out nothing more and wake every worker. What waits is dropped: its next observer adds it anew."""
@@ -131,35 +159,43 @@ class WorkQueue(Generic[K]):
     def __len__(self) -> int:
         """How many keys could be worked on now if a worker were free."""
         with self._changed:
-            self._promote(self._clock())
-            return len(self._waiting)
+            now = self._clock()
+            self._promote(now)
+            return self._lanes.count(now)
 
     def oldest(self) -> float:
         """Seconds for which the oldest key has been waiting for a worker; 0 when none is."""
         with self._changed:
             now = self._clock()
             self._promote(now)
-            return now - min((*self._waiting.values(), *self._again.values()), default=now)
+            return now - min((*self._lanes.times(now), *self._again.values()), default=now)
+
+    def refused(self) -> Mapping[Hashable, int]:
+        """How many keys wait because those of their group are refused, by group."""
+        with self._changed:
+            return self._lanes.refused()
 
     def working(self) -> tuple[float, ...]:
         """Seconds for which workers have held the keys that they hold now."""
         with self._changed:
             now = self._clock()
-            return tuple(now - since for since in self._held.values())
+            return tuple(now - since for since, _ in self._held.values())
 
     def open(self) -> None:
         """Count the time that keys wait from now on: until now, there was nobody to wait for."""
         with self._changed:
-            now = self._clock()
-            self._waiting = dict.fromkeys(self._waiting, now)
+            self._lanes.restart(self._clock())
 
     def _add(self, key: K, since: float) -> None:
         if self._shut_down:
             return
-        place = self._again if key in self._held else self._waiting
-        if self._meter and key not in place:
+        if key in self._held:
+            new = key not in self._again
+            self._again.setdefault(key, since)
+        else:
+            new = self._lanes.put(key, since)
+        if self._meter and new:
             self._meter.added()
-        place.setdefault(key, since)
         self._changed.notify()
 
     def _promote(self, now: float) -> None:
@@ -169,20 +205,20 @@ class WorkQueue(Generic[K]):
                 del self._due[key]
                 self._add(key, due)
 
-    def _hold(self) -> K:
-        key, now = next(iter(self._waiting)), self._clock()
-        waited = now - self._waiting.pop(key)
-        self._held[key] = now
+    def _hold(self, now: float) -> K | None:
+        taken = self._lanes.take(now)
+        if taken is None:
+            return None
+        key, since, lane = taken
+        self._held[key] = now, lane
         if self._meter:
-            self._meter.started(waited)
-        if self._waiting or self._schedule:
-            # This worker is busy from now on. Another one has to wait for what is next, and a condition does not
-            # promise that it woke the one that knows of it.
-            self._changed.notify()
+            self._meter.started(now - since)
+        # This worker is busy from now on. Another one has to wait for what is next, and a condition does not promise
+        # that it woke the one that knows of it.
+        self._changed.notify()
         return key
 
     def _seconds_to_wait(self, now: float, deadline: float | None) -> float | None:
         ends = [due for due, *_ in self._schedule[:1]]
-        if deadline is not None:
-            ends.append(deadline)
+        ends += [end for end in (self._lanes.next_end(), deadline) if end is not None]
         return min(ends) - now if ends else None

@@ -207,6 +207,14 @@ REACH_CONFINED = Rule(
     "Nothing, if the entry's own namespace is the only one that calls the host. Otherwise write an entry in each "
     "namespace that calls it, or enforce the same policy for all of them.",
 )
+LIMIT_EXCEEDED = Rule(
+    "SEG042",
+    "LimitExceeded",
+    "The entry, or its namespace, asks for more than a limit of the policy allows. Nothing is emitted for any host of "
+    "the entry.",
+    "Remove hosts, HTTP ports or exportTo names that nobody needs, split the entry, or remove entries of the "
+    "namespace; or have the limit that the message names raised for the namespace.",
+)
 REPEATED_ENTRY = Rule(
     "SEG050",
     "RepeatedEntry",

@@ -8,6 +8,7 @@ from app.core.catalogue import EXEMPTED as IS_EXEMPTED
 from app.core.catalogue import EXEMPTION_ENDS as HAS_AN_END
 from app.core.catalogue import RETRIES_NOT_APPLICABLE as HAS_NO_RETRIES
 from app.core.findings import Finding
+from app.core.limits import Exceeded
 from app.core.plan import Conflict
 from app.core.routing import Emitted
 from app.core.verdict import Verdict
@@ -64,6 +65,20 @@ REMEDIATION_REFUSED = Reason(
     "Remediate",
 )
 
+LIMIT_EXCEEDED = Reason(
+    "LimitExceeded",
+    "Warning",
+    "The entry exceeds a limit of the policy, alone or with older entries of its namespace: nothing is emitted for it.",
+    "Review",
+)
+WRITE_REFUSED = Reason(
+    "WriteRefused",
+    "Warning",
+    "The API server refuses what is written in the namespace: a quota, an admission policy, a webhook. All objects of "
+    "the namespace wait, and are tried less and less often; one entry is told for all.",
+    "Apply",
+)
+
 CATALOGUE: tuple[Reason, ...] = (
     VIRTUAL_SERVICE_APPLIED,
     DESTINATION_RULE_APPLIED,
@@ -74,6 +89,8 @@ CATALOGUE: tuple[Reason, ...] = (
     EXEMPTION_ENDS,
     REMEDIATED,
     REMEDIATION_REFUSED,
+    LIMIT_EXCEEDED,
+    WRITE_REFUSED,
 )
 _APPLIED = {"VirtualService": VIRTUAL_SERVICE_APPLIED, "DestinationRule": DESTINATION_RULE_APPLIED}
 
@@ -101,6 +118,16 @@ def applied(emitted: Emitted, *, created: bool) -> Notice:
 def conflict(found: Conflict) -> Notice:
     """Tell of an object that yields."""
     return Notice(HOST_CONFLICT, found.finding.message)
+
+
+def limited(exceeded: Exceeded) -> Notice:
+    """Tell of an entry that exceeds a limit."""
+    return Notice(LIMIT_EXCEEDED, _note([exceeded.finding]))
+
+
+def refused(namespace: str, reason: str) -> Notice:
+    """Tell of a namespace in which writes are refused."""
+    return Notice(WRITE_REFUSED, f"objects of namespace {namespace} cannot be written: {reason}")
 
 
 def _note(found: Iterable[Finding]) -> str:

@@ -4,7 +4,7 @@ A claim follows istiod: only what it accepts, and what gives sidecars HTTP route
 fields that are compared are kept.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from app.core.hosts import canonical_host, covers
@@ -17,7 +17,6 @@ from app.core.resources import (
     REVISION_LABEL,
     Fields,
     Key,
-    ServiceEntry,
 )
 from app.core.routing import fingerprint
 
@@ -99,11 +98,9 @@ class Observed:
         own = self.key.namespace
         return self.public or any((own if name == "." else name) != namespace for name in self.export_to)
 
-    def decides(self, host: str, entries: Iterable[ServiceEntry]) -> bool:
-        """Say whether it decides a canonical host, or one of the entries that name the host."""
-        if any(covers(claim, host) for claim in self.claims):
-            return True
-        return bool(self.parents) and any(entry.key in self.parents for entry in entries)
+    def decides(self, host: str, parents: Collection[Key]) -> bool:
+        """Say whether it decides a canonical host, itself or by a parent that is one of the entries for the host."""
+        return any(covers(claim, host) for claim in self.claims) or any(parent in parents for parent in self.parents)
 
     def legs_to(self, host: str) -> tuple[Leg, ...]:
         """Return the routes that lead to a host."""

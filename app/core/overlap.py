@@ -4,10 +4,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from app.core.candidates import meet, seen_by
 from app.core.catalogue import HOST_EXPORTED_TWICE, PROTOCOLS_DIFFER
 from app.core.findings import Finding, Severity, and_more, port_label, quoted
 from app.core.policy import GuardPolicy
-from app.core.reach import meet, seen_by
 from app.core.resources import Key, Port, ServiceEntry
 from app.core.retries import NO_ONE
 from app.core.rules import in_scope

@@ -15,12 +15,12 @@ from app.core.catalogue import HOST_CONFLICT
 from app.core.destination_rule import destination_rule
 from app.core.findings import Finding, Severity, printable, quoted
 from app.core.globs import matches
-from app.core.homes import Found, Served, by_entry, served_at, silence
+from app.core.homes import Note, Served, served_at
 from app.core.hosts import second_name
 from app.core.index import Index, Neighbours
 from app.core.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
 from app.core.policy import GuardPolicy, Settings
-from app.core.reach import OTHER_HOST, Company, Decision, age, reach, routing_of
+from app.core.reach import Company, Decision, reach, routing_of
 from app.core.resources import JSON, Key, ServiceEntry
 from app.core.routing import Emitted, Place, virtual_service
 
@@ -72,13 +72,15 @@ def keys(entry: ServiceEntry) -> frozenset[Key]:
 
 def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iterable[Observed] = ()) -> Plan:
     """Say what should exist for a set of entries of any namespaces, beside what is observed."""
-    index = Index()
+    index = Index(policy)
     for number, entry in enumerate(entries):
         index.put_entry(None, entry, number)
     for one in observed:
         index.put_object(None, one)
     findings = defaultdict[Key, tuple[Finding, ...]](tuple)
-    plans = [desired_at(key, index.neighbours(key), policy) for key in sorted(index.names(), key=str)]
+    for entry, exceeded in index.entries.limited():
+        findings[entry.key] += (exceeded.finding,)
+    plans = [desired_at(key, index.neighbours(key)) for key in sorted(index.names(), key=str)]
     for plan in plans:
         for owner, found in plan.findings.items():
             findings[owner] += found
@@ -89,22 +91,23 @@ def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iter
     )
 
 
-def desired_at(key: Key, neighbours: Neighbours, policy: GuardPolicy) -> Plan:
-    """Say what should exist under one name."""
-    found: Found = []
+def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> Plan:
+    """Say what should exist under one name, and, where it is to be `explained`, what there is to say of the entries."""
+    notes = list[Note]()
     objects, conflicts = list[Emitted](), list[Conflict]()
     for kind in KINDS:
-        if served := served_at(key, kind, neighbours, policy, found):
-            decision = _reach(kind, served, neighbours, policy)
+        if served := served_at(key, kind, neighbours, notes):
+            decision = _reach(kind, served, neighbours)
             claimant, emitted = _emit(key, kind, served, neighbours, decision)
             if emitted and claimant:
-                routes = claimant.decides(neighbours.host, neighbours.entries)
+                routes = claimant.decides(neighbours.host, neighbours.parents)
                 conflicts.append(Conflict(emitted, claimant, routes))
             elif emitted and decision.export_to is not None:
                 objects.append(emitted)
+            notes += served.notes() if explained else ()
             if emitted and decision.finding and not claimant:
-                found += [(entry.key, decision.finding) for entry in served.home.entries]
-    return Plan(tuple(objects), tuple(conflicts), by_entry(found))
+                notes += [(entry.key, decision.finding) for entry in served.home.entries]
+    return Plan(tuple(objects), tuple(conflicts), _by_entry(notes) if explained else {})
 
 
 def changes(plan: Plan, observed: Iterable[Observed]) -> Changes:
@@ -121,30 +124,23 @@ def changes(plan: Plan, observed: Iterable[Observed]) -> Changes:
     return Changes(tuple(differing), tuple(delete), plan.conflicts)
 
 
-def _reach(kind: str, served: Served, neighbours: Neighbours, policy: GuardPolicy) -> Decision:
+def _by_entry(notes: Iterable[Note]) -> Mapping[Key, tuple[Finding, ...]]:
+    """Group findings by entry, each once."""
+    grouped: dict[Key, dict[Finding, None]] = {}
+    for key, finding in notes:
+        grouped.setdefault(key, {})[finding] = None
+    return {key: tuple(findings) for key, findings in grouped.items()}
+
+
+def _reach(kind: str, served: Served, neighbours: Neighbours) -> Decision:
     namespace, host = served.home.namespace, served.home.host
     counting = (
         one for one in _claims(kind, neighbours) if _counts(one, served.home.settings, namespace) or _same(one, host)
     )
     claims = sorted(counting, key=lambda one: str(one.key))
-    company = Company(
-        same=_elsewhere(neighbours.entries, namespace),
-        related=_elsewhere(neighbours.related, namespace),
-        claims=tuple(claims) if kind == "VirtualService" else (),
-        silent=lambda one: _silent(one, host, policy, kind),
-    )
+    company = Company(kind, neighbours.others, tuple(claims) if kind == "VirtualService" else ())
     agrees = routing_of if kind == "VirtualService" else _destination_rule_of
-    return reach(served.home, company, policy, agrees)
-
-
-def _elsewhere(entries: Iterable[ServiceEntry], namespace: str) -> tuple[ServiceEntry, ...]:
-    return tuple(sorted((one for one in entries if one.key.namespace != namespace), key=age))
-
-
-def _silent(entry: ServiceEntry, host: str, policy: GuardPolicy, kind: str) -> str | None:
-    if not any(each.canonical == host for each in entry.hosts):
-        return OTHER_HOST
-    return silence(entry, host, policy.settings(entry.key.namespace), kind)
+    return reach(served.home, company, neighbours.policy, agrees)
 
 
 def _destination_rule_of(settings: Settings) -> object:
@@ -155,7 +151,7 @@ def _claims(kind: str, neighbours: Neighbours) -> Iterator[Observed]:
     """Yield others' objects of which a sidecar would use only one beside ours."""
     kinds = ROUTES if kind == "VirtualService" else {kind}
     for one in neighbours.observed:
-        if not one.managed and one.kind in kinds and one.decides(neighbours.host, neighbours.entries):
+        if not one.managed and one.kind in kinds and one.decides(neighbours.host, neighbours.parents):
             yield one
 
 
@@ -181,7 +177,7 @@ def _emit(
     visible = [one for one in _claims(kind, neighbours) if one.visible(key.namespace)]
     claims = [one for one in visible if _counts(one, home.settings, key.namespace)]
     claimant = min(claims, key=lambda one: str(one.key), default=None if free else stored[key.name])
-    place = Place(home.owner, served.host, free or key.name, decision.export_to or ())
+    place = Place(home.owner.entry, served.host, free or key.name, decision.export_to or ())
     if kind == "VirtualService":
         routed = [one for one in served.declared if one.port.http]
         return claimant, virtual_service(place, routed, alone=served.alone)

@@ -106,6 +106,25 @@ class Resolution:
     )
 
 
+Limit = Annotated[int, Bounds(ge=1, le=1_000_000)]
+
+
+@model
+class Limits:
+    """How much is emitted. Beyond a limit nothing is emitted for the entry, not for one of its hosts."""
+
+    entry_hosts: Limit = setting("The most hosts of an entry; Istio's schema takes 256.", default=256)
+    entry_routes: Limit = setting("The most hosts times HTTP ports of an entry.", default=512)
+    object_bytes: Limit = setting(
+        "The most bytes of JSON that one VirtualService or DestinationRule may have.", default=32 * 1024
+    )
+    namespace_objects: Limit = setting(
+        "The most VirtualServices and DestinationRules of a namespace. The oldest entries come first; once their "
+        "objects do not fit, nothing is emitted for an entry or any younger one.",
+        default=2000,
+    )
+
+
 @model
 class Settings:
     """What applies to one namespace."""
@@ -121,6 +140,7 @@ class Settings:
     export_to: ExportTo = ExportTo()
     virtual_service: VirtualService = VirtualService()
     destination_rule: DestinationRule = DestinationRule()
+    limits: Limits = Limits()
     existing: Existing = setting(
         "Entries that were stored before the guard was there. Report: the controller patches none. Siblings: it "
         "patches those that share a namespace and a host with one that became DNS, for Istio merges them. Remediate: "

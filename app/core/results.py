@@ -67,9 +67,9 @@ def results(
     return found
 
 
-def contested(key: Key, neighbours: Neighbours, policy: GuardPolicy) -> dict[Key, tuple[Finding, ...]]:
+def contested(key: Key, neighbours: Neighbours) -> dict[Key, tuple[Finding, ...]]:
     """Say of each entry at a key what there is to say of its host beside others'; arguments as of `desired_at`."""
-    plan = desired_at(key, neighbours, policy)
+    plan = desired_at(key, neighbours)
     found = dict(plan.findings)
     for conflict in plan.conflicts:
         owner = conflict.emitted.owner.key

@@ -69,7 +69,7 @@ class Tuning:
 
 def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuning, tuple[Finding, ...]]:
     """Lay an entry's annotations over the policy; what is refused becomes a finding and changes nothing."""
-    tuning, findings = _from_policy(settings), list[Finding]()
+    tuning, findings = _untuned(settings), list[Finding]()
     for name in sorted(annotations.keys() & _OVERRIDES.keys()):
         try:
             tuning = replace(tuning, overridden=True, **_OVERRIDES[name](annotations[name], settings))
@@ -82,6 +82,22 @@ def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuni
 def annotation_path(name: str) -> str:
     """Return the field path of one of our annotations."""
     return f'metadata.annotations["{PREFIX}{name}"]'
+
+
+def _untuned(settings: VirtualService) -> Tuning:
+    """Return what the policy says, the same object each time: most entries have no annotation that changes it."""
+    known = _KNOWN.get(id(settings))
+    if known and known[0] is settings:
+        return known[1]
+    if len(_KNOWN) >= _MOST_KNOWN:
+        _KNOWN.clear()
+    tuning = _from_policy(settings)
+    _KNOWN[id(settings)] = settings, tuning  # an identity says whose it is only while the object is there
+    return tuning
+
+
+_MOST_KNOWN = 64
+_KNOWN: dict[int, tuple[VirtualService, Tuning]] = {}
 
 
 def _from_policy(settings: VirtualService) -> Tuning:

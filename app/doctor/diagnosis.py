@@ -4,9 +4,11 @@ The best evidence is the API server's own words about a call that failed.
 """
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import Enum
+from typing import Any
 
 from app.certificates.probe import Trouble
 from app.core.backstop import REFUSE, WARN
@@ -34,6 +36,8 @@ class Finding:
     essential: bool = False
 
 
+OUTDATED = timedelta(minutes=1)
+"""After this time a Lease that is not renewed is held by nobody; more than any that is, whatever clocks say."""
 _CALL_FAILED = re.compile(r'failed calling webhook "(?P<webhook>[^"]+)": (?P<why>.*)', re.DOTALL)
 _DENIED = re.compile(r'admission webhook "(?P<webhook>[^"]+)" denied the request(?:: (?P<why>.*))?', re.DOTALL)
 _POLICY_DENIED = re.compile(r"ValidatingAdmissionPolicy '(?P<policy>[^']+)' with binding .* denied request", re.DOTALL)
@@ -134,6 +138,16 @@ def judge_connection(address: str, name: str, trouble: Trouble | None, message: 
         f"no fresh connection to {address} from here ({message}): the API server's own may be old ones",
         "Run doctor inside the cluster (helm test does), or forward a port to a webhook pod and give --connect.",
     )
+
+
+def judge_lease(lease: Mapping[str, Any], now: datetime) -> Finding | None:
+    """Judge the Lease of another installation; None where nobody renews it."""
+    spec, place = lease.get("spec") or {}, lease["metadata"]
+    holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
+    if not holder or not renewed or now - datetime.fromisoformat(renewed) > OUTDATED:
+        return None
+    said = f"another installation leads: Lease {place['namespace']}/{place['name']} is held by {holder}"
+    return Finding(State.PROBLEM, said, "Uninstall one of the two: the one that came later does nothing meanwhile.")
 
 
 def exit_code(findings: Collection[Finding]) -> int:

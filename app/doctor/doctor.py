@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from app.certificates.probe import Address, ProbeError, probe
@@ -19,11 +20,13 @@ from app.doctor.diagnosis import (
     Surroundings,
     judge_change,
     judge_connection,
+    judge_lease,
     judge_refusal,
 )
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
-from app.kube.resources import CONFIGURATIONS, MUTATING, SERVICE_ENTRIES, Resource
+from app.kube.resources import CONFIGURATIONS, LEASES, MUTATING, SERVICE_ENTRIES, Resource
+from app.settings import LEASE_NAME
 
 SERVICES = Resource("", "v1", "services", "Service")
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
@@ -79,6 +82,7 @@ class Doctor:
             raise DoctorError(f"the API server cannot be asked: {error}") from None
 
     def _examine(self) -> Iterator[Finding]:
+        yield from self._rivals()
         configurations = dict[Resource, Object]()
         repairs = any(name == REPAIR for _, name in self._bindings())
         for resource in CONFIGURATIONS:
@@ -98,6 +102,19 @@ class Doctor:
         changed = judge_change(self._rehearse(resolution="NONE"), around)
         refused = judge_refusal(self._rehearse(resolution="NONE", addresses=["198.51.100.0/24"]), around)
         yield from dict.fromkeys([changed, refused])  # what keeps both from a verdict is said once
+
+    def _rivals(self) -> Iterator[Finding]:
+        """Look for other installations: of several, one acts."""
+        try:
+            leases = self._client.list_page(LEASES, field_selector=f"metadata.name={LEASE_NAME}").items
+        except Forbidden as error:
+            said = f"whether there is another installation cannot be seen: {error.message}"
+            yield Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            return
+        others = [one for one in leases if one["metadata"]["namespace"] != self._place.namespace]
+        for lease in others:
+            if finding := judge_lease(lease, datetime.now(UTC)):
+                yield finding
 
     def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Finding:
         try:

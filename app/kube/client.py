@@ -128,6 +128,7 @@ class Client:
         continue_: str = "",
         resource_version: str = "",
         label_selector: str = "",
+        field_selector: str = "",
     ) -> Page:
         """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`.
 
@@ -138,6 +139,7 @@ class Client:
             "continue": continue_,
             "resourceVersion": resource_version,
             "labelSelector": label_selector,
+            "fieldSelector": field_selector,
         }
         given = {name: value for name, value in query.items() if value}
         document = self._call(_Call("list", "GET", resource.path(namespace), given))

@@ -67,6 +67,10 @@ class Throttled(ApiError):
         self.retry_after = retry_after
 
 
+class ServerError(ApiError):
+    """5xx: the API server, or a webhook that it asked, failed."""
+
+
 class Unreachable(ApiError):
     """No answer: refused, reset, timed out. A write may or may not have happened."""
 
@@ -116,7 +120,8 @@ def from_status(document: Mapping[str, Any], retry_after: str | None = None) -> 
     message = document.get("message") or reason
     if status == 429:
         return Throttled(status, reason, message, _seconds(retry_after))
-    kind = AlreadyExists if reason == "AlreadyExists" else _BY_STATUS.get(status, ApiError)
+    other = ServerError if status >= 500 else ApiError
+    kind = AlreadyExists if reason == "AlreadyExists" else _BY_STATUS.get(status, other)
     return kind(status, reason, message)
 
 

@@ -5,12 +5,13 @@ import logging
 import threading
 import time
 import uuid
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal
 
 from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, ApiError
+from app.kube.fairline import FairLine
 from app.kube.resources import Resource
 from app.kube.timestamp import micro_time
 
@@ -31,8 +32,9 @@ class EventRecorder:
     """Writes `events.k8s.io/v1` Events from a thread of its own, for `component` running as `instance`.
 
     What was told of an object in the last `quiet` seconds (same UID, reason and note) is left out; later it is a
-    new Event. Writing is paced to `rate` Events a second after a first `burst`; up to `backlog` wait for their
-    turn. What does not fit there, or what the API server does not take, is given up and counted in `dropped`.
+    new Event. Writing is paced to `rate` Events a second after a first `burst`. Namespaces take turns; up to `backlog`
+    Events wait, and of more the namespace with the most of them gives up its last. That, and what the API server does
+    not take, is counted in `dropped`.
 
     While `busy` says that there is more pressing work, an Event waits for up to a second: a burst of writes does not
     share the API server with what is only told of it, and is told of afterwards.
@@ -61,9 +63,8 @@ class EventRecorder:
         self._pace = TokenBucket(rate, burst, clock)
         self._memory = Memory(quiet, 4 * backlog, clock)
         self._busy = busy
-        self._backlog = backlog
-        self._waiting: deque[Object] = deque()
-        self._standing: deque[Object] = deque()
+        self._waiting = FairLine[Object](backlog)
+        self._standing = FairLine[Object](backlog)
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-recorder", daemon=True)
@@ -96,11 +97,9 @@ class EventRecorder:
         with self._changed:
             if self._memory.knows((regarding.get("uid"), reason, note)):
                 return
+            event = self._event(regarding, reason, note, type_, action)
             line = self._standing if standing else self._waiting
-            if len(line) >= self._backlog:
-                self.dropped += 1
-                return
-            line.append(self._event(regarding, reason, note, type_, action))
+            self.dropped += line.put(event["metadata"]["namespace"], event)
             self._changed.notify()
 
     def _event(self, regarding: Mapping[str, str], reason: str, note: str, type_: str, action: str) -> Object:
@@ -151,9 +150,10 @@ class EventRecorder:
     def _next(self) -> tuple[Object, bool] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._standing or self._stopping.is_set())
-            if self._waiting:
-                return self._waiting.popleft(), False
-            return (self._standing.popleft(), True) if self._standing and not self._stopping.is_set() else None
+            if event := self._waiting.take():
+                return event, False
+            event = None if self._stopping.is_set() else self._standing.take()
+            return (event, True) if event else None
 
     def _give_up(self, event: Object, error: Exception) -> None:
         with self._changed:

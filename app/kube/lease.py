@@ -12,10 +12,9 @@ from functools import partial
 from app.kube.backoff import jittered
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, NotFound
-from app.kube.resources import Resource
+from app.kube.resources import LEASES
+from app.kube.rivals import Rival
 from app.kube.timestamp import micro_time
-
-LEASE = Resource("coordination.k8s.io", "v1", "leases", "Lease")
 
 _log = logging.getLogger(__name__)
 # Monotonic, so that no correction of the wall clock moves the fence. Where there is one, the clock that goes on
@@ -56,6 +55,8 @@ class LeaderElector:
 
     `on_started` and `on_stopped` are called in turns from the elector's thread and must return soon. They are for
     beginning and ending work, not for deciding whether a write is allowed. `clock` gives seconds.
+
+    `find_rival` returns another installation that acts. While there is one, no term begins, and `rival` is it.
     """
 
     def __init__(  # noqa: PLR0913 - what is campaigned for, and who is told
@@ -68,13 +69,14 @@ class LeaderElector:
         on_stopped: Callable[[], None] = lambda: None,
         timing: Timing = _DEFAULT_TIMING,
         clock: Callable[[], float] = _CLOCK,
+        find_rival: Callable[[], Rival | None] = lambda: None,
     ) -> None:
         self.identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self._client = client
         self._namespace = namespace
         self._name = name
         metadata = {"namespace": namespace, "name": name}
-        self._blank: Object = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "metadata": metadata}
+        self._blank: Object = {"apiVersion": LEASES.api_version, "kind": LEASES.kind, "metadata": metadata}
         self._on_started = on_started
         self._on_stopped = on_stopped
         self._timing = timing
@@ -84,6 +86,8 @@ class LeaderElector:
         self._lease: Object = {}
         self._seen = clock()
         self._certain = False
+        self._find_rival = find_rival
+        self.rival: Rival | None = None
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="leader-elector", daemon=True)
 
@@ -140,20 +144,41 @@ class LeaderElector:
         if not self._certain:
             self._observe()
         if not self._is_free():
+            self.rival = None
             self._until = min(self._until, self._clock())
+            return None
+        if self._rivalled():
             return None
         write = self._client.replace if self._lease else self._client.create
         claim = claimed(self._lease.get("spec", {}), self.identity, self._timing.duration)
         # Whether a write that fails took effect is unknown: look before the next one.
         self._certain = False
         sent = self._clock()
-        self._lease = write(LEASE, {**self._blank, **self._lease, "spec": claim}, timeout=self._call_seconds())
+        self._lease = write(LEASES, {**self._blank, **self._lease, "spec": claim}, timeout=self._call_seconds())
         self._certain = True
+        if self._rivalled():  # it came at the same time, and may have seen nothing of us
+            self._give_back()
+            return None
         return sent
+
+    def _rivalled(self) -> bool:
+        """See whether another installation acts, if this one is about to begin."""
+        if self._leading:
+            return False
+        before, self.rival = self.rival, self._find_rival()
+        if self.rival and self.rival != before:
+            _log.warning("not leading, because another installation does: %s; uninstall one of the two", self.rival)
+        elif before and not self.rival:
+            _log.info("no other installation leads any more")
+        return self.rival is not None
+
+    def _give_back(self) -> None:
+        self._certain = False
+        self._release({**self._lease, "spec": released(self._lease["spec"])}, self._call_seconds())
 
     def _observe(self) -> None:
         try:
-            lease = self._client.get(LEASE, self._namespace, self._name, timeout=self._call_seconds())
+            lease = self._client.get(LEASES, self._namespace, self._name, timeout=self._call_seconds())
         except NotFound:
             lease = {}
         # Only a changed record is a sign of life; a label that someone puts on the Lease is none.
@@ -197,7 +222,7 @@ class LeaderElector:
 
     def _release(self, lease: Object, timeout: float) -> None:
         try:
-            self._client.replace(LEASE, lease, timeout=timeout)
+            self._client.replace(LEASES, lease, timeout=timeout)
         except ApiError as error:
             _log.warning("lease %s/%s is left to expire: %s", self._namespace, self._name, error)
 

@@ -214,6 +214,20 @@ class ControllerMetrics:
             "Objects that are not emitted because another object claims the host. Shown by the leader only.",
             ("namespace",),
         )
+        self.limited_entries = Reading(
+            self.registry,
+            "serviceentry_guard_limited_entries",
+            "ServiceEntries for which nothing is emitted because they exceed a limit of the policy, by the limit. "
+            "Shown by the leader only.",
+            ("namespace", "limit"),
+        )
+        self.refused_objects = Reading(
+            self.registry,
+            "serviceentry_guard_refused_objects",
+            "Names of objects that wait because the API server refuses writes in their namespace. Shown by the leader "
+            "only.",
+            ("namespace",),
+        )
         self.events_dropped = Reading(
             self.registry,
             "serviceentry_guard_events_dropped_total",

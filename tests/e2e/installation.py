@@ -211,6 +211,7 @@ CERTIFICATE_CLUSTER_RULES = [_rule(ADMISSION[0], [one.plural for one in CONFIGUR
 """What `--manage-certificates` needs; the configurations by their name."""
 RULES = [*CERTIFICATE_RULES, _rule("coordination.k8s.io", ["leases"], "create get update")]
 CLUSTER_RULES = [
+    _rule("coordination.k8s.io", ["leases"], "list", "serviceentry-guard-controller"),
     *CERTIFICATE_CLUSTER_RULES,
     _rule("networking.istio.io", ["*"], "*"),
     _rule("events.k8s.io", ["events"], "*"),

@@ -12,8 +12,8 @@ import pytest
 
 from app.kube.client import Client
 from app.kube.errors import ApiError, NotFound
-from app.kube.lease import LEASE, LeaderElector, Timing
-from app.kube.resources import Resource
+from app.kube.lease import LeaderElector, Timing
+from app.kube.resources import LEASES, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
@@ -107,7 +107,7 @@ def candidate(plane: ControlPlane, place: str) -> Iterator[Candidates]:
 
 
 def record(admin: Client, place: str) -> dict[str, Any]:
-    spec: dict[str, Any] = admin.get(LEASE, place, NAME)["spec"]
+    spec: dict[str, Any] = admin.get(LEASES, place, NAME)["spec"]
     return spec
 
 
@@ -229,7 +229,7 @@ def test_a_leader_that_is_robbed_stops_as_soon_as_it_sees_it(candidate: Candidat
 def steal(admin: Client, place: str) -> None:
     stolen = {"holderIdentity": "a thief", "leaseDurationSeconds": 2}
     patch = [{"op": "replace", "path": f"/spec/{field}", "value": value} for field, value in stolen.items()]
-    admin.json_patch(LEASE, place, NAME, patch)
+    admin.json_patch(LEASES, place, NAME, patch)
 
 
 def test_a_label_on_the_lease_neither_ends_a_term_nor_prolongs_a_dead_one(
@@ -250,12 +250,12 @@ def test_a_label_on_the_lease_neither_ends_a_term_nor_prolongs_a_dead_one(
 
 def label(admin: Client, place: str, value: str) -> None:
     operation = {"op": "add", "path": "/metadata/labels", "value": {"touched": value}}
-    admin.json_patch(LEASE, place, NAME, [operation])
+    admin.json_patch(LEASES, place, NAME, [operation])
 
 
 def test_a_deleted_lease_is_created_anew_and_the_term_goes_on(candidate: Candidates, admin: Client, place: str) -> None:
     first = candidate().start().leads()
-    admin.delete(LEASE, place, NAME)
+    admin.delete(LEASES, place, NAME)
     wait_until(lambda: holder(admin, place) == first.elector.identity, "the lease is back")
     assert len(first.terms) == 1
 

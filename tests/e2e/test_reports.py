@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
+from app.controller.leadership import Leadership
 from app.controller.reporter import Reporter
 from app.core.resources import Key, ServiceEntry
 from app.kube.client import Client, Object
@@ -149,20 +149,20 @@ def desk(team: Team) -> Iterator[Desk]:
 @contextmanager
 def at_work(team: Team, client: Client | None = None, delay: float = 0.05) -> Iterator[Desk]:
     """Run a reporter; two of one team follow one another as leaders do."""
-    leading = threading.Event()
+    leadership = Leadership()
     inventory = Inventory()
     reporter = Reporter(
         client or team.client,
         inventory,
         PolicyFile(None, lambda _taken: None),
         ControllerMetrics(),
-        leading=leading,
+        leadership=leadership,
         synced=lambda: True,
         delay=delay,
         survey_seconds=0.2,
     )
     reporter.start()
-    leading.set()
+    leadership.begin()
     yield Desk(team, reporter, inventory)
     reporter.stop(SECONDS)
 

@@ -1,5 +1,6 @@
 """A guard on a control plane of its own, driven until it has something to say of everything that it measures."""
 
+import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from app.kube.client import Client
 from app.kube.errors import ApiError
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
-from tests.e2e.team import GUARDED, SECONDS, Team
+from tests.bed.refusals import LABEL, refusing
+from tests.e2e.team import GUARDED, HTTP, SECONDS, Team
 from tests.guard import HOST, Controller, Webhook
 
 POLICY = """\
@@ -44,6 +46,7 @@ class Installation:
     guarded: Team
     missed: Team
     repaired: Team
+    refused: Team
 
     def drive(self, label: str) -> None:
         """Have everything happen once that can be measured; the label makes the names."""
@@ -66,6 +69,10 @@ class Installation:
             self.missed.entry(f"{label}-exempt", hosts=[f"exempt.{host}"], resolution="NONE", metadata=EXEMPT),
         )
         self.repaired.store(self.repaired.entry(label, hosts=[self.repaired.host(label)], resolution="NONE"))
+        ports = [{**HTTP, "number": 8000 + number, "name": f"p{number}"} for number in range(200)]
+        wide = [self.missed.host(f"{label}-wide-{number}") for number in range(3)]
+        self.missed.store(self.missed.entry(f"{label}-wide", hosts=wide, ports=ports))
+        self.refused.store(self.refused.entry(label, hosts=[self.refused.host(label)]))
         wait_until(lambda: self.repaired.stored(label)["spec"]["resolution"] == "DNS", "it is repaired", SECONDS)
         self.guarded.virtual_service(host)
 
@@ -102,6 +109,8 @@ def installed(control_plane: ControlPlane, folder: Path) -> Iterator[Installatio
             control_plane.restart_apiserver()
             restarts = "serviceentry_guard_watch_restarts_total"
             wait_until(lambda: bool(controller.metric(restarts)), "a watch is begun anew", SECONDS)
-            others = (Team.create(control_plane, client, name) for name in ("missed", "repaired"))
-            yield Installation(webhook, controller, policy, guarded, *others)
+            control_plane.kubectl("create", "--filename=-", stdin=json.dumps(refusing()))
+            missed, repaired = (Team.create(control_plane, client, name) for name in ("missed", "repaired"))
+            refused = Team.create(control_plane, client, "refused", LABEL)
+            yield Installation(webhook, controller, policy, guarded, missed, repaired, refused)
     client.close()

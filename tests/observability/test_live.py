@@ -17,7 +17,7 @@ QUERIES = {
     for target in panel["targets"]
 }
 """By panel, without what stands in where there is no series."""
-CONFLICTS = "ServiceEntryGuardHostConflicts"
+EXPECTED = {"ServiceEntryGuardHostConflicts", "ServiceEntryGuardLimitExceeded", "ServiceEntryGuardWritesRefused"}
 MAY_WAIT = {
     "ServiceEntryGuardWebhookErrors",  # one of a few requests was none
     "ServiceEntryGuardWebhookSlow",  # on a busy machine
@@ -77,4 +77,4 @@ def test_what_is_so_is_what_alerts_wait_for(prometheus: Prometheus) -> None:
         return {name for name, rule in prometheus.alerts().items() if rule["state"] != "inactive"}
 
     # The mended policy is known with the next scrape only.
-    wait_until(lambda: {CONFLICTS} <= waiting() <= {CONFLICTS} | MAY_WAIT, "alerts are as they should be")
+    wait_until(lambda: EXPECTED <= waiting() <= EXPECTED | MAY_WAIT, "alerts are as they should be")

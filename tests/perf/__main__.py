@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.errors import BedError
-from tests.perf import audit, create, decision, emission, memory, native, overhead, reload, review, webhook
+from tests.perf import audit, create, decision, emission, fairness, memory, native, overhead, reload, review, webhook
 from tests.perf.figures import Benchmark, Effort, Figure, as_text
 from tests.perf.machine import describe
 from tests.perf.page import Section, write
@@ -20,6 +20,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "create": create.run,
     "native": native.run,
     "emission": emission.run,
+    "fairness": fairness.run,
     "memory": memory.run,
     "audit": audit.run,
     "review": review.run,

@@ -11,23 +11,24 @@ from tests.bed.control_plane import ControlPlane
 from tests.perf.api import Api, at_once
 from tests.perf.command import measure
 from tests.perf.figures import Effort, Figure
-from tests.perf.objects import entry
+from tests.perf.objects import NAMESPACES, entry
 
 SECONDS_AIM, MEMORY_AIM = 30.0, 150.0
 MANY = 10_000
-NAMESPACE = "many"
 
 
 def run(effort: Effort) -> Iterator[Figure]:
     """The whole command, its start included, as text and as JSON; every second entry has resolution NONE."""
     many = effort.count(MANY)
     with ControlPlane(provide()) as control_plane, Api(control_plane) as api:
-        api.create_namespace(NAMESPACE)
-        entries = [entry(number, hosts=2, resolution="DNS" if number % 2 else "NONE") for number in range(many)]
-        at_once(control_plane, partial(Api.create_entry, namespace=NAMESPACE), entries)
+        for place, namespace in enumerate(NAMESPACES):
+            api.create_namespace(namespace)
+            numbers = range(place, many, len(NAMESPACES))
+            entries = [entry(number, hosts=2, resolution="DNS" if number // 10 % 2 else "NONE") for number in numbers]
+            at_once(control_plane, partial(Api.create_entry, namespace=namespace), entries)
         for output in ("text", "json"):
             yield from _audit(control_plane, f"{many:,} entries, nothing emitted, as {output}", output)
-        stored = (ServiceEntry.parse(one) for one in api.entries(NAMESPACE))
+        stored = (ServiceEntry.parse(one) for namespace in NAMESPACES for one in api.entries(namespace))
         plan = desired(stored, default_policy())
         at_once(control_plane, Api.apply, [emitted.manifest for emitted in plan.objects])
         yield from _audit(control_plane, f"{many:,} entries, {len(plan.objects):,} objects emitted, as text", "text")

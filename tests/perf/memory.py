@@ -15,12 +15,11 @@ from tests.perf.api import Api, at_once
 from tests.perf.emission import BURST, FLAGS, with_controller
 from tests.perf.figures import Effort, Figure
 from tests.perf.machine import peak_memory
-from tests.perf.objects import entry, host_names
+from tests.perf.objects import NAMESPACES, entry, host_names
 from tests.perf.sightings import Sightings
 
 WEBHOOK_AIM, CONTROLLER_AIM = 55.0, 100.0
 MANY = 10_000
-NAMESPACE = "many"
 WAIT_SECONDS = 600.0
 DEPTH = "workqueue_depth"
 
@@ -39,9 +38,11 @@ def run(effort: Effort) -> Iterator[Figure]:
 
 def _fill(control_plane: ControlPlane, many: int) -> None:
     with Api(control_plane) as api:
-        api.create_namespace(NAMESPACE)
-    entries = [entry(number, resolution="DNS") for number in range(many)]
-    at_once(control_plane, partial(Api.create_entry, namespace=NAMESPACE), entries)
+        for name in NAMESPACES:
+            api.create_namespace(name)
+    for number, name in enumerate(NAMESPACES):
+        entries = [entry(each, resolution="DNS") for each in range(number, many, len(NAMESPACES))]
+        at_once(control_plane, partial(Api.create_entry, namespace=name), entries)
 
 
 def _after_burst(control_plane: ControlPlane, folder: Path, effort: Effort) -> Iterator[Figure]:

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 Object = dict[str, Any]
+NAMESPACES = [f"many-{number}" for number in range(10)]
+"""For many entries: by default no namespace may have ten thousand objects."""
 
 
 def entry(number: int, *, hosts: int = 1, resolution: str = "NONE") -> Object:

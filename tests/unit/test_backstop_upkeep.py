@@ -2,7 +2,6 @@
 
 import copy
 import logging
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import count
@@ -11,7 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_chore
+from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_task
+from app.controller.leadership import Leadership
 from app.core.backstop import Engine
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
@@ -195,13 +195,13 @@ def test_without_rights_none_is_content_and_an_engine_is_not(caplog: pytest.LogC
 
 
 def test_the_chore_tells_of_failures_as_a_metric() -> None:
-    registry, leading = CollectorRegistry(), threading.Event()
+    registry, leadership = CollectorRegistry(), Leadership()
     there = World(metrics=BackstopMetrics(registry))
     there.objects.forbidden = True
     policy: Any = there
-    chore = backstop_chore(Engine.NATIVE, policy, there.metrics)(there.objects, leading)
-    chore.start()
-    leading.set()
+    task = backstop_task(Engine.NATIVE, policy, there.metrics)(there.objects, leadership)
+    task.start()
+    leadership.begin()
     failures = "serviceentry_guard_backstop_failures_total"
     wait_until(lambda: bool(registry.get_sample_value(failures)), "it fails")
-    chore.stop(30.0)
+    task.stop(30.0)

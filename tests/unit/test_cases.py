@@ -15,8 +15,8 @@ from app.core.survey import Sourced, survey
 from app.webhook.admission import Stage, answer
 from tests.cases import CASES, Case
 
-IN_COMPANY = {"SEG041"}
-"""Codes that no single object shows, though it stands alone: who sees what is emitted for it."""
+IN_COMPANY = {"SEG041", "SEG042"}
+"""Codes that only the index finds: who sees what is emitted for an entry, and whether its limits let anything be."""
 each_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 each_case_alone = pytest.mark.parametrize(
     "case", [case for case in CASES if not case.beside], ids=lambda case: case.name

@@ -134,7 +134,7 @@ def test_deciding_key_by_key_gives_what_deciding_all_at_once_gives(
     apart = [
         emitted
         for key in sorted(all_keys, key=str)
-        for emitted in desired_at(key, indexed(entries).neighbours(key), policy).objects
+        for emitted in desired_at(key, indexed(entries, policy=policy).neighbours(key)).objects
     ]
     assert tuple(apart) == desired(entries, policy).objects
 

@@ -1,5 +1,7 @@
 """What the doctor makes of what it saw: the words of a real API server, and what none here could be made to say."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from app.certificates.probe import Trouble
@@ -12,6 +14,7 @@ from app.doctor.diagnosis import (
     exit_code,
     judge_change,
     judge_connection,
+    judge_lease,
     judge_refusal,
 )
 
@@ -177,3 +180,28 @@ def test_the_exit_code_is_that_of_the_worst_that_has_to_be_known() -> None:
     assert exit_code([fine, unseen]) == 0
     assert exit_code([fine, unseen, unknown]) == 2
     assert exit_code([unknown, bad]) == 1
+
+
+@pytest.mark.parametrize(
+    ("holder", "renewed", "found"),
+    [
+        ("pod-1", "2026-01-01T00:00:30.000000Z", True),
+        ("pod-1", "2026-01-01T00:02:00.000000Z", True),
+        ("pod-1", "2025-12-31T23:59:29.000000Z", False),
+        ("", "2026-01-01T00:00:30.000000Z", False),
+        ("pod-1", None, False),
+    ],
+)
+def test_another_installation_that_renews_its_lease_is_a_problem(holder: str, renewed: str | None, found: bool) -> None:
+    lease = {
+        "metadata": {"namespace": "other", "name": "serviceentry-guard-controller"},
+        "spec": {"holderIdentity": holder, "renewTime": renewed},
+    }
+    finding = judge_lease(lease, datetime(2026, 1, 1, 0, 0, 30, tzinfo=UTC))
+    if found:
+        assert finding
+        assert finding.state is State.PROBLEM
+        lease_name = "Lease other/serviceentry-guard-controller"
+        assert finding.sentence == f"another installation leads: {lease_name} is held by pod-1"
+    else:
+        assert finding is None

@@ -1,20 +1,20 @@
 """The inventory answers from its index what a look at everything would answer."""
 
 import pickle
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.controller.inventory import Inventory
-from app.core.index import Index, Neighbours, meets, place
+from app.core.index import Index, Neighbours, place
 from app.core.observed import Observed
 from app.core.plan import Changes, Plan, changes, desired_at, keys
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
 from tests.builders import entry, indexed, virtual_service
 from tests.strategies import hosts, labels, manifests
+from tests.unit.everything import Everything, same
 
 POLICY = default_policy()
 
@@ -48,47 +48,6 @@ def objects(draw: st.DrawFn) -> Observed:
     return Observed.parse(manifest)
 
 
-class Everything:
-    """The model: all that is there, looked at as a whole each time."""
-
-    def __init__(self) -> None:
-        self.entries: dict[Key, ServiceEntry] = {}
-        self.objects: dict[tuple[str, Key], Observed] = {}
-
-    def all_keys(self) -> set[Key]:
-        """Every name with something to decide."""
-        asked = {key for entry in self.entries.values() for key in keys(entry)}
-        return asked | {place(one.key) for one in self.objects.values()}
-
-    def decide(self, key: Key) -> tuple[Plan, Changes]:
-        """What is planned and done for a name, by a look at all entries and objects."""
-        plan = desired_at(key, self._neighbours(key), POLICY)
-        return plan, changes(plan, [one for one in self.objects.values() if one.managed and place(one.key) == key])
-
-    def _neighbours(self, key: Key) -> Neighbours:
-        named = [host.canonical for one in self.entries.values() for host in one.hosts if host.object_name == key.name]
-        if not any(key in keys(one) for one in self.entries.values()):
-            return Neighbours("", observed=tuple(self.objects.values()))
-        host = named[0]
-        entries = [one for one in self.entries.values() if any(each.canonical == host for each in one.hosts)]
-        related = [
-            one
-            for one in self.entries.values()
-            for each in one.hosts
-            if each.object_name and each.canonical != host and meets(each.canonical, host)
-        ]
-        return Neighbours(host, tuple(entries), tuple(related), tuple(self.objects.values()))
-
-
-def same(one: tuple[Plan, Changes], other: tuple[Plan, Changes]) -> bool:
-    """Say whether two decisions are the same, whatever the order of what was found of an entry."""
-    plans = [
-        replace(plan, findings={key: tuple(sorted(found, key=str)) for key, found in plan.findings.items()})
-        for plan, _ in (one, other)
-    ]
-    return plans[0] == plans[1] and one[1] == other[1]
-
-
 @given(st.lists(st.one_of(manifests().map(ServiceEntry.parse), objects(), st.integers(0, 5)), max_size=15))
 @settings(max_examples=150)
 def test_each_name_is_decided_as_by_a_look_at_everything_and_no_change_of_a_decision_is_missed(
@@ -110,7 +69,7 @@ def test_each_name_is_decided_as_by_a_look_at_everything_and_no_change_of_a_deci
             decision = everything.decide(key)
             assert same(decision, before.get(key, (Plan(), Changes()))) or key in told
             neighbours = inventory.neighbours(key)
-            plan = desired_at(key, neighbours, POLICY)
+            plan = desired_at(key, neighbours)
             assert same((plan, changes(plan, neighbours.observed)), decision)
     ours = [one for one in everything.objects.values() if one.managed]
     assert inventory.count_managed("VirtualService") == sum(one.kind == "VirtualService" for one in ours)
@@ -143,10 +102,11 @@ def test_how_an_entry_tunes_its_retries_is_decided_anew_in_its_own_namespace_onl
     others = [entry(namespace=namespace) for namespace in ("a", "b")]
     for each in (old, *others):
         inventory.put_entry(None, each)
-    tuned = entry(annotations={"attempts": "1"})
+    tuned, hidden = entry(annotations={"attempts": "1"}), entry(exportTo=["."])
     assert inventory.put_entry(old, tuned) == {mine}
+    assert inventory.put_entry(tuned, hidden) == {mine}, "the oldest public entry is another one, before and after"
     everywhere = {Key(namespace, mine.name) for namespace in ("a", "b", "team")}
-    assert inventory.put_entry(tuned, entry(exportTo=["."])) == everywhere
+    assert inventory.put_entry(others[0], entry(namespace="a", exportTo=["."])) == everywhere
 
 
 def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() -> None:

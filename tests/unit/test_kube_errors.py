@@ -14,6 +14,7 @@ from app.kube.errors import (
     Invalid,
     KubeError,
     NotFound,
+    ServerError,
     Throttled,
     Unauthorized,
     Unreachable,
@@ -37,8 +38,8 @@ def status(code: int, reason: str, message: str = "because") -> bytes:
         (409, "AlreadyExists", AlreadyExists),
         (410, "Expired", Gone),
         (422, "Invalid", Invalid),
-        (500, "InternalError", ApiError),
-        (504, "Timeout", ApiError),
+        (500, "InternalError", ServerError),
+        (504, "Timeout", ServerError),
     ],
 )
 def test_a_status_becomes_the_error_of_its_code(code: int, reason: str, kind: type[ApiError]) -> None:
@@ -70,12 +71,12 @@ def test_being_throttled_says_when_to_come_back(header: str | None, seconds: flo
 )
 def test_what_a_proxy_says_instead_of_a_status_is_quoted_in_one_line(body: bytes, message: str) -> None:
     error = from_response(502, body)
-    assert (type(error), error.status, error.reason, error.message) == (ApiError, 502, "Unknown", message)
+    assert (type(error), error.status, error.reason, error.message) == (ServerError, 502, "Unknown", message)
 
 
 def test_an_error_event_without_a_code_is_a_server_error() -> None:
     error = from_status({"kind": "Status"})
-    assert (type(error), error.status, error.message) == (ApiError, 500, "Unknown")
+    assert (type(error), error.status, error.message) == (ServerError, 500, "Unknown")
 
 
 def test_every_failure_of_a_call_is_an_api_error() -> None:

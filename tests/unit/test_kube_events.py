@@ -267,3 +267,34 @@ def test_a_memory_holds_no_more_than_its_limit_and_forgets_the_oldest(clock: Clo
     clock.now += 10
     assert not memory.knows("c")
     assert len(memory._said) == 1
+
+
+def test_namespaces_take_turns_and_a_flood_of_one_delays_another_by_one_event(
+    recorder: EventRecorder, events: Events
+) -> None:
+    for note in ("a1", "a2", "a3"):
+        tell(recorder, note=note, namespace="a")
+    tell(recorder, note="b1", namespace="b")
+    assert written(recorder, events) == ["a1", "b1", "a2", "a3"]
+
+
+def test_of_a_full_room_the_namespace_with_the_most_events_gives_up_its_last(
+    recorder: EventRecorder, events: Events
+) -> None:
+    for note in ("a1", "a2", "a3", "a4", "a5"):
+        tell(recorder, note=note, namespace="a")
+    tell(recorder, note="b1", namespace="b")
+    tell(recorder, note="c1", namespace="c")
+    assert recorder.dropped == 3
+    assert written(recorder, events) == ["a1", "b1", "c1", "a2"]
+
+
+def test_what_stands_in_one_namespace_does_not_hold_up_what_stands_in_another(events: Events) -> None:
+    recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1")
+    for number in range(3):
+        recorder.record({**ENTRY, "namespace": "a"}, "X", f"a{number}", "Warning", action="Review", standing=True)
+    recorder.record({**ENTRY, "namespace": "b"}, "X", "b0", "Warning", action="Review", standing=True)
+    recorder.start()
+    wait_until(lambda: len(events.written) == 4, "all is told")
+    recorder.stop()
+    assert [body["note"] for body in events.written] == ["a0", "b0", "a1", "a2"]

@@ -93,11 +93,11 @@ class TestClaims:
     )
     def test_of_an_http_route_by_its_parents(self, parent: dict[str, Any], decides: bool) -> None:
         observed = Observed.parse(parents({"kind": "Gateway", "name": "edge"}, parent))
-        assert observed.decides(HOST, [entry()]) is decides
+        assert observed.decides(HOST, {entry().key}) is decides
         assert observed.claims == ()
 
     def test_an_http_route_names_parents_of_its_own_namespace_unless_it_says_otherwise(self) -> None:
-        assert not Observed.parse(parents(service_entry(), namespace="other")).decides(HOST, [entry()])
+        assert not Observed.parse(parents(service_entry(), namespace="other")).decides(HOST, {entry().key})
 
     @pytest.mark.parametrize("manifest", [None, [], {}, {"kind": "VirtualService", "spec": {"http": {}, "hosts": 1}}])
     def test_what_has_wrong_types_claims_nothing(self, manifest: Any) -> None:

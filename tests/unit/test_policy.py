@@ -181,7 +181,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "modes": "x"},
             (
                 "modes: unknown key; allowed here: apiVersion, kind, metadata, mode, scope, resolution, exemptions, "
-                "hosts, exportTo, virtualService, destinationRule, existing, namespaces"
+                "hosts, exportTo, virtualService, destinationRule, limits, existing, namespaces"
             ),
         ),
         (
@@ -244,7 +244,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "namespaces": [{"match": ["a"], "kind": "GuardPolicy"}]},
             (
                 "namespaces[0].kind: unknown key; allowed here: mode, scope, resolution, exemptions, hosts, exportTo, "
-                "virtualService, destinationRule, existing, match"
+                "virtualService, destinationRule, limits, existing, match"
             ),
         ),
         ({**IDENTITY, "metadata": {"labels": {}}}, "metadata.labels: unknown key; allowed here: name"),

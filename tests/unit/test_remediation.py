@@ -1,7 +1,6 @@
 """Existing entries, patched on a server that answers as it is told."""
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.controller.leadership import Leadership
 from app.controller.narrator import Narrator
 from app.controller.remediation import Remediator, Repair
 from app.core.patch import set_resolution
@@ -53,8 +53,8 @@ class Cluster:
         self.refusals: dict[str, Answer] = {}
         self.turned_back: set[str] = set()
         self.policy = policy(**REMEDIATE)
-        self.leading = threading.Event()
-        self.leading.set()
+        self.leadership = Leadership()
+        self.leadership.begin()
         self.metrics = ControllerMetrics()
         self._server = server
         self._client = Client.from_kubeconfig(kubeconfig)
@@ -64,7 +64,7 @@ class Cluster:
     def remediator(
         self,
         rate: float = FAST,
-        leading: threading.Event | None = None,
+        leadership: Leadership | None = None,
         repair: Repair | None = None,
         patched: Callable[[ServiceEntry], None] = lambda _entry: None,
     ) -> Iterator[Remediator]:
@@ -72,11 +72,11 @@ class Cluster:
         events = EventRecorder(self._client, "serviceentry-guard", "one", rate=FAST)
         remediator = Remediator(
             self._client,
-            Narrator(events, self.leading.is_set),
+            Narrator(events, self.leadership.leads),
             self.metrics,
             repair or (lambda entry, _document: remediation(entry, self.policy)),
             patched,
-            leading=leading or self.leading,
+            leadership=leadership or self.leadership,
             rate=rate,
         )
         events.start()
@@ -210,12 +210,12 @@ def test_an_entry_that_is_gone_is_no_failure(cluster: Cluster, known: bool) -> N
     with cluster.remediator() as remediator:
         (gone,), (there,) = cluster.store(manifest("gone")), cluster.store(manifest("there"))
         del cluster.stored["gone"]
-        cluster.leading.clear()
+        cluster.leadership.end()
         remediator.put(*gone)
         if known:
             remediator.put(gone[0], None)
         remediator.put(*there)
-        cluster.leading.set()
+        cluster.leadership.begin()
         wait(lambda: cluster.resolution("there") == "DNS", "the other one is patched")
     assert cluster.asked("GET") == (1 if known else 2)
     assert cluster.counted("failed") == 0
@@ -288,8 +288,8 @@ def test_a_bug_ends_neither_the_thread_nor_the_attempts(cluster: Cluster) -> Non
 
 def test_only_a_leader_patches_and_a_new_leader_knows_all_that_is_left(cluster: Cluster) -> None:
     one, two, other = cluster.store(manifest("one"), manifest("two"), manifest("other"))
-    promoted = threading.Event()
-    with cluster.remediator() as leader, cluster.remediator(leading=promoted) as follower:
+    promoted = Leadership()
+    with cluster.remediator() as leader, cluster.remediator(leadership=promoted) as follower:
         follower.put(*one)
         follower.put(*two)
         leader.put(*one)
@@ -297,7 +297,7 @@ def test_only_a_leader_patches_and_a_new_leader_knows_all_that_is_left(cluster: 
         wait(lambda: cluster.counted("patched") == 2, "the leader patched what it was told")
         assert cluster.resolution("two") == "NONE"
         follower.put(one[0], replace(one[1], resolution="DNS"))
-        promoted.set()
+        promoted.begin()
         wait(lambda: cluster.resolution("two") == "DNS", "the one that is left is patched")
     assert cluster.asked("GET") == 3
 
@@ -322,12 +322,12 @@ def test_another_policy_makes_it_look_at_every_entry_anew(cluster: Cluster) -> N
 
 
 def test_a_policy_that_only_reports_ends_what_was_begun(cluster: Cluster) -> None:
-    cluster.leading.clear()
+    cluster.leadership.end()
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest()):
             remediator.put(*delivered)
         cluster.policy = policy()
-        cluster.leading.set()
+        cluster.leadership.begin()
         cluster.policy = policy(namespaces=[{"match": ["other"], **REMEDIATE}])
         (other,) = cluster.store(manifest("other", metadata={"namespace": "other"}))
         remediator.put(*other)

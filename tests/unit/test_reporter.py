@@ -2,7 +2,6 @@
 
 import json
 import logging
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
+from app.controller.leadership import Leadership
 from app.controller.reporter import Reporter
 from app.core.resources import ServiceEntry
 from app.kube.client import Client
@@ -75,15 +75,15 @@ def cluster() -> Iterator[Cluster]:
 def reporter(
     cluster: Cluster, folder: Path, inventory: Inventory | None = None, policy: PolicyFile | None = None
 ) -> Iterator[Reporter]:
-    leading = threading.Event()
-    leading.set()
+    leadership = Leadership()
+    leadership.begin()
     client = Client.from_kubeconfig(cluster._server.kubeconfig(folder / "kubeconfig", {}))
     one = Reporter(
         client,
         inventory or Inventory(),
         policy or PolicyFile(None, lambda _taken: None),
         ControllerMetrics(),
-        leading=leading,
+        leadership=leadership,
         synced=lambda: cluster.synced,
         delay=0.01,
         survey_seconds=0.05,
@@ -126,7 +126,7 @@ def test_a_bug_in_one_report_does_not_end_the_others(
     inventory = Inventory()
     monkeypatch.setattr(inventory, "neighbours", lambda _key: 1 / 0)
     with reporter(cluster, tmp_path, inventory):
-        wait_until(lambda: "a bug in the report of namespace team" in caplog.text, "it is told", 10.0)
+        wait_until(lambda: "a bug in reports of team" in caplog.text, "it is told", 10.0)
         monkeypatch.undo()
         wait_for_the_report(cluster)
 

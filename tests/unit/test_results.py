@@ -65,9 +65,9 @@ def test_an_entry_that_shares_or_yields_a_host_does_not_pass() -> None:
         {"kind": "VirtualService", "metadata": {"name": "theirs", "namespace": "team"}, "spec": spec}
     )
     place = Key("team", "api.example.com")
-    (found,) = contested(place, indexed([young, old]).neighbours(place), policy()).items()
+    (found,) = contested(place, indexed([young, old]).neighbours(place)).items()
     assert (found[0], [one.code for one in found[1]]) == (young.key, ["SEG022"])
-    both = contested(place, indexed([young, old], [theirs]).neighbours(place), policy())
+    both = contested(place, indexed([young, old], [theirs]).neighbours(place))
     assert {key.name: [one.code for one in findings] for key, findings in both.items()} == {
         "young": ["SEG022"],
         "an-older-one": ["SEG021"],

@@ -32,7 +32,7 @@ def test_the_counts_are_those_of_the_entries_that_are_there_under_the_policy_in_
         key = Key(entry.key.namespace, entry.key.name[:1])
         if what == "policy":
             in_force[0] = policy
-            tally.recount()
+            tally.reconsider()
         elif what == "delete":
             there.pop(key, None)
             tally.put(key, None)

@@ -1,0 +1,168 @@
+"""Keys that wait, in lanes: two for each group, one for new keys and one for keys whose work was refused.
+
+Lanes take turns, so that a group with many keys delays another one by no more than a turn. A lane whose key is refused
+pauses, for longer each time, and is then tried with one key at a time until one succeeds. So a group that is refused as
+a whole costs two attempts a pause, however many keys it has, and refused keys hold up neither others nor new ones.
+"""
+
+import heapq
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(slots=True, eq=False)
+class Lane(Generic[K]):
+    """Keys of one group, in the order in which they came."""
+
+    group: Hashable
+    parked: bool
+    """Whether it is the lane for keys that were refused."""
+    waiting: dict[K, float] = field(default_factory=dict)
+    """Since when."""
+    held: int = 0
+    failures: int = 0
+    until: float = 0.0
+    """The end of its pause."""
+
+
+class Lanes(Generic[K]):
+    """The lanes of all groups; not for use from several threads.
+
+    `share` bounds how many keys of a group are held at a time, `pause` says for how long a lane pauses after so many
+    refusals in a row.
+    """
+
+    def __init__(self, group: Callable[[K], Hashable], share: float, pause: Callable[[int], float]) -> None:
+        self._group = group
+        self._share = share
+        self._pause = pause
+        self._groups: dict[Hashable, tuple[Lane[K], Lane[K]]] = {}
+        self._turns: dict[Lane[K], None] = {}  # lanes with a key to take, in the order of their turns
+        self._troubled: dict[Lane[K], None] = {}
+        self._pauses: list[tuple[float, int, Lane[K]]] = []  # a heap by their ends; the number breaks ties
+        self._paused = 0
+        self._open = 0  # keys in lanes without trouble
+
+    def put(self, key: K, since: float, *, parked: bool = False) -> bool:
+        """Have a key wait; returns whether it did not before. A new key leaves the lane of refused ones."""
+        group = self._group(key)
+        fresh, refused = self._groups.setdefault(group, (Lane(group, False), Lane(group, True)))
+        if key in fresh.waiting:
+            return False
+        known = refused.waiting.pop(key, None) is not None
+        self._open -= known and not refused.failures
+        lane = refused if parked else fresh
+        lane.waiting[key] = since
+        self._open += not lane.failures
+        self._offer(lane)
+        return not known
+
+    def take(self, now: float) -> tuple[K, float, Lane[K]] | None:
+        """Take the next key, with the time since when it waited; `give_back` its lane afterwards."""
+        self._resume(now)
+        while self._turns:
+            lane = next(iter(self._turns))
+            del self._turns[lane]
+            if self._may_go(lane, now):
+                key, since = next(iter(lane.waiting.items()))
+                del lane.waiting[key]
+                lane.held += 1
+                self._open -= not lane.failures
+                self._offer(lane)
+                return key, since, lane
+        return None
+
+    def give_back(self, lane: Lane[K]) -> None:
+        """Note that a key of a lane is worked on no more."""
+        lane.held -= 1
+        lanes = self._groups[lane.group]
+        if any(one.waiting or one.held for one in lanes):
+            for one in lanes:
+                self._offer(one)
+            return
+        del self._groups[lane.group]
+        for one in lanes:
+            self._turns.pop(one, None)
+            self._troubled.pop(one, None)
+
+    def succeed(self, lane: Lane[K]) -> None:
+        """Note that a key of a lane was not refused: the others need not wait."""
+        if lane.failures:
+            lane.failures, lane.until = 0, 0.0
+            self._troubled.pop(lane, None)
+            self._open += len(lane.waiting)
+            self._offer(lane)
+
+    def refuse(self, lane: Lane[K], taken: float, now: float) -> bool:
+        """Note that a key, taken at some time, was refused; returns whether that is news of its group.
+
+        Keys that were taken before a pause began are refused for the same reason, and lengthen it no more.
+        """
+        lanes = self._groups[lane.group]
+        news = not any(one.failures for one in lanes)
+        if taken >= lane.until or not lane.failures:
+            self._make_pause(lane, now)
+        if not lanes[1].failures:  # the key goes there
+            self._make_pause(lanes[1], now)
+        return news
+
+    def count(self, now: float) -> int:
+        """Count the keys that could be taken if there were workers without end."""
+        self._resume(now)
+        return self._open + sum(self._may_go(lane, now) for lane in self._troubled)
+
+    def times(self, now: float) -> Iterator[float]:
+        """Yield since when the keys wait that `count` counts."""
+        self._resume(now)
+        for lanes in self._groups.values():
+            for lane in lanes:
+                if not lane.failures:
+                    yield from lane.waiting.values()
+                elif self._may_go(lane, now):
+                    yield next(iter(lane.waiting.values()))
+
+    def restart(self, now: float) -> None:
+        """Count the time that keys wait from now on."""
+        for lanes in self._groups.values():
+            for lane in lanes:
+                lane.waiting = dict.fromkeys(lane.waiting, now)
+
+    def refused(self) -> Mapping[Hashable, int]:
+        """Count the keys that wait in lanes with trouble, by group."""
+        found: dict[Hashable, int] = {}
+        for lane in self._troubled:
+            found[lane.group] = found.get(lane.group, 0) + len(lane.waiting)
+        return {group: count for group, count in found.items() if count}
+
+    def next_end(self) -> float | None:
+        """Return when the next pause ends."""
+        return self._pauses[0][0] if self._pauses else None
+
+    def _make_pause(self, lane: Lane[K], now: float) -> None:
+        if not lane.failures:
+            self._open -= len(lane.waiting)
+            self._troubled[lane] = None
+        lane.failures += 1
+        lane.until = now + self._pause(lane.failures)
+        self._turns.pop(lane, None)
+        self._paused += 1
+        heapq.heappush(self._pauses, (lane.until, self._paused, lane))
+
+    def _resume(self, now: float) -> None:
+        while self._pauses and self._pauses[0][0] <= now:
+            _, _, lane = heapq.heappop(self._pauses)
+            if lane.until <= now:
+                self._offer(lane)
+
+    def _offer(self, lane: Lane[K]) -> None:
+        """Give a lane a turn, if it has none; whether it may use it is seen then."""
+        if lane.waiting and lane not in self._turns:
+            self._turns[lane] = None
+
+    def _may_go(self, lane: Lane[K], now: float) -> bool:
+        if not lane.waiting or lane.until > now or (lane.failures and lane.held):
+            return False
+        return sum(one.held for one in self._groups[lane.group]) < self._share

@@ -1,0 +1,253 @@
+"""The manager of a controller: caches and queues that every replica fills, and work that begins where it leads.
+
+What to do is the core's business; this is who does it, and when.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+from app.controller.dispatcher import Dispatcher
+from app.controller.interfaces import LeaderAware, Runnable
+from app.controller.inventory import Inventory
+from app.controller.judge import Judge
+from app.controller.leadership import Leadership
+from app.controller.narrator import Narrator
+from app.controller.reconciler import Reconciler
+from app.controller.remediation import Remediator
+from app.controller.reporter import Reporter
+from app.controller.siblings import Siblings, siblings_task
+from app.controller.tally import Tally
+from app.controller.worker import LeaderTask
+from app.controller.workers import Workers
+from app.core.observed import Observed
+from app.core.resources import MANAGER, ServiceEntry
+from app.kube.client import Client
+from app.kube.events import EventRecorder
+from app.kube.lease import LeaderElector, Timing
+from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
+from app.kube.rivals import Rivals
+from app.kube.watch import Reflector
+from app.policyfile import POLL_SECONDS, PolicyFile
+from app.settings import LEASE_NAME, ControllerSettings
+from app.telemetry.metrics import ControllerMetrics
+from app.telemetry.tracing import UNTRACED, Tracer
+
+T = TypeVar("T", ServiceEntry, Observed)
+
+SILENCE_LIMIT = 360.0
+"""Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
+
+MakeTask = Callable[[Client, Leadership], LeaderTask]
+"""Makes a task of the leader's of its fenced client and the leadership."""
+
+
+class Manager:
+    """Starts and stops all parts of a controller, and has them know whether this replica leads."""
+
+    def __init__(  # noqa: PLR0913 - all that the process is made of
+        self,
+        client: Client,
+        settings: ControllerSettings,
+        policy: PolicyFile,
+        metrics: ControllerMetrics,
+        tasks: Sequence[MakeTask] = (),
+        *,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
+        self._settings = settings
+        self._policy = policy
+        self._metrics = metrics
+        self._leadership = Leadership()
+        self._stopping = threading.Event()
+        self._elector = self._make_elector(client)
+        writer = client.fenced(self._elector.remaining) if self._elector else client
+        self._make_parts(writer, tracer)
+        self._reflectors = self._make_reflectors(client)
+        self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
+        self._runnables += [make(writer, self._leadership) for make in (*tasks, *self._own_tasks())]
+        self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
+        self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
+        self._show()
+
+    def start(self) -> None:
+        """Begin to observe, to campaign and, once every cache is filled and this replica leads, to write."""
+        for reflector in self._reflectors.values():
+            reflector.start()
+        self._events.start()
+        if self._elector:
+            self._elector.start()
+        else:
+            self._lead()
+        self._policy_follower.start()
+        for one in self._runnables:
+            one.start()
+
+    def stop(self) -> None:
+        """End writing, then give the Lease back."""
+        self._stopping.set()
+        for one in self._runnables:
+            one.stop(self._settings.renew_deadline)
+        self._policy_follower.join(self._settings.renew_deadline)
+        for reflector in self._reflectors.values():
+            reflector.stop()
+        self._events.stop()
+        if self._elector:
+            self._elector.stop()
+
+    def unready(self) -> str | None:
+        """Say why this replica could not lead, if it could not."""
+        if self._elector and (rival := self._elector.rival):
+            return f"another installation leads: {rival}"
+        waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
+        if waiting:
+            return f"waiting for the first list of {', '.join(waiting)}"
+        silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
+        return f"nothing was heard of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
+
+    def _make_parts(self, writer: Client, tracer: Tracer) -> None:
+        policy, leads = self._policy, self._leadership.leads
+        self._inventory, judge = Inventory(policy.current), Judge()
+        self._siblings = Siblings(self._inventory, judge, policy)
+        self._tally = Tally(lambda entry: judge(entry, policy.current))
+        identity = self._elector.identity if self._elector else MANAGER
+        self._events = EventRecorder(writer, MANAGER, identity, busy=self._emitting)
+        narrator = Narrator(self._events, leads, judge)
+        reconciler = Reconciler(self._inventory, writer, policy, narrator)
+        self._workers = self._make_workers(reconciler, narrator, tracer)
+        self._remediator = self._make_remediator(writer, narrator, tracer)
+        self._reporter = self._make_reporter(writer, judge)
+        self._dispatcher = Dispatcher(
+            self._inventory,
+            policy,
+            lambda: self._entries,
+            reconciler=reconciler,
+            workers=self._workers,
+            narrator=narrator,
+            siblings=self._siblings,
+            tally=self._tally,
+            remediator=self._remediator,
+            reporter=self._reporter,
+        )
+
+    def _make_workers(self, reconciler: Reconciler, narrator: Narrator, tracer: Tracer) -> Workers:
+        return Workers(
+            reconciler,
+            narrator,
+            self._metrics,
+            tracer,
+            leadership=self._leadership,
+            synced=self._synced,
+            count=self._settings.workers,
+        )
+
+    def _make_remediator(self, writer: Client, narrator: Narrator, tracer: Tracer) -> Remediator:
+        return Remediator(
+            writer,
+            narrator,
+            self._metrics,
+            self._siblings.repair,
+            self._siblings.patched,
+            tracer=tracer,
+            leadership=self._leadership,
+            rate=self._settings.remediation_rate,
+        )
+
+    def _make_reporter(self, writer: Client, judge: Judge) -> Reporter:
+        return Reporter(
+            writer,
+            self._inventory,
+            self._policy,
+            self._metrics,
+            leadership=self._leadership,
+            synced=self._synced,
+            judge=judge,
+            enabled=self._settings.reports,
+        )
+
+    def _own_tasks(self) -> list[MakeTask]:
+        """Make the leader's tasks that follow from what is observed."""
+        one = self._settings
+        if not one.siblings_config_map:
+            return []
+        return [siblings_task(self._siblings, one.namespace, one.siblings_config_map, one.webhook_pods)]
+
+    def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
+        entry_changed, object_changed = self._dispatcher.entry_changed, self._dispatcher.object_changed
+        self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, entry_changed)
+        found: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {SERVICE_ENTRIES.plural: self._entries}
+        for resource in (*EMITTED.values(), HTTP_ROUTES):
+            optional = resource is HTTP_ROUTES
+            found[resource.plural] = self._reflector(
+                client, resource, Observed.parse, object_changed, optional=optional
+            )
+        return found
+
+    def _reflector(
+        self,
+        client: Client,
+        resource: Resource,
+        parse: Callable[[Any], T],
+        changed: Callable[[object, T | None, T | None], None],
+        *,
+        optional: bool = False,
+    ) -> Reflector[T]:
+        restarted = partial(self._metrics.api.watch_restarted, resource.plural)
+        return Reflector(client, resource, parse, changed, optional=optional, on_restart=restarted)
+
+    def _make_elector(self, client: Client) -> LeaderElector | None:
+        if not self._settings.leader_elect:
+            return None
+        return LeaderElector(
+            client,
+            self._settings.namespace,
+            LEASE_NAME,
+            on_started=self._lead,
+            on_stopped=self._follow,
+            timing=_timing(self._settings),
+            find_rival=Rivals(client, self._settings.namespace, LEASE_NAME).find,
+        )
+
+    def _show(self) -> None:
+        """Say where the metrics of what is there are read."""
+        metrics, leads = self._metrics, self._leadership.leads
+        metrics.queues.leading = leads
+        metrics.show(metrics.findings, self._tally.findings, leads)
+        metrics.show(metrics.unfixable_entries, self._tally.unfixable, leads)
+        metrics.show(metrics.exemption_expiry, self._tally.expiries, leads)
+        metrics.show(metrics.limited_entries, self._inventory.limited_counts, leads)
+        metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leads)
+        metrics.show(metrics.refused_objects, self._workers.refused_counts, leads)
+        metrics.show(
+            metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leads
+        )
+        metrics.events_dropped.source = lambda: {(): self._events.dropped}
+        metrics.leader.labels(LEASE_NAME).set(0)
+
+    def _synced(self) -> bool:
+        return all(reflector.has_synced for reflector in self._reflectors.values())
+
+    def _emitting(self) -> bool:
+        return self._workers.busy()
+
+    def _lead(self) -> None:
+        for one in self._leader_aware:
+            one.open()
+        self._metrics.leader.labels(LEASE_NAME).set(1)
+        self._leadership.begin()
+
+    def _follow(self) -> None:
+        self._metrics.leader.labels(LEASE_NAME).set(0)
+        self._leadership.end()
+
+    def _follow_policy(self) -> None:
+        while not self._stopping.wait(POLL_SECONDS):
+            self._dispatcher.follow_policy()
+            if self._leadership.leads():
+                self._dispatcher.tell_standing()
+
+
+def _timing(settings: ControllerSettings) -> Timing:
+    call = (settings.renew_deadline - settings.retry_period) / 2
+    return Timing(round(settings.lease_duration), settings.renew_deadline, settings.retry_period, call)
