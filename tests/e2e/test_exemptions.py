@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from app.clock import utc_day
-from app.controller.process import Controller as ControllerProcess
+from app.controller.manager import Manager
 from app.core.days import end_of, later
 from app.core.resources import ServiceEntry
 from app.kube.client import Client
@@ -102,7 +102,7 @@ def test_when_days_pass_it_is_told_and_nothing_else_happens(loner: Team, tmp_pat
     loner.store(loner.entry(metadata={"annotations": annotations}))
     metrics, client = ControllerMetrics(), Client.from_kubeconfig(str(loner.control_plane.kubeconfig))
     policy = PolicyFile(exempting(tmp_path), lambda _taken: None, lambda: today[0])
-    controller = ControllerProcess(client, ControllerSettings(leader_elect=False), policy, metrics)
+    controller = Manager(client, ControllerSettings(leader_elect=False), policy, metrics)
     controller.start()
 
     def count(code: str) -> float:
