@@ -77,4 +77,10 @@ def test_what_is_so_is_what_alerts_wait_for(prometheus: Prometheus) -> None:
         return {name for name, rule in prometheus.alerts().items() if rule["state"] != "inactive"}
 
     # The mended policy is known with the next scrape only.
-    wait_until(lambda: EXPECTED <= waiting() <= EXPECTED | MAY_WAIT, "alerts are as they should be")
+    def differing() -> set[str]:
+        return (EXPECTED - waiting()) | (waiting() - EXPECTED - MAY_WAIT)
+
+    try:
+        wait_until(lambda: not differing(), "alerts are as they should be")
+    except TimeoutError as error:
+        raise AssertionError(f"{error}; these are not: {sorted(differing())}") from None
