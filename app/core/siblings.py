@@ -128,6 +128,11 @@ def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity 
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
 
 
+def told(verdict: Verdict, finding: Finding) -> Verdict:
+    """Add what the company of siblings shows."""
+    return replace(verdict, findings=(*verdict.findings, finding))
+
+
 def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
     """Return a finding for each entry that stands beside one of its host with another resolution and other ports."""
     return dict(_at_odds(members, kept))
@@ -214,7 +219,8 @@ def wrote(manifest: JSON, resolution: str) -> bool:
         applied = json.loads(annotations.text(LAST_APPLIED) or "null")
     except (ValueError, RecursionError):
         return False
-    return Fields(applied, "").child("spec").text("resolution") == resolution
+    spec = Fields(applied, "").child("spec")
+    return bool(spec.values) and (spec.text("resolution") or "NONE") == resolution
 
 
 def _parse_stays(stays: JSON) -> Iterator[Stays]:
@@ -230,7 +236,7 @@ def _in_company(
     if handle in kept:
         return keep(member.verdict, kept[handle], policy)
     if handle in odds:
-        return Verdict((*member.verdict.findings, odds[handle]), member.verdict.patch)
+        return told(member.verdict, odds[handle])
     return member.verdict
 
 
@@ -271,8 +277,9 @@ def _severity(settings: Settings) -> Severity:
 
 
 def _sharing(members: Mapping[H, Member]) -> Mapping[Place, list[H]]:
+    """Return the members that name each place, in the order of their names: it decides whom a finding names."""
     sharing = defaultdict[Place, list[H]](list)
-    for handle, member in members.items():
+    for handle, member in sorted(members.items(), key=lambda item: str(item[1].entry.key)):
         for place in places(member.entry):
             sharing[place].append(handle)
     return sharing
