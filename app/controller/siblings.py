@@ -99,7 +99,9 @@ class Siblings:
         if document and missed and not wrote(document, was):
             self._leave(entry.key)
             return ()
-        return () if document and wrote(document, entry.resolution) else set_resolution(was, present=entry.resolution_set)
+        return (
+            () if document and wrote(document, entry.resolution) else set_resolution(was, present=entry.resolution_set)
+        )
 
     def patched(self, entry: ServiceEntry) -> None:
         """Note that an entry was patched."""
