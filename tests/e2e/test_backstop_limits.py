@@ -9,6 +9,7 @@ import pytest
 
 from app.core.backstop import UNSAID, Engine, backstop
 from app.core.resources import ServiceEntry
+from app.core.survey import Sourced, survey
 from app.core.verdict import review, review_update
 from app.kube.client import Client
 from app.kube.errors import Forbidden
@@ -245,6 +246,20 @@ def test_the_day_is_that_on_which_the_objects_were_written(asker: Asker) -> None
     assert not review(ServiceEntry.parse(ended, written=in_force.today), in_force).allowed
     assert asker.create(ended, VALIDATING).denial.startswith("SEG006 ")
     assert asker.create(ended, LATE).status == 201
+
+
+def test_entries_that_share_a_host_are_not_known_and_the_controller_may_put_one_back(asker: Asker, api: Client) -> None:
+    """Difference: one expression sees one object. Where a mutating webhook repairs, no policy is in the way of it."""
+    ssh = entry(ports=[{"number": 22, "name": "ssh", "protocol": "TCP"}], resolution="NONE")
+    web = entry(resolution="DNS")
+    both = [Sourced("cluster", changed(one, namespace="x", name=str(one["spec"]["ports"]))) for one in (ssh, entry())]
+    assert [one.verdict.codes for one in survey(both, guard_policy({}))] == [("SEG016",), ("SEG040",)]
+    for where, resolution in ((VALIDATING, "NONE"), (NATIVE, "DNS")):
+        api.create(SERVICE_ENTRIES, changed(ssh, namespace=where, name="ssh"))
+        assert asker.create(entry(resolution="NONE"), where).resolution == resolution
+        stored = api.create(SERVICE_ENTRIES, changed(web, namespace=where, name="web"))
+        put_back = asker.update({**stored, "spec": {**stored["spec"], "resolution": "NONE"}})
+        assert (put_back.status, put_back.resolution) == (200, resolution)
 
 
 def test_no_warnings_are_given_under_mode_enforce(asker: Asker) -> None:
