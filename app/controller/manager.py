@@ -218,6 +218,7 @@ class Manager:
         metrics.show(metrics.exemption_expiry, self._tally.expiries, leads)
         metrics.show(metrics.limited_entries, self._inventory.limited_counts, leads)
         metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leads)
+        metrics.show(metrics.host_claims, self._workers.conflicts.claims, leads)
         metrics.show(metrics.refused_objects, self._workers.refused_counts, leads)
         metrics.show(
             metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leads
