@@ -50,8 +50,8 @@ RETRIES_NOT_APPLICABLE = Reason(
 UNFIXABLE = Reason(
     "Unfixable",
     "Warning",
-    "The stored entry cannot become DNS, or an entry of the same host keeps another resolution; the note says why, and a "
-    "remedy.",
+    "The stored entry cannot become DNS, or one that shares a host with it keeps another resolution; the note says "
+    "why, and a remedy.",
     "Review",
 )
 EXEMPTED = Reason("Exempted", "Normal", "The policy or an annotation exempts the entry.", "Review")

@@ -93,6 +93,14 @@ def test_the_config_map_keeps_to_its_room_and_what_is_left_out_is_told(caplog: p
     assert "of 8000 hosts" in caplog.text
 
 
+def test_a_namespace_with_very_many_hosts_leaves_room_in_the_config_map_for_those_of_others() -> None:
+    stays = (Stays("x" * 200, "NONE", "port 22 (TCP)"),)
+    many = {("aaa", f"{number}.example.com"): stays for number in range(8000)}
+    few = {("zzz", f"{number}.example.org"): stays for number in range(20)}
+    written = parse_standing(json.loads(document(many | few)))
+    assert few.keys() <= written.keys()
+
+
 def test_an_entry_is_put_back_no_more_often_than_somebody_else_insists(cluster: Cluster) -> None:
     cluster.put(None, entry("ssh", SSH))
     none, dns = entry("web"), entry("web", resolution="DNS")
