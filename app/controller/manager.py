@@ -54,6 +54,7 @@ class Manager:
         metrics: ControllerMetrics,
         tasks: Sequence[MakeTask] = (),
         *,
+        beside: Sequence[Callable[[Siblings], MakeTask]] = (),
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
@@ -66,7 +67,8 @@ class Manager:
         self._make_parts(writer, tracer)
         self._reflectors = self._make_reflectors(client)
         self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
-        self._runnables += [make(writer, self._leadership) for make in (*tasks, *self._own_tasks())]
+        made = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
+        self._runnables += [make(writer, self._leadership) for make in made]
         self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
         self._show()

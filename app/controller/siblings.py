@@ -17,10 +17,11 @@ from app.controller.inventory import Inventory
 from app.controller.judge import Judge
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.core.kept import in_turns
 from app.core.patch import Operation, set_resolution
 from app.core.policy import GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import Place, Standing, as_document, follows, led, slipped, wrote
+from app.core.siblings import Standing, as_document, follows, led, slipped, wrote
 from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.errors import NotFound
@@ -205,7 +206,7 @@ class SiblingsMap:
 def document(standing: Standing) -> str:
     """Write standing entries as JSON; where there is no room for all, as many hosts of each namespace."""
     text = _encoded(standing)
-    kept = _in_turns(standing)
+    kept = in_turns(standing)
     while len(text) > ROOM:
         kept = kept[: int(len(kept) * ROOM / len(text) * 0.95)]
         text = _encoded({place: standing[place] for place in kept})
@@ -214,16 +215,6 @@ def document(standing: Standing) -> str:
             "only %d of %d hosts whose entries keep their resolution fit into the ConfigMap", len(kept), len(standing)
         )
     return text
-
-
-def _in_turns(standing: Standing) -> list[Place]:
-    """Order places so that namespaces take turns: a namespace with very many hosts leaves room for those of others."""
-    turns = Counter[str]()
-    ordered = list[tuple[int, Place]]()
-    for namespace, host in sorted(standing):
-        ordered.append((turns[namespace], (namespace, host)))
-        turns[namespace] += 1
-    return [place for _, place in sorted(ordered)]
 
 
 def siblings_task(
