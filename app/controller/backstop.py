@@ -14,7 +14,7 @@ from app.controller.worker import LeaderTask
 from app.core.backstop import MUTATING, NAMES, Engine, backstop
 from app.core.policy import GuardPolicy
 from app.core.resources import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
-from app.core.siblings import Standing
+from app.core.standing import Standing
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import ADMISSION_POLICIES, NO_VERSION

@@ -4,23 +4,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
-from app.core.findings import Finding
+from app.core.findings import Finding, Severity
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
-from app.core.siblings import (
-    Held,
-    Member,
-    Place,
-    Standing,
-    Stays,
-    at_odds,
-    follows,
-    held,
-    keep,
-    places,
-    standing,
-    told,
-)
+from app.core.siblings import Held, Member, at_odds, held, keep, standing, told
+from app.core.standing import Place, Standing, Stays, places
 from app.core.verdict import Verdict, review
 
 LIMIT = 256
@@ -60,9 +48,7 @@ class Judge:
 
         `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
         """
-        members = {
-            key: Member(entry, self._alone(entry, policy), follows(entry, policy)) for key, entry in siblings.items()
-        }
+        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
         kept = held(members)
         stays, odds = standing(members, kept), at_odds(members, kept)
         with self._lock:
@@ -109,4 +95,4 @@ class Judge:
 
 def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
     """Return what there is to say of an entry in the company of its siblings."""
-    return kept[key].finding if key in kept else odds.get(key)
+    return kept[key].finding(Severity.WARNING) if key in kept else odds.get(key)

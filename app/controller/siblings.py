@@ -19,9 +19,10 @@ from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
 from app.core.kept import in_turns
 from app.core.patch import Operation, set_resolution
-from app.core.policy import GuardPolicy
+from app.core.policy import Existing, GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import Standing, as_document, follows, led, slipped, wrote
+from app.core.siblings import led, slipped, wrote
+from app.core.standing import Standing, as_document
 from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.errors import NotFound
@@ -61,9 +62,9 @@ class Siblings:
         if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
         siblings = self._together(filter(None, (old, new)))
-        self._note_slip(old, new, policy)
         others = self._judge.reconsider(siblings, policy, old)
         self._news |= others if old or not new else others - {new.key}  # a new entry is told of by itself
+        self._note_slip(old, new, policy)
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
@@ -95,7 +96,8 @@ class Siblings:
             return patch
         with self._lock:
             was, missed = self._put_back.get(entry.key), entry.key in self._missed
-        if was is None or was == entry.resolution or not follows(entry, self._policy.current):
+        reported = self._policy.current.settings(entry.key.namespace).existing is Existing.REPORT
+        if reported or was is None or was == entry.resolution:
             return ()
         if document and missed and not wrote(document, was):
             self._leave(entry.key)

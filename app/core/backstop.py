@@ -15,7 +15,7 @@ from app.core.layers import Layers
 from app.core.objections import not_mutated, objections, would_change
 from app.core.policy import GuardPolicy, Mode
 from app.core.resources import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER, VERSIONS
-from app.core.siblings import Standing
+from app.core.standing import Standing
 from app.core.tenancy import Require
 from app.core.waivers import has_owners
 

@@ -10,7 +10,7 @@ from app.core.layers import NAMESPACE, Layers
 from app.core.policy import Tcp, Wildcards
 from app.core.resources import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
 from app.core.rules import DYNAMIC_PROTOCOLS, RESOLVING
-from app.core.siblings import Standing
+from app.core.standing import Standing
 from app.core.tuning import RETRY_ON
 from app.core.waivers import exempt
 

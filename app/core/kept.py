@@ -8,7 +8,7 @@ import json
 from collections import Counter, defaultdict
 
 from app.core.layers import NAMESPACE
-from app.core.siblings import Place, Standing
+from app.core.standing import Place, Standing
 
 ROOM = 60_000
 """Most characters of the literal: an expression has up to 100,000."""

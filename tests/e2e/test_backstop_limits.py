@@ -9,7 +9,7 @@ import pytest
 
 from app.core.backstop import UNSAID, Engine, backstop
 from app.core.resources import ServiceEntry
-from app.core.siblings import Stays
+from app.core.standing import Stays
 from app.core.survey import Sourced, survey
 from app.core.verdict import review, review_update
 from app.kube.client import Client

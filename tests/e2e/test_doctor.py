@@ -78,13 +78,13 @@ class Patient:
 
         def found() -> bool:
             seen[:] = self.findings(**changes)
-            return any(sentence in one.sentence for one in seen)
+            return any(sentence in one.sentence for one in seen) and exit_code(seen) == code
 
         try:
             wait_until(found, sentence, SECONDS)
         except TimeoutError:
-            raise AssertionError("\n".join([sentence, "is not among:", *(one.sentence for one in seen)])) from None
-        assert exit_code(seen) == code
+            told = (f"{one.state.value}: {one.sentence}" for one in seen)
+            raise AssertionError("\n".join([f"{sentence} (exit code {code}) is not among:", *told])) from None
         finding = next(one for one in seen if sentence in one.sentence)
         assert remedy in finding.remedy
         return finding

@@ -15,7 +15,7 @@ from app.controller.leadership import Leadership
 from app.core.backstop import Engine
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
-from app.core.siblings import Standing, Stays
+from app.core.standing import Standing, Stays
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import Resource

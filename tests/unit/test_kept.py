@@ -4,7 +4,7 @@ import json
 
 from app.core.backstop import Engine, backstop
 from app.core.kept import ROOM, in_turns, siblings
-from app.core.siblings import Stays
+from app.core.standing import Stays
 from tests.builders import guard_policy
 
 STAYS = (Stays("ssh", "NONE", "port 22 (TCP)"),)
