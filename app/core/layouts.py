@@ -6,31 +6,31 @@ the addresses of the entries that declare it. So if the entries declare differen
 where its port is not. Entries with resolution NONE are given no address.
 """
 
-from collections.abc import Hashable, Iterable
-from typing import TypeVar
+from collections.abc import Iterable
 
 from app.core.resources import HTTP_FAMILY, ServiceEntry
 
 ADDRESSED = "DNS"
 """The resolution for which Istio gives an entry addresses, where the guard writes it."""
-H = TypeVar("H", bound=Hashable)
 Layout = tuple[frozenset[int], frozenset[str]]
 """The numbers of the ports that are matched by address, and the addresses that an entry lists."""
 
 
-def layout(entry: ServiceEntry) -> Layout:
+class Layouts:
+    """The layouts of the entries that name a host and have, or would have, addresses of their own."""
+
+    def __init__(self, entries: Iterable[ServiceEntry]) -> None:
+        self._first: dict[Layout, ServiceEntry] = {}
+        for entry in entries:
+            self._first.setdefault(_layout(entry), entry)
+
+    def apart_from(self, entry: ServiceEntry) -> ServiceEntry | None:
+        """Return an entry with another layout, if there is one."""
+        own = _layout(entry)
+        return next((other for layout, other in self._first.items() if layout != own), None)
+
+
+def _layout(entry: ServiceEntry) -> Layout:
     """Return what the entries of a host must have in common. HTTP ports need not: they are matched by authority."""
     by_address = (port.number for port in entry.ports if port.protocol not in HTTP_FAMILY)
     return frozenset(by_address), frozenset(entry.addresses)
-
-
-def partners(entries: Iterable[tuple[H, ServiceEntry]]) -> dict[H, ServiceEntry]:
-    """Return for each entry of a host the first that has another layout; nothing where all have the same."""
-    entries = tuple(entries)
-    firsts: dict[Layout, ServiceEntry] = {}
-    for _, entry in entries:
-        firsts.setdefault(layout(entry), entry)
-    if len(firsts) < 2:
-        return {}
-    first, second = list(firsts.values())[:2]
-    return {handle: second if layout(entry) == layout(first) else first for handle, entry in entries}

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from app.core.catalogue import HOST_SPLIT, RESOLUTION_CHANGED, SIBLING_STAYS
 from app.core.findings import Finding, Severity, quoted
-from app.core.layouts import ADDRESSED, partners
+from app.core.layouts import ADDRESSED, Layouts
 from app.core.policy import Existing, GuardPolicy, Mode, Settings, SplitHosts, Unfixable
 from app.core.resources import JSON, Fields, Key, ServiceEntry
 from app.core.standing import Place, Standing, Stays, first_of_each, places
@@ -220,7 +220,7 @@ def _in_company(
 def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tuple[H, Finding]]:
     for (_, host), handles in _sharing(members).items():
         sharing = [(handle, members[handle]) for handle in handles if handle not in kept]
-        yield from ((handle, split(other.key, host)) for handle, other in _partners(sharing).items())
+        yield from _split_findings(host, sharing)
         ends = {member.resolution for _, member in sharing}
         shapes: dict[Shape, ServiceEntry] = {}
         for _, member in sharing if len(ends) > 1 else ():
@@ -269,14 +269,21 @@ def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H
 
 def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
     """Yield the entries that are left as they are because others declare different ports or addresses of the host."""
-    others = _partners(sharing)
-    left = next((one.entry for handle, one in found.items() if one.sibling.splits and handle in dict(sharing)), None)
-    for handle, member in sharing:
-        if member.verdict.patch and handle not in found and (sibling := others.get(handle, left)):
-            yield handle, Held(member.entry, Stays.of(sibling, splits=True), place[1])
+    layouts = Layouts(member.entry for member in _addressed(sharing).values())
+    left = next((one.entry for handle, one in sharing if handle in found and found[handle].sibling.splits), None)
+    for handle, member in _addressed(sharing).items():
+        if member.verdict.patch and handle not in found and (other := layouts.apart_from(member.entry) or left):
+            yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])
 
 
-def _partners(sharing: Iterable[tuple[H, Member]]) -> dict[H, ServiceEntry]:
-    """Return for each entry of a host that would have addresses of its own one that declares other ports."""
-    ones = (one for one in sharing if one[1].leaves_splits and one[1].resolution == ADDRESSED)
-    return partners((handle, member.entry) for handle, member in ones)
+def _split_findings(host: str, sharing: Iterable[tuple[H, Member]]) -> Iterator[tuple[H, Finding]]:
+    """Tell the entries of a host that have, or will have, addresses of their own, where their ports differ."""
+    layouts = Layouts(member.entry for member in _addressed(sharing).values())
+    for handle, member in _addressed(sharing).items():
+        if other := layouts.apart_from(member.entry):
+            yield handle, split(other.key, host)
+
+
+def _addressed(sharing: Iterable[tuple[H, Member]]) -> dict[H, Member]:
+    """Return the entries that would have addresses of their own, where the policy leaves such alone."""
+    return {handle: member for handle, member in sharing if member.leaves_splits and member.resolution == ADDRESSED}

@@ -456,7 +456,10 @@ def applied(text: str) -> dict[str, Any]:
 class TestSplitHosts:
     """Entries of one host that declare different ports or addresses."""
 
-    PORTS: ClassVar = {"http": entry("http", **OPEN), "tls": entry("tls", ports=[TLS], **OPEN)}
+    PORTS: ClassVar = {
+        "http": entry("http", created="2025-01-01T00:00:00Z", **OPEN),
+        "tls": entry("tls", created="2025-01-02T00:00:00Z", ports=[TLS], **OPEN),
+    }
 
     def test_both_keep_their_resolution_with_a_warning_that_names_the_other(self) -> None:
         verdicts = judged(members(*self.PORTS.values()), POLICY)
@@ -496,7 +499,7 @@ class TestSplitHosts:
         assert verdicts["third"].allowed
 
     def test_where_resolutions_differ_already_the_ports_that_have_no_cluster_are_named(self) -> None:
-        verdicts = judged(members(entry("dns"), self.PORTS["tls"]), POLICY)
+        verdicts = judged(members(self.PORTS["tls"], entry("young", created="2026-01-01T00:00:00Z")), POLICY)
         assert verdicts["tls"].codes == ("SEG020", "SEG040")
         assert verdicts["tls"].allowed
 
