@@ -35,7 +35,7 @@ NOT_ADMISSION = (
     "virtualService.unsafeMethods",
     "virtualService.yieldTo",
 )
-"""Fields, and parts of the policy, that say what is emitted or patched later, and nothing of what is admitted."""
+"""Fields, and parts of the policy, that say nothing of one entry by itself: docs/backstop.md has what they say."""
 WITHOUT_EFFECT = {"apiVersion", "kind", "metadata.name"}
 
 
