@@ -46,6 +46,10 @@ deep: $(STAMP)  ## hold thousands of generated clusters against the promise that
 	@$(BIN)/python -m tests.bed build mesh
 	HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) tests/harm
 
+.PHONY: reference
+reference: $(STAMP)  ## write the generated parts of the documentation and of the chart
+	@$(BIN)/python -m tools.reference
+
 .PHONY: docs
 docs: $(STAMP)  ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict

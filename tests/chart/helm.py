@@ -13,7 +13,7 @@ import yaml
 from tests.bed.build import build, cached
 from tests.bed.progress import Progress
 from tests.bed.tools import HELM, HELM_4, KUBECONFORM, KUBERNETES_VERSION, OTHER_CRDS, ModuleFile, Tool
-from tests.chart_reference import CHART
+from tools.reference.chart import CHART
 
 NAMESPACE = "guard-system"
 RELEASE = "serviceentry-guard"

@@ -9,7 +9,7 @@ from tests.bed.processes import wait_until
 from tests.bed.require import require
 from tests.e2e.team import Team
 from tests.guard import Controller, Webhook, fetch
-from tests.metrics_reference import both
+from tools.reference.metrics import both
 
 pytestmark = pytest.mark.e2e
 

@@ -24,7 +24,7 @@ from tests.bed.processes import wait_until
 from tests.bed.require import require
 from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, Team
 from tests.guard import Controller, Webhook, fetch
-from tests.metrics_reference import Documented, both
+from tools.reference.metrics import Documented, both
 
 pytestmark = pytest.mark.e2e
 
