@@ -14,12 +14,18 @@ from xdist.scheduler import LoadScopeScheduling
 from app.telemetry.logs import OURS
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.command import Programs
+from tests.depth import DEEP, examples
 
 NUMBERS = count(1)
 
-# A busy machine is no reason for a property to fail; in CI the examples are the same each time.
+# A busy machine is no reason for a property to fail.
 settings.register_profile(
-    "guard", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+    "guard",
+    deadline=None,
+    derandomize="CI" in os.environ and not DEEP,
+    max_examples=examples(200),
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("guard")
 
@@ -96,6 +102,12 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         if not _is_in(MEASURED, PurePosixPath(item.path)):
             environment.delenv(MEASURING, raising=False)
         return (yield)
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Programs:
+    """Programs of the checkout, called in this process."""
+    return Programs(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

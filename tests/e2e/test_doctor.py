@@ -73,18 +73,17 @@ class Patient:
         self.client.replace(resource, stored)
 
     def expect(self, sentence: str, remedy: str = "", code: int = 1, **changes: Any) -> Finding:
-        """Wait until a finding says so, and until its remedy and the exit code are as they should be."""
+        """Wait until a finding says so and the exit code is as it should be: other findings may need another moment."""
         seen: list[Finding] = []
 
         def found() -> bool:
             seen[:] = self.findings(**changes)
-            return any(sentence in one.sentence for one in seen)
+            return any(sentence in one.sentence for one in seen) and exit_code(seen) == code
 
         try:
             wait_until(found, sentence, SECONDS)
         except TimeoutError:
-            raise AssertionError("\n".join([sentence, "is not among:", *(one.sentence for one in seen)])) from None
-        assert exit_code(seen) == code
+            raise AssertionError(f"{sentence!r} with exit code {code} is not what was found:\n{said(seen)}") from None
         finding = next(one for one in seen if sentence in one.sentence)
         assert remedy in finding.remedy
         return finding

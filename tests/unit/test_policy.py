@@ -13,6 +13,7 @@ from app.core.globs import covers_glob, matches
 from app.core.policy import GuardPolicy, Settings, default_policy
 from app.core.problems import PolicyError
 from app.core.reader import MAX_VALUES, parse_policy
+from tests.depth import examples
 
 IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
 
@@ -163,7 +164,7 @@ globs = st.text("ab*?", min_size=1, max_size=5)
 
 
 @given(globs, globs, st.text("abc", max_size=5))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> None:
     if covers_glob(wide, narrow) and matches(text, (narrow,)):
         assert matches(text, (wide,))
