@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
-from tests.guard import Controller
 from tools.reference.chart import CHART
 
 ELSEWHERE = ("--policy", "--health-port", "--namespace")

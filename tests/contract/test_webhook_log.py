@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.bed.guard import HOST, Webhook
 from tests.contract.clients import REVIEW, Client, request
 from tests.contract.webhooks import until
-from tests.guard import HOST, Webhook
 
 SECRET = "s3cr3t-that-no-log-may-have"  # noqa: S105 - it is none
 

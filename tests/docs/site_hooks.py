@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "chart.md": "charts/serviceentry-guard/README.md",
     "certs.md": "certs/README.md",
+    "examples.md": "examples/README.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }

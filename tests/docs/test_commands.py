@@ -12,12 +12,12 @@ from app.cli import cli
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import guard
 from tests.bed.tools import HELM
 from tests.chart.helm import provide as provide_helm
 from tests.docs.markdown import PROMPT, ROOT, Block, blocks, pages, prose
 from tests.docs.reader import Reader, shows
 from tests.e2e.team import Team
-from tests.guard import guard
 from tools.reference.metrics import both
 
 PROGRAMS = ("serviceentry-guard", "kubectl", "helm", "make", "python", "kustomize", "curl", "bash", "git", "docker")

@@ -8,9 +8,9 @@ import pytest
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook, exempting, guard
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import GUARDED, Team
-from tests.guard import Controller, Webhook, exempting, guard
 
 NUMBERS = count(1)
 

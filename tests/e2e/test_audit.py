@@ -19,9 +19,9 @@ from app.core.survey import Reviewed
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, Controller
 from tests.bed.processes import wait_until
 from tests.e2e.team import HTTPS, ISTIO, Team
-from tests.guard import COMMAND, Controller
 
 pytestmark = pytest.mark.e2e
 

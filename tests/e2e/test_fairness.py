@@ -11,10 +11,10 @@ import pytest
 
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, fetch, ready
 from tests.bed.processes import wait_until
 from tests.bed.refusals import LABEL, refusing
 from tests.e2e.team import EVENTS, HTTP, SECONDS, VIRTUAL_SERVICES, Team
-from tests.guard import Controller, fetch, ready
 
 pytestmark = pytest.mark.e2e
 

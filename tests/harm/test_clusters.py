@@ -15,6 +15,8 @@ from tests.harm.known import known
 from tests.harm.strategies import clusters, policies
 from tests.harm.trial import hold
 
+pytestmark = pytest.mark.generated
+
 EXAMPLES = int(os.environ.get("HARM_EXAMPLES", "0"))
 """How many clusters `make deep` asks for in all, new ones each time. Without it they are few, and always the same."""
 

@@ -18,10 +18,10 @@ from app.core.survey import Sourced, survey
 from app.kube.client import Client, Object
 from tests.bed.binaries import Binaries, MeshBinaries
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook
 from tests.bed.pki import create_authority
 from tests.bed.processes import wait_until
 from tests.e2e.team import DESTINATION_RULES, GUARDED, NAMESPACES, SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
-from tests.guard import Controller, Webhook
 from tests.mesh import kubelet, networks
 from tests.mesh.arms import ARMS, MARKER, PODS, RECIPE, Arm
 from tests.mesh.cases import CASES_IN_MESH

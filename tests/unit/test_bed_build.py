@@ -17,6 +17,7 @@ from tests.bed.processes import wait_until
 from tests.bed.progress import Progress
 from tests.bed.tools import ISTIO_CRDS, KUBE_APISERVER, KUBECTL, Tool
 from tests.command import Programs
+from tests.demo.introduction import FETCH, introduction
 
 HELLO = 'package main\n\nfunc main() { println("hello") }\n'
 
@@ -158,3 +159,24 @@ def test_of_two_runs_at_once_only_one_builds(hello: Tool) -> None:
         program(cached(hello))
     second.join()
     assert "compiled" not in out.getvalue()
+
+
+@pytest.mark.usefixtures("only")
+def test_demo_says_first_what_it_builds_how_long_that_takes_and_how_to_do_without() -> None:
+    said = introduction()
+    assert "The first run builds kube-apiserver and kubectl with Go: about " in said or "etcd" in said
+    assert "serviceentry-guard review FOLDER" in said
+    assert FETCH in said
+
+
+def test_demo_builds_no_kubectl_where_one_is_installed(only: Path) -> None:
+    program(only / "kubectl")
+    assert "kubectl" not in introduction()
+    assert "kube-apiserver" in introduction()
+
+
+def test_demo_with_the_users_assets_says_only_how_long_it_takes(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("kube-apiserver", "kubectl", "etcd"):
+        program(only / name)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(only))
+    assert introduction().endswith("This takes about 20 seconds.")
