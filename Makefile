@@ -68,11 +68,13 @@ sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 	@echo $(SBOM)
 
 .PHONY: lint
-lint: $(STAMP)  ## format, lint, types and import contracts
+lint: $(STAMP)  ## format, lint, types, import contracts, spelling and style
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell app certs charts docs examples tests tools *.md
+	$(BIN)/python -m tools.style
 
 .PHONY: format
 format: $(STAMP)  ## put the code into its format
