@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 
+import coverage
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
@@ -18,6 +19,8 @@ from tests.command import Programs
 from tests.depth import DEEP, examples
 
 NUMBERS = count(1)
+_MEASURES = [True]
+"""Whether coverage.py measures this process now, if it runs."""
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile(
@@ -43,11 +46,25 @@ MEASURED = (
 )
 """Folders and files whose child processes are measured for coverage: it doubles what a start of the command costs.
 
-Between them they start all that runs in processes of its own; others start the same hundreds of times. What tests do in
-their own process is measured everywhere. Coverage is so never overstated: what only others reach, counts as missed.
+Between them they start all that runs in processes of its own; others start the same hundreds of times. Coverage is so
+never overstated: what only others reach, counts as missed.
 """
 MEASURING = "COVERAGE_PROCESS_CONFIG"
 """By this variable coverage.py hands its configuration to child processes."""
+UNMEASURED = (
+    "chart",
+    "docs",
+    "harm",
+    "mesh",
+    "observability",
+    "e2e/test_backstop.py",
+    "e2e/test_cases_e2e.py",
+    "e2e/test_schema.py",
+)
+"""Folders and files that are not measured in their own process either.
+
+They ask the core very often and reach nothing in it that `unit` does not reach. To measure them doubles their time.
+"""
 
 LONGEST_FIRST = ("mesh", "harm", "chart", "observability", "e2e", "docs", "contract", "unit")
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
@@ -97,11 +114,27 @@ def _is_in(names: Sequence[str], file: PurePosixPath) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Hide the measurement from child processes of a test, and of its fixtures, where it is not wanted."""
+    """Measure a test and its fixtures, and their child processes, only where it is wanted."""
+    file = PurePosixPath(item.path)
+    _measure(wanted=not _is_in(UNMEASURED, file))
     with pytest.MonkeyPatch.context() as environment:
-        if not _is_in(MEASURED, PurePosixPath(item.path)):
+        if not _is_in(MEASURED, file):
             environment.delenv(MEASURING, raising=False)
         return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave coverage.py as it was: it stops by itself when the process ends."""
+    _measure(wanted=True)
+
+
+def _measure(*, wanted: bool) -> None:
+    """Pause coverage.py in this process, or have it go on; nothing where it does not run."""
+    running = coverage.Coverage.current()
+    if running is None or wanted is _MEASURES[0]:
+        return
+    (running.start if wanted else running.stop)()
+    _MEASURES[0] = wanted
 
 
 @pytest.fixture
