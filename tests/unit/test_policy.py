@@ -134,10 +134,10 @@ def test_a_glob_matches_a_whole_text_whatever_its_case(text: str, globs: tuple[s
 )
 def test_no_glob_makes_a_match_slow(glob: str) -> None:
     matches("x", (glob,))
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(100):
         assert not matches("a" * 253, (glob,))
-    assert (time.perf_counter() - start) / 100 < 0.01
+    assert (time.process_time() - start) / 100 < 0.01
 
 
 @pytest.mark.parametrize(

@@ -336,11 +336,11 @@ def test_a_policy_that_only_reports_ends_what_was_begun(cluster: Cluster) -> Non
 
 
 def test_stopping_does_not_wait_for_what_is_left(cluster: Cluster) -> None:
-    with cluster.remediator(rate=0.1) as remediator:
+    with cluster.remediator(rate=0.01) as remediator:
         for delivered in cluster.store(manifest("one"), manifest("two")):
             remediator.put(*delivered)
         wait(lambda: cluster.counted("patched") == 1, "the first is patched")
         began = monotonic()
-        remediator.stop(5.0)
-        assert monotonic() - began < 2.0
+        remediator.stop(60.0)
+        assert monotonic() - began < 30.0, "the next one would be due in 100 s"
     assert cluster.resolution("two") == "NONE"
