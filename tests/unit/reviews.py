@@ -7,9 +7,8 @@ from typing import Any
 import yaml
 from click.testing import Result
 
+from tests.builders import HTTP
 from tests.command import run
-
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 
 
 def entry(name: str = "api", namespace: str | None = "team", **spec: Any) -> dict[str, Any]:

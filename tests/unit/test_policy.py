@@ -10,16 +10,11 @@ from hypothesis import strategies as st
 
 from app.core.durations import parse_duration
 from app.core.globs import covers_glob, matches
-from app.core.policy import GuardPolicy, Settings, default_policy
+from app.core.policy import Settings, default_policy
 from app.core.problems import PolicyError
 from app.core.reader import MAX_VALUES, parse_policy
+from tests.builders import IDENTITY, policy
 from tests.depth import examples
-
-IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
-
-
-def policy(**fields: Any) -> GuardPolicy:
-    return parse_policy({**IDENTITY, **fields})
 
 
 def problems(document: object) -> list[str]:

@@ -14,23 +14,17 @@ from app.controller.leadership import Leadership
 from app.controller.narrator import Narrator
 from app.controller.remediation import Remediator, Repair
 from app.core.patch import set_resolution
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.telemetry.metrics import ControllerMetrics
 from tests.bed.processes import wait_until
+from tests.builders import HTTP, policy
 from tests.unit.kube_server import Answer, Handler, Server, json_answer, running
 
 REMEDIATE = {"existing": "Remediate"}
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 FAST = 1000.0
-
-
-def policy(**document: Any) -> GuardPolicy:
-    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
 
 
 def manifest(name: str = "api", *, metadata: dict[str, Any] | None = None, **spec: Any) -> dict[str, Any]:
