@@ -19,8 +19,8 @@ from tests.command import Programs
 from tests.depth import DEEP, examples
 
 NUMBERS = count(1)
-_MEASURES = [True]
-"""Whether coverage.py measures this process now, if it runs."""
+_PAUSED: list[coverage.Coverage] = []
+"""What measures this process, while it does not."""
 
 # A busy machine is no reason for a property to fail.
 settings.register_profile(
@@ -130,11 +130,12 @@ def pytest_sessionfinish() -> None:
 
 def _measure(*, wanted: bool) -> None:
     """Pause coverage.py in this process, or have it go on; nothing where it does not run."""
-    running = coverage.Coverage.current()
-    if running is None or wanted is _MEASURES[0]:
-        return
-    (running.start if wanted else running.stop)()
-    _MEASURES[0] = wanted
+    running = coverage.Coverage.current()  # None while it is paused
+    if running and not wanted:
+        running.stop()
+        _PAUSED.append(running)
+    elif wanted and _PAUSED:
+        _PAUSED.pop().start()
 
 
 @pytest.fixture
