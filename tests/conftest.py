@@ -70,15 +70,25 @@ LONGEST_FIRST = ("mesh", "harm", "chart", "observability", "e2e", "docs", "contr
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
 TOGETHER = ("mesh", "chart", "observability", "docs")
 """Folders whose files share what is slow to start: one worker has all of them."""
+SPARE = tuple(
+    f"e2e/test_{name}.py"
+    for name in (
+        *("controllers", "destination_rules", "exemptions", "fairness", "kube_client", "kube_lease", "kube_watch"),
+        *("leaders", "policy_reload", "rotation", "siblings", "story"),
+    )
+)
+"""Files that use the second control plane of tests/e2e: one worker has all of them, and starts it once."""
 APART = ("chart/test_lifecycle.py", "docs/test_commands.py")
 """Files of such folders that start a cluster of their own and share nothing slow."""
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
-    """Keeps the tests of a file on one worker, and those of some folders too, because they share fixtures."""
+    """Keeps the tests of a file on one worker, and those of some folders and groups, because they share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = PurePosixPath(nodeid.partition("::")[0])
+        if _is_in(SPARE, file):
+            return "spare"
         together = file.parent.name in TOGETHER and not _is_in(APART, file)
         return str(file.parent if together else file)
 

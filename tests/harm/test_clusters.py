@@ -44,7 +44,7 @@ def _worse(
 
 @pytest.mark.parametrize("world", World)
 def test_no_cluster_gets_worse(generator: Generator, world: World) -> None:
-    @_settings(150)
+    @_settings(60)
     @given(clusters(), policies(), st.sampled_from([EARLY, LATE]))
     def holds(cluster: list[dict[str, Any]], policy: GuardPolicy, emitted_at: str) -> None:
         assert _worse(generator, cluster, policy, world, emitted_at) == []
@@ -53,7 +53,7 @@ def test_no_cluster_gets_worse(generator: Generator, world: World) -> None:
 
 
 def test_no_cluster_with_http_routes_gets_worse(generator: Generator) -> None:
-    @_settings(50)
+    @_settings(20)
     @given(clusters(routes=True), policies(), st.sampled_from([EARLY, LATE]))
     def holds(cluster: list[dict[str, Any]], policy: GuardPolicy, emitted_at: str) -> None:
         assert _worse(generator, cluster, policy, World.REMEDIATED, emitted_at) == []
