@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
-from app.core.siblings import Held, Member, Place, Standing, Stays, follows, held, keep, places, standing
+from app.core.siblings import Held, Member, held, keep, standing
+from app.core.standing import Place, Standing, Stays, places
 from app.core.verdict import Verdict, review
 
 LIMIT = 256
@@ -42,9 +43,7 @@ class Judge:
 
         `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
         """
-        members = {
-            key: Member(entry, self._alone(entry, policy), follows(entry, policy)) for key, entry in siblings.items()
-        }
+        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
         kept = held(members)
         stays = standing(members, kept)
         with self._lock:

@@ -20,7 +20,8 @@ from app.controller.worker import LeaderTask
 from app.core.patch import Operation, set_resolution
 from app.core.policy import GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import Standing, as_document, led, slipped, wrote
+from app.core.siblings import led, slipped, wrote
+from app.core.standing import Standing, as_document
 from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.errors import NotFound
@@ -58,8 +59,8 @@ class Siblings:
         if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
         siblings = self._together(filter(None, (old, new)))
-        self._note_slip(old, new, policy)
         others = self._judge.reconsider(siblings, policy, old)
+        self._note_slip(old, new, policy)
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:

@@ -73,7 +73,7 @@ class Patient:
         self.client.replace(resource, stored)
 
     def expect(self, sentence: str, remedy: str = "", code: int = 1, **changes: Any) -> Finding:
-        """Wait until a finding says so and the exit code is as it should be: other findings may need another moment."""
+        """Wait until a finding says so, and until its remedy and the exit code are as they should be."""
         seen: list[Finding] = []
 
         def found() -> bool:
@@ -83,7 +83,8 @@ class Patient:
         try:
             wait_until(found, sentence, SECONDS)
         except TimeoutError:
-            raise AssertionError(f"{sentence!r} with exit code {code} is not what was found:\n{said(seen)}") from None
+            told = (f"{one.state.value}: {one.sentence}" for one in seen)
+            raise AssertionError("\n".join([f"{sentence} (exit code {code}) is not among:", *told])) from None
         finding = next(one for one in seen if sentence in one.sentence)
         assert remedy in finding.remedy
         return finding

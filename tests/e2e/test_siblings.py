@@ -13,7 +13,7 @@ from app.kube.errors import Forbidden
 from app.kube.resources import CONFIG_MAPS, PODS
 from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
-from tests.e2e.team import EVENTS, GUARDED, HTTP, SERVICE_ENTRIES, Team
+from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, SERVICE_ENTRIES, Team
 
 pytestmark = pytest.mark.e2e
 
@@ -171,3 +171,27 @@ def test_the_webhooks_pods_are_annotated_so_that_they_take_the_config_map_at_onc
     loner.delete("ssh")
     wait_until(lambda: annotation() != first, "the annotation changes with the ConfigMap", SOON)
     loner.client.delete(PODS, "default", "webhook-1")
+
+
+def test_entries_that_declare_different_ports_are_left_alone_with_a_warning(
+    loner: Team, controller: Controller, webhook: Webhook, tmp_path: Path
+) -> None:
+    del controller, webhook
+    web = loner.entry("web", resolution="NONE")
+    loner.store(web, loner.entry("secure", ports=[HTTPS], resolution="NONE"))
+    stay = [["secure", "NONE", "port 443 (HTTPS)", "split"], ["web", "NONE", "port 80 (HTTP)", "split"]]
+    wait_until(lambda: written(loner) == {loner.host(): stay}, "both stay", SOON)
+    mount(loner, tmp_path)
+    loner.come_under_guard()
+    late = loner.entry("late", ports=[HTTPS], resolution="NONE")
+    wait_until(lambda: kept_in(loner, late), "the webhook leaves a third alone", SOON)
+    loner.edit("web", ports=[HTTP, ADMIN])
+    loner.settle()
+    assert [resolution(loner, name) for name in ("web", "secure")] == ["NONE"] * 2
+    loner.delete("secure")
+    wait_until(lambda: not written(loner), "the other is alone", SOON)
+
+
+def kept_in(team: Team, entry: Object) -> bool:
+    """Say whether the webhook leaves the resolution of an entry as it is."""
+    return bool(team.client.rehearse(SERVICE_ENTRIES, entry).object["spec"]["resolution"] == "NONE")

@@ -190,6 +190,7 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"destinationRule": {"enabled": True, "connectionPool": {"tcp": {"maxConnectionDuration": "5m"}}}},
     {"virtualService": {"unsafeMethods": {"retryOn": ["connect-failure"]}}},
     {"virtualService": {"retries": {"attempts": 5, "perTryTimeout": "1s", "retryOn": ["reset", "503"]}}},
+    {"resolution": {"splitHosts": "DNS"}},
     {"virtualService": {"enabled": False}},
     {"exemptions": {"namespaces": ["beta"]}},
     {"exemptions": {"annotation": "Forbid"}},

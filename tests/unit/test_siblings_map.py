@@ -10,7 +10,7 @@ from app.controller.inventory import Inventory
 from app.controller.judge import Judge
 from app.controller.siblings import ATTEMPTS, ROOM, Siblings, document
 from app.core.resources import ServiceEntry
-from app.core.siblings import Stays, parse_standing
+from app.core.standing import Stays, parse_standing
 from app.policyfile import PolicyFile
 from app.webhook.siblings import SiblingsFile
 from tests import builders
