@@ -4,6 +4,8 @@ pydantic is imported when the first policy is read, as in `model`.
 """
 
 import json
+import math
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
@@ -85,8 +87,17 @@ def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
         return {_text(name): _plain(one, left, depth + 1) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one, left, depth + 1) for one in value]
-    small = isinstance(value, int) and value.bit_length() <= INT_BITS
-    return value if value is None or small or isinstance(value, float) else _text(value)
+    if isinstance(value, int) and value.bit_length() > INT_BITS:
+        return _float(value)
+    return value if value is None or isinstance(value, int | float) else _text(value)
+
+
+def _float(value: int) -> float:
+    """Return the nearest float: no field takes one, neither where a whole number is wanted nor where a text is."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.copysign(sys.float_info.max, value)
 
 
 def _text(value: object) -> str:
