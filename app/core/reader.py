@@ -4,7 +4,6 @@ pydantic is imported when the first policy is read, as in `model`.
 """
 
 import json
-import math
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -93,11 +92,11 @@ def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
 
 
 def _float(value: int) -> float:
-    """Return the nearest float: no field takes one, neither where a whole number is wanted nor where a text is."""
+    """Return a float of about that size. No field takes one: neither a field of whole numbers nor one of text."""
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(sys.float_info.max, value)
+        return sys.float_info.max
 
 
 def _text(value: object) -> str:
