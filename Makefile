@@ -7,7 +7,7 @@ SBOM   := dist/serviceentry-guard.cdx.json
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-# Most tests wait for other processes more than they work. A file's tests stay together: tests/conftest.py says why.
+# Most tests wait for other processes more than they work; those of test-fast do not. A file's tests stay together: tests/conftest.py says why.
 WORKERS  ?= 3
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
@@ -38,7 +38,7 @@ test-all: $(STAMP)
 
 .PHONY: test-fast
 test-fast: $(STAMP)  ## tests that need no cluster, under a minute
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/contract
+	$(BIN)/python -m pytest $(PARALLEL) --numprocesses=auto tests/unit tests/contract
 
 EXAMPLES ?= 2000
 .PHONY: deep

@@ -13,6 +13,7 @@ ELSEWHERE = {
     "chart.md": "charts/serviceentry-guard/README.md",
     "certs.md": "certs/README.md",
     "examples.md": "examples/README.md",
+    "tests.md": "tests/README.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
