@@ -14,10 +14,10 @@ from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.backstops import POLICY, Asker, entry, guard_policy
 from tests.e2e.team import SECONDS, Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

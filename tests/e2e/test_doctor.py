@@ -19,12 +19,12 @@ from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, MUTATING, VALIDATING, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, HOST
 from tests.bed.pki import Authority, KeyPair, create_authority
 from tests.bed.processes import Child, free_port, wait_until
 from tests.e2e.installation import SERVICE, SERVICES, Installation
 from tests.e2e.stand_in import answering, hanging_up, silent
 from tests.e2e.team import SERVICE_ENTRIES
-from tests.guard import COMMAND, HOST
 
 pytestmark = pytest.mark.e2e
 

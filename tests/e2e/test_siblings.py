@@ -11,9 +11,9 @@ import pytest
 from app.kube.client import Object
 from app.kube.errors import Forbidden
 from app.kube.resources import CONFIG_MAPS, PODS
+from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
 from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, SERVICE_ENTRIES, Team
-from tests.guard import Controller, Webhook
 
 pytestmark = pytest.mark.e2e
 

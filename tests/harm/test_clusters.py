@@ -14,6 +14,8 @@ from tests.harm.guarded import EARLY, LATE, World, change
 from tests.harm.strategies import clusters, policies
 from tests.harm.trial import hold
 
+pytestmark = pytest.mark.generated
+
 EXAMPLES = int(os.environ.get("HARM_EXAMPLES", "0"))
 """How many clusters `make deep` asks for in all, new ones each time. Without it they are few, and always the same."""
 
@@ -40,7 +42,7 @@ def _worse(
 
 @pytest.mark.parametrize("world", World)
 def test_no_cluster_gets_worse(generator: Generator, world: World) -> None:
-    @_settings(150)
+    @_settings(60)
     @given(clusters(), policies(), st.sampled_from([EARLY, LATE]))
     def holds(cluster: list[dict[str, Any]], policy: GuardPolicy, emitted_at: str) -> None:
         assert _worse(generator, cluster, policy, world, emitted_at) == []
@@ -49,7 +51,7 @@ def test_no_cluster_gets_worse(generator: Generator, world: World) -> None:
 
 
 def test_no_cluster_with_http_routes_gets_worse(generator: Generator) -> None:
-    @_settings(50)
+    @_settings(20)
     @given(clusters(routes=True), policies(), st.sampled_from([EARLY, LATE]))
     def holds(cluster: list[dict[str, Any]], policy: GuardPolicy, emitted_at: str) -> None:
         assert _worse(generator, cluster, policy, World.REMEDIATED, emitted_at) == []

@@ -13,10 +13,10 @@ import pytest
 from app.kube.client import Client
 from app.kube.errors import ApiError
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import HOST, Controller, Webhook
 from tests.bed.processes import wait_until
 from tests.bed.refusals import LABEL, refusing
 from tests.e2e.team import GUARDED, HTTP, SECONDS, Team
-from tests.guard import HOST, Controller, Webhook
 
 POLICY = """\
 apiVersion: serviceentry-guard.io/v1alpha1

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, run, text, virtual_service
+from tests.command import run
+from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, text, virtual_service
 
 COMMAND = (sys.executable, "-m", "app", "review")
 

@@ -8,7 +8,8 @@ import pytest
 
 from app.core.policy import default_policy
 from app.core.survey import Sourced, survey
-from tests.unit.reviews import Folder, entry, run, text, virtual_service
+from tests.command import run
+from tests.unit.reviews import Folder, entry, text, virtual_service
 
 PARTNER = entry("partner", resolution="DNS")
 ANOTHER = entry("another", hosts=["partner.example.com"], resolution="DNS")

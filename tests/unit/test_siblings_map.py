@@ -13,15 +13,15 @@ from app.core.resources import ServiceEntry
 from app.core.standing import Stays, parse_standing
 from app.policyfile import PolicyFile
 from app.webhook.siblings import SiblingsFile
+from tests import builders
+from tests.builders import HTTP
 
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 SSH = {"number": 22, "name": "ssh", "protocol": "TCP"}
 STAYS = {("team", "api.example.com"): (Stays("ssh", "NONE", "port 22 (TCP)"),)}
 
 
 def entry(name: str, port: dict[str, Any] = HTTP, **spec: Any) -> ServiceEntry:
-    metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}"}
-    return ServiceEntry.parse({"metadata": metadata, "spec": {"hosts": ["api.example.com"], "ports": [port], **spec}})
+    return builders.entry(name, **{"resolution": "NONE", "ports": [port], **spec})
 
 
 class Cluster:
