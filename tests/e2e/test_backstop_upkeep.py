@@ -151,6 +151,7 @@ def test_with_the_native_engine_entries_that_share_a_host_are_decided_as_a_whole
     wait_until(lambda: team.stored("slipped")["spec"]["resolution"] == "NONE", "it is put back", SECONDS)
     team.delete("ssh")
     wait_until(lambda: asker.create(web, team.namespace).resolution == "DNS", "it is changed again", SECONDS)
+    team.delete("slipped")
 
 
 def test_what_is_deleted_or_edited_is_repaired(start: Start, admin: Client) -> None:
