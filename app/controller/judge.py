@@ -68,7 +68,10 @@ class Judge:
 
     def alike(self, one: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
         """Say whether two states of an entry mean the same to those that share a host with it."""
-        fields = [(each.uid, each.hosts, each.ports, each.resolution, each.terminating) for each in (one, other)]
+        fields = [
+            (each.uid, each.hosts, each.ports, each.addresses, each.resolution, each.terminating)
+            for each in (one, other)
+        ]
         return fields[0] == fields[1] and self._alone(one, policy).patch == self._alone(other, policy).patch
 
     def standing(self) -> Standing:
@@ -95,4 +98,4 @@ class Judge:
 
 def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
     """Return what there is to say of an entry in the company of its siblings."""
-    return kept[key].finding(Severity.WARNING) if key in kept else odds.get(key)
+    return kept[key].finding(Severity.ERROR) if key in kept else odds.get(key)

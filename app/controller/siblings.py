@@ -19,9 +19,9 @@ from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
 from app.core.kept import in_turns
 from app.core.patch import Operation, set_resolution
-from app.core.policy import Existing, GuardPolicy
+from app.core.policy import GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import led, slipped, wrote
+from app.core.siblings import follows, led, slipped, wrote
 from app.core.standing import Standing, as_document
 from app.core.verdict import remediation
 from app.kube.client import Client
@@ -63,8 +63,8 @@ class Siblings:
             return frozenset()
         siblings = self._together(filter(None, (old, new)))
         others = self._judge.reconsider(siblings, policy, old)
-        self._news |= others if old or not new else others - {new.key}  # a new entry is told of by itself
         self._note_slip(old, new, policy)
+        self._news |= others if old or not new else others - {new.key}  # a new entry is told of by itself
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
@@ -96,8 +96,7 @@ class Siblings:
             return patch
         with self._lock:
             was, missed = self._put_back.get(entry.key), entry.key in self._missed
-        reported = self._policy.current.settings(entry.key.namespace).existing is Existing.REPORT
-        if reported or was is None or was == entry.resolution:
+        if was is None or was == entry.resolution or not follows(entry, self._policy.current):
             return ()
         if document and missed and not wrote(document, was):
             self._leave(entry.key)

@@ -75,13 +75,12 @@ class Served:
         owners = {one.port.number: one.entry for one in self.declared}
         for one in self.home.entries:
             ports = dict.fromkeys(port.number for port in one.entry.ports)
-            for number in (
-                number for number in ports if owners[number].key != one.key and number not in self.contested
-            ):
+            for number in ports:
                 older = owners[number]
-                first = precedence(older.created, one.entry.created)
-                message = f"port {number} of {host} belongs to ServiceEntry {older.key}, which is {first}"
-                yield _shared(one, older.key, message)
+                if older.key != one.key and number not in self.contested:
+                    first = precedence(older.created, one.entry.created)
+                    message = f"port {number} of {host} belongs to ServiceEntry {older.key}, which is {first}"
+                    yield _shared(one, older.key, message)
         if self.home.settings.virtual_service.reach is Reach.ENTRY:
             yield from self._narrowed()
 

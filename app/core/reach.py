@@ -101,13 +101,6 @@ def _younger(home: Home, oldest: EntryRef) -> bool:
     return not any(PUBLIC in one.seen_by and age(one.entry) < oldest.age for one in home.entries)
 
 
-def _standing_before(home: Home, oldest: EntryRef) -> str:
-    """Say what an entry of another namespace is before those of the home: names decide where ages are the same."""
-    created = {one.entry.created for one in home.entries if PUBLIC in one.seen_by}
-    named = oldest.created in created
-    return f"the {'first' if named else 'oldest'} public one for the host{' by name' if named else ''}"
-
-
 def _differing(home: Home, company: Company) -> tuple[int, EntryRef] | None:
     """Return an HTTP port of the home that others see with another protocol, and the entry that declares it so.
 
@@ -123,6 +116,13 @@ def _differing(home: Home, company: Company) -> tuple[int, EntryRef] | None:
 
 def _http_ports(home: Home) -> Iterator[tuple[int, str]]:
     return ((port.number, port.protocol) for one in home.entries for port in one.entry.ports if port.http)
+
+
+def _standing_before(home: Home, oldest: EntryRef) -> str:
+    """Say what an entry of another namespace is before those of the home: names decide where ages are the same."""
+    created = {one.entry.created for one in home.entries if PUBLIC in one.seen_by}
+    named = oldest.created in created
+    return f"the {'first' if named else 'oldest'} public one for the host{' by name' if named else ''}"
 
 
 def _serves_port_80(home: Home) -> bool:

@@ -41,8 +41,7 @@ class Member:
     @classmethod
     def stored(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
         """Describe an entry of a cluster."""
-        settings = policy.settings(entry.key.namespace)
-        return cls(entry, verdict, settings.existing is not Existing.REPORT, _leaves_splits(settings))
+        return cls(entry, verdict, follows(entry, policy), _leaves_splits(policy.settings(entry.key.namespace)))
 
     @classmethod
     def written(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
@@ -82,6 +81,11 @@ class Held:
         return Finding(SIBLING_STAYS, severity, "spec.hosts", message, ("ServiceEntry", key))
 
 
+def follows(entry: ServiceEntry, policy: GuardPolicy) -> bool:
+    """Say whether the controller brings a stored entry along when one that shares a host with it changes."""
+    return policy.settings(entry.key.namespace).existing is not Existing.REPORT
+
+
 def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
     """Return the entries that must keep their resolution, by the handles of the members.
 
@@ -115,11 +119,6 @@ def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity 
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
 
 
-def told(verdict: Verdict, finding: Finding) -> Verdict:
-    """Add what the company of siblings shows."""
-    return replace(verdict, findings=(*verdict.findings, finding))
-
-
 def split(other: Key, host: str) -> Finding:
     """Say that entries of a host declare different ports or addresses: nothing fails while they are left alone."""
     message = (
@@ -127,6 +126,11 @@ def split(other: Key, host: str) -> Finding:
         "addresses: a sidecar that captures DNS takes them for different addresses of one host"
     )
     return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
+
+
+def told(verdict: Verdict, finding: Finding) -> Verdict:
+    """Add what the company of siblings shows."""
+    return replace(verdict, findings=(*verdict.findings, finding))
 
 
 def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
