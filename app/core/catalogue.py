@@ -215,6 +215,14 @@ LIMIT_EXCEEDED = Rule(
     "Remove hosts, HTTP ports or exportTo names that nobody needs, split the entry, or remove entries of the "
     "namespace; or have the limit that the message names raised for the namespace.",
 )
+DNS_LOAD = Rule(
+    "SEG049",
+    "DnsLoad",
+    "Together with others, the entry makes the proxies send more DNS queries than the policy's limit. Each proxy asks "
+    "for each port of each host that it knows, whether or not it calls the host.",
+    "Write an exportTo or a Sidecar resource that leaves out the proxies that never call the host, have the TTL of the "
+    "DNS record raised, or run a DNS cache on each node; or raise dns.maxQueriesPerSecond in the policy.",
+)
 REPEATED_ENTRY = Rule(
     "SEG050",
     "RepeatedEntry",

@@ -4,6 +4,7 @@ A name is a namespace and the name that objects for a host have. What is decided
 the host in any namespace, on wildcards that meet it, and on others' objects that route it.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -92,6 +93,10 @@ class Index:
         """Return every name that there is anything to decide about: asked for by an entry, or of an object of ours."""
         managed = (place(one.key) for one in self._objects.values() if one.managed)
         return frozenset({*self.entries.names(), *managed})
+
+    def managed_by_namespace(self) -> Counter[str]:
+        """Count our objects in each namespace."""
+        return Counter(one.key.namespace for one in self._objects.values() if one.managed)
 
     def count_managed(self, kind: str) -> int:
         """Count our objects of a kind."""
