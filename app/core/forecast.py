@@ -233,7 +233,7 @@ def _fate(how: Ending, subject: _Subject) -> str:
     if how not in REPEATED or not subject.reached.endings.get(how):
         return _UNREPEATED.get(how, "")
     if how not in _repeated(effect):
-        return ": the policy's retryOn does not repeat these"
+        return ": the policy's retryOn does not repeat these" if effect.attempts else ": the policy makes no retries"
     if effect.in_force:
         return f" although the VirtualService repeats them {effect.attempts} times"
     return ": the recipe repairs these" if how is Ending.TERMINATED else ": the recipe repeats these"
@@ -248,6 +248,6 @@ def _cut(subject: _Subject, cut: Cut) -> str:
     becomes = "be ended and repeated" if cut.annotation == PER_TRY_TIMEOUT else "end with 504"
     said = f"{part} of the calls take longer than {cut.limit}: each would {becomes}"
     if not cut.keeps:
-        return f"{said}; no bound of the histogram keeps {KEPT:.1%} of them".replace("%", " %")
+        return f"{said}; no bound of the histogram keeps {100 * KEPT:.1f} % of them"
     where = PREFIX + cut.annotation if cut.granted else f"in the policy, {FIELDS[cut.annotation]}"
     return f"{said}; {where}: {cut.keeps} keeps {100 * KEPT:.1f} % of them"

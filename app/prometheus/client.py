@@ -7,6 +7,7 @@ a PrometheusError, whose message is one sentence for a person. Redirects are not
 import codecs
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,11 +60,7 @@ class Prometheus:
         self._endpoint = endpoint
         self._clock = clock
         self._shown = _shown(endpoint.url)
-        ca_file = str(_existing(endpoint.ca_file)) if endpoint.ca_file else None
-        try:
-            self._pool = urllib3.PoolManager(num_pools=1, ca_certs=ca_file, retries=False)
-        except OSError as error:
-            raise PrometheusError(f"{endpoint.ca_file} is not a file of CA certificates in PEM: {error}") from error
+        self._pool = urllib3.PoolManager(num_pools=1, ssl_context=_trusting(endpoint.ca_file), retries=False)
 
     def query(self, expression: str, at: float | None = None) -> Iterator[Sample]:
         """Yield the series of an instant query, at a time in seconds since the epoch, now without; PrometheusError."""
@@ -202,6 +199,14 @@ def _reason(error: Exception) -> str:
         return "its certificate is not trusted; set --prometheus-ca-file"
     said = _clean(text.rpartition(": ")[2] or text)
     return re.sub(r"^\[Errno -?\d+\] ", "", said)
+
+
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
+    """Trust the CA certificates of a file, or without one those of the machine."""
+    try:
+        return ssl.create_default_context(cafile=_existing(ca_file) if ca_file else None)
+    except OSError as error:
+        raise PrometheusError(f"{ca_file} is not a file of CA certificates in PEM") from error
 
 
 def _existing(path: Path) -> Path:

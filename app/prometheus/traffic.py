@@ -91,8 +91,9 @@ class _Reading:
 
     def _durations(self) -> None:
         for sample in self._sum(DURATIONS, HOST, CALLER, "le"):
-            if figures := self._figures(sample):
-                figures.put(self._traffic.bound(float(sample.labels["le"])), sample.value)
+            figures, bound = self._figures(sample), _bound(sample)
+            if figures and bound is not None:
+                figures.put(self._traffic.bound(bound), sample.value)
 
     def _connections(self) -> None:
         for sample in self._sum(OPENED, HOST, CALLER):
@@ -134,6 +135,14 @@ class _Reading:
 
 def _caller(sample: Sample) -> str:
     return sample.labels.get(CALLER) or "unknown"
+
+
+def _bound(sample: Sample) -> float | None:
+    """Return the bound of a bucket in milliseconds; None for a series that has none."""
+    try:
+        return float(sample.labels["le"])
+    except (KeyError, ValueError):
+        return None
 
 
 def _matchers(question: Question) -> tuple[str, ...]:

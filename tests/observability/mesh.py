@@ -1,11 +1,11 @@
-"""An exporter with Istio's metric names and labels, whose history has its timestamps: known traffic in.
+"""An exporter with Istio's metric names and labels; its history has timestamps: known traffic in.
 
-Each scrape gets all of the history. So nothing depends on when Prometheus scrapes: what it has seen already, it ignores.
+Each scrape gets all of the history, so nothing depends on when Prometheus scrapes: it ignores what it has seen already.
 A counter that begins with 0 has no calls from before its first sample, so that PromQL's `increase` is exact.
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
@@ -54,10 +54,10 @@ class Mesh:
             at = self.until - step * (len(values) - 1 - place)
             self._samples.append(f"{name}{{{shown}}} {value} {at * 1000}")
 
-    def durations(self, host: str, namespace: str, within: Mapping[str, float]) -> None:
+    def durations(self, host: str, namespace: str, within: Mapping[str, float], bounds: Sequence[str] = BOUNDS) -> None:
         """Count how many calls took no longer than some bounds; between them a bound has what the one below it has."""
         most = 0.0
-        for bound in BOUNDS:
+        for bound in bounds:
             most = within.get(bound, most)
             labels = {**self._labels(host, namespace, "200", "-"), "le": bound}
             self.counter("istio_request_duration_milliseconds_bucket", labels, [0, most])

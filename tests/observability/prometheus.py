@@ -24,13 +24,19 @@ class Prometheus:
     """
 
     def __init__(
-        self, program: Path, folder: Path, jobs: Mapping[str, int], *flags: str, guarded: bool = False
+        self,
+        program: Path,
+        folder: Path,
+        jobs: Mapping[str, int],
+        *flags: str,
+        guarded: bool = False,
+        every: str = "1s",
     ) -> None:
         self._guarded = guarded
         self._port = free_port()
         self.url = f"http://{HOST}:{self._port}"
         configuration = folder / "prometheus.yaml"
-        configuration.write_text(yaml.safe_dump(_configuration(jobs)))
+        configuration.write_text(yaml.safe_dump(_configuration(jobs, every)))
         self._child = Child(
             program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address={HOST}:{self._port}", *flags, log=folder / "prometheus.log",
@@ -76,9 +82,9 @@ class Prometheus:
         return answer["data"]
 
 
-def _configuration(jobs: Mapping[str, int]) -> dict[str, Any]:
+def _configuration(jobs: Mapping[str, int], every: str) -> dict[str, Any]:
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(ALERTS)],
         "scrape_configs": [
             {
