@@ -32,6 +32,7 @@ def insight_document(report: Report) -> dict[str, Any]:
     overview, insight = report.overview, report.insight
     document: dict[str, Any] = {
         "exemptions": [{"until": one.until, **_key(one)} for one in overview.ending],
+        "owned": [{**_named(key), "message": message} for key, message in overview.owned],
         "namespaces": _namespaces(overview, insight),
     }
     if insight.dns:

@@ -261,7 +261,7 @@ def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> Non
     assert "ServiceEntry team/api allowed" in result.stdout
 
 
-@pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit"])
+@pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit", "html"])
 def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_code(
     cluster: Cluster, output: str
 ) -> None:
