@@ -4,19 +4,25 @@ Whatever writes a table calls `draw` afterwards, and a test compares: a chart ne
 is an SVG with a ground of its own, light or dark as its reader has it, so that it can be read on either.
 """
 
+import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).parents[1] / "docs"
 ASSETS = "assets"
-WIDTH, LABEL, ROW, MARGIN = 820, 330, 22, 20
-BAR = WIDTH - LABEL - 150
-LONGEST = 52
+DASHBOARD = DOCS.parent / "charts/serviceentry-guard/files/dashboard.json"
+WIDTH, LABEL, ROW, MARGIN = 820, 370, 22, 20
+BAR = WIDTH - LABEL - 120
+LONGEST = 50
 """Most characters of a label."""
+MOST_KINDS = 2
+"""Kinds of a failure that a chart shows: the table has all of them."""
 FIRST_SECTIONS = 7
 """Sections of the recovery page about single failures; those after it are about clusters."""
 STYLE = """
@@ -71,10 +77,13 @@ def rows(page: str) -> Iterator[Row]:
 def recovery(page: str) -> Chart:
     """Draw the share of requests that fail, without the guard and with it, for each kind of failure."""
     lines = [one for one in rows(page) if re.match(rf"[1-{FIRST_SECTIONS}] ", one.section) and _errors(one)]
-    groups = []
+    groups = list[tuple[str, Sequence[Bar]]]()
+    kinds = Counter[str]()
     for (section, what), found in groupby(lines, key=lambda one: (one.section, one.cells[0])):
         arms = list(found)
-        if any(one.cells[1] == "guard off" for one in arms) and len(arms) > 1:
+        compared = any(one.cells[1] == "guard off" for one in arms) and len(arms) > 1
+        kinds[section] += compared
+        if compared and kinds[section] <= MOST_KINDS:
             groups.append((f"{section.split(' ', 1)[1]}: {what}", [_arm(one) for one in arms]))
     return Chart("Requests that fail", "share of all requests; the tables below have the figures", groups)
 
@@ -130,7 +139,8 @@ def draw(page: Path) -> None:
 
 def drawn(docs: Path = DOCS) -> Mapping[str, str]:
     """Return all charts as the tables would have them."""
-    return {name: svg(chart((docs / source).read_text())) for name, (source, chart) in CHARTS.items()}
+    charts = {name: svg(chart((docs / source).read_text())) for name, (source, chart) in CHARTS.items()}
+    return {**charts, "dashboard.svg": dashboard(json.loads(DASHBOARD.read_text()))}
 
 
 def svg(chart: Chart) -> str:
@@ -143,17 +153,20 @@ def svg(chart: Chart) -> str:
             lines += _bar(bar, top)
             top += ROW
         top += ROW
-    height = top
     described = "; ".join(f"{heading}: {_told(bars)}" for heading, bars in chart.groups)
+    return _document(chart.title, described, top, chart.meaning, lines)
+
+
+def _document(title: str, described: str, height: int, meaning: str, lines: Iterable[str]) -> str:
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img">',
-            f"<title>{escape(chart.title)}</title>",
+            f"<title>{escape(title)}</title>",
             f"<desc>{escape(described)}</desc>",
             f"<style>{STYLE}</style>",
             f'<rect class="ground" x="0.5" y="0.5" width="{WIDTH - 1}" height="{height - 1}" rx="8"/>',
-            _text(MARGIN, MARGIN + 12, chart.title, "title"),
-            _text(MARGIN, MARGIN + 32, chart.meaning, "soft"),
+            _text(MARGIN, MARGIN + 12, title, "title"),
+            _text(MARGIN, MARGIN + 32, meaning, "soft"),
             *lines,
             "</svg>\n",
         ]
@@ -166,8 +179,7 @@ def _told(bars: Iterable[Bar]) -> str:
 
 def _bar(bar: Bar, top: int) -> Iterator[str]:
     length = max(2.0, BAR * bar.share) if bar.share else 0.0
-    label = bar.label if len(bar.label) <= LONGEST else f"{bar.label[: LONGEST - 1]}…"
-    yield _text(MARGIN, top + 14, label)
+    yield _text(MARGIN, top + 14, _cut(bar.label, LONGEST))
     yield f'<rect class="track" x="{LABEL}" y="{top + 3}" width="{BAR}" height="14" rx="3"/>'
     if length:
         yield f'<rect class="{bar.colour}" x="{LABEL}" y="{top + 3}" width="{length:.1f}" height="14" rx="3"/>'
@@ -189,7 +201,7 @@ def _errors(one: Row) -> tuple[int, int] | None:
 
 def _arm(one: Row) -> Bar:
     failed, requests = _errors(one) or (0, 1)
-    colour = "off" if one.cells[1] == "guard off" else "on"
+    colour = "off" if one.cells[1] == "guard off" else "plain"
     return Bar(one.cells[1].replace("`", ""), failed / requests, one.cells[2], colour)
 
 
@@ -206,6 +218,30 @@ def _part(aim: float | None, most: float) -> float | None:
     return None if aim is None else aim / most
 
 
+def dashboard(document: Mapping[str, Any]) -> str:
+    """Draw the panels of a Grafana dashboard as they are laid out."""
+    column, line = (WIDTH - 2 * MARGIN) / 24, 10
+    lines = list[str]()
+    bottom = 0
+    for panel in document["panels"]:
+        place = panel["gridPos"]
+        left, top = MARGIN + place["x"] * column, 3 * MARGIN + place["y"] * line
+        bottom = max(bottom, top + place["h"] * line)
+        if panel["type"] == "row":
+            lines.append(_text(round(left), top + 4, panel["title"]))
+            continue
+        width, height = place["w"] * column - 6, place["h"] * line - 6
+        lines.append(f'<rect class="track" x="{left:.0f}" y="{top}" width="{width:.0f}" height="{height}" rx="4"/>')
+        lines.append(_text(round(left) + 8, top + 18, _cut(panel["title"], int(width / 7)), "soft"))
+    titles = ", ".join(panel["title"] for panel in document["panels"])
+    return _document(document["title"], titles, bottom + MARGIN, "panels as they are laid out", lines)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 if __name__ == "__main__":
     for each in sorted({source for source, _ in CHARTS.values()}):
         draw(DOCS / each)
+    (DOCS / ASSETS / "dashboard.svg").write_text(drawn()["dashboard.svg"])
