@@ -1,6 +1,6 @@
 """The catalogue: every kind of finding, with its stable code, its meaning and what to write instead."""
 
-from app.core import policy_catalogue
+from app.core import policy_catalogue, traffic_catalogue
 from app.core.findings import Rule
 
 MALFORMED = Rule(
@@ -215,14 +215,6 @@ LIMIT_EXCEEDED = Rule(
     "Remove hosts, HTTP ports or exportTo names that nobody needs, split the entry, or remove entries of the "
     "namespace; or have the limit that the message names raised for the namespace.",
 )
-DNS_LOAD = Rule(
-    "SEG049",
-    "DnsLoad",
-    "Together with others, the entry makes the proxies send more DNS queries than the policy's limit. Each proxy asks "
-    "for each port of each host that it knows, whether or not it calls the host.",
-    "Write an exportTo or a Sidecar resource that leaves out the proxies that never call the host, have the TTL of the "
-    "DNS record raised, or run a DNS cache on each node; or raise dns.maxQueriesPerSecond in the policy.",
-)
 REPEATED_ENTRY = Rule(
     "SEG050",
     "RepeatedEntry",
@@ -276,7 +268,11 @@ SHORT_SERVICE_NAME = Rule(
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(
-        (value for value in (*globals().values(), *vars(policy_catalogue).values()) if isinstance(value, Rule)),
+        (
+            value
+            for value in (*globals().values(), *vars(policy_catalogue).values(), *vars(traffic_catalogue).values())
+            if isinstance(value, Rule)
+        ),
         key=lambda rule: rule.code,
     )
 }

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from app.core.candidates import PUBLIC, age, seen_by
-from app.core.catalogue import DNS_LOAD
 from app.core.findings import Finding, Severity
 from app.core.quantities import rate
 from app.core.resources import Key, ServiceEntry
 from app.core.sidecars import ANY, Group
+from app.core.traffic_catalogue import DNS_LOAD
 
 PERIODIC = frozenset({"DNS", "DNS_ROUND_ROBIN"})
 """The resolutions that ask for a name again and again; DYNAMIC_DNS asks when a request comes."""

@@ -98,6 +98,12 @@ class Index:
         """Count our objects in each namespace."""
         return Counter(one.key.namespace for one in self._objects.values() if one.managed)
 
+    def routed(self) -> Iterator[tuple[Key, str, str]]:
+        """Yield our VirtualServices: each with its host, and when it was created."""
+        for one in self._objects.values():
+            if one.managed and one.kind == "VirtualService":
+                yield from ((one.key, host, one.created) for host in one.claims)
+
     def count_managed(self, kind: str) -> int:
         """Count our objects of a kind."""
         return sum(one.managed and one.kind == kind for one in self._objects.values())

@@ -49,7 +49,7 @@ class _Reading:
         self._question = question
         self._traffic = traffic
         self._at = question.until
-        self._selected = _matchers(question)
+        self._selected = matchers_of(question.matchers)
 
     def read(self) -> Traffic:
         self._calls()
@@ -128,7 +128,7 @@ class _Reading:
         return (sample for sample in self._prometheus.query(expression, self._at) if math.isfinite(sample.value))
 
     def _expression(self, metric: str, labels: Sequence[str], matchers: str, *, services: bool = False) -> str:
-        left_out = () if services else (_no_services(self._question.cluster_domains),)
+        left_out = () if services else (services_of(self._question.cluster_domains),)
         selector = ",".join(filter(None, (*self._selected, *left_out, matchers)))
         return f"sum by ({','.join(labels)}) (increase({metric}{{{selector}}}[{self._question.window.text}]))"
 
@@ -145,16 +145,15 @@ def _bound(sample: Sample) -> float | None:
         return None
 
 
-def _matchers(question: Question) -> tuple[str, ...]:
+def matchers_of(own: Sequence[str]) -> tuple[str, ...]:
     """Return the matchers of every selector; one for the reporter takes the place of the usual one."""
-    own = tuple(question.matchers)
     for one in own:
         if not MATCHER.fullmatch(one):
             raise PrometheusError(f'{one!r} is not a matcher of labels such as cluster="prod"')
-    return own if any(re.match(r"reporter[=!]", one) for one in own) else (_REPORTER, *own)
+    return tuple(own) if any(re.match(r"reporter[=!]", one) for one in own) else (_REPORTER, *own)
 
 
-def _no_services(domains: Sequence[str]) -> str:
+def services_of(domains: Sequence[str]) -> str:
     """Return the matcher that leaves out names of Kubernetes Services."""
     ends = "|".join(re.escape(f".{domain}").replace("\\", "\\\\") for domain in domains)
     return f'{HOST}!~".+\\\\.svc({ends})?"' if ends else f'{HOST}!~".+\\\\.svc"'

@@ -10,7 +10,7 @@ from pathlib import Path
 from app.core.findings import Finding, Severity
 from app.core.quantities import count, share
 from app.core.resources import JSON
-from app.core.survey import Reviewed
+from app.core.survey import Reviewed, Unreviewed
 from app.manifests.writer import dump
 from app.report import Report
 from app.report.html_insight import sections
@@ -97,6 +97,7 @@ def _written(manifest: JSON) -> JSON:
 
 
 def _unreviewed(report: Report) -> Iterator[str]:
-    lines = [f"{text(one.source)}: {text(one.reason)}" for one in (*report.unreadable, *report.skipped)]
+    unreviewed: list[Unreviewed] = [*report.unreadable, *report.skipped]
+    lines = [f"{text(one.source)}: {text(one.reason)}" for one in unreviewed]
     if lines:
         yield f"<h2>Not reviewed</h2>\n{items(lines)}"

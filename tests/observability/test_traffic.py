@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from app.prometheus.client import Endpoint
+from app.prometheus.client import Prometheus as Client
+from app.prometheus.deadlines import read_deadlines
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import free_port, wait_until
@@ -40,6 +43,7 @@ def traffic() -> Mesh:
     mesh.counter("istio_requests_total", reset, [0, 400, 900, 30, 100])
     mesh.calls("fine.example.com", "team", 5_000)
     mesh.durations("fine.example.com", "team", {"100": 5_000, "+Inf": 5_000})
+    mesh.calls("fine.example.com", "team", 50, "504", "UT")
     mesh.connections("tls.example.com", "team", 1_200)
     mesh.elsewhere("vendor.example.net", "shop", 730, "PassthroughCluster")
     mesh.elsewhere("unknown", "team", 12, "BlackHoleCluster")
@@ -141,6 +145,16 @@ def test_a_host_that_nothing_calls_and_one_without_http_say_so(audited: Audited)
     assert hosts["tls.example.com"]["sentences"] == [
         "1,200 connections in 7 days, from team: the sidecars see no HTTP in them, so nothing can be retried"
     ]
+
+
+def test_calls_that_end_at_a_timeout_are_read_for_the_controller(audited: Audited) -> None:
+    prometheus = Client(Endpoint(url=audited.prometheus.url))
+    hosts = {"fine.example.com", "api.example.com"}
+    now = read_deadlines(prometheus, "2h", hosts, ['reporter="source"'], ["cluster.local"])
+    assert now.keys() == hosts
+    assert now["fine.example.com"].share == pytest.approx(50 / 5050)
+    assert now["api.example.com"].ended == 0
+    assert read_deadlines(prometheus, "1d offset 7d", hosts) == {}
 
 
 def test_hosts_are_ordered_by_what_enforcement_changes(audited: Audited) -> None:
