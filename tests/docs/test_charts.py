@@ -89,5 +89,5 @@ def test_text_of_a_table_is_no_markup(tmp_path: Path) -> None:
     file.write_text(
         svg(recovery(RECOVERY.replace("the `recipe`", "a <b> & a label that is so very long that it has to be cut")))
     )
-    assert ElementTree.parse(file)  # noqa: S314 - a file of ours
+    ElementTree.parse(file)  # noqa: S314 - a file of ours
     assert "…" in file.read_text()

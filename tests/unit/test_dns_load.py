@@ -79,12 +79,12 @@ def sidecar(name: str, *hosts: str, namespace: str = "shop", labels: dict[str, s
     ],
 )
 def test_a_sidecar_resource_leaves_out_what_it_does_not_import(hosts: tuple[str, ...], queries: float) -> None:
-    pods = [("shop", {}) for _ in range(10)]
+    pods: list[tuple[str, dict[str, str]]] = [("shop", {})] * 10
     assert after(pair(), groups=group(pods, [sidecar("default", *hosts)])) == queries
 
 
 def test_a_sidecar_shows_no_entry_that_its_namespace_does_not_see() -> None:
-    pods = [("shop", {})] * 10
+    pods: list[tuple[str, dict[str, str]]] = [("shop", {})] * 10
     assert after(pair(exportTo=["."]), groups=group(pods, [sidecar("default", "*/*")])) == 0
 
 
