@@ -61,12 +61,17 @@ class DnsLoad:
             if most is None or left <= most:
                 break
             message = (
-                f"costs {rate(one.queries)} of {rate(self.after)} DNS queries a second ({one.clusters} clusters on "
+                f"costs {rate(one.queries)} of {rate(self.after)} DNS queries a second ({_told(one.clusters)} on "
                 f"{one.proxies:,} proxies, TTL {self.ttl:g} s); the policy's limit is {most}"
             )
             found[one.key] = Finding(DNS_LOAD, Severity.WARNING, "spec.resolution", message)
             left -= one.queries
         return found
+
+
+def _told(number: int) -> str:
+    """Count clusters in a sentence."""
+    return "1 cluster" if number == 1 else f"{number} clusters"
 
 
 @dataclass(slots=True)

@@ -33,7 +33,7 @@ def shares(least: float, most: float, whole: float) -> str:
 
 def rate(number: float) -> str:
     """Write how many there are a second, with two digits."""
-    if number >= 100:
+    if number >= 100 or number <= 0:
         return count(number)
     return f"{rounded(number, 2):.6g}" if number >= 0.001 else "less than 0.001"
 

@@ -373,7 +373,7 @@ def test_the_dearest_entries_have_a_finding_above_the_limit(cluster: Cluster, tm
     policy.write_text("apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\ndns: {maxQueriesPerSecond: 5}\n")
     done = cluster.run("--proxies=team=100", "--proxies=shop=100", "--ttl=10", f"--policy={policy}")
     assert (
-        "SEG049 spec.resolution: costs 20 of 20 DNS queries a second (1 clusters on 200 proxies, TTL 10 s)"
+        "SEG049 spec.resolution: costs 20 of 20 DNS queries a second (1 cluster on 200 proxies, TTL 10 s)"
         in done.stdout
     )
     assert (

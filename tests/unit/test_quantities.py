@@ -38,7 +38,7 @@ def test_a_share_that_is_not_known_exactly_is_a_range() -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "told"), [(0.0004, "less than 0.001"), (0.0797, "0.08"), (12.34, "12"), (4821, "4,820")]
+    ("number", "told"), [(0, "0"), (0.0004, "less than 0.001"), (0.0797, "0.08"), (12.34, "12"), (4821, "4,820")]
 )
 def test_a_rate_has_two_digits(number: float, told: str) -> None:
     assert rate(number) == told
