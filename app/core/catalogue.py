@@ -212,7 +212,7 @@ LIMIT_EXCEEDED = Rule(
     "LimitExceeded",
     "The entry, or its namespace, asks for more than a limit of the policy allows. Nothing is emitted for any host of "
     "the entry.",
-    "Remove hosts, HTTP ports or exportTo names that nobody needs, split the entry, or remove entries of the "
+    "Remove hosts, HTTP ports or exportTo names that are not needed, split the entry, or remove entries of the "
     "namespace; or have the limit that the message names raised for the namespace.",
 )
 REPEATED_ENTRY = Rule(

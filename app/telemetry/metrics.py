@@ -255,7 +255,7 @@ class ControllerMetrics:
 
 
 def _registry() -> CollectorRegistry:
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which is never read
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     build = Info("serviceentry_guard_build", "What is running.", registry=registry)
