@@ -389,7 +389,9 @@ class TestTheEmergencyExit:
 
     def test_without_an_installation_says_that_nobody_is_asked(self, patient: Patient) -> None:
         doctor = Doctor(patient.client, Place("nowhere", "nowhere", "default"))
-        assert list(doctor.disable()) == [f"there is no {one.kind} nowhere: no webhook is called" for one in CONFIGURATIONS]
+        assert list(doctor.disable()) == [
+            f"there is no {one.kind} nowhere: no webhook is called" for one in CONFIGURATIONS
+        ]
 
     def test_takes_the_backstop_away_too(self, patient: Patient) -> None:
         resource = Resource(
