@@ -12,6 +12,7 @@ from app.core.globs import matches
 from app.core.hosts import canonical_host, covers
 from app.core.policy import GuardPolicy, Mode, Settings, SplitHosts, Tcp, Wildcards
 from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
+from app.core.retries import NO_ONE
 from tests.harm.protocol import Manifest, Proxy
 
 STREAMS = frozenset({"GRPC", "GRPC-WEB"})
@@ -44,8 +45,9 @@ class Facts:
 
     @classmethod
     def read(cls, manifests: Iterable[Manifest], policy: GuardPolicy) -> "Facts":
-        """Read the ServiceEntries of some manifests."""
-        return cls(tuple(ServiceEntry.parse(one) for one in manifests if is_service_entry(one)), policy)
+        """Read the ServiceEntries of some manifests, but for those that no sidecar sees."""
+        entries = (ServiceEntry.parse(one) for one in manifests if is_service_entry(one))
+        return cls(tuple(one for one in entries if seen_by(one) != {NO_ONE}), policy)
 
     def hosts(self) -> Mapping[int, set[str]]:
         """Return the hosts by port."""
