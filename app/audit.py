@@ -19,7 +19,7 @@ from app.core.plan import Plan, changes, desired_at, keys
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
-from app.core.siblings import Held, Member, at_odds, follows, held, keep
+from app.core.siblings import Held, Member, at_odds, held, keep
 from app.core.sidecars import Group, Sidecar, group
 from app.core.survey import Reviewed, Sourced, judge
 from app.kube.client import Client, Object
@@ -104,7 +104,7 @@ class Audit:
         one = judge(Sourced(SOURCE, manifest), self._policy)
         manifest["metadata"].pop("managedFields", None)
         self._documents.append((msgspec.json.encode(manifest), one.entry.written))
-        return Member(one.entry, one.verdict, follows(one.entry, self._policy))
+        return Member.stored(one.entry, one.verdict, self._policy)
 
     def _as_repaired(self, one: Member) -> ServiceEntry:
         return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)

@@ -57,6 +57,13 @@ class Tcp(enum.Enum):
     DNS = "DNS"
 
 
+class SplitHosts(enum.Enum):
+    """What becomes of entries of a namespace that declare different ports or addresses of one host."""
+
+    LEAVE = "Leave"
+    DNS = "DNS"
+
+
 class Existing(enum.Enum):
     """What becomes of an entry that was stored before the guard was there."""
 
@@ -103,6 +110,13 @@ class Resolution:
         "that has only such ports, and refuses to mix them with others; DNS treats them like other ports, for meshes "
         "whose sidecars capture DNS and allocate addresses.",
         default=Tcp.LEAVE,
+    )
+    split_hosts: SplitHosts = setting(
+        "Entries of a namespace that name the same host and declare different ports, other than HTTP, or different "
+        "addresses: Leave keeps their resolution, with a warning, because sidecars that capture DNS take each entry "
+        "for another address of the host; DNS changes them like other entries, for meshes whose sidecars do not "
+        "capture DNS.",
+        default=SplitHosts.LEAVE,
     )
 
 

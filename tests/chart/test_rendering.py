@@ -12,10 +12,10 @@ import yaml
 
 from app.core.backstop import NAMES
 from app.kube.resources import ADMISSION_POLICIES
+from tests.bed.guard import COMMAND
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over
-from tests.chart_reference import CHART
-from tests.guard import COMMAND
+from tools.reference.chart import CHART
 
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 STAGES = dict(zip(CONFIGURATIONS, ("mutate", "validate"), strict=True))

@@ -25,11 +25,11 @@ from app.telemetry.metrics import ControllerMetrics
 from tests.bed.binaries import provide
 from tests.bed.build import build, cached
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, Controller
 from tests.bed.processes import wait_until
 from tests.bed.progress import Progress
 from tests.bed.tools import OPEN_REPORTS, POLICY_REPORTS, REPORT_READER
 from tests.e2e.team import SECONDS, Team
-from tests.guard import COMMAND, Controller
 
 pytestmark = pytest.mark.e2e
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
-from tests.guard import HOST
+from tests.bed.guard import HOST
 
 SPAN = 45 * 60
 """Seconds of history: Prometheus refuses what is older than an hour before the newest sample."""

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import yaml
 
+from tests.bed.guard import HOST, fetch
 from tests.bed.processes import Child, free_port
-from tests.guard import HOST, fetch
 from tests.observability.watching import ALERTS
 
 NAMESPACE = "guard-system"

@@ -16,9 +16,9 @@ from app.prometheus.client import Prometheus as Client
 from app.prometheus.deadlines import read_deadlines
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, HOST
 from tests.bed.processes import free_port, wait_until
 from tests.bed.require import require
-from tests.guard import COMMAND, HOST
 from tests.observability.mesh import Mesh, exported
 from tests.observability.prometheus import Prometheus
 from tests.perf.api import Api

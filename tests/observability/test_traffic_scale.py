@@ -9,9 +9,9 @@ import pytest
 from app.core.resources import API_VERSION
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND
 from tests.bed.processes import wait_until
 from tests.bed.require import require
-from tests.guard import COMMAND
 from tests.observability.mesh import Mesh, exported
 from tests.observability.prometheus import Prometheus
 from tests.perf.api import Api, at_once

@@ -16,10 +16,9 @@ from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.survey import Reviewed
+from tests.builders import HTTP, HTTPS
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
-HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
 PAGE = 2
 """Objects that the server gives at a time, however many are asked for."""
 

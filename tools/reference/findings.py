@@ -1,13 +1,12 @@
-"""docs/findings.md's tables, written anew by `python -m tests.findings_reference`: every finding that there is."""
+"""The generated part of docs/findings.md: every kind of finding."""
 
 from collections.abc import Iterable
-from pathlib import Path
 
 from app.core.catalogue import CATALOGUE, UNFIXABLE
 from app.core.findings import Rule
+from tools.reference.page import ROOT
 
-DOCS = Path(__file__).parents[1] / "docs" / "findings.md"
-MARK = "<!-- What follows is made from app/core by `python -m tests.findings_reference`; a test compares. -->\n"
+DOCS = ROOT / "docs" / "findings.md"
 GROUPS = {
     "Of one entry, at admission": range(1, 20),
     "Of an entry and its objects": range(20, 30),
@@ -41,8 +40,3 @@ def _unfixable(rule: Rule) -> str:
 
 def _plain(text: str) -> str:
     return text.replace("<", "&lt;").replace("*", "\\*").replace("_", "\\_")
-
-
-if __name__ == "__main__":
-    written, _, _ = DOCS.read_text().partition(MARK)
-    DOCS.write_text(f"{written}{MARK}\n{reference()}")

@@ -1,18 +1,18 @@
-"""The generated parts of the chart, written anew by `python -m tests.chart_reference`.
+"""The generated parts of the chart.
 
 The policy in values.schema.json is made from the GuardPolicy model, the table in README.md from values.yaml.
 """
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from app.reference import schema
+from tools.reference.page import ROOT
 
-CHART = Path(__file__).parents[1] / "charts" / "serviceentry-guard"
+CHART = ROOT / "charts" / "serviceentry-guard"
 VALUES = CHART / "values.yaml"
 SCHEMA = CHART / "values.schema.json"
 README = CHART / "README.md"
@@ -20,8 +20,8 @@ IDENTITY = {"apiVersion", "kind", "metadata"}
 """What the chart writes itself."""
 LOOKAHEAD = "(?=.*[1-9])"
 DESCRIBED = "# -- "
-BEGIN = "<!-- Made from values.yaml by `python -m tests.chart_reference`; a test compares. -->\n"
-END = "<!-- End of what is made. -->\n"
+BEGIN = "<!-- This table is generated from values.yaml: `make reference` writes it, and a test compares it. -->\n"
+END = "<!-- End of the generated table. -->\n"
 
 
 def values_schema() -> str:
@@ -83,8 +83,3 @@ def _for_helm(written: Any) -> Any:
         zero = "|^0s$" if pattern.startswith("^(?:0s|") else ""
         said |= {"pattern": pattern.replace(LOOKAHEAD, ""), "allOf": [{"pattern": f"[1-9]{zero}"}]}
     return said
-
-
-if __name__ == "__main__":
-    SCHEMA.write_text(values_schema())
-    README.write_text(readme())

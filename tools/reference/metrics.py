@@ -1,16 +1,15 @@
-"""docs/metrics.md's tables, written anew by `python -m tests.metrics_reference`: every metric of both processes."""
+"""The generated part of docs/metrics.md: every metric of both processes."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Metric, ProcessCollector
 
 from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
+from tools.reference.page import ROOT
 
-DOCS = Path(__file__).parents[1] / "docs" / "metrics.md"
-MARK = "<!-- What follows is made from app/ by `python -m tests.metrics_reference`; a test compares. -->\n"
+DOCS = ROOT / "docs" / "metrics.md"
 SUFFIXES = {"counter": "_total", "info": "_info"}
 HEAD = "| metric | type | labels | |\n|---|---|---|---|"
 
@@ -83,13 +82,3 @@ def _text(one: Documented) -> Iterator[str]:
     yield one.text.replace("<", "&lt;").replace("|", "\\|")
     if one.buckets:
         yield f"Buckets: {', '.join(f'{bound:.10g}' for bound in one.buckets)}."
-
-
-def write() -> None:
-    """Put the tables into the page."""
-    written, _, _ = DOCS.read_text().partition(MARK)
-    DOCS.write_text(f"{written}{MARK}\n{reference()}")
-
-
-if __name__ == "__main__":
-    write()

@@ -1,16 +1,15 @@
-"""The generated half of docs/policy.md, written anew by `python -m tests.policy_reference`."""
+"""The generated part of docs/policy.md: every field of the policy."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 import yaml
 
 from app.core.catalogue import CATALOGUE
 from app.core.emission import RETRY_CONDITIONS
 from app.reference import Field, fields
+from tools.reference.page import ROOT
 
-DOCS = Path(__file__).parents[1] / "docs" / "policy.md"
-MARK = "<!-- What follows is made from app/core by `python -m tests.policy_reference`; a test compares. -->\n"
+DOCS = ROOT / "docs" / "policy.md"
 SET = {("virtualService", "overrides", name) for name in ("attempts", "perTryTimeout", "timeout")}
 """Sections that may be null, and are not by default."""
 POLICY_FINDINGS = "SEG03"
@@ -60,8 +59,3 @@ def _findings() -> str:
 
 def _plain(text: str) -> str:
     return text.replace("<", "&lt;").replace("|", "\\|").replace("*", "\\*")
-
-
-if __name__ == "__main__":
-    written, _, _ = DOCS.read_text().partition(MARK)
-    DOCS.write_text(f"{written}{MARK}\n{reference()}")
