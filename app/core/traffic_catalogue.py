@@ -11,7 +11,7 @@ DNS_LOAD = Rule(
     "DNS record raised, or run a DNS cache on each node; or raise dns.maxQueriesPerSecond in the policy.",
 )
 CALLS_CUT = Rule(
-    "SEG053",
+    "SEG052",
     "CallsCut",
     "Since the guard emits a VirtualService for the host, more of its calls end at a timeout (504, response flag UT) "
     "than before: calls that were only slow are now ended.",

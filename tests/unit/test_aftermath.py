@@ -42,7 +42,7 @@ def test_the_finding_has_both_shares() -> None:
     found = cut(HOST, Deadlines(2000, 2), Deadlines(1000, 31))
     assert found
     assert found.sentence == (
-        'SEG053 spec.hosts: 3.1 % of 1,000 calls to "api.example.com" end at a timeout, '
+        'SEG052 spec.hosts: 3.1 % of 1,000 calls to "api.example.com" end at a timeout, '
         "0.1 % before the guard's VirtualService"
     )
 
@@ -83,7 +83,7 @@ class Look:
 
 def test_a_host_that_is_cut_is_told_counted_and_reported_once() -> None:
     look = Look()
-    assert look.codes() == look.codes() == ["SEG053"]
+    assert look.codes() == look.codes() == ["SEG052"]
     assert look.aftermath.counts() == {("team",): 1}
     assert look.touched == ["team"]
     assert look.figures.asked[:2] == [(BEFORE, frozenset({HOST})), (NOW, frozenset({HOST}))]
@@ -112,7 +112,7 @@ def test_a_prometheus_that_does_not_answer_changes_nothing_and_is_told_once(capl
     look.figures.error = "Prometheus at http://x does not answer"
     caplog.clear()
     with caplog.at_level(logging.WARNING):
-        assert look.codes() == look.codes() == ["SEG053"]
+        assert look.codes() == look.codes() == ["SEG052"]
     assert [one.message for one in caplog.records] == ["calls are not compared: Prometheus at http://x does not answer"]
 
 
