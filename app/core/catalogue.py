@@ -273,15 +273,11 @@ SHORT_SERVICE_NAME = Rule(
     "hosts.owners.",
 )
 
+_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue))
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(
-        (
-            value
-            for value in (*globals().values(), *vars(policy_catalogue).values(), *vars(traffic_catalogue).values())
-            if isinstance(value, Rule)
-        ),
-        key=lambda rule: rule.code,
+        (value for place in _PLACES for value in place.values() if isinstance(value, Rule)), key=lambda rule: rule.code
     )
 }
 

@@ -165,8 +165,8 @@ def _cut(cut: Cut) -> dict[str, Any]:
     return {
         "annotation": cut.annotation,
         "longerThan": str(cut.limit),
-        "atLeast": round(cut.least),
-        "atMost": round(cut.most),
+        "least": round(cut.least),
+        "most": round(cut.most),
         **({"keeps": str(cut.keeps)} if cut.keeps else {}),
     }
 

@@ -75,6 +75,11 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     **{f"controller.{name}": (value, {}) for name, value in PODS.items()},
     "controller.remediationRate": (0.5, {}),
     "controller.reports": (False, {}),
+    "controller.prometheus.url": ("http://prometheus.monitoring:9090", {}),
+    "controller.prometheus.matchers": (
+        ['cluster="prod"'],
+        {"controller": {"prometheus": {"url": "http://prometheus.monitoring:9090"}}},
+    ),
     "controller.serviceAccountAnnotations": (LABELS, {}),
     "logging.level": ("debug", {}),
     "logging.format": ("json", {}),

@@ -131,7 +131,7 @@ def test_calls_longer_than_all_tries_are_told_by_namespace(audited: Audited) -> 
     ]
     callers = {one["namespace"]: one for one in host["callers"]}
     assert callers["shop"]["calls"] == 100
-    assert [cut["atMost"] for cut in callers["team"]["cuts"]] == [800, 10]
+    assert [cut["most"] for cut in callers["team"]["cuts"]] == [800, 10]
     assert callers["shop"]["cuts"] == []
 
 

@@ -177,7 +177,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "modes": "x"},
             (
                 "modes: unknown key; allowed here: apiVersion, kind, metadata, mode, scope, resolution, exemptions, "
-                "hosts, exportTo, virtualService, destinationRule, limits, existing, namespaces"
+                "hosts, exportTo, virtualService, destinationRule, limits, existing, dns, namespaces"
             ),
         ),
         (

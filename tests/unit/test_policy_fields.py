@@ -23,6 +23,7 @@ from tools.reference.policy import DOCS, reference
 
 NOT_ADMISSION = (
     "destinationRule",
+    "dns",
     "existing",
     "limits",
     "resolution.splitHosts",
