@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from app.policyfile import PolicyFile
 from app.telemetry.logs import LogFormat, LogLevel, configure
 
 if TYPE_CHECKING:
+    from app.controller.manager import MakeTask
     from app.settings import CertificateSettings
 
 
@@ -160,7 +162,8 @@ def controller(
 
     level, metrics = configure(log_format, log_level), ControllerMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
-    tasks = [backstop_task(backstop.engine, follower, metrics.backstop)]
+    beside = [partial(backstop_task, backstop.engine, follower, metrics.backstop)]
+    tasks: list[MakeTask] = []
     certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
         from app.certificates.rotation import rotation_task
@@ -168,7 +171,8 @@ def controller(
         managed = certificate_settings(namespace=settings["namespace"], **certificates)
         tasks.append(rotation_task(managed, metrics.rotation))
     tracer = make_tracer(otlp_endpoint, "controller")
-    raise Exit(run(ControllerSettings(policy=policy, **settings), follower, metrics, tasks, level, tracer=tracer))
+    given = ControllerSettings(policy=policy, **settings)
+    raise Exit(run(given, follower, metrics, tasks, level, beside=beside, tracer=tracer))
 
 
 def certificate_settings(**given: str) -> "CertificateSettings":

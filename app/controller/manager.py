@@ -54,6 +54,7 @@ class Manager:
         metrics: ControllerMetrics,
         tasks: Sequence[MakeTask] = (),
         *,
+        beside: Sequence[Callable[[Siblings], MakeTask]] = (),
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
@@ -66,7 +67,8 @@ class Manager:
         self._make_parts(writer, tracer)
         self._reflectors = self._make_reflectors(client)
         self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
-        self._runnables += [make(writer, self._leadership) for make in (*tasks, *self._own_tasks())]
+        made = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
+        self._runnables += [make(writer, self._leadership) for make in made]
         self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
         self._show()
@@ -218,6 +220,7 @@ class Manager:
         metrics.show(metrics.exemption_expiry, self._tally.expiries, leads)
         metrics.show(metrics.limited_entries, self._inventory.limited_counts, leads)
         metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leads)
+        metrics.show(metrics.host_claims, self._workers.conflicts.claims, leads)
         metrics.show(metrics.refused_objects, self._workers.refused_counts, leads)
         metrics.show(
             metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leads

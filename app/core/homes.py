@@ -4,8 +4,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from app.core.candidates import Candidate, age, meet, seen_together
+from app.core.candidates import Candidate, age, meet, precedence, seen_together
 from app.core.catalogue import HOST_SHARED, REACH_CONFINED
+from app.core.emission import Reach
 from app.core.findings import Finding, Severity, port_label, quoted
 from app.core.host_entries import HTTP_PORT
 from app.core.hosts import Host
@@ -68,17 +69,30 @@ class Served:
         """Yield what there is to say of entries that share the host with an older one."""
         owner, host = self.home.owner, quoted(self.home.host)
         for one, differs in self.apart:
-            message = f"{host} belongs to ServiceEntry {owner.key}, which is older and has another {differs}"
+            first = precedence(owner.entry.created, one.entry.created)
+            message = f"{host} belongs to ServiceEntry {owner.key}, which is {first} and has another {differs}"
             yield _shared(one, owner.key, message)
         owners = {one.port.number: one.entry for one in self.declared}
         for one in self.home.entries:
             ports = dict.fromkeys(port.number for port in one.entry.ports)
-            for number in (
-                number for number in ports if owners[number].key != one.key and number not in self.contested
-            ):
-                older = owners[number].key
-                message = f"port {number} of {host} belongs to ServiceEntry {older}, which is older"
-                yield _shared(one, older, message)
+            for number in ports:
+                older = owners[number]
+                if older.key != one.key and number not in self.contested:
+                    first = precedence(older.created, one.entry.created)
+                    message = f"port {number} of {host} belongs to ServiceEntry {older.key}, which is {first}"
+                    yield _shared(one, older.key, message)
+        if self.home.settings.virtual_service.reach is Reach.ENTRY:
+            yield from self._narrowed()
+
+    def _narrowed(self) -> Iterator[Note]:
+        """Yield what there is to say of entries that more namespaces see than an entry that shares the host."""
+        audiences = {one.seen_by: one.key for one in reversed(self.home.entries)}
+        for one in self.home.entries if len(audiences) > 1 else ():
+            fewer = (key for seen, key in audiences.items() if meet(one.seen_by, seen) != one.seen_by)
+            if other := next(fewer, None):
+                message = f"ServiceEntry {other} shares the host, and has another exportTo"
+                said = f"what is emitted for {quoted(self.home.host)} is confined: {message}"
+                yield one.key, Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", said, ("ServiceEntry", other))
 
 
 def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) -> Served | None:

@@ -26,6 +26,11 @@ class EntryRef:
     key: Key
     reason: str = ""
 
+    @property
+    def created(self) -> str:
+        """When it was created; "" for what was never stored."""
+        return self.age[1]
+
 
 EntryRefs = tuple[EntryRef, ...]
 """The oldest entries of two namespaces, as far as there are any: one of them is not of the namespace that looks."""

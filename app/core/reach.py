@@ -72,7 +72,7 @@ def _confinement(home: Home, company: Company, policy: GuardPolicy, agrees: Call
     if any(one.tuning.overridden for one in home.entries) and _own_overrides(home):
         return "its annotations count in its own namespace only"
     if (oldest := company.oldest) and _younger(home, oldest):
-        return f"ServiceEntry {oldest.key} is the oldest public one for the host"
+        return f"ServiceEntry {oldest.key} is {_standing_before(home, oldest)}"
     return next(_objections(home, company, policy, agrees), None) if PUBLIC in home.seen_by else None
 
 
@@ -118,6 +118,13 @@ def _http_ports(home: Home) -> Iterator[tuple[int, str]]:
     return ((port.number, port.protocol) for one in home.entries for port in one.entry.ports if port.http)
 
 
+def _standing_before(home: Home, oldest: EntryRef) -> str:
+    """Say what an entry of another namespace is before those of the home: names decide where ages are the same."""
+    created = {one.entry.created for one in home.entries if PUBLIC in one.seen_by}
+    named = oldest.created in created
+    return f"the {'first' if named else 'oldest'} public one for the host{' by name' if named else ''}"
+
+
 def _serves_port_80(home: Home) -> bool:
     return any(port.http and port.number == HTTP_PORT for one in home.entries for port in one.entry.ports)
 
@@ -135,7 +142,9 @@ def _left_out(home: Home, company: Company, agrees: Callable[[Settings], object]
         if any(port.protocol != ports.get(port.number, port.protocol) for port in one.entry.ports):
             found.update(dict.fromkeys(meet(named, one.seen_by), "sees another protocol for a port of the host"))
         if age(one.entry) < age(home.owner.entry):
-            found.update(dict.fromkeys(meet(named, one.seen_by), "sees an older entry for the host"))
+            same = one.entry.created == home.owner.entry.created
+            why = "sees an entry for the host that is first by name" if same else "sees an older entry for the host"
+            found.update(dict.fromkeys(meet(named, one.seen_by), why))
     for name in (*(one.key.namespace for one in company.others.same), *company.others.meeting):
         if name in named:
             found[name] = "has an entry of its own for the host"

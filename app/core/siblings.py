@@ -41,8 +41,7 @@ class Member:
     @classmethod
     def stored(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
         """Describe an entry of a cluster."""
-        settings = policy.settings(entry.key.namespace)
-        return cls(entry, verdict, settings.existing is not Existing.REPORT, _leaves_splits(settings))
+        return cls(entry, verdict, follows(entry, policy), _leaves_splits(policy.settings(entry.key.namespace)))
 
     @classmethod
     def written(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
@@ -80,6 +79,11 @@ class Held:
         )
         severity = Severity.WARNING if self.sibling.splits else severity
         return Finding(SIBLING_STAYS, severity, "spec.hosts", message, ("ServiceEntry", key))
+
+
+def follows(entry: ServiceEntry, policy: GuardPolicy) -> bool:
+    """Say whether the controller brings a stored entry along when one that shares a host with it changes."""
+    return policy.settings(entry.key.namespace).existing is not Existing.REPORT
 
 
 def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
@@ -122,6 +126,11 @@ def split(other: Key, host: str) -> Finding:
         "addresses: a sidecar that captures DNS takes them for different addresses of one host"
     )
     return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
+
+
+def told(verdict: Verdict, finding: Finding) -> Verdict:
+    """Add what the company of siblings shows."""
+    return replace(verdict, findings=(*verdict.findings, finding))
 
 
 def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
@@ -198,7 +207,8 @@ def wrote(manifest: JSON, resolution: str) -> bool:
         applied = json.loads(annotations.text(LAST_APPLIED) or "null")
     except (ValueError, RecursionError):
         return False
-    return Fields(applied, "").child("spec").text("resolution") == resolution
+    spec = Fields(applied, "").child("spec")
+    return bool(spec.values) and (spec.text("resolution") or "NONE") == resolution
 
 
 def _in_company(
@@ -207,7 +217,7 @@ def _in_company(
     if handle in kept:
         return keep(member.verdict, kept[handle], policy)
     if handle in odds:
-        return Verdict((*member.verdict.findings, odds[handle]), member.verdict.patch)
+        return told(member.verdict, odds[handle])
     return member.verdict
 
 

@@ -214,6 +214,13 @@ class ControllerMetrics:
             "Objects that are not emitted because another object claims the host. Shown by the leader only.",
             ("namespace",),
         )
+        self.host_claims = Reading(
+            self.registry,
+            "serviceentry_guard_host_claims",
+            "Objects that are not emitted because an object of another namespace claims the host, by that object: the "
+            "ten with the most of each namespace, and all others together. Shown by the leader only.",
+            ("namespace", "claimant"),
+        )
         self.limited_entries = Reading(
             self.registry,
             "serviceentry_guard_limited_entries",

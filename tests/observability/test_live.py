@@ -17,7 +17,12 @@ QUERIES = {
     for target in panel["targets"]
 }
 """By panel, without what stands in where there is no series."""
-EXPECTED = {"ServiceEntryGuardHostConflicts", "ServiceEntryGuardLimitExceeded", "ServiceEntryGuardWritesRefused"}
+EXPECTED = {
+    "ServiceEntryGuardHostConflicts",
+    "ServiceEntryGuardHostsClaimed",
+    "ServiceEntryGuardLimitExceeded",
+    "ServiceEntryGuardWritesRefused",
+}
 MAY_WAIT = {
     "ServiceEntryGuardWebhookErrors",  # one of a few requests was none
     "ServiceEntryGuardWebhookSlow",  # on a busy machine

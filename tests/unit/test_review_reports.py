@@ -63,7 +63,8 @@ apps/c.yaml
   ServiceEntry team/shared changed
     warning SEG003 spec.resolution: NONE becomes DNS, so that retries can reach another address
             apps/c.yaml:20: Write resolution: DNS.
-    warning SEG022 spec.hosts: port 80 of "changed.example.com" belongs to ServiceEntry team/changed, which is older
+    warning SEG022 spec.hosts: port 80 of "changed.example.com" belongs to ServiceEntry team/changed, which is first \
+by name
             apps/c.yaml:21: Keep the host in one ServiceEntry.
             apps/a b.yaml:1: the other one
 apps/d.yaml

@@ -104,6 +104,15 @@ class TestHeld:
         assert kept(same, first, second, entry("open", **OPEN)) == {"open": ("b", HOST)}
         assert kept(same, second, entry("open", **OPEN)) == {"open": ("c", HOST)}
 
+    @given(st.randoms(use_true_random=False))
+    def test_the_sibling_that_is_named_does_not_depend_on_the_order_in_which_entries_are_found(
+        self, chance: random.Random
+    ) -> None:
+        entries = [*chain(3), *(entry(f"stays-{name}", hosts=["h1.a", "h2.a"], **STAYS) for name in "ab")]
+        entries.append(entry("dns", hosts=["h2.a"], ports=[TLS]))
+        shuffled = chance.sample(entries, len(entries))
+        assert judged(members(*shuffled), POLICY) == judged(members(*entries), POLICY)
+
     def test_an_entry_that_is_being_deleted_keeps_its_resolution_and_holds(self) -> None:
         assert kept(entry("one", **OPEN), entry("two", terminating=True, **OPEN)) == {"one": ("two", HOST)}
 
