@@ -1,12 +1,14 @@
 """The verdict as a report: on files, and on a live cluster."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 from click.exceptions import Exit
 
 from app.cli import flags
 from app.cli.flags import choice, flag, read_policy
+from app.cli.insight import Suggest, asked, dns_flags, prometheus_flags, read_groups, suggest
 from app.cli.terminal import fail, in_colour, show_log, tell, write_out
 from app.core.problems import PolicyError
 from app.report import Output
@@ -24,6 +26,7 @@ CLUSTER_FOLDERS = (
 @flags.namespace("manifests that name none", default="default")
 @flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
 @choice("--output", "How the report is written; text unless said otherwise.", Output)
+@dns_flags()
 @flag("--fix", "Set the resolution in the files, and touch nothing else in them.", is_flag=True)
 def review(
     paths: tuple[str, ...],
@@ -32,6 +35,8 @@ def review(
     namespace: str,
     cluster_folders: tuple[str, ...],
     output: Output | None,
+    proxies: tuple[str, ...],
+    ttl: float,
     fix: bool,
 ) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
@@ -51,7 +56,8 @@ def review(
         fail("--fix writes files in place: name them, standard input (-) is none")
     try:
         rules = read_policy(policy, today)
-        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour())
+        groups = read_groups(proxies, None)
+        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour(), proxies=groups, ttl=ttl)
         found = Review(request)
     except PolicyError as error:
         fail(*error.problems)
@@ -68,20 +74,41 @@ def review(
 @flags.today()
 @flags.kubeconfig()
 @choice("--output", "How the report is written.", Output, Output.TEXT)
-def audit(policy: Path | None, today: str | None, kubeconfig: Path | None, output: Output) -> None:
+@prometheus_flags()
+@suggest()
+@dns_flags("or cluster: those that the cluster has")
+def audit(
+    policy: Path | None,
+    today: str | None,
+    kubeconfig: Path | None,
+    output: Output,
+    suggest: Suggest | None,
+    proxies: tuple[str, ...],
+    ttl: float,
+    **given: Any,  # noqa: ANN401 - the flags about Prometheus
+) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
     Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
+    With --proxies cluster it lists Pods and Sidecars as well. With --prometheus it says what the policy, once it is
+    enforced, does to the calls of the mesh; without an answer of Prometheus it goes on without them.
+
     Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
     """
-    from app.audit import Audit, AuditError, connect
-    from app.report import Report, write
+    from app.audit import AuditError
+    from app.cli.auditing import Look, look
+    from app.report import write
 
     show_log()
     rules = read_policy(policy, today)
+    if suggest and not given["prometheus"]:
+        fail("--suggest needs --prometheus")
     try:
-        report = Report(Audit(connect(kubeconfig), rules), colour=in_colour())
+        seen = look(Look(kubeconfig, rules, asked(given), proxies, ttl, suggest))
     except AuditError as error:
         fail(str(error))
-    write_out(write(report, output))
-    raise Exit(report.exit_code)
+    if suggest:
+        write_out(seen.suggestions(suggest))
+        return
+    write_out(write(seen.report(colour=in_colour()), output))
+    raise Exit(seen.exit_code)

@@ -95,6 +95,20 @@ def webhook(
     type=AtLeast(0.01),
     default=10.0,
 )
+@flag(
+    "--prometheus",
+    "Address of a Prometheus with Istio's metrics. The leader then finds hosts whose calls end at a timeout more often "
+    "than before their VirtualService came.",
+    metavar="URL",
+)
+@flag("--prometheus-token-file", "File with the bearer token for Prometheus.", type=flags.FILE)
+@flag("--prometheus-ca-file", "File with the CA certificates for Prometheus, in PEM.", type=flags.FILE)
+@flag(
+    "--metrics-matcher",
+    "Matcher for the labels of all series, such as 'cluster=\"prod\"'. Repeat the flag for more.",
+    metavar="MATCHER",
+    multiple=True,
+)
 @flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.", default=True)
 @flag(
     "--siblings-config-map",

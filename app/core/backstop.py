@@ -42,11 +42,12 @@ def backstop(policy: GuardPolicy, engine: Engine, standing: Standing | None = No
     `standing` are the stored entries beside which none is changed. Only an engine that changes entries needs them.
     """
     enforced, warned = Layers.of(policy, Mode.ENFORCE), Layers.of(policy, Mode.WARN)
+    changing = {at: stays for at, stays in (standing or {}).items() if policy.settings(at[0]).mode is Mode.ENFORCE}
     objects: list[JSON] = []
     if enforced and engine is Engine.NATIVE:
-        objects += _bound(MUTATING, REPAIR, _mutating_spec(enforced, standing), {})
+        objects += _bound(MUTATING, REPAIR, _mutating_spec(enforced, changing), {})
     if enforced:
-        refusing = _refusing_spec(enforced, engine, standing)
+        refusing = _refusing_spec(enforced, engine, changing)
         objects += _bound(VALIDATING, REFUSE, refusing, {"validationActions": ["Deny"]})
     if warned:
         objects += _bound(VALIDATING, WARN, _warning_spec(warned, engine), {"validationActions": ["Warn"]})

@@ -1,6 +1,6 @@
 """The catalogue: every kind of finding, with its stable code, its meaning and what to write instead."""
 
-from app.core import policy_catalogue
+from app.core import policy_catalogue, traffic_catalogue
 from app.core.findings import Rule
 
 MALFORMED = Rule(
@@ -276,7 +276,11 @@ SHORT_SERVICE_NAME = Rule(
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(
-        (value for value in (*globals().values(), *vars(policy_catalogue).values()) if isinstance(value, Rule)),
+        (
+            value
+            for value in (*globals().values(), *vars(policy_catalogue).values(), *vars(traffic_catalogue).values())
+            if isinstance(value, Rule)
+        ),
         key=lambda rule: rule.code,
     )
 }

@@ -187,8 +187,21 @@ class Identity:
 
 
 @model
+class Dns:
+    """What resolution DNS may cost the DNS servers."""
+
+    max_queries_per_second: Annotated[int, Bounds(ge=1, le=10_000_000)] | None = setting(
+        "The most DNS queries that all proxies together may send for ServiceEntries. Above it, review and audit "
+        "with --proxies warn of the entries that cost most (SEG049); nothing is refused for it. null sets no limit.",
+        default=1000,
+    )
+
+
+@model
 class PolicyDocument(Settings, Identity):
     """One policy file."""
+
+    dns: Dns = Dns()
 
     namespaces: tuple[NamespaceSettings, ...] = setting(
         "Settings for some namespaces: any of the settings above, with match. Only the first entry that matches a "

@@ -228,6 +228,13 @@ class ControllerMetrics:
             "Shown by the leader only.",
             ("namespace", "limit"),
         )
+        self.cut_hosts = Reading(
+            self.registry,
+            "serviceentry_guard_cut_hosts",
+            "Hosts whose calls end at a timeout more often than before the guard's VirtualService came; with "
+            "--prometheus. Shown by the leader only.",
+            ("namespace",),
+        )
         self.refused_objects = Reading(
             self.registry,
             "serviceentry_guard_refused_objects",

@@ -39,6 +39,8 @@ def test_only_what_changes_entries_has_them() -> None:
     standing = {("team", "a.example"): STAYS}
     assert backstop(guard_policy(), Engine.VALIDATING, standing) == backstop(guard_policy(), Engine.VALIDATING)
     assert backstop(guard_policy(), Engine.NATIVE, {}) == backstop(guard_policy(), Engine.NATIVE)
+    warned = guard_policy(namespaces=[{"match": ["team"], "mode": "Warn"}])
+    assert backstop(warned, Engine.NATIVE, standing) == backstop(warned, Engine.NATIVE), "there nothing is changed"
     changed, _, refusing, _ = backstop(guard_policy(), Engine.NATIVE, standing)
     for one in (changed, refusing):
         assert [each["name"] for each in one["spec"]["variables"]].count("siblings") == 1

@@ -25,7 +25,9 @@ from tests.depth import examples
 SCHEMA = schema()
 FULL: dict[str, Any] = as_document(default_policy(), PolicyDocument)
 FULL["destinationRule"]["connectionPool"]["tcp"]["tcpKeepalive"] = {"time": "60s", "interval": "15s", "probes": 3}
-SETTINGS = {name: value for name, value in FULL.items() if name not in {"apiVersion", "kind", "metadata", "namespaces"}}
+ELSEWHERE = {"apiVersion", "kind", "metadata", "namespaces", "dns"}
+"""What the whole policy has, and no namespace of its own."""
+SETTINGS = {name: value for name, value in FULL.items() if name not in ELSEWHERE}
 FULL["namespaces"] = [{"match": ["*"], **SETTINGS}]
 
 Path_ = tuple[str | int, ...]

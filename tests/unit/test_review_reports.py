@@ -240,7 +240,7 @@ items:
 """
 
 
-@pytest.mark.parametrize("output", ["text", "json", "sarif", "junit", "diff", "yaml"])
+@pytest.mark.parametrize("output", ["text", "json", "sarif", "junit", "diff", "yaml", "html"])
 def test_every_form_ends_with_the_same_exit_code(folder: Folder, output: str) -> None:
     assert folder.review(f"--output={output}").exit_code == 0
     folder.write("allowed.yaml", entry(resolution="DNS"))
