@@ -1,7 +1,7 @@
 """What a mesh calls: how many calls a host got, how they ended, and how long they took, as Istio's metrics count them.
 
 The figures come from a reader (`app.prometheus`); everything here is arithmetic. A host is held by the namespace that
-calls it. Only the hosts that are asked for are held, so that memory is bounded by the ServiceEntries of a cluster.
+calls it. Only hosts of ServiceEntries are held, so that memory is bounded by the ServiceEntries of a cluster.
 """
 
 import enum
@@ -143,7 +143,7 @@ class Elsewhere:
 
 
 class Traffic:
-    """The figures of the hosts that were asked for, over one window."""
+    """The figures of the requested hosts, over one window."""
 
     def __init__(self, window: Window, hosts: Collection[str]) -> None:
         """Take the window and the canonical hosts; calls of others are not held."""
@@ -154,7 +154,7 @@ class Traffic:
         self._figures: dict[str, dict[str, Figures]] = {}
 
     def at(self, host: str, namespace: str) -> Figures | None:
-        """Return where to count the calls of a host from a namespace; None for a host that was not asked for."""
+        """Return where to count the calls of a host from a namespace; None for a host that was not requested."""
         canonical = canonical_host(host)
         if canonical not in self._hosts:
             return None
