@@ -4,10 +4,11 @@ import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.controller.aftermath import BEFORE, LOOK_SECONDS, NOW, Aftermath, aftermath_task
+from app.controller.aftermath import BEFORE, LOOK_SECONDS, NOW, Aftermath, aftermath_task, reader
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
 from app.core.aftermath import Deadlines, cut
@@ -16,7 +17,9 @@ from app.core.plan import desired
 from app.core.policy import default_policy
 from app.policyfile import PolicyFile
 from app.prometheus.client import PrometheusError
+from app.settings import ControllerSettings
 from tests.builders import HOST, entry
+from tests.unit.kube_server import json_answer, running
 
 TODAY = datetime(2027, 3, 31, 12, tzinfo=UTC)
 YESTERDAY = "2027-03-30T12:00:00Z"
@@ -122,3 +125,16 @@ def test_the_task_is_one_of_the_leader() -> None:
     task = aftermath_task(look.aftermath)(cast("Any", None), leadership)
     task.stop(0.0)
     assert look.figures.asked == []
+
+
+def test_figures_are_read_in_two_queries_for_each_time() -> None:
+    answer = {"status": "success", "data": {"resultType": "vector", "result": []}}
+    series = [{"metric": {"destination_service": host}, "value": [1, "4"]} for host in (HOST, "other.example.com")]
+    with running() as server:
+        server.answers = [json_answer({**answer, "data": {"resultType": "vector", "result": series}})]
+        read = reader(ControllerSettings(prometheus=server.url, metrics_matcher=('cluster="prod"',)))
+        assert read(BEFORE, frozenset({HOST}), ("cluster.local",)) == {HOST: Deadlines(4, 4)}
+        queries = [parse_qs(urlsplit(seen.path).query)["query"][0] for seen in server.seen]
+    assert len(queries) == 2
+    assert all("[1d] offset 7d))" in one and 'cluster="prod"' in one for one in queries)
+    assert 'response_flags=~"(.*,)?UT(,.*)?"' in queries[1]
