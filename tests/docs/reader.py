@@ -93,7 +93,7 @@ class Reader:
 def offline(text: str) -> list[str]:
     """Return the arguments of a command that needs neither a shell nor a cluster, so that it can be called here."""
     found = OFFLINE.fullmatch(text)
-    return shlex.split(found[1]) if found else []
+    return shlex.split(found[1], comments=True) if found else []
 
 
 def shows(shown: Sequence[str], said: Sequence[str]) -> bool:
