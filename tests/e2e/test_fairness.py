@@ -138,8 +138,10 @@ class TestTwoInstallations:
         timing = ["--lease-duration=6", "--renew-deadline=3", "--retry-period=0.4"]
         one = Controller(team.control_plane, folder, [*timing, f"--namespace={team.namespace}"])
         one.child.start()
-        yield one
-        one.child.stop()
+        try:
+            yield one
+        finally:
+            one.child.stop()
 
     def test_the_second_acts_once_the_first_is_gone(
         self, spare: ControlPlane, spare_api: Client, tmp_path: Path
@@ -155,7 +157,7 @@ class TestTwoInstallations:
                     lambda: "another installation leads: Lease " in _unready(other), "the other says why", SECONDS
                 )
                 assert not _leads(other)
-                assert ready(leader.health_port)
+                wait_until(lambda: ready(leader.health_port), "the leader is ready", SECONDS)
                 third.store(third.entry())
                 third.virtual_service()
                 assert "uninstall one of the two" in other.child.log.read_text()

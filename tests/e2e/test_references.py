@@ -5,6 +5,7 @@ import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,8 @@ def change_the_policy_while_the_api_server_is_away(tour: Tour) -> None:
     tour.both_say("serviceentry_guard_policy_last_reload_successful 1.0")
     # Until it leads again, it shows nothing of what is there.
     wait_until(lambda: tour.counted("serviceentry_guard_unfixable_entries", namespace="missed"), "it leads again", 60.0)
-    wait_until(lambda: tour.counted("serviceentry_guard_host_conflicts"), "all was looked at again", 60.0)
+    for name in ("host_conflicts", "host_claims", "limited_entries", "refused_objects"):
+        wait_until(partial(tour.counted, f"serviceentry_guard_{name}"), f"{name} are shown again", 60.0)
 
 
 def shown(port: int) -> dict[str, list[tuple[frozenset[str], float]]]:

@@ -147,7 +147,9 @@ def desk(team: Team) -> Iterator[Desk]:
 
 
 @contextmanager
-def at_work(team: Team, client: Client | None = None, delay: float = 0.05) -> Iterator[Desk]:
+def at_work(
+    team: Team, client: Client | None = None, delay: float = 0.05, survey_seconds: float = 0.2
+) -> Iterator[Desk]:
     """Run a reporter; two of one team follow one another as leaders do."""
     leadership = Leadership()
     inventory = Inventory()
@@ -159,12 +161,14 @@ def at_work(team: Team, client: Client | None = None, delay: float = 0.05) -> It
         leadership=leadership,
         synced=lambda: True,
         delay=delay,
-        survey_seconds=0.2,
+        survey_seconds=survey_seconds,
     )
     reporter.start()
     leadership.begin()
-    yield Desk(team, reporter, inventory)
-    reporter.stop(SECONDS)
+    try:
+        yield Desk(team, reporter, inventory)
+    finally:
+        reporter.stop(SECONDS)
 
 
 @pytest.mark.usefixtures("no_kind")
@@ -226,7 +230,9 @@ class TestAReport:
         wait_until(lambda: desk.stored() is None, "it is gone", SECONDS)
 
     def test_many_changes_are_one_write(self, team: Team) -> None:
-        with at_work(team, delay=15.0) as desk:
+        with at_work(team, delay=5.0, survey_seconds=600.0) as desk:
+            # A leader that begins looks at all there is, and writes it at once.
+            wait_until(lambda: desk.reporter._kind is not None, "it has begun", SECONDS)
             for number in range(50):
                 desk.put(f"api-{number}")
             assert desk.expect(["pass"] * 50)["metadata"]["generation"] == 1
