@@ -2,9 +2,13 @@
 
 from app.controller.inventory import Inventory
 from app.core.budget import Budgets
-from app.core.host_index import meets
+from app.core.host_index import HostIndex, meets
+from app.core.limits import Size, measure
+from app.core.observed import Observed
+from app.core.plan import desired
 from app.core.resources import Key
-from tests.builders import entry, guard_policy, indexed
+from app.core.tuning import tune
+from tests.builders import entry, guard_policy, indexed, virtual_service
 
 PORTS = [{"number": number, "name": f"p{number}", "protocol": "HTTP"} for number in (80, 81, 82)]
 
@@ -44,4 +48,59 @@ def test_another_policy_judges_all_entries_anew() -> None:
     inventory.put_entry(None, one)
     assert [found.key for found, _ in inventory.limited()] == [Key("team", "api")]
     inventory.take_policy(guard_policy())
+    assert list(inventory.limited()) == []
+
+
+def test_a_host_that_no_entry_names_can_be_dropped() -> None:
+    HostIndex().drop("a.example.com", "team", "handle")
+
+
+def test_an_entry_without_a_host_that_objects_can_be_named_after_has_no_size() -> None:
+    hostless = entry(hosts=["*"])
+    settings = guard_policy().settings("team")
+    tuning = tune({}, settings.virtual_service)[0]
+    assert measure(hostless, 1, tuning, settings) == (Size(), None)
+
+
+def test_only_objects_of_the_guard_are_routes_of_the_guard() -> None:
+    index = indexed([])
+    index.put_object(None, Observed.parse(virtual_service()))
+    assert list(index.routed()) == []
+
+
+def test_an_http_route_on_an_entry_has_its_hosts_decided_again_with_the_entry() -> None:
+    parent = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": "api"}
+    on_entry = {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "route", "namespace": "team"},
+        "spec": {"parentRefs": [parent], "rules": [{"backendRefs": [{"name": "egress", "port": 80}]}]},
+    }
+    index = indexed([])
+    index.put_object(None, Observed.parse(on_entry))
+    assert index.put_entry(None, entry(hosts=["a.example.com"])) == {Key("team", "a.example.com")}
+
+
+def test_exemptions_that_end_leave_out_namespaces_that_an_entry_names() -> None:
+    until = {"hosts": ["*"], "namespaces": ["shop"], "until": "2099-01-01", "reason": "OPS-1: moves"}
+    policy = guard_policy(exemptions={"temporary": [until]})
+    (plan,) = [desired([entry(exportTo=[".", "shop", "other"])], policy)]
+    assert plan.objects[0].manifest["spec"]["exportTo"] == [".", "other"]
+
+
+def test_one_entry_of_many_with_another_protocol_is_enough_to_confine() -> None:
+    grpc = {"number": 80, "name": "grpc", "protocol": "GRPC"}
+    entries = [entry(), entry(namespace="same"), entry(namespace="youngest", ports=[grpc])]
+    assert [one.manifest["spec"]["exportTo"] for one in desired(entries, guard_policy()).objects] == [["."]] * 3
+
+
+def test_an_object_that_two_entries_crowd_is_free_again_when_both_have_gone() -> None:
+    entries = [entry(f"e{number}", ports=[port]) for number, port in enumerate(PORTS, 1)]
+    inventory = Inventory(guard_policy(limits={"objectBytes": 800}))
+    for one in entries:
+        inventory.put_entry(None, one)
+    crowded = [found.key.name for found, _ in inventory.limited()]
+    for one in entries:
+        inventory.put_entry(one, None)
+    assert crowded
     assert list(inventory.limited()) == []
