@@ -69,9 +69,7 @@ CONTAINERD_SHIM = Tool(
     "containerd-shim-runc-v2", HERE / "runtime", f"{_CONTAINERD}/containerd-shim-runc-v2", 0.5, tags=_CONTAINERD_TAGS
 )
 CTR = Tool("ctr", HERE / "runtime", f"{_CONTAINERD}/ctr", 0.5, tags=_CONTAINERD_TAGS)
-RUNC = Tool(
-    "runc", HERE / "runtime", "github.com/opencontainers/runc", 0.5, tags="seccomp netgo osusergo", cgo=True
-)
+RUNC = Tool("runc", HERE / "runtime", "github.com/opencontainers/runc", 0.5, tags="seccomp netgo osusergo", cgo=True)
 """With seccomp: the chart asks for the profile RuntimeDefault."""
 CNI_LOOPBACK = Tool("loopback", HERE / "runtime", f"{_CNI}/main/loopback", 0.2)
 CNI_PTP = Tool("ptp", HERE / "runtime", f"{_CNI}/main/ptp", 0.2)

@@ -52,6 +52,11 @@ def objects(rendered: dict[str, list[Manifest]], request: pytest.FixtureRequest)
 every_set = pytest.mark.parametrize("objects", SETS, indirect=True)
 
 
+def home(objects: list[Manifest]) -> str:
+    """The namespace of the installation."""
+    return str(kind(objects, "Deployment", f"{RELEASE}-controller")["metadata"]["namespace"])
+
+
 def webhook(objects: list[Manifest], wanted: str) -> dict[str, Any]:
     """The one webhook of a configuration."""
     (found,) = kind(objects, wanted, RELEASE)["webhooks"]
@@ -77,9 +82,9 @@ def test_both_versions_of_helm_render_the_same(helm: Helm, helm4: Helm, name: st
 
 @every_set
 def test_every_namespaced_object_is_in_the_release_s_namespace(objects: list[Manifest]) -> None:
-    cluster_wide = {*CONFIGURATIONS, "ClusterRole", "ClusterRoleBinding"}
+    cluster_wide = {*CONFIGURATIONS, "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
     for one in objects:
-        place = "default" if one["metadata"]["name"].endswith("-probe") else NAMESPACE
+        place = "default" if one["metadata"]["name"].endswith("-probe") else home(objects)
         assert (one["metadata"].get("namespace") == place) == (one["kind"] not in cluster_wide)
 
 
@@ -99,6 +104,7 @@ def test_services_and_budgets_select_the_pods_of_one_deployment(objects: list[Ma
             hits = [each for each in deployments if wanted <= each["spec"]["template"]["metadata"]["labels"].items()]
             assert [hit["metadata"]["name"] for hit in hits] == [one["metadata"]["name"]] or (
                 "helm.sh/hook" in one["metadata"].get("annotations", {})
+                or one["metadata"]["name"] == f"{RELEASE}-doctor"
             )
 
 
@@ -123,7 +129,19 @@ def test_only_pods_that_call_the_api_have_a_token(objects: list[Manifest]) -> No
     assert tokens == {name: expected[name] for name in tokens}
     accounts = [one for one in objects if one["kind"] == "ServiceAccount"]
     assert not any(one["automountServiceAccountToken"] for one in accounts)
-    assert {one["metadata"]["name"] for one in accounts} == tokens.keys()
+    made = {one["metadata"]["name"] for one in accounts}
+    used = {spec["serviceAccountName"] for _, spec in pod_specs(objects)}
+    assert made <= used
+    assert len(used) == len(tokens)
+
+
+def test_accounts_are_those_of_the_pods(rendered: dict[str, list[Manifest]]) -> None:
+    def accounts(name: str) -> set[str]:
+        return {one["metadata"]["name"] for one in rendered[name] if one["kind"] == "ServiceAccount"}
+
+    assert accounts("default") == {f"{RELEASE}-{name}" for name in ("webhook", "controller", "uninstall", "doctor")}
+    assert accounts("apart") == accounts("default") - {f"{RELEASE}-webhook"}
+    assert "webhook" in accounts("everything")
 
 
 @every_set
@@ -157,7 +175,7 @@ def test_the_webhook_configurations_are_as_the_issue_has_them(objects: list[Mani
         assert own == {
             "key": "kubernetes.io/metadata.name",
             "operator": "NotIn",
-            "values": ["kube-system", NAMESPACE],
+            "values": ["kube-system", home(objects)],
         }
         assert found.get("reinvocationPolicy") == ("IfNeeded" if failure == "Ignore" else None)
 

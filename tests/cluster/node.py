@@ -124,7 +124,7 @@ class Node:
     def _answers(self) -> bool:
         try:
             self._ctr("version")
-        except Exception:  # noqa: BLE001 - it is asked again
+        except Exception:
             return False
         return True
 

@@ -39,7 +39,10 @@ class Place:
         """What a program in these namespaces prints. Raises BedError with all that it said, if it fails."""
         done = subprocess.run(
             self.child(*command, log=Path(os.devnull)).command,
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
         )
         if done.returncode:
             said = (done.stdout + done.stderr).strip()
@@ -67,7 +70,10 @@ class Sandbox:
         parent.mkdir(parents=True, exist_ok=True)
         self._supervisor = subprocess.Popen(
             [sys.executable, SUPERVISOR, parent],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert self._supervisor.stdout
         init, _, folder = self._supervisor.stdout.readline().strip().partition(" ")

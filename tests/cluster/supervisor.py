@@ -63,7 +63,7 @@ def _serve(folder: Path, groups: list[Path]) -> None:
 
 def _launch(folder: Path, groups: list[Path], writer: int) -> None:
     cgroups.join(groups, os.getpid())
-    os.set_inheritable(writer, True)  # noqa: FBT003 - the function has no name for it
+    os.set_inheritable(writer, True)
     unshare = ["unshare", *NAMESPACES, "--fork", "--kill-child=KILL", "--propagation=private"]
     init = [sys.executable, "-I", "-S", str(INIT), str(writer), str(folder)]
     os.execvp(unshare[0], [*unshare, *init])  # noqa: S606 - no shell is wanted

@@ -11,6 +11,18 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "seg.namespace" -}}
+{{ .Values.namespaceOverride | default .Release.Namespace }}
+{{- end -}}
+
+{{- define "seg.webhookAccount" -}}
+{{ .Values.webhook.serviceAccount.name | default (include "seg.serviceName" .) }}
+{{- end -}}
+
+{{- define "seg.controllerAccount" -}}
+{{ .Values.controller.serviceAccount.name | default (printf "%s-controller" (include "seg.fullname" .)) }}
+{{- end -}}
+
 {{- define "seg.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -34,7 +46,7 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- define "seg.image" -}}
 {{- with .Values.image -}}
 {{- $tag := .tag | default $.Chart.AppVersion -}}
-{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ $tag }}{{ end -}}
+{{- with $.Values.global.imageRegistry | default .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ $tag }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
@@ -91,30 +103,20 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- end -}}
 
 {{- define "seg.probes" -}}
-startupProbe:
-  httpGet:
-    path: /healthz
-    port: health
-  periodSeconds: 1
-  failureThreshold: 60
-livenessProbe:
-  httpGet:
-    path: /healthz
-    port: health
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 3
-readinessProbe:
-  httpGet:
-    path: /readyz
-    port: health
-  periodSeconds: 2
-  timeoutSeconds: 2
-  failureThreshold: 2
+{{- $alive := dict "path" "/healthz" "port" "health" }}
+{{- $ready := dict "path" "/readyz" "port" "health" }}
+{{- $own := dict
+  "startup" (dict "httpGet" $alive "periodSeconds" 1 "failureThreshold" 60)
+  "liveness" (dict "httpGet" $alive "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3)
+  "readiness" (dict "httpGet" $ready "periodSeconds" 2 "timeoutSeconds" 2 "failureThreshold" 2) }}
+{{- range $name, $probe := $own }}
+{{ $name }}Probe:
+  {{- toYaml (merge (deepCopy (get $.Values.probes $name | default dict)) $probe) | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "seg.scheduling" -}}
-{{- with .values.priorityClassName }}
+{{- with .priority | default .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
 {{- with .values.nodeSelector }}
@@ -148,7 +150,11 @@ topologySpreadConstraints:
 {{- end -}}
 
 {{- define "seg.pod" -}}
-{{- with .Values.imagePullSecrets }}
+{{- $secrets := .Values.imagePullSecrets }}
+{{- range .Values.global.imagePullSecrets }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with $secrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -202,7 +208,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- /* What the controller patches follows from the policy, and a resolution that it gives back must not be refused. */}}
 - name: not-by-the-controller
   expression: >-
-    request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "seg.fullname" . }}-controller'
+    request.userInfo.username != 'system:serviceaccount:{{ include "seg.namespace" . }}:{{ include "seg.controllerAccount" . }}'
 {{- $owned := include "seg.ownedHosts" . | fromJsonArray }}
 {{- if and .Values.admission.skipCompliant (not .Values.policyConfigMap) (le (len $owned) 100) }}
 {{- $exact := list }}
@@ -243,7 +249,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
     {{- else }}
     service:
       name: {{ include "seg.serviceName" .root }}
-      namespace: {{ .root.Release.Namespace }}
+      namespace: {{ include "seg.namespace" .root }}
       path: /{{ .stage }}
       port: 443
     {{- end }}
@@ -270,7 +276,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
       - key: kubernetes.io/metadata.name
         operator: NotIn
         values:
-          {{- toYaml (append .root.Values.admission.excludedNamespaces .root.Release.Namespace | uniq) | nindent 10 }}
+          {{- toYaml (append .root.Values.admission.excludedNamespaces (include "seg.namespace" .root) | uniq) | nindent 10 }}
       {{- with .root.Values.admission.namespaceSelector.matchExpressions }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
@@ -283,7 +289,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- define "seg.webhookAnnotations" -}}
 {{- if eq .Values.certificates.mode "cert-manager" }}
   annotations:
-    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "seg.tlsSecret" . }}
+    cert-manager.io/inject-ca-from: {{ include "seg.namespace" . }}/{{ include "seg.tlsSecret" . }}
 {{- end }}
 {{- end -}}
 
@@ -296,6 +302,43 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- end -}}
 {{- if and .Values.policy .Values.policyConfigMap -}}
 {{- fail "policyConfigMap: it stands in the place of policy: set one of them" -}}
+{{- end -}}
+{{- if and (eq .Values.admission.engine "native") (semverCompare "<1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "admission.engine: native needs Kubernetes 1.36 or newer, and this cluster has %s: use webhook" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- $webhook := .Values.webhook -}}
+{{- if and $webhook.hostNetwork (not $webhook.url) (eq (int $webhook.port) 10250) -}}
+{{- fail "webhook.port: 10250 is the kubelet's on the node's network (webhook.hostNetwork): set another one, such as 10260" -}}
+{{- end -}}
+{{- if and $webhook.hostNetwork (not $webhook.url) (eq (int $webhook.port) (int $webhook.healthPort)) -}}
+{{- fail "webhook.healthPort: it must not be webhook.port" -}}
+{{- end -}}
+{{- if and $webhook.autoscaling.enabled (gt (int $webhook.autoscaling.minReplicas) (int $webhook.autoscaling.maxReplicas)) -}}
+{{- fail "webhook.autoscaling.minReplicas: it must not be more than webhook.autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- range $path, $labels := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- range $name, $_ := $labels -}}
+{{- if or (has $name (list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of")) (and (ne $path "commonLabels") (hasKey $.Values.commonLabels $name)) -}}
+{{- fail (printf "%s: the label %s is written by the chart already" $path $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- include "seg.refuseSecond" . -}}
+{{- end -}}
+
+{{- /* Of two installations one would do nothing: its controllers see the other's Lease. Only a cluster can be asked. */ -}}
+{{- define "seg.refuseSecond" -}}
+{{- $found := lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" "" -}}
+{{- range ($found | default dict).items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- $notes := .metadata.annotations | default dict -}}
+{{- $release := get $notes "meta.helm.sh/release-name" -}}
+{{- $namespace := get $notes "meta.helm.sh/release-namespace" -}}
+{{- if and (eq (get $labels "app.kubernetes.io/part-of" | toString) "serviceentry-guard") $release -}}
+{{- if or (ne $release $.Release.Name) (ne $namespace $.Release.Namespace) -}}
+{{- fail (printf "release %s in namespace %s has installed serviceentry-guard in this cluster already: upgrade or uninstall that one" $release $namespace) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -328,8 +371,31 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 {{- end -}}
 
-{{- define "seg.testHook" -}}
-helm.sh/hook: test
-helm.sh/hook-weight: {{ .weight | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- /* The port of a URL, or that of its scheme. */ -}}
+{{- define "seg.portOf" -}}
+{{- $parts := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $parts.host | trimPrefix ":" -}}
+{{- $port | default (eq $parts.scheme "https" | ternary "443" "80") -}}
+{{- end -}}
+
+{{- /* Where traces go, and what else the values open for all pods. */ -}}
+{{- define "seg.furtherEgress" -}}
+{{- with .Values.tracing.otlpEndpoint }}
+- ports:
+    - port: {{ include "seg.portOf" . }}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}
+{{- with .Values.networkPolicy.egress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.priorityClass" -}}
+{{- if and .Values.webhook.priorityClass.create (not .Values.webhook.priorityClassName) (not .Values.webhook.url) -}}
+{{ include "seg.serviceName" . }}
+{{- end -}}
 {{- end -}}
