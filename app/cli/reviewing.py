@@ -1,15 +1,20 @@
 """The verdict as a report: on files, and on a live cluster."""
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.exceptions import Exit
 
 from app.cli import flags
-from app.cli.flags import choice, flag, read_policy
+from app.cli.flags import choice, flag, read_policy, switch
 from app.cli.terminal import fail, in_colour, show_log, tell, write_out
 from app.core.problems import PolicyError
 from app.report import Output
+
+if TYPE_CHECKING:
+    from app.kube.client import Access
 
 CLUSTER_FOLDERS = (
     "Glob of folders, such as 'clusters/*', from the working folder. Each folder that it matches is a cluster of its "
@@ -23,8 +28,10 @@ CLUSTER_FOLDERS = (
 @flags.today()
 @flags.namespace("manifests that name none", default="default")
 @flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
-@choice("--output", "How the report is written; text unless said otherwise.", Output)
-@flag("--fix", "Set the resolution in the files, and touch nothing else in them.", is_flag=True)
+@choice("--output", "How the report is written; text unless said otherwise.", Output, short="-o")
+@click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="The same as PATH; can be repeated.")
+@switch("--fix", "Set the resolution in the files, and touch nothing else in them.")
+@switch("--dry-run", "With --fix: show the changes as a diff and write nothing.")
 def review(
     paths: tuple[str, ...],
     policy: Path | None,
@@ -32,7 +39,9 @@ def review(
     namespace: str,
     cluster_folders: tuple[str, ...],
     output: Output | None,
+    files: tuple[str, ...],
     fix: bool,
+    dry_run: bool,
 ) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
@@ -44,11 +53,15 @@ def review(
     """
     from app.review.review import Request, Review
 
-    given = paths or ("-",)
+    given = (*paths, *files) or ("-",)
+    if given == ("-",) and sys.stdin and sys.stdin.isatty():
+        raise click.UsageError("name a file or a folder, or write manifests to standard input")
     if given.count("-") > 1:
         fail("standard input (-) can be read once only")
     if fix and "-" in given:
         fail("--fix writes files in place: name them, standard input (-) is none")
+    if fix and dry_run:
+        fix, output = False, Output.DIFF
     try:
         rules = read_policy(policy, today)
         request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour())
@@ -66,21 +79,35 @@ def review(
 @click.command
 @flags.policy()
 @flags.today()
-@flags.kubeconfig()
-@choice("--output", "How the report is written.", Output, Output.TEXT)
-def audit(policy: Path | None, today: str | None, kubeconfig: Path | None, output: Output) -> None:
+@flags.access()
+@click.option("-n", "--namespace", default="", help="Audit this namespace only; needs no rights outside of it.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Audit all namespaces, as without --namespace.")
+@click.option("-l", "--selector", default="", help="Report only ServiceEntries with these labels, such as app=shop.")
+@choice("--output", "How the report is written.", Output, Output.TEXT, short="-o")
+def audit(
+    policy: Path | None,
+    today: str | None,
+    access: "Access",
+    namespace: str,
+    all_namespaces: bool,
+    selector: str,
+    output: Output,
+) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
-    Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
+    Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, or in the one that
+    is named, and no other. With --namespace, objects of other namespaces that decide too are not seen.
     Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
     """
-    from app.audit import Audit, AuditError, connect
+    from app.audit import Audit, AuditError, Part, connect
     from app.report import Report, write
 
     show_log()
+    if namespace and all_namespaces:
+        fail("--namespace and --all-namespaces exclude each other")
     rules = read_policy(policy, today)
     try:
-        report = Report(Audit(connect(kubeconfig), rules), colour=in_colour())
+        report = Report(Audit(connect(access), rules, Part(namespace, selector)), colour=in_colour())
     except AuditError as error:
         fail(str(error))
     write_out(write(report, output))

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from app.settings import CertificateSettings
 
 
+class OnFailure(enum.Enum):
+    """What the API server does with a write while the webhook does not answer; KEEP leaves what is configured."""
+
+    KEEP = "Keep"
+    IGNORE = "Ignore"
+    FAIL = "Fail"
+
+
 OF_CERTIFICATES = ("webhook_service", "tls_secret", "ca_secret", "webhook_configuration")
 LIFETIMES = {
     "ca_lifetime": "--ca-lifetime",
@@ -135,6 +143,19 @@ def webhook(
     default="3m",
 )
 @choice(
+    "--validating-failure-policy",
+    "failurePolicy of the validating webhook once it has answered and the policy enforces somewhere; until then it is "
+    "Ignore. Keep changes no failurePolicy.",
+    OnFailure,
+    OnFailure.KEEP,
+)
+@choice(
+    "--mutating-failure-policy",
+    "The same for the mutating webhook; Keep is Ignore if the other one is not Keep.",
+    OnFailure,
+    OnFailure.KEEP,
+)
+@choice(
     "--backstop",
     "Which admission policies to keep in the API server, which hold though every webhook is down.",
     BackstopMode,
@@ -147,6 +168,8 @@ def controller(
     policy: Path | None,
     manage_certificates: bool,
     backstop: BackstopMode,
+    validating_failure_policy: OnFailure,
+    mutating_failure_policy: OnFailure,
     log_format: LogFormat,
     log_level: LogLevel,
     otlp_endpoint: str | None,
@@ -161,6 +184,12 @@ def controller(
     level, metrics = configure(log_format, log_level), ControllerMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
     tasks = [backstop_task(backstop.engine, follower, metrics.backstop)]
+    if validating_failure_policy is not OnFailure.KEEP:
+        from app.certificates.failure_policy import IGNORE, Wanted, failure_policy_task
+
+        mutating = IGNORE if mutating_failure_policy is OnFailure.KEEP else mutating_failure_policy.value
+        wanted = Wanted(settings["webhook_configuration"], mutating, validating_failure_policy.value)
+        tasks.append(failure_policy_task(follower, wanted))
     certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
         from app.certificates.rotation import rotation_task

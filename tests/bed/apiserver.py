@@ -33,7 +33,7 @@ class Profile:
 class ApiServer:
     """A kube-apiserver on a port of 127.0.0.1, which it keeps over restarts, with its files in `folder`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - the control plane alone makes one
         self,
         program: Path,
         folder: Path,

@@ -53,7 +53,7 @@ def test_kubeconform_has_nothing_to_say(
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("failurePolicy: Fail", "failurePolice: Fail"),
+        ("failurePolicy: Ignore", "failurePolice: Ignore"),
         ("timeoutSeconds: 3", 'timeoutSeconds: "3"'),
         ("automountServiceAccountToken: false", "automountServiceAccountTokens: false"),
     ],
@@ -116,6 +116,6 @@ def elsewhere(text: str) -> str:
     objects: list[Manifest] = [one for one in yaml.safe_load_all(text) if one]
     for one in objects:
         one["metadata"]["name"] += "-dry"
-        if one["metadata"].get("namespace") == NAMESPACE:
+        if one["metadata"].get("namespace") in {NAMESPACE, "elsewhere"}:
             one["metadata"]["namespace"] = "default"
     return yaml.safe_dump_all(objects)

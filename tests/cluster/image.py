@@ -1,4 +1,4 @@
-"""The product's image as an archive that nodes can load: what `make image-test` builds, kept until its sources change."""
+"""The product's image as an archive that nodes load: what `make image-test` builds, kept until its sources change."""
 
 import hashlib
 import tomllib

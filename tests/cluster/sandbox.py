@@ -93,7 +93,10 @@ class Sandbox:
     @contextmanager
     def network(self) -> Iterator[None]:
         """Put this thread, and all that it starts, into the cluster's network, and back again."""
-        with open("/proc/self/ns/net") as ours, open(f"/proc/{self.place.init}/ns/net") as theirs:
+        with (
+            Path("/proc/self/ns/net").open("rb") as ours,
+            Path(f"/proc/{self.place.init}/ns/net").open("rb") as theirs,
+        ):
             _enter(theirs.fileno())
             try:
                 yield

@@ -1,10 +1,10 @@
 """Owns the namespaces and control groups of a cluster, and removes all of it when its standard input ends.
 
-Run as a script by tests.cluster.sandbox: `supervisor.py PARENT`. It makes a folder in PARENT for the cluster's files, and
-prints the PID of the cluster's first process and that folder. The kernel closes the standard input whatever ends the
-process at the other end, SIGKILL too. That ends the first process of the cluster's PID namespace, and the kernel then
-ends every other one; mounts and networks go with the last process in them. Control groups and the folder remain, and are
-removed here. If this process is killed itself, the next run removes them.
+Run as a script by tests.cluster.sandbox: `supervisor.py PARENT`. It makes a folder in PARENT for the cluster's files,
+and prints the PID of the cluster's first process and that folder. The kernel closes the standard input whatever ends
+the process at the other end, SIGKILL too. That ends the first process of the cluster's PID namespace, and the kernel
+then ends every other one; mounts and networks go with the last process in them. Control groups and the folder remain,
+and are removed here. If this process is killed itself, the next run removes them.
 """
 
 import os

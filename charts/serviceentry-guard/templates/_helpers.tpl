@@ -263,7 +263,8 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
       operations: ["CREATE", "UPDATE"]
       resources: ["serviceentries"]
       scope: Namespaced
-  failurePolicy: {{ .settings.failurePolicy }}
+  {{- /* The controller sets what the values ask for; an upgrade keeps what it has set, where Helm can ask the cluster. */}}
+  failurePolicy: {{ include "seg.failurePolicy" . }}
   matchPolicy: Equivalent
   sideEffects: None
   timeoutSeconds: {{ .settings.timeoutSeconds }}
@@ -284,6 +285,24 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
   matchConditions:
     {{- . | nindent 4 }}
   {{- end }}
+{{- end -}}
+
+{{- define "seg.failurePolicy" -}}
+{{- $live := lookup "admissionregistration.k8s.io/v1" .kind "" (include "seg.fullname" .root) | default dict -}}
+{{- $held := false -}}
+{{- range $live.webhooks -}}
+{{- if eq .failurePolicy "Fail" -}}{{- $held = true -}}{{- end -}}
+{{- end -}}
+{{- if and $held (eq .settings.failurePolicy "Fail") (include "seg.mayEnforce" .root) -}}Fail{{- else -}}Ignore{{- end -}}
+{{- end -}}
+
+{{- /* Whether the policy enforces somewhere, as far as the values say: a policy of someone else's ConfigMap may. */ -}}
+{{- define "seg.mayEnforce" -}}
+{{- $base := default "Enforce" .Values.policy.mode -}}
+{{- range prepend (default (list) .Values.policy.namespaces) .Values.policy -}}
+{{- if eq (default $base .mode) "Enforce" -}}yes{{- end -}}
+{{- end -}}
+{{- if .Values.policyConfigMap -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "seg.webhookAnnotations" -}}
@@ -379,6 +398,25 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 
 {{- /* Where traces go, and what else the values open for all pods. */ -}}
+{{- define "seg.webhookEgress" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- if .Values.webhook.url }}
+- ports:
+    - port: {{ include "seg.portOf" .Values.webhook.url }}
+{{- else }}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "seg.selectorLabels" (dict "root" . "component" "webhook") | nindent 10 }}
+  ports:
+    - port: webhook
+{{- end }}
+{{- end -}}
+
 {{- define "seg.furtherEgress" -}}
 {{- with .Values.tracing.otlpEndpoint }}
 - ports:
