@@ -113,6 +113,13 @@ def webhook(
     default="",
 )
 @flag(
+    "--pods",
+    "Label selector of all pods of the installation. They are annotated when the policy's ConfigMap or the certificate "
+    "changes, so that their kubelets bring it to them at once.",
+    default="",
+)
+@flag("--policy-config-map", "ConfigMap with the policy that those pods mount.", default="")
+@flag(
     "--manage-certificates/--no-manage-certificates",
     "Whether to make the webhook's certificates, and to write caBundle into its configurations.",
     default=False,
@@ -170,6 +177,8 @@ def controller(
     backstop: BackstopMode,
     validating_failure_policy: OnFailure,
     mutating_failure_policy: OnFailure,
+    pods: str,
+    policy_config_map: str,
     log_format: LogFormat,
     log_level: LogLevel,
     otlp_endpoint: str | None,
@@ -190,6 +199,11 @@ def controller(
         mutating = IGNORE if mutating_failure_policy is OnFailure.KEEP else mutating_failure_policy.value
         wanted = Wanted(settings["webhook_configuration"], mutating, validating_failure_policy.value)
         tasks.append(failure_policy_task(follower, wanted))
+    if pods:
+        from app.controller.pod_sync import Mounted, pod_sync_task
+
+        secret = settings["tls_secret"] if manage_certificates else ""
+        tasks.append(pod_sync_task(Mounted(settings["namespace"], pods, policy_config_map, secret)))
     certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
         from app.certificates.rotation import rotation_task

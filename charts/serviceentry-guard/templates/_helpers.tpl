@@ -82,7 +82,15 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- end -}}
 
 {{- define "seg.webhookPods" -}}
-{{- $labels := include "seg.selectorLabels" (dict "root" . "component" "webhook") | fromYaml -}}
+{{- include "seg.selector" (dict "root" . "component" "webhook") -}}
+{{- end -}}
+
+{{- define "seg.allPods" -}}
+{{- include "seg.selector" (dict "root" .) -}},app.kubernetes.io/component in (webhook,controller)
+{{- end -}}
+
+{{- define "seg.selector" -}}
+{{- $labels := include "seg.selectorLabels" . | fromYaml -}}
 {{- $pairs := list -}}
 {{- range $name, $value := $labels -}}
 {{- $pairs = append $pairs (printf "%s=%s" $name $value) -}}
