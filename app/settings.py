@@ -50,6 +50,8 @@ class ControllerSettings:
     """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
     webhook_pods: str = ""
     """Label selector of the webhook's pods, which are to take that ConfigMap at once."""
+    pod_name: str = ""
+    """The pod that this process runs in: a Lease that an earlier container of it held is free."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

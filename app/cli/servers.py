@@ -92,6 +92,7 @@ def webhook(
 @serverflags.health_port()
 @flag("--leader-elect/--no-leader-elect", "Whether to write only while holding the Lease.", default=True)
 @flags.namespace("the Lease")
+@flag("--pod-name", "Name of the pod of this process, which takes over a Lease that the pod itself held.", default="")
 @flag("--lease-duration", "Seconds for which other replicas respect the Lease unrenewed.", default=15.0)
 @flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.", default=10.0)
 @flag("--retry-period", "Seconds between two attempts at the Lease.", default=2.0)

@@ -13,10 +13,12 @@ from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.cluster import settings
 from tests.cluster.archives import write_archive
+from tests.cluster.image import NAME, tag
 from tests.cluster.manifests import dns
 from tests.cluster.node import Node
 from tests.cluster.sandbox import Sandbox
 from tests.cluster.settings import NodeName
+from tests.image.build import IMAGE
 
 PROFILE = Profile(
     (
@@ -81,10 +83,13 @@ class Cluster:
         self._start_controllers(programs)
         for node in self.nodes:
             node.start_runtime()
-            for archive in (pause, coredns, *self._archives):
+            for archive in (pause, coredns):
                 node.load(archive)
             self._start_node(node)
+        wait_until(self._has_default_account, "pods can be created", 60)
         self.apply(*dns())
+        for node in self.nodes:
+            self._load(node)
         wait_until(self._ready, "both nodes and DNS are ready", 120)
 
     def _connect(self) -> None:
@@ -102,6 +107,9 @@ class Cluster:
                     "--use-service-account-credentials",
                     f"--service-account-private-key-file={self.plane.signing_key}",
                     f"--root-ca-file={self.plane.authority}",
+                    # A node that stops answering is noticed within twelve seconds instead of fifty.
+                    "--node-monitor-grace-period=12s",
+                    "--node-monitor-period=2s",
                     "--kube-api-qps=200",
                     "--kube-api-burst=400",
                 ]
@@ -112,6 +120,18 @@ class Cluster:
         kubelet = self.plane.user_kubeconfig(f"system:node:{node.name.name}", ["system:nodes"], server)
         proxy = self.plane.user_kubeconfig("system:kube-proxy", [], server)
         node.start(kubelet, proxy, self.plane.authority)
+
+    def _load(self, node: Node) -> None:
+        """Put the product's image onto a node, under the name that the chart has for it."""
+        for archive in self._archives:
+            node.load(archive)
+        for name in node.images():
+            if name.startswith(IMAGE):
+                node.tag(name, f"docker.io/library/{NAME}:{tag()}")
+
+    def _has_default_account(self) -> bool:
+        accounts = self.get("serviceaccounts", "--namespace=kube-system")["items"]
+        return any(one["metadata"]["name"] == "default" for one in accounts)
 
     def _ready(self) -> bool:
         nodes = self.get("nodes")["items"]

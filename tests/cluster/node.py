@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 from tests.bed.processes import Child, wait_until
@@ -12,6 +13,7 @@ from tests.cluster.settings import NodeName
 SOCKET = "/run/containerd/containerd.sock"
 BRIDGE = "nodes"
 LINK = "eth0"
+FORWARD = "echo 1 > /proc/sys/net/ipv4/ip_forward"
 
 
 class Node:
@@ -29,22 +31,24 @@ class Node:
 
     def become_bridge(self) -> None:
         """Let the other nodes reach this one, and through it all Services: only the first node does."""
-        self._ip(f"link add {BRIDGE} type bridge")
-        self._ip(f"address add {self.name.address}/24 dev {BRIDGE}")
-        self._ip(f"link set {BRIDGE} up")
-        # An address of a Service becomes a pod's on its way out, but only where there is a way.
-        self._ip(f"route add default dev {BRIDGE}")
-        self._forward()
+        self._shell(
+            f"ip link add {BRIDGE} type bridge",
+            f"ip address add {self.name.address}/24 dev {BRIDGE}",
+            f"ip link set {BRIDGE} up",
+            # An address of a Service becomes a pod's on its way out, but only where there is a way.
+            f"ip route add default dev {BRIDGE}",
+        )
 
     def attach(self, first: "Node") -> None:
         """Connect this node to the first one, with routes to each other's pods."""
         inside = Path(f"/proc/{self.place.node}/status").read_text().split("NSpid:")[1].splitlines()[0].split()[-1]
-        first._ip(f"link add {self.name.name} type veth peer name {LINK} netns {inside}")
-        first._ip(f"link set {self.name.name} master {BRIDGE} up")
-        first._ip(f"route add {self.name.pods} via {self.name.address}")
-        self._ip(f"address add {self.name.address}/24 dev {LINK}")
-        self._go_online(first.name)
-        self._forward()
+        first._shell(
+            f"ip link add {self.name.name} type veth peer name {LINK} netns {inside}",
+            f"ip link set {self.name.name} master {BRIDGE} up",
+            f"ip route add {self.name.pods} via {self.name.address}",
+        )
+        self._shell(f"ip address add {self.name.address}/24 dev {LINK}")
+        self.mend_network(first.name)
 
     def start_runtime(self) -> None:
         """Start containerd, and wait until it answers."""
@@ -54,7 +58,7 @@ class Node:
 
     def load(self, archive: Path) -> None:
         """Put the images of an OCI archive onto the node."""
-        self._ctr("images", "import", "--no-unpack=false", archive)
+        self._ctr("images", "import", archive)
 
     def tag(self, name: str, alias: str) -> None:
         """Give an image that was loaded another name."""
@@ -73,21 +77,41 @@ class Node:
         ).start()
         self.proxy = self._child("kube-proxy", f"--config={self.folder / 'proxy.json'}").start()
 
+    def images(self) -> list[str]:
+        """Names of the images that the node has."""
+        return self._ctr("images", "list", "--quiet").split()
+
+    def kill_container(self, name: str) -> None:
+        """End the first process of a container with SIGKILL."""
+        for line in self._ctr("tasks", "list").splitlines():
+            container, process, *_ = line.split()
+            if container == name:
+                self.place.run("kill", "-KILL", process)
+
+    def pause_kubelet(self) -> None:
+        """Freeze the kubelet."""
+        self._signal_kubelet("STOP")
+
+    def resume_kubelet(self) -> None:
+        """Let it go on."""
+        self._signal_kubelet("CONT")
+
+    def _signal_kubelet(self, name: str) -> None:
+        process = program_of(self.kubelet)
+        assert process
+        os.kill(process, getattr(signal, f"SIG{name}"))
+
     def cut_network(self) -> None:
         """Take the node off the network; not for the first one, where the API server is."""
-        self._ip(f"link set {LINK} down")
+        self._shell(f"ip link set {LINK} down")
 
     def mend_network(self, first: NodeName) -> None:
-        """Put it back."""
-        self._go_online(first)
-
-    def _go_online(self, first: NodeName) -> None:
-        self._ip(f"link set {LINK} up")
-        self._ip(f"route replace default via {first.address}")
-        self._ip(f"route replace {first.pods} via {first.address}")
-
-    def _forward(self) -> None:
-        self.place.run("sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward")
+        """Put it back, with the routes that went with the link."""
+        self._shell(
+            f"ip link set {LINK} up",
+            f"ip route replace default via {first.address}",
+            f"ip route replace {first.pods} via {first.address}",
+        )
 
     def _new_place(self, sandbox: Sandbox) -> Place:
         own = ["--mount"] if self.name.number == 1 else ["--mount", "--net"]
@@ -107,13 +131,13 @@ class Node:
         (self.folder / "var/run").symlink_to("/run")
         (self.folder / "resolv.conf").touch()
         self._write("cni/pods.conflist", settings.cni(self.name))
-        for command in (
+        self._shell(
             "mount --make-rshared /",
             "mount -t tmpfs tmpfs /run",
             f"mount --bind {self.folder / 'var'} /var",
             "ip link set lo up",
-        ):
-            self.place.run(*command.split())
+            FORWARD,
+        )
 
     def _child(self, program: str, *arguments: str) -> Child:
         # containerd looks for its shim, and the shim for runc, on the PATH.
@@ -131,8 +155,9 @@ class Node:
     def _ctr(self, *arguments: str | Path) -> str:
         return self.place.run(self._bin / "ctr", f"--address={SOCKET}", "--namespace=k8s.io", *arguments)
 
-    def _ip(self, command: str) -> None:
-        self.place.run("ip", *command.split())
+    def _shell(self, *commands: str) -> None:
+        """Run commands one after the other, in one process: entering namespaces costs more than they do."""
+        self.place.run("sh", "-e", "-c", "\n".join(commands))
 
     def _write(self, name: str, content: object) -> None:
         (self.folder / name).write_text(json.dumps(content, indent=1))

@@ -57,6 +57,7 @@ def kubelet(node: NodeName, folder: Path, authority: Path) -> dict[str, Any]:
         "failSwapOn": False,
         "imageGCHighThresholdPercent": 100,
         "imageGCLowThresholdPercent": 99,
+        "nodeLeaseDurationSeconds": 8,
         "nodeStatusUpdateFrequency": "2s",
         "oomScoreAdj": 0,
         "podLogsDir": str(folder / "pods"),
