@@ -14,7 +14,7 @@ from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart_reference import CHART
 from tests.guard import Controller
 
-ELSEWHERE = ("--policy", "--health-port", "--namespace")
+ELSEWHERE = ("--policy", "--health-port", "--namespace", "--pod-name")
 """Flags whose values are other ones outside of a pod."""
 
 
