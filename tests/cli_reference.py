@@ -1,6 +1,5 @@
 """docs/cli.md's commands, written anew by `python -m tests.cli_reference`: every command and flag of the program."""
 
-import enum
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -52,8 +51,8 @@ def _row(parameter: click.Parameter) -> str:
         return ""
     names = ", ".join(f"`{name}`" for name in (*parameter.opts, *parameter.secondary_opts))
     variable = f"`{parameter.envvar}`" if parameter.envvar else ""
-    default = parameter.default
-    shown = f"`{_text(default)}`" if isinstance(default, str | int | float | enum.Enum) and default else ""
+    default = _text(parameter.default)
+    shown = f"`{default}`" if isinstance(default, str | int | float) and default else ""
     kind = parameter.type.choices if isinstance(parameter.type, click.Choice) else ()
     choices = " One of " + ", ".join(f"`{_text(one)}`" for one in kind) + "." if kind else ""
     return f"| {names} | {variable} | {shown} | {parameter.help or ''}{choices} |".replace("*.", "\\*.")

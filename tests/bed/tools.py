@@ -74,7 +74,7 @@ RUNC = Tool("runc", HERE / "runtime", "github.com/opencontainers/runc", 0.5, tag
 CNI_LOOPBACK = Tool("loopback", HERE / "runtime", f"{_CNI}/main/loopback", 0.2)
 CNI_PTP = Tool("ptp", HERE / "runtime", f"{_CNI}/main/ptp", 0.2)
 CNI_HOST_LOCAL = Tool("host-local", HERE / "runtime", f"{_CNI}/ipam/host-local", 0.2)
-COREDNS = Tool("coredns", HERE / "coredns", "github.com/coredns/coredns", 5)
+COREDNS = Tool("coredns", HERE / "coredns", ".", 2)
 PAUSE = Tool("pause", HERE / "pause", ".", 0.1)
 """The process that holds a pod's namespaces."""
 ISTIO_CRDS = ModuleFile(
