@@ -13,7 +13,6 @@ COREFILE = f"""
     kubernetes {settings.DNS_DOMAIN} in-addr.arpa {{
         ttl 5
     }}
-    reload
 }}
 """
 

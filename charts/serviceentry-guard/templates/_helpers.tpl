@@ -248,6 +248,49 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- end }}
 {{- end -}}
 
+{{- /*
+Further matchConditions of the validating webhook: what it could only let in passes while every webhook pod is down. It is never
+asked about an update that touches neither spec nor our annotations. With a policy in the values, and unless hosts have owners or
+exportTo is required, it is not asked about entries of other locations, entries that list endpoints (unless resolution.static is Deny
+somewhere) and entries none of whose ports names a host (unless resolution.tcp is DNS somewhere); our annotations have bounds, so an
+entry with one is asked about. tests/chart/test_passes.py compares with the core.
+*/ -}}
+{{- define "seg.mayBeRejected" -}}
+- name: touches-spec-or-our-annotations
+  expression: >-
+    request.operation == "CREATE" || object.?spec != oldObject.?spec ||
+    object.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/") &&
+    oldObject.metadata.?annotations.orValue({})[?name] != object.metadata.?annotations.orValue({})[?name]) ||
+    oldObject.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/") &&
+    !(name in object.metadata.?annotations.orValue({})))
+{{- if and (not .Values.policyConfigMap) (not (include "seg.ownedHosts" . | fromJsonArray)) (not (include "seg.requiresExportTo" .)) }}
+{{- $locations := list }}
+{{- $static := "" }}
+{{- $tcp := "" }}
+{{- range $settings := prepend (.Values.policy.namespaces | default list) .Values.policy }}
+{{- $locations = concat $locations (($settings.scope | default dict).locations | default list) }}
+{{- $resolution := $settings.resolution | default dict }}
+{{- if eq ($resolution.static | default "Warn") "Deny" }}{{ $static = "Deny" }}{{ end }}
+{{- if eq ($resolution.tcp | default "Leave") "DNS" }}{{ $tcp = "DNS" }}{{ end }}
+{{- end }}
+{{- if not (.Values.policy.scope | default dict).locations }}{{ $locations = append $locations "MESH_EXTERNAL" }}{{ end }}
+- name: looked-at
+  expression: >-
+    object.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/")) ||
+    !(has(object.spec) && (
+    !((has(object.spec.location) ? object.spec.location : "MESH_EXTERNAL") in {{ toJson (uniq $locations) }})
+    {{- if not $static }}
+    || (has(object.spec.resolution) && object.spec.resolution == "STATIC" && ((has(object.spec.endpoints) &&
+    size(object.spec.endpoints) > 0) || has(object.spec.workloadSelector)))
+    {{- end }}
+    {{- if not $tcp }}
+    || (has(object.spec.ports) && size(object.spec.ports) > 0 && object.spec.ports.all(port, !(has(port.protocol) &&
+    port.protocol.upperAscii() in {{ toJson (list "HTTP" "HTTP2" "GRPC" "GRPC-WEB" "HTTP_PROXY" "TLS" "HTTPS") }})))
+    {{- end }}
+    ))
+{{- end }}
+{{- end -}}
+
 {{- define "seg.webhook" -}}
 - name: {{ .stage }}.serviceentry-guard.io
   admissionReviewVersions: ["v1"]
@@ -289,10 +332,11 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
       {{- with .root.Values.admission.namespaceSelector.matchExpressions }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
-  {{- with include "seg.matchConditions" .root | trim }}
   matchConditions:
-    {{- . | nindent 4 }}
-  {{- end }}
+    {{- include "seg.matchConditions" .root | trim | nindent 4 }}
+    {{- if eq .stage "validate" }}
+    {{- include "seg.mayBeRejected" .root | trim | nindent 4 }}
+    {{- end }}
 {{- end -}}
 
 {{- define "seg.failurePolicy" -}}
