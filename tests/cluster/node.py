@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bed.processes import Child, wait_until
@@ -123,7 +124,7 @@ class Node:
         process = program_of(holder)
         assert process
         wait_until(lambda: _is_apart(process, sandbox.place.init), "the node has mounts of its own", 20)
-        return Place(sandbox.place.init, process, sandbox.place.groups)
+        return replace(sandbox.place, node=process)
 
     def _mount(self) -> None:
         for name in ("var/lib", "var/log", "var/tmp", "cni"):

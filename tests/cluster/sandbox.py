@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,17 +23,23 @@ CLONE_NEWNET = 0x40000000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Namespaces to run programs in: those of the cluster's first process, network and mounts of a node's."""
+    """Namespaces to run programs in: those of the cluster's first process, network and mounts of a node's.
+
+    `children` are all that were made there, to be waited for in the end.
+    """
 
     init: int
     node: int
     groups: tuple[Path, ...]
+    children: list[Child] = field(default_factory=list)
 
     def child(self, *command: str | Path, log: Path) -> Child:
         """A program in these namespaces that is not started yet; it ends with this process."""
         groups = ":".join(map(str, self.groups))
         words = [sys.executable, "-I", "-S", ENTER, str(self.init), str(self.node), groups, *command]
-        return Child(*words, log=log)
+        child = Child(*words, log=log)
+        self.children.append(child)
+        return child
 
     def run(self, *command: str | Path) -> str:
         """What a program in these namespaces prints. Raises BedError with all that it said, if it fails."""
@@ -89,6 +95,9 @@ class Sandbox:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._supervisor.communicate()
+        for child in self.place.children:
+            if child.running:
+                child.kill()
 
     @contextmanager
     def network(self) -> Iterator[None]:

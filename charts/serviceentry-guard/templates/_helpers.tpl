@@ -135,16 +135,29 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.affinity }}
+{{- if .values.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
+  {{- toYaml .values.affinity | nindent 2 }}
+{{- else }}
+# Zones are no topologySpreadConstraint: the scheduler leaves out nodes that lack the label of any constraint, and so would
+# spread nothing in a cluster without zones.
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      {{- range $key, $weight := dict "kubernetes.io/hostname" 100 "topology.kubernetes.io/zone" 50 }}
+      - weight: {{ $weight }}
+        podAffinityTerm:
+          topologyKey: {{ $key }}
+          labelSelector:
+            matchLabels:
+              {{- include "seg.selectorLabels" $ | nindent 14 }}
+      {{- end }}
 {{- end }}
 topologySpreadConstraints:
 {{- if .values.topologySpreadConstraints }}
   {{- toYaml .values.topologySpreadConstraints | nindent 2 }}
 {{- else }}
-{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-  - topologyKey: {{ . }}
+  - topologyKey: kubernetes.io/hostname
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
     # Without the hash, the pods that a rollout replaces would be counted too.
@@ -153,7 +166,6 @@ topologySpreadConstraints:
     labelSelector:
       matchLabels:
         {{- include "seg.selectorLabels" $ | nindent 8 }}
-{{- end }}
 {{- end }}
 {{- end -}}
 
