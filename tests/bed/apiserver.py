@@ -102,6 +102,10 @@ class ApiServer:
         yield f"--service-account-issuer={self.url}"
         yield f"--service-account-key-file={self._folder / 'service-account.pub'}"
         yield f"--service-account-signing-key-file={self._folder / 'service-account.key'}"
+        # For logs and commands of pods, where there are nodes.
+        yield f"--kubelet-client-certificate={self._folder / 'admin.crt'}"
+        yield f"--kubelet-client-key={self._folder / 'admin.key'}"
+        yield "--kubelet-preferred-address-types=InternalIP"
         yield "--service-cluster-ip-range=10.0.0.0/24"
         yield from self._profile.arguments
         yield "--profiling=false"

@@ -40,7 +40,7 @@ class Release:
 
     def upgrade(self, values: Mapping[str, Any], chart: Path = CHART) -> None:
         """Upgrade to other values."""
-        self._write("upgrade", values, chart=chart)
+        self._write("upgrade", values, "--install", chart=chart)
 
     def uninstall(self) -> subprocess.CompletedProcess[str]:
         """Uninstall with the hook; Helm waits for its Job."""
