@@ -19,7 +19,8 @@ class WebhookSettings:
     policy: Path | None = None
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""
-    bind_address: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
+    bind_address: str = "::"
+    """Both families; a pod is reached by its own address, which is known only there."""
     port: int = 9443
     health_port: int = 8081
     keep_alive: float = 120.0

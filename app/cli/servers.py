@@ -62,7 +62,7 @@ class BackstopMode(enum.Enum):
     "An entry that shares a namespace and a host with one of them is not changed alone.",
     type=FILE,
 )
-@flag("--bind-address", "Address to listen on.", default="0.0.0.0")  # noqa: S104 - in a pod
+@flag("--bind-address", "Address to listen on; :: is all addresses of IPv6 and IPv4.", default="::")
 @flag("--port", "HTTPS port of /mutate and /validate.", default=9443)
 @serverflags.health_port()
 @serverflags.log_format()

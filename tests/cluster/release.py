@@ -66,10 +66,16 @@ class Release:
         return str(lease["spec"].get("holderIdentity") or "").rpartition("_")[0]
 
     def kill(self, pod: Mapping[str, Any]) -> None:
-        """End the pod's container as the kernel does when memory runs out."""
+        """End the pod's container as the kernel does when memory runs out, and wait until it was started again."""
         status = pod["status"]["containerStatuses"][0]
-        node = self.node_of(pod)
-        node.kill_container(status["containerID"].partition("://")[2])
+        self.node_of(pod).kill_container(status["containerID"].partition("://")[2])
+        name = pod["metadata"]["name"]
+
+        def restarted() -> bool:
+            found = self.cluster.get("pod", name, f"--namespace={NAMESPACE}")["status"]["containerStatuses"][0]
+            return bool(found["restartCount"] > status["restartCount"] and found["ready"])
+
+        wait_until(restarted, f"{name} was started again", SECONDS)
 
     def node_of(self, pod: Mapping[str, Any]) -> Node:
         """The node on which a pod runs."""
