@@ -10,6 +10,7 @@ from tests.chart.helm import Helm
 from tests.chart.helm import provide as provide_helm
 from tests.cluster.cluster import Cluster
 from tests.cluster.image import image_archive
+from tests.cluster.load import NAMESPACES
 from tests.cluster.release import NAMESPACE, Release
 from tests.cluster.requirements import complaint
 from tests.cluster.traces import Traces
@@ -49,7 +50,7 @@ def cluster(before: Traces, helm: Helm) -> Iterator[Cluster]:  # noqa: ARG001 - 
     """
     try:
         with Cluster([image_archive()]) as cluster:
-            cluster.apply(RESTRICTED, QUOTA, LIMITS, namespace("team"), namespace("load"))
+            cluster.apply(RESTRICTED, QUOTA, LIMITS, *map(namespace, ("team", *NAMESPACES)))
             yield cluster
     except BedError as error:
         pytest.exit(str(error), returncode=2)

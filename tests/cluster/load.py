@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 
 from tests.bed.control_plane import ControlPlane
 
-NAMESPACE = "load"
+NAMESPACES = tuple(f"load-{number}" for number in range(10))
+"""The default policy writes up to 2,000 objects into a namespace: the load needs several."""
 THREADS = 12
 """More than a rate of 20 needs if none takes longer than half a second."""
 
@@ -64,7 +65,7 @@ class Load:
         while not self._end.is_set():
             due = began + number / self.rate
             self._end.wait(max(0.0, due - time.monotonic()))
-            self._queue.put((f"load-{number}", due))
+            self._queue.put((f"entry-{number}", due))
             number += 1
 
     def _send(self) -> None:
@@ -81,7 +82,9 @@ class Load:
 def _create(connection: HTTPSConnection, name: str, due: float) -> Created:
     sent = time.monotonic()
     try:
-        connection.request("POST", PATH, json.dumps(entry(name)), {"Content-Type": "application/json"})
+        namespace = NAMESPACES[int(name.rpartition("-")[2]) % len(NAMESPACES)]
+        path = f"/apis/networking.istio.io/v1/namespaces/{namespace}/serviceentries"
+        connection.request("POST", path, json.dumps(entry(name, namespace)), {"Content-Type": "application/json"})
         response = connection.getresponse()
         status, document = response.status, json.loads(response.read())
     except (OSError, HTTPException) as error:
@@ -92,15 +95,12 @@ def _create(connection: HTTPSConnection, name: str, due: float) -> Created:
     return Created(name, due, time.monotonic() - sent, status, resolution, message)
 
 
-PATH = f"/apis/networking.istio.io/v1/namespaces/{NAMESPACE}/serviceentries"
-
-
 def host(name: str) -> str:
     """The host of an entry, and so the name of its VirtualService."""
     return f"{name}.example.com"
 
 
-def entry(name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+def entry(name: str, namespace: str) -> dict[str, Any]:
     """An entry that has to be changed."""
     ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
     return {
