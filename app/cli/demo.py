@@ -11,7 +11,10 @@ from app.cli.terminal import fail
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
-@click.command
+IN_A_CHECKOUT = (CHECKOUT / "tests" / "demo.py").exists()
+
+
+@click.command(hidden=not IN_A_CHECKOUT)
 def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
     import subprocess
