@@ -27,4 +27,4 @@ def test_nothing_is_left_of_a_cluster_whose_run_was_killed(before: Traces) -> No
         os.kill(run.pid, signal.SIGKILL)
     wait_until(lambda: not folder.exists() and not processes_of(folder), "nothing runs any more", SECONDS)
     assert Traces.seen() == before
-    assert not [kind for kind in KINDS if made[kind] in namespaces_of(kind)]
+    wait_until(lambda: not any(made[kind] in namespaces_of(kind) for kind in KINDS), "no namespace is left", SECONDS)
