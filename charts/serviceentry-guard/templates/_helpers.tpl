@@ -148,6 +148,9 @@ affinity:
       - weight: {{ $weight }}
         podAffinityTerm:
           topologyKey: {{ $key }}
+          # Without the hash, the pods that a rollout replaces would push the new ones to the same other node.
+          matchLabelKeys:
+            - pod-template-hash
           labelSelector:
             matchLabels:
               {{- include "seg.selectorLabels" $ | nindent 14 }}
@@ -160,7 +163,7 @@ topologySpreadConstraints:
   - topologyKey: kubernetes.io/hostname
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
-    # Without the hash, the pods that a rollout replaces would be counted too.
+    # The hash: see above.
     matchLabelKeys:
       - pod-template-hash
     labelSelector:
