@@ -26,7 +26,7 @@ VERDICTS = {
 @flags.access()
 @flags.namespace("the installation")
 @flags.webhook_configuration()
-@flag("--probe-namespace", "Namespace of the dry runs: one that the guard is asked for.", default="default")
+@flag("--probe-namespace", "Namespace for the dry-run requests; the webhooks must apply to it.", default="default")
 @flag("--connect", "HOST:PORT at which a webhook is reached from here.")
 @click.option(
     "--disable/--enable",

@@ -96,7 +96,11 @@ def webhook(
 @flags.namespace("the Lease")
 @flag("--pod-name", "Name of the pod of this process, which takes over a Lease that the pod itself held.", default="")
 @flag("--lease-duration", "Seconds for which other replicas respect the Lease unrenewed.", default=15.0)
-@flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.", default=10.0)
+@flag(
+    "--renew-deadline",
+    "How long the leader may keep writing when it cannot renew the Lease, in seconds.",
+    default=10.0,
+)
 @flag("--retry-period", "Seconds between two attempts at the Lease.", default=2.0)
 @flag(
     "--remediation-rate",
@@ -181,7 +185,8 @@ def webhook(
 )
 @choice(
     "--backstop",
-    "Which admission policies to keep in the API server, which hold though every webhook is down.",
+    "Also install the policy as ValidatingAdmissionPolicy or MutatingAdmissionPolicy; enforced even while the webhook "
+    "is down.",
     BackstopMode,
     BackstopMode.NONE,
 )

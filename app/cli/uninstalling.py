@@ -35,10 +35,11 @@ def uninstall(
     yes: bool,
     **settings: Any,  # noqa: ANN401 - the fields of its settings
 ) -> None:
-    """Take the guard out of a cluster: what the API server asks it for, and what it wrote, if that is asked.
+    """Remove the webhook configurations, admission policies, Secrets and Lease.
 
-    The webhook configurations go first, then the admission policies, the Secrets, the objects and the Lease. `helm
-    uninstall` runs this by itself. Exits with 0 where all is gone, and with 1 where something is left: run it again.
+    With --remove-objects, remove the generated VirtualServices and DestinationRules too. The webhook configurations go
+    first, then the admission policies, the Secrets, the objects and the Lease. `helm uninstall` runs this by itself.
+    Exits with 0 where all is gone, and with 1 where something is left: run it again.
     """
     from app.kube.client import Client
     from app.kube.errors import ConfigError
