@@ -7,7 +7,7 @@ SBOM   := dist/serviceentry-guard.cdx.json
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
-# Most tests wait for other processes more than they work. A file's tests stay together: tests/conftest.py says why.
+# Most tests wait for other processes more than they work; those of test-fast do not. A file's tests stay together: tests/conftest.py says why.
 WORKERS  ?= 3
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
@@ -21,7 +21,7 @@ help:  ## say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 14
 
 .PHONY: demo
-demo: $(STAMP)  ## show the main job on an API server of its own
+demo: $(STAMP)  ## show the main job on an API server of its own; says first how long it takes
 	@$(BIN)/python -m tests.demo
 
 .PHONY: test
@@ -38,13 +38,17 @@ test-all: $(STAMP)
 
 .PHONY: test-fast
 test-fast: $(STAMP)  ## tests that need no cluster, under a minute
-	$(BIN)/python -m pytest $(PARALLEL) tests/unit tests/contract
+	$(BIN)/python -m pytest $(PARALLEL) --numprocesses=auto tests/unit tests/contract
 
 EXAMPLES ?= 2000
 .PHONY: deep
-deep: $(STAMP)  ## hold thousands of generated clusters against the promise that nothing gets worse
+deep: $(STAMP)  ## try all properties with many more examples, on thousands of generated clusters
 	@$(BIN)/python -m tests.bed build mesh
-	HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) tests/harm
+	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated"
+
+.PHONY: reference
+reference: $(STAMP)  ## write the generated parts of the documentation and of the chart
+	@$(BIN)/python -m tools.reference
 
 .PHONY: docs
 docs: $(STAMP)  ## build the documentation site into site/
@@ -68,11 +72,13 @@ sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 	@echo $(SBOM)
 
 .PHONY: lint
-lint: $(STAMP)  ## format, lint, types and import contracts
+lint: $(STAMP)  ## format, lint, types, import contracts, spelling and style
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/codespell app certs charts docs examples tests tools *.md
+	$(BIN)/python -m tools.style
 
 .PHONY: format
 format: $(STAMP)  ## put the code into its format
@@ -97,6 +103,7 @@ clean:  ## remove what the other targets made here (the test bed's cache stays)
 $(STAMP): requirements/dev.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "$(PYTHON) is older than Python 3.11: name a newer one with make PYTHON=python3.x"; exit 2; }
+	@echo "installing the Python packages that this needs into $(VENV), once; this takes about a minute"
 	$(PYTHON) -m venv $(VENV)
 	@# The lock is whole: without --no-deps, pip before 24 looks for a newer coverage[toml] than the one that is pinned.
 	$(BIN)/python -m pip install --quiet --no-deps --require-hashes -r requirements/dev.txt

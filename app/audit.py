@@ -1,28 +1,34 @@
 """The verdict on a live cluster, from one pass of list calls: nothing else is asked of the API server."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
 
+from app.core.calls import Traffic
 from app.core.catalogue import OBJECT_MISSING
 from app.core.findings import Finding, Severity
+from app.core.forecast import Forecast, by_change
 from app.core.index import Index
 from app.core.observed import Observed
+from app.core.outlook import outlook
 from app.core.overlap import Overlaps, overlap_findings, overlaps
 from app.core.plan import Plan, changes, desired_at, keys
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
-from app.core.siblings import Held, Member, at_odds, follows, held, keep
+from app.core.siblings import Held, Member, at_odds, held, keep
+from app.core.sidecars import Group, Sidecar, group
 from app.core.survey import Reviewed, Sourced, judge
 from app.kube.client import Access, Client, Object
 from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound
-from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
+from app.kube.resources import EMITTED, HTTP_ROUTES, PODS, SERVICE_ENTRIES, SIDECARS, Resource
 
 SOURCE = "cluster"
+INJECTED = "sidecar.istio.io/status"
+"""The annotation that Istio's injector leaves on a pod."""
 
 log = logging.getLogger(__name__)
 
@@ -68,6 +74,7 @@ class Audit:
         members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES, part))}
         kept = held(members)
         self._held: dict[Key, Held] = {found.entry.key: found for found in kept.values()}
+        self._stored = {one.entry.key: one.entry.resolution for one in members.values()}
         self._odds = {members[number].entry.key: finding for number, finding in at_odds(members, kept).items()}
         self._overlapping: Overlaps = overlaps(one.entry for one in members.values())
         for one in members.values():
@@ -77,6 +84,25 @@ class Audit:
                 self._index.put_object(None, Observed.parse(item))
         for item in _http_routes(client, part):
             self._index.put_object(None, Observed.parse(item))
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """All canonical hosts that an entry names."""
+        return frozenset(self._index.entries.hosts())
+
+    @property
+    def stored_objects(self) -> Mapping[str, int]:
+        """How many objects of the guard there are, by namespace."""
+        return self._index.managed_by_namespace()
+
+    def forecasts(self, traffic: Traffic) -> list[Forecast]:
+        """Say what enforcement does to the calls of each host, those first for which it changes most."""
+        return by_change(outlook(self._index, traffic))
+
+    def resolutions(self) -> Iterator[tuple[ServiceEntry, ServiceEntry]]:
+        """Yield each entry as it is stored, and as it is once it is repaired."""
+        for one in self._index.entries.candidates():
+            yield replace(one.entry, resolution=self._stored[one.key]), one.entry
 
     def __len__(self) -> int:
         return len(self._documents) if self._wanted is None else len(self._wanted)
@@ -91,7 +117,7 @@ class Audit:
         one = judge(Sourced(SOURCE, manifest), self._policy)
         manifest["metadata"].pop("managedFields", None)
         self._documents.append((msgspec.json.encode(manifest), one.entry.written))
-        return Member(one.entry, one.verdict, follows(one.entry, self._policy))
+        return Member.stored(one.entry, one.verdict, self._policy)
 
     def _as_repaired(self, one: Member) -> ServiceEntry:
         return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)
@@ -142,6 +168,22 @@ def _selected(client: Client, part: Part) -> set[tuple[str, str]] | None:
     if not part.selector:
         return None
     return {_place(item) for item in _listed(client, SERVICE_ENTRIES, part, part.selector)}
+
+
+def proxies(client: Client, part: Part = EVERYTHING) -> tuple[Group, ...]:
+    """Count the pods that have a sidecar, by what their Sidecar resource lets them know; raises AuditError."""
+    sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS, part)]
+    named = {name for one in sidecars for name, _ in one.labels}
+    return group((pod for item in _listed(client, PODS, part) if (pod := _injected(item, named))), sidecars)
+
+
+def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]] | None:
+    """Return the namespace of a pod with a sidecar, and its labels as far as a Sidecar names them."""
+    meta = pod["metadata"]
+    if INJECTED not in (meta.get("annotations") or {}) or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
+        return None
+    labels = meta.get("labels") or {}
+    return meta["namespace"], {name: labels[name] for name in named if name in labels}
 
 
 def _listed(client: Client, resource: Resource, part: Part, selector: str = "") -> Iterator[Object]:

@@ -47,6 +47,11 @@ class ControllerSettings:
     """Existing entries patched a second, at most."""
     reports: bool = True
     """Whether PolicyReports are kept, where the cluster knows them."""
+    prometheus: str | None = None
+    """Address of a Prometheus with Istio's metrics; None: the calls of hosts are not compared."""
+    prometheus_token_file: Path | None = None
+    prometheus_ca_file: Path | None = None
+    metrics_matcher: tuple[str, ...] = ()
     siblings_config_map: str = ""
     """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
     webhook_pods: str = ""

@@ -33,7 +33,7 @@ def main() -> int:
 
 
 def write(folder: Path, name: str) -> None:
-    """Write a new ca.crt, tls.crt and tls.key; the key for nobody else to read. Raises OSError."""
+    """Write a new ca.crt, tls.crt and tls.key; only the owner can read the key. Raises OSError."""
     now = datetime.now(UTC)
     authority = create_authority(now, LIFETIME)
     serving = issue(authority, name, now, LIFETIME)

@@ -10,6 +10,7 @@ from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
 TLS = {"number": 443, "name": "tls", "protocol": "TLS"}
 TCP = {"number": 27017, "name": "tcp", "protocol": "TCP"}
 HOST = "api.example.com"
@@ -18,7 +19,16 @@ CIDR: dict[str, Any] = {"resolution": "NONE", "addresses": ["192.0.2.0/24"]}
 """The part of a spec that keeps an entry from becoming DNS."""
 
 
-def entry(
+IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+"""The first lines of every policy."""
+
+
+def entry(*arguments: str, **fields: Any) -> ServiceEntry:
+    """A ServiceEntry, parsed: `manifest` has the arguments."""
+    return ServiceEntry.parse(manifest(*arguments, **fields))
+
+
+def manifest(
     name: str = "api",
     namespace: str = "team",
     created: str = "",
@@ -27,7 +37,7 @@ def entry(
     labels: Mapping[str, str] | None = None,
     terminating: bool = False,
     **spec: Any,
-) -> ServiceEntry:
+) -> dict[str, Any]:
     """A ServiceEntry; what is not given is one host, port 80/HTTP and resolution DNS. Annotations lack our prefix."""
     metadata = {
         "name": name,
@@ -38,14 +48,12 @@ def entry(
         "labels": dict(labels or {}),
         **({"deletionTimestamp": "2026-01-01T00:00:00Z"} if terminating else {}),
     }
-    return ServiceEntry.parse(
-        {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "ServiceEntry",
-            "metadata": metadata,
-            "spec": {"hosts": [HOST], "ports": [HTTP], "resolution": "DNS", **spec},
-        }
-    )
+    return {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": metadata,
+        "spec": {"hosts": [HOST], "ports": [HTTP], "resolution": "DNS", **spec},
+    }
 
 
 def route(*destinations: str, **fields: Any) -> dict[str, Any]:
@@ -65,8 +73,12 @@ def virtual_service(name: str = "theirs", namespace: str = "team", **spec: Any) 
 
 def guard_policy(**document: Any) -> GuardPolicy:
     """A policy; what is not given is the recipe, and that teams may exempt their entries."""
-    identity = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
-    return parse_policy({**identity, "exemptions": {"annotation": "Allow"}, **document})
+    return policy(**{"exemptions": {"annotation": "Allow"}, **document})
+
+
+def policy(**document: Any) -> GuardPolicy:
+    """A policy; what is not given is the recipe."""
+    return parse_policy({**IDENTITY, **document})
 
 
 def indexed(

@@ -6,6 +6,7 @@ from collections.abc import Generator, Iterator, Sequence
 from itertools import count
 from pathlib import PurePosixPath
 
+import coverage
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
@@ -14,12 +15,20 @@ from xdist.scheduler import LoadScopeScheduling
 from app.telemetry.logs import OURS
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.command import Programs
+from tests.depth import DEEP, examples
 
 NUMBERS = count(1)
+_PAUSED: list[coverage.Coverage] = []
+"""What measures this process, while it does not."""
 
-# A busy machine is no reason for a property to fail; in CI the examples are the same each time.
+# A busy machine is no reason for a property to fail.
 settings.register_profile(
-    "guard", deadline=None, derandomize="CI" in os.environ, suppress_health_check=[HealthCheck.too_slow]
+    "guard",
+    deadline=None,
+    derandomize="CI" in os.environ and not DEEP,
+    max_examples=examples(200),
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("guard")
 
@@ -37,25 +46,49 @@ MEASURED = (
 )
 """Folders and files whose child processes are measured for coverage: it doubles what a start of the command costs.
 
-Between them they start all that runs in processes of its own; others start the same hundreds of times. What tests do in
-their own process is measured everywhere. Coverage is so never overstated: what only others reach, counts as missed.
+Between them they start all that runs in processes of its own; others start the same hundreds of times. Coverage is so
+never overstated: what only others reach, counts as missed.
 """
 MEASURING = "COVERAGE_PROCESS_CONFIG"
 """By this variable coverage.py hands its configuration to child processes."""
+UNMEASURED = (
+    "chart",
+    "docs",
+    "harm",
+    "mesh",
+    "observability",
+    "e2e/test_backstop.py",
+    "e2e/test_cases_e2e.py",
+    "e2e/test_schema.py",
+)
+"""Folders and files that are not measured in their own process either.
+
+They ask the core very often and reach nothing in it that `unit` does not reach. To measure them doubles their time.
+"""
 
 LONGEST_FIRST = ("mesh", "harm", "chart", "observability", "e2e", "docs", "contract", "unit")
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
 TOGETHER = ("mesh", "chart", "observability", "docs")
 """Folders whose files share what is slow to start: one worker has all of them."""
+SPARE = tuple(
+    f"e2e/test_{name}.py"
+    for name in (
+        *("controllers", "destination_rules", "exemptions", "fairness", "kube_client", "kube_lease", "kube_watch"),
+        *("leaders", "policy_reload", "rotation", "siblings", "story"),
+    )
+)
+"""Files that use the second control plane of tests/e2e: one worker has all of them, and starts it once."""
 APART = ("chart/test_lifecycle.py", "docs/test_commands.py")
 """Files of such folders that start a cluster of their own and share nothing slow."""
 
 
 class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it ships no types
-    """Keeps the tests of a file on one worker, and those of some folders too, because they share fixtures."""
+    """Keeps the tests of a file on one worker, and those of some folders and groups, because they share fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         file = PurePosixPath(nodeid.partition("::")[0])
+        if _is_in(SPARE, file):
+            return "spare"
         together = file.parent.name in TOGETHER and not _is_in(APART, file)
         return str(file.parent if together else file)
 
@@ -91,11 +124,34 @@ def _is_in(names: Sequence[str], file: PurePosixPath) -> bool:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Hide the measurement from child processes of a test, and of its fixtures, where it is not wanted."""
+    """Measure a test and its fixtures, and their child processes, only where it is wanted."""
+    file = PurePosixPath(item.path)
+    _measure(wanted=not _is_in(UNMEASURED, file))
     with pytest.MonkeyPatch.context() as environment:
-        if not _is_in(MEASURED, PurePosixPath(item.path)):
+        if not _is_in(MEASURED, file):
             environment.delenv(MEASURING, raising=False)
         return (yield)
+
+
+def pytest_sessionfinish() -> None:
+    """Leave coverage.py as it was: it stops by itself when the process ends."""
+    _measure(wanted=True)
+
+
+def _measure(*, wanted: bool) -> None:
+    """Pause coverage.py in this process, or have it go on; nothing where it does not run."""
+    running = coverage.Coverage.current()  # None while it is paused
+    if running and not wanted:
+        running.stop()
+        _PAUSED.append(running)
+    elif wanted and _PAUSED:
+        _PAUSED.pop().start()
+
+
+@pytest.fixture
+def programs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Programs:
+    """Programs of the checkout, called in this process."""
+    return Programs(monkeypatch, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from app.cli.terminal import fail
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
-IN_A_CHECKOUT = (CHECKOUT / "tests" / "demo.py").exists()
+IN_A_CHECKOUT = (CHECKOUT / "tests" / "demo").is_dir()
 
 
 @click.command(hidden=not IN_A_CHECKOUT)

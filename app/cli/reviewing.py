@@ -2,13 +2,14 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
 
 from app.cli import flags
 from app.cli.flags import choice, flag, read_policy, switch
+from app.cli.insight import Suggest, asked, dns_flags, prometheus_flags, read_groups, suggest
 from app.cli.terminal import fail, in_colour, show_log, tell, write_out
 from app.core.problems import PolicyError
 from app.report import Output
@@ -29,6 +30,7 @@ CLUSTER_FOLDERS = (
 @flags.namespace("manifests that name none", default="default")
 @flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
 @choice("--output", "How the report is written; text unless said otherwise.", Output, short="-o")
+@dns_flags()
 @click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="The same as PATH; can be repeated.")
 @switch("--fix", "Set the resolution in the files, and touch nothing else in them.")
 @switch("--dry-run", "With --fix: show the changes as a diff and write nothing.")
@@ -40,6 +42,8 @@ def review(
     cluster_folders: tuple[str, ...],
     output: Output | None,
     files: tuple[str, ...],
+    proxies: tuple[str, ...],
+    ttl: float,
     fix: bool,
     dry_run: bool,
 ) -> None:
@@ -64,7 +68,8 @@ def review(
         fix, output = False, Output.DIFF
     try:
         rules = read_policy(policy, today)
-        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour())
+        groups = read_groups(proxies, None)
+        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour(), proxies=groups, ttl=ttl)
         found = Review(request)
     except PolicyError as error:
         fail(*error.problems)
@@ -84,6 +89,9 @@ def review(
 @click.option("-A", "--all-namespaces", is_flag=True, help="Audit all namespaces, as without --namespace.")
 @click.option("-l", "--selector", default="", help="Report only ServiceEntries with these labels, such as app=shop.")
 @choice("--output", "How the report is written.", Output, Output.TEXT, short="-o")
+@prometheus_flags()
+@suggest()
+@dns_flags("or cluster: those that the cluster has")
 def audit(
     policy: Path | None,
     today: str | None,
@@ -92,23 +100,36 @@ def audit(
     all_namespaces: bool,
     selector: str,
     output: Output,
+    suggest: Suggest | None,
+    proxies: tuple[str, ...],
+    ttl: float,
+    **given: Any,  # noqa: ANN401 - the flags about Prometheus
 ) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
     Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, or in the one that
     is named, and no other. With --namespace, objects of other namespaces that decide too are not seen.
+    With --proxies cluster it lists Pods and Sidecars as well. With --prometheus it says what the policy, once it is
+    enforced, does to the calls of the mesh; without an answer of Prometheus it goes on without them.
+
     Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
     """
-    from app.audit import Audit, AuditError, Part, connect
-    from app.report import Report, write
+    from app.audit import AuditError, Part
+    from app.cli.auditing import Look, look
+    from app.report import write
 
     show_log()
     if namespace and all_namespaces:
         fail("--namespace and --all-namespaces exclude each other")
     rules = read_policy(policy, today)
+    if suggest and not given["prometheus"]:
+        fail("--suggest needs --prometheus")
     try:
-        report = Report(Audit(connect(access), rules, Part(namespace, selector)), colour=in_colour())
+        seen = look(Look(access, rules, asked(given), proxies, ttl, suggest, Part(namespace, selector)))
     except AuditError as error:
         fail(str(error))
-    write_out(write(report, output))
-    raise Exit(report.exit_code)
+    if suggest:
+        write_out(seen.suggestions(suggest))
+        return
+    write_out(write(seen.report(colour=in_colour()), output))
+    raise Exit(seen.exit_code)

@@ -2,6 +2,7 @@
 
 import enum
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from app.policyfile import PolicyFile
 from app.telemetry.logs import LogFormat, LogLevel, configure
 
 if TYPE_CHECKING:
+    from app.controller.manager import MakeTask
     from app.settings import CertificateSettings
 
 
@@ -101,6 +103,20 @@ def webhook(
     "Existing ServiceEntries patched a second, at most.",
     type=AtLeast(0.01),
     default=10.0,
+)
+@flag(
+    "--prometheus",
+    "Address of a Prometheus with Istio's metrics. The leader then finds hosts whose calls end at a timeout more often "
+    "than before their VirtualService came.",
+    metavar="URL",
+)
+@flag("--prometheus-token-file", "File with the bearer token for Prometheus.", type=flags.FILE)
+@flag("--prometheus-ca-file", "File with the CA certificates for Prometheus, in PEM.", type=flags.FILE)
+@flag(
+    "--metrics-matcher",
+    "Matcher for the labels of all series, such as 'cluster=\"prod\"'. Repeat the flag for more.",
+    metavar="MATCHER",
+    multiple=True,
 )
 @flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.", default=True)
 @flag(
@@ -193,7 +209,8 @@ def controller(
 
     level, metrics = configure(log_format, log_level), ControllerMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
-    tasks = [backstop_task(backstop.engine, follower, metrics.backstop)]
+    beside = [partial(backstop_task, backstop.engine, follower, metrics.backstop)]
+    tasks: list[MakeTask] = []
     if validating_failure_policy is not OnFailure.KEEP:
         from app.certificates.failure_policy import IGNORE, Wanted, failure_policy_task
 
@@ -212,7 +229,8 @@ def controller(
         managed = certificate_settings(namespace=settings["namespace"], **certificates)
         tasks.append(rotation_task(managed, metrics.rotation))
     tracer = make_tracer(otlp_endpoint, "controller")
-    raise Exit(run(ControllerSettings(policy=policy, **settings), follower, metrics, tasks, level, tracer=tracer))
+    given = ControllerSettings(policy=policy, **settings)
+    raise Exit(run(given, follower, metrics, tasks, level, beside=beside, tracer=tracer))
 
 
 def certificate_settings(**given: str) -> "CertificateSettings":

@@ -7,12 +7,14 @@ listed or watched, so that all rights but that to create can be bounded to the n
 import logging
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
 from app.core.backstop import MUTATING, NAMES, Engine, backstop
 from app.core.policy import GuardPolicy
 from app.core.resources import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
+from app.core.standing import Standing
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import ADMISSION_POLICIES, NO_VERSION
@@ -23,6 +25,25 @@ log = logging.getLogger(__name__)
 
 Place = tuple[str, str]
 """Kind and name."""
+
+
+class Siblings(Protocol):
+    """Knows the stored entries that keep their resolution, once every entry was looked at."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it knows them."""
+        ...
+
+    @property
+    def version(self) -> int:
+        """A number that changes whenever they do."""
+        ...
+
+    def standing(self) -> Standing:
+        """Return them."""
+        ...
+
 
 LOOK_SECONDS = 0.5
 """Time between two looks at the policy in force."""
@@ -37,19 +58,23 @@ LONG = 3600.0
 class Backstop:
     """Keeps the objects of an engine, of none if it is None. One pass is `check`; what is not ours is left alone."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what is kept, for whom, and how it is told
         self,
         client: Client,
         policy: PolicyFile,
         engine: Engine | None,
         metrics: BackstopMetrics,
+        siblings: Siblings,
+        *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._policy = policy
         self._engine = engine
         self._metrics = metrics
+        self._siblings = siblings
         self._clock = clock
+        self._version: int | None = None
         self._current: GuardPolicy | None = None
         self._objects: tuple[JSON, ...] = ()
         self._taken: dict[Place, tuple[JSON, JSON]] = {}
@@ -58,14 +83,16 @@ class Backstop:
 
     def check(self) -> float:
         """Look at everything and make it right; returns the seconds until the next pass."""
-        policy = self._policy.current
-        if policy is self._current and self._clock() < self._due:
+        policy, native = self._policy.current, self._engine is Engine.NATIVE
+        version = self._siblings.version if native else None
+        same = policy is self._current and version == self._version
+        if (same and self._clock() < self._due) or (native and not self._siblings.ready):
             return LOOK_SECONDS
-        if policy is not self._current:
-            self._objects = backstop(policy, self._engine) if self._engine else ()
+        if not same:
+            self._objects = backstop(policy, self._engine, self._siblings.standing()) if self._engine else ()
         self._clear({_place(one) for one in self._objects})
         seconds = self._keep()
-        self._current, self._due = policy, self._clock() + seconds
+        self._current, self._version, self._due = policy, version, self._clock() + seconds
         return LOOK_SECONDS if self._engine else LONG
 
     def _keep(self) -> float:
@@ -143,12 +170,13 @@ class Backstop:
 
 
 def backstop_task(
-    engine: Engine | None, policy: PolicyFile, metrics: BackstopMetrics
+    engine: Engine | None, policy: PolicyFile, metrics: BackstopMetrics, siblings: Siblings
 ) -> Callable[[Client, Leadership], LeaderTask]:
     """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
-        return LeaderTask("backstop", Backstop(client, policy, engine, metrics).check, leadership, metrics.failures.inc)
+        kept = Backstop(client, policy, engine, metrics, siblings)
+        return LeaderTask("backstop", kept.check, leadership, metrics.failures.inc)
 
     return make
 

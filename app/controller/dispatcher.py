@@ -72,6 +72,7 @@ class Dispatcher:
             for handler in self._handlers:
                 handler.put(entry.key, new)
         self._siblings_changed(siblings)
+        self._tell_siblings(told=changed)
 
     def object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         """Take an object of an emitted kind, or an HTTPRoute, that came, changed or went."""
@@ -120,6 +121,13 @@ class Dispatcher:
             self._tally.put(key, self._entries().store.get((key.namespace, key.name)))
             self._reporter.touch(key.namespace)
         self._remediator.touch_keys(keys)
+
+    def _tell_siblings(self, *, told: bool) -> None:
+        """Tell the owners of entries that share a host with one that changed."""
+        for key in self._siblings.news():
+            entry = self._entries().store.get((key.namespace, key.name))
+            if entry and told:
+                self._narrator.sibling_changed(entry, self._policy.current)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         namespaces = set[str]()

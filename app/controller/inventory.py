@@ -68,6 +68,11 @@ class Inventory:
         with self._lock:
             return self._index.names()
 
+    def routed(self) -> Sequence[tuple[Key, str, str]]:
+        """Return our VirtualServices: each with its host, and when it was created."""
+        with self._lock:
+            return tuple(self._index.routed())
+
     def count_managed(self, kind: str) -> int:
         """Count our objects of a kind."""
         with self._lock:

@@ -4,9 +4,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 
+from app.core.findings import Finding, Severity
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
-from app.core.siblings import Held, Member, Place, Standing, Stays, follows, held, keep, places, standing
+from app.core.siblings import Held, Member, at_odds, held, keep, standing, told
+from app.core.standing import Place, Standing, Stays, places
 from app.core.verdict import Verdict, review
 
 LIMIT = 256
@@ -25,15 +27,19 @@ class Judge:
         # An identity says whose it is only while the object is there: so it is kept beside its verdict.
         self._made: OrderedDict[int, tuple[ServiceEntry, GuardPolicy, Verdict]] = OrderedDict()
         self._held: dict[Key, Held] = {}
+        self._odds: dict[Key, Finding] = {}
         self._standing: dict[Place, tuple[Stays, ...]] = {}
         self.standing_version = 0
         """Changes whenever `standing` does."""
 
     def __call__(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
-        """Return what `review` says, unless a sibling keeps the entry from changing."""
+        """Return what `review` says, unless a sibling keeps the entry from changing, or is at odds with it."""
         verdict = self._alone(entry, policy)
         found = self._held.get(entry.key)
-        return keep(verdict, found, policy) if found and verdict.patch else verdict
+        if found and verdict.patch:
+            return keep(verdict, found, policy)
+        odds = self._odds.get(entry.key)
+        return told(verdict, odds) if odds else verdict
 
     def reconsider(
         self, siblings: Mapping[Key, ServiceEntry], policy: GuardPolicy, gone: ServiceEntry | None = None
@@ -42,16 +48,16 @@ class Judge:
 
         `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
         """
-        members = {
-            key: Member(entry, self._alone(entry, policy), follows(entry, policy)) for key, entry in siblings.items()
-        }
+        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
         kept = held(members)
-        stays = standing(members, kept)
+        stays, odds = standing(members, kept), at_odds(members, kept)
         with self._lock:
-            changed = {key for key in members if self._held.get(key) != kept.get(key)}
+            changed = {key for key in members if _said(key, self._held, self._odds) != _said(key, kept, odds)}
             for key in (*members, *((gone.key,) if gone else ())):
                 self._held.pop(key, None)
+                self._odds.pop(key, None)
             self._held |= kept
+            self._odds |= odds
             looked_at = {place for one in (*siblings.values(), gone) if one for place in places(one)}
             for place in looked_at:
                 if self._standing.get(place) != stays.get(place):
@@ -62,7 +68,10 @@ class Judge:
 
     def alike(self, one: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
         """Say whether two states of an entry mean the same to those that share a host with it."""
-        fields = [(each.uid, each.hosts, each.ports, each.resolution, each.terminating) for each in (one, other)]
+        fields = [
+            (each.uid, each.hosts, each.ports, each.addresses, each.resolution, each.terminating)
+            for each in (one, other)
+        ]
         return fields[0] == fields[1] and self._alone(one, policy).patch == self._alone(other, policy).patch
 
     def standing(self) -> Standing:
@@ -85,3 +94,8 @@ class Judge:
             if len(self._made) > self._limit:
                 self._made.popitem(last=False)
         return verdict
+
+
+def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
+    """Return what there is to say of an entry in the company of its siblings."""
+    return kept[key].finding(Severity.ERROR) if key in kept else odds.get(key)

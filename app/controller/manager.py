@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+from app.controller.aftermath import Aftermath, aftermath_task, reader
 from app.controller.dispatcher import Dispatcher
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
@@ -54,6 +55,7 @@ class Manager:
         metrics: ControllerMetrics,
         tasks: Sequence[MakeTask] = (),
         *,
+        beside: Sequence[Callable[[Siblings], MakeTask]] = (),
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._settings = settings
@@ -66,7 +68,8 @@ class Manager:
         self._make_parts(writer, tracer)
         self._reflectors = self._make_reflectors(client)
         self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
-        self._runnables += [make(writer, self._leadership) for make in (*tasks, *self._own_tasks())]
+        made = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
+        self._runnables += [make(writer, self._leadership) for make in made]
         self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
         self._show()
@@ -117,6 +120,7 @@ class Manager:
         reconciler = Reconciler(self._inventory, writer, policy, narrator)
         self._workers = self._make_workers(reconciler, narrator, tracer)
         self._remediator = self._make_remediator(writer, narrator, tracer)
+        self._aftermath = self._make_aftermath()
         self._reporter = self._make_reporter(writer, judge)
         self._dispatcher = Dispatcher(
             self._inventory,
@@ -163,15 +167,25 @@ class Manager:
             leadership=self._leadership,
             synced=self._synced,
             judge=judge,
+            also=self._aftermath.findings if self._aftermath else lambda _entry: (),
             enabled=self._settings.reports,
         )
+
+    def _make_aftermath(self) -> Aftermath | None:
+        if not self._settings.prometheus:
+            return None
+        return Aftermath(self._inventory, self._policy, self._touch_report, reader(self._settings))
+
+    def _touch_report(self, namespace: str) -> None:
+        self._reporter.touch(namespace)
 
     def _own_tasks(self) -> list[MakeTask]:
         """Make the leader's tasks that follow from what is observed."""
         one = self._settings
-        if not one.siblings_config_map:
-            return []
-        return [siblings_task(self._siblings, one.namespace, one.siblings_config_map, one.webhook_pods)]
+        tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
+        if one.siblings_config_map:
+            tasks.append(siblings_task(self._siblings, one.namespace, one.siblings_config_map, one.webhook_pods))
+        return tasks
 
     def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
         entry_changed, object_changed = self._dispatcher.entry_changed, self._dispatcher.object_changed
@@ -219,7 +233,10 @@ class Manager:
         metrics.show(metrics.exemption_expiry, self._tally.expiries, leads)
         metrics.show(metrics.limited_entries, self._inventory.limited_counts, leads)
         metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leads)
+        metrics.show(metrics.host_claims, self._workers.conflicts.claims, leads)
         metrics.show(metrics.refused_objects, self._workers.refused_counts, leads)
+        if self._aftermath:
+            metrics.show(metrics.cut_hosts, self._aftermath.counts, leads)
         metrics.show(
             metrics.managed_objects, lambda: {(kind,): self._inventory.count_managed(kind) for kind in EMITTED}, leads
         )

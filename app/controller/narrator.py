@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from app.core.limits import Exceeded
-from app.core.notices import Notice, applied, conflict, limited, notices, refused
+from app.core.notices import UNFIXABLE, Notice, applied, conflict, limited, notices, refused
 from app.core.observed import Observed
 from app.core.plan import Conflict
 from app.core.policy import GuardPolicy
@@ -27,6 +27,13 @@ class Narrator:
             return
         before = notices(self._judge(old, policy)) if old and old.uid == new.uid else ()
         self._tell_new(new, before, policy)
+
+    def sibling_changed(self, entry: ServiceEntry, policy: GuardPolicy) -> None:
+        """Tell why an entry keeps its resolution, or loses a port: an entry that shares a host with it has changed."""
+        if self._leading():
+            for notice in notices(self._judge(entry, policy)):
+                if notice.reason is UNFIXABLE:
+                    self.tell(entry, notice)
 
     def policy_changed(self, entries: Iterable[ServiceEntry], old: GuardPolicy, new: GuardPolicy) -> None:
         """Tell what is so of entries under another policy and was not before."""

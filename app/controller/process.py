@@ -3,9 +3,10 @@
 import logging
 import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from app.controller.manager import MakeTask, Manager
+from app.controller.siblings import Siblings
 from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.policyfile import PolicyFile
@@ -30,9 +31,13 @@ def run(  # noqa: PLR0913 - all that the process is made of
     tasks: Sequence[MakeTask] = (),
     level: Level | None = None,
     *,
+    beside: Sequence[Callable[[Siblings], MakeTask]] = (),
     tracer: Tracer = UNTRACED,
 ) -> int:
-    """Run until SIGTERM or SIGINT; returns the exit code. `tasks` are what the leader does besides."""
+    """Run until SIGTERM or SIGINT; returns the exit code.
+
+    `tasks` are what the leader does besides, and `beside` those that depend on entries that share a host.
+    """
     level = level or Level()
     level.listen()
     try:
@@ -42,7 +47,7 @@ def run(  # noqa: PLR0913 - all that the process is made of
             observer=metrics.api.called,
             context=tracer.headers,
         )
-        manager = Manager(client, settings, policy, metrics, tasks, tracer=tracer)
+        manager = Manager(client, settings, policy, metrics, tasks, beside=beside, tracer=tracer)
         app = HealthApp(metrics.registry, {"controller": manager.unready}, level=level)
         health = HealthServer(app, ANY, settings.health_port)  # probed from outside the pod
         health.start()

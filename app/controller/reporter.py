@@ -72,6 +72,7 @@ class Reporter:
         leadership: Leadership,
         synced: Callable[[], bool],
         judge: Judge = review,
+        also: Callable[[ServiceEntry], tuple[Finding, ...]] = lambda _entry: (),
         enabled: bool = True,
         delay: float = DELAY,
         survey_seconds: float = SURVEY_SECONDS,
@@ -81,6 +82,7 @@ class Reporter:
         self._policy = policy
         self._synced = synced
         self._judge = judge
+        self._also = also
         self._enabled = enabled
         self._delay = delay
         self._survey_seconds = survey_seconds
@@ -249,7 +251,11 @@ class Reporter:
             entries = list(self._entries.get(namespace, {}).values())
         policy = self._policy.current
         told = self._contested(entries)
-        found = (one for entry in entries for one in results(entry, policy, told[entry.key], self._judge))
+        found = (
+            one
+            for entry in entries
+            for one in results(entry, policy, (*told[entry.key], *self._also(entry)), self._judge)
+        )
         return report(Key(namespace, MANAGER), found, known.since if known else {}, int(time.time()))
 
     def _contested(self, entries: Sequence[ServiceEntry]) -> Mapping[Key, tuple[Finding, ...]]:

@@ -17,10 +17,12 @@ from app.controller.inventory import Inventory
 from app.controller.judge import Judge
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.core.kept import in_turns
 from app.core.patch import Operation, set_resolution
 from app.core.policy import GuardPolicy
 from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import Standing, as_document, led, slipped, wrote
+from app.core.siblings import follows, led, slipped, wrote
+from app.core.standing import Standing, as_document
 from app.core.verdict import remediation
 from app.kube.client import Client
 from app.kube.errors import NotFound
@@ -50,6 +52,8 @@ class Siblings:
         self._lock = threading.Lock()
         self._ready = False
         self._put_back: dict[Key, str] = {}
+        self._missed = set[Key]()
+        self._news = set[Key]()
         self._attempts = Counter[str]()
 
     def changed(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
@@ -58,19 +62,28 @@ class Siblings:
         if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
         siblings = self._together(filter(None, (old, new)))
-        self._note_slip(old, new, policy)
         others = self._judge.reconsider(siblings, policy, old)
+        self._note_slip(old, new, policy)
+        self._news |= others if old or not new else others - {new.key}  # a new entry is told of by itself
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
         """Look at all entries: every one is known now, or another policy is in force."""
+        entries, policy = tuple(entries), self._policy.current
         seen = set[Key]()
         for entry in entries:
             if entry.key not in seen:
                 siblings = self._together([entry]) or {entry.key: entry}
                 seen |= siblings.keys()
-                self._judge.reconsider(siblings, self._policy.current)
+                self._judge.reconsider(siblings, policy)
+        for entry in () if self._ready else entries:
+            self._note_missed(entry, policy)
         self._ready = True
+
+    def news(self) -> frozenset[Key]:
+        """Return the entries of which siblings show something else than when this was asked last."""
+        news, self._news = frozenset(self._news), set()
+        return news
 
     def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:
         """Return what to patch of a stored entry: what admission would have changed, or should not have.
@@ -82,10 +95,15 @@ class Siblings:
         if patch := remediation(entry, self._policy.current, self._judge, self._led):
             return patch
         with self._lock:
-            was = self._put_back.get(entry.key)
-        if was is None or was == entry.resolution or (document and wrote(document, entry.resolution)):
+            was, missed = self._put_back.get(entry.key), entry.key in self._missed
+        if was is None or was == entry.resolution or not follows(entry, self._policy.current):
             return ()
-        return set_resolution(was, present=entry.resolution_set)
+        if document and missed and not wrote(document, was):
+            self._leave(entry.key)
+            return ()
+        return (
+            () if document and wrote(document, entry.resolution) else set_resolution(was, present=entry.resolution_set)
+        )
 
     def patched(self, entry: ServiceEntry) -> None:
         """Note that an entry was patched."""
@@ -111,13 +129,25 @@ class Siblings:
         if old and new and old.resolution == new.resolution:
             return  # what is to be put back still is
         was = slipped(old, new, self._judge.stays_at(new), policy) if new else None
+        for one in filter(None, (old, new)):
+            self._leave(one.key)
         with self._lock:
-            for one in filter(None, (old, new)):
-                self._put_back.pop(one.key, None)
             if new and was and self._attempts[new.uid] < ATTEMPTS:
                 self._put_back[new.key] = was
             if old and not new:
                 del self._attempts[old.uid]
+
+    def _leave(self, key: Key) -> None:
+        with self._lock:
+            self._put_back.pop(key, None)
+            self._missed.discard(key)
+
+    def _note_missed(self, entry: ServiceEntry, policy: GuardPolicy) -> None:
+        """Note an entry that may have slipped through while no controller looked: its document tells who changed it."""
+        if was := slipped(None, entry, self._judge.stays_at(entry), policy):
+            with self._lock:
+                self._put_back[entry.key] = was
+                self._missed.add(entry.key)
 
     def _led(self, entry: ServiceEntry, target: str) -> bool:
         return led(entry, target, self._inventory.siblings(entry).values())
@@ -175,9 +205,9 @@ class SiblingsMap:
 
 
 def document(standing: Standing) -> str:
-    """Write standing entries as JSON; where there is no room for all, without the ones that sort last."""
+    """Write standing entries as JSON; where there is no room for all, as many hosts of each namespace."""
     text = _encoded(standing)
-    kept = sorted(standing)
+    kept = in_turns(standing)
     while len(text) > ROOM:
         kept = kept[: int(len(kept) * ROOM / len(text) * 0.95)]
         text = _encoded({place: standing[place] for place in kept})

@@ -10,6 +10,9 @@ from app.core.plan import Conflict
 from app.core.resources import Key, ServiceEntry
 from app.core.verdict import Verdict
 
+CLAIMANTS = 10
+"""How many objects of others are named for a namespace: a team that writes thousands of them makes no more series."""
+OTHERS = "others"
 L = TypeVar("L", bound=Hashable)
 
 _Judged = tuple[ServiceEntry | None, tuple[str, ...], bool, str]
@@ -93,11 +96,11 @@ class Conflicts:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._known: dict[Key, frozenset[tuple[str, str]]] = {}
+        self._known: dict[Key, frozenset[tuple[str, str, str]]] = {}
 
     def put(self, key: Key, found: Iterable[Conflict]) -> tuple[Conflict, ...]:
         """Take the conflicts at a key as they are now, and return those that were not there before."""
-        now = {(one.emitted.owner.uid, one.finding.message): one for one in found}
+        now = {(one.emitted.owner.uid, one.finding.message, _stranger(one)): one for one in found}
         with self._lock:
             before = self._known.pop(key, frozenset())
             if now:
@@ -108,6 +111,25 @@ class Conflicts:
         """Return how many there are, by namespace."""
         with self._lock:
             return Counter((key.namespace,) for key, found in self._known.items() for _ in found)
+
+    def claims(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many there are with objects of other namespaces, by namespace and by these objects."""
+        with self._lock:
+            found = Counter(
+                (key.namespace, claimant) for key, known in self._known.items() for _, _, claimant in known if claimant
+            )
+        named, shown = Counter[str](), Counter[tuple[str, ...]]()
+        for (namespace, claimant), count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+            named[namespace] += 1
+            shown[namespace, claimant if named[namespace] <= CLAIMANTS else OTHERS] += count
+        return shown
+
+
+def _stranger(found: Conflict) -> str:
+    """Name an object that claims the host from another namespace."""
+    claimant = found.claimant
+    foreign = found.routes and claimant.key.namespace != found.emitted.key.namespace
+    return f"{claimant.kind} {claimant.key}" if foreign else ""
 
 
 _GONE: _Judged = (None, (), False, "")

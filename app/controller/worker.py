@@ -14,7 +14,7 @@ from app.controller.leadership import Leadership
 from app.controller.workqueue import WorkQueue
 from app.kube.backoff import backoff
 from app.kube.errors import ApiError, Fenced, Forbidden, Invalid
-from app.telemetry.instruments import ReconcileMeter
+from app.telemetry.instruments import ReconcileMeter, Result
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +145,15 @@ class Worker(Generic[K]):
             self._queue.forget(key)
 
     def _measured(self, key: K) -> None:
-        began, failed = time.monotonic(), True
+        began, result = time.monotonic(), Result.ERROR
         try:
             self._work.work(key)
-            failed = False
+            result = Result.SUCCESS
+        except (Forbidden, Invalid):
+            result = Result.REFUSED
+            raise
         finally:
-            self._meter.done(began, failed=failed)
+            self._meter.done(began, result)
 
     def _fail(self, key: K, error: Exception) -> None:
         if isinstance(error, self._refusals):

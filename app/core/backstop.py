@@ -15,6 +15,7 @@ from app.core.layers import Layers
 from app.core.objections import not_mutated, objections, would_change
 from app.core.policy import GuardPolicy, Mode
 from app.core.resources import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER, VERSIONS
+from app.core.standing import Standing
 from app.core.tenancy import Require
 from app.core.waivers import has_owners
 
@@ -35,14 +36,19 @@ class Engine(enum.Enum):
     NATIVE = "native"
 
 
-def backstop(policy: GuardPolicy, engine: Engine) -> tuple[JSON, ...]:
-    """Return the objects for a policy, each before its binding; none where the policy is Off everywhere."""
+def backstop(policy: GuardPolicy, engine: Engine, standing: Standing | None = None) -> tuple[JSON, ...]:
+    """Return the objects for a policy, each before its binding; none where the policy is Off everywhere.
+
+    `standing` are the stored entries beside which none is changed. Only an engine that changes entries needs them.
+    """
     enforced, warned = Layers.of(policy, Mode.ENFORCE), Layers.of(policy, Mode.WARN)
+    changing = {at: stays for at, stays in (standing or {}).items() if policy.settings(at[0]).mode is Mode.ENFORCE}
     objects: list[JSON] = []
     if enforced and engine is Engine.NATIVE:
-        objects += _bound(MUTATING, REPAIR, _mutating_spec(enforced), {})
+        objects += _bound(MUTATING, REPAIR, _mutating_spec(enforced, changing), {})
     if enforced:
-        objects += _bound(VALIDATING, REFUSE, _refusing_spec(enforced, engine), {"validationActions": ["Deny"]})
+        refusing = _refusing_spec(enforced, engine, changing)
+        objects += _bound(VALIDATING, REFUSE, refusing, {"validationActions": ["Deny"]})
     if warned:
         objects += _bound(VALIDATING, WARN, _warning_spec(warned, engine), {"validationActions": ["Warn"]})
     return tuple(objects)
@@ -58,12 +64,13 @@ def _object(kind: str, name: str, spec: JSON) -> JSON:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _refusing_spec(layers: Layers, engine: Engine) -> JSON:
+def _refusing_spec(layers: Layers, engine: Engine, standing: Standing | None) -> JSON:
     """Refuse what errors are. An evaluation that fails refuses too: it is of an entry that is not compliant."""
     said = objections(layers, _advice) | {"objections": "variables.errors"}
-    if engine is Engine.NATIVE:
-        said["objections"] = f"variables.errors.size() > 0 ? variables.errors : {not_mutated(_advice)}"
-    return _validating_spec(layers, said, "Fail")
+    if engine is not Engine.NATIVE:
+        return _validating_spec(layers, variables(layers) | said, "Fail")
+    said["objections"] = f"variables.errors.size() > 0 ? variables.errors : {not_mutated(_advice)}"
+    return _validating_spec(layers, variables(layers, standing) | said, "Fail")
 
 
 def _warning_spec(layers: Layers, engine: Engine) -> JSON:
@@ -71,7 +78,7 @@ def _warning_spec(layers: Layers, engine: Engine) -> JSON:
     said = objections(layers, _sentence) | {"objections": "variables.errors"}
     if engine is Engine.NATIVE:
         said["objections"] = f"{would_change(_sentence)} + variables.errors"
-    return _validating_spec(layers, said, "Ignore")
+    return _validating_spec(layers, variables(layers) | said, "Ignore")
 
 
 def _advice(finding: Finding) -> str:
@@ -93,12 +100,12 @@ def _validating_spec(layers: Layers, said: Variables, failure_policy: str) -> JS
         "failurePolicy": failure_policy,
         "matchConstraints": _matched(),
         "matchConditions": _conditions(_refusable(layers)),
-        "variables": _named(variables(layers) | said),
+        "variables": _named(said),
         "validations": [validation],
     }
 
 
-def _mutating_spec(layers: Layers) -> JSON:
+def _mutating_spec(layers: Layers, standing: Standing | None) -> JSON:
     """Give an entry its resolution. What it fails on, the ValidatingAdmissionPolicy refuses, or Istio's schema does."""
     patch = '[JSONPatch{op: "add", path: "/spec/resolution", value: variables.target}]'
     expression = f'variables.target == "" ? [] : {patch}'
@@ -107,7 +114,7 @@ def _mutating_spec(layers: Layers) -> JSON:
         "reinvocationPolicy": "IfNeeded",
         "matchConstraints": _matched(),
         "matchConditions": _conditions(UNRESOLVED),
-        "variables": _named(variables(layers)),
+        "variables": _named(variables(layers, standing)),
         "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": expression}}],
     }
 

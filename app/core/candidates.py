@@ -155,6 +155,11 @@ def age(entry: ServiceEntry) -> Age:
     return not entry.created, entry.created, entry.key.namespace, entry.key.name
 
 
+def precedence(first: str, second: str) -> str:
+    """Say why an entry comes before another, given when each was created: `age` orders equals by their names."""
+    return "older" if first != second else "first by name"
+
+
 @lru_cache(maxsize=1024)
 def _same(reasons: tuple[str | None, ...]) -> tuple[str | None, ...]:
     """Return the same object for the same reasons: most entries have one of few."""

@@ -1,6 +1,6 @@
 """The catalogue: every kind of finding, with its stable code, its meaning and what to write instead."""
 
-from app.core import policy_catalogue
+from app.core import policy_catalogue, traffic_catalogue
 from app.core.findings import Rule
 
 MALFORMED = Rule(
@@ -198,7 +198,7 @@ SIBLING_STAYS = Rule(
     "SiblingStays",
     "Another ServiceEntry of the namespace names the same host and keeps another resolution. Istio merges the two "
     "under the resolution of the older one, and the ports of the other lose their cluster.",
-    "Give all entries of the namespace that name the host one resolution, or write them as one entry.",
+    "Write the entries as one, or give all of them the same resolution and ports.",
 )
 REACH_CONFINED = Rule(
     "SEG041",
@@ -212,7 +212,7 @@ LIMIT_EXCEEDED = Rule(
     "LimitExceeded",
     "The entry, or its namespace, asks for more than a limit of the policy allows. Nothing is emitted for any host of "
     "the entry.",
-    "Remove hosts, HTTP ports or exportTo names that nobody needs, split the entry, or remove entries of the "
+    "Remove hosts, HTTP ports or exportTo names that are not needed, split the entry, or remove entries of the "
     "namespace; or have the limit that the message names raised for the namespace.",
 )
 REPEATED_ENTRY = Rule(
@@ -222,6 +222,14 @@ REPEATED_ENTRY = Rule(
     "Keep one of them, or tell review which folders are clusters of their own: as PATHs, or with --cluster-folders.",
 )
 
+HOST_SPLIT = Rule(
+    "SEG051",
+    "HostSplit",
+    "ServiceEntries of the namespace declare different ports (other than HTTP) or different addresses of one host. "
+    "With resolution DNS, a sidecar that captures DNS takes each entry for another address of the host, and has the "
+    "ports of an entry only there. So entries with resolution NONE keep it.",
+    "Write the entries as one. If no sidecar captures DNS, the platform team can set resolution.splitHosts to DNS.",
+)
 HOST_OWNED = Rule(
     "SEG043",
     "HostOwned",
@@ -265,11 +273,11 @@ SHORT_SERVICE_NAME = Rule(
     "hosts.owners.",
 )
 
+_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue))
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(
-        (value for value in (*globals().values(), *vars(policy_catalogue).values()) if isinstance(value, Rule)),
-        key=lambda rule: rule.code,
+        (value for place in _PLACES for value in place.values() if isinstance(value, Rule)), key=lambda rule: rule.code
     )
 }
 
@@ -285,6 +293,7 @@ UNFIXABLE = frozenset(
         MATCHED_BY_ADDRESS,
         ENDPOINTS_WITHOUT_RESOLUTION,
         SIBLING_STAYS,
+        HOST_SPLIT,
     }
 )
 """What keeps an entry from becoming DNS."""

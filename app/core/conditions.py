@@ -5,10 +5,12 @@ It repeats `rules.decide` step by step, with the same tables; tests hold both ag
 
 from app.core.cel import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
 from app.core.hosts import LABEL, MAX_NAME
+from app.core.kept import KEPT, siblings
 from app.core.layers import NAMESPACE, Layers
 from app.core.policy import Tcp, Wildcards
 from app.core.resources import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
 from app.core.rules import DYNAMIC_PROTOCOLS, RESOLVING
+from app.core.standing import Standing
 from app.core.tuning import RETRY_ON
 from app.core.waivers import exempt
 
@@ -50,9 +52,16 @@ _PROTOCOL = 'p.?protocol.orValue("").upperAscii()'
 _CANONICAL = 'h.lowerAscii().endsWith(".") ? h.lowerAscii().substring(0, h.size() - 1) : h.lowerAscii()'
 
 
-def variables(layers: Layers) -> Variables:
-    """Return what is to be known of an entry before anything is said of it."""
-    return _fields(layers) | _scope(layers) | _shape() | _obstacles(layers) | {"target": _target(layers)}
+def variables(layers: Layers, standing: Standing | None = None) -> Variables:
+    """Return what is to be known of an entry before anything is said of it.
+
+    `standing` are the stored entries that keep their resolution: those that share a host with them are not changed.
+    """
+    found = _fields(layers) | _scope(layers) | _shape() | _obstacles(layers)
+    if not standing:
+        return found | {"target": _target(layers)}
+    target = f'{KEPT} ? "" : ({_target(layers)})'
+    return found | {"siblings": siblings(standing), "target": target}
 
 
 def _fields(layers: Layers) -> Variables:

@@ -61,6 +61,14 @@ class EntryIndex:
         for handle in known:
             self._place(handle)
 
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield every entry."""
+        yield from self._alone.values()
+
+    def hosts(self) -> Iterator[str]:
+        """Yield every canonical host that an entry names, in alphabetical order."""
+        yield from sorted(self._hosts.values())
+
     def host(self, name: str) -> str:
         """Return the host whose objects have a name, "" if no entry names it."""
         return self._hosts.get(name, "")

@@ -1,20 +1,25 @@
 """The entries of one namespace for which objects are emitted for a host, and the ports that these objects serve."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
-from app.core.candidates import Candidate, age, meet, seen_together
+from app.core.candidates import Candidate, age, meet, precedence, seen_together
 from app.core.catalogue import HOST_SHARED, REACH_CONFINED
-from app.core.findings import Finding, Severity, quoted
+from app.core.emission import Reach
+from app.core.findings import Finding, Severity, port_label, quoted
 from app.core.host_entries import HTTP_PORT
 from app.core.hosts import Host
 from app.core.index import Neighbours
 from app.core.policy import Settings
 from app.core.resources import Key, ServiceEntry
+from app.core.retries import NO_ONE
 from app.core.routing import Declared
 
 Note = tuple[Key, Finding]
 """A finding, and the entry that it is about."""
+Contested = Mapping[int, Mapping[str, ServiceEntry]]
+"""Ports that entries of a namespace declare with more than one protocol: by number and protocol, the oldest entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,28 +50,49 @@ class Served:
     home: Home
     host: Host
     declared: tuple[Declared, ...]
-    alone: bool
+    contested: Contested
+    apart: tuple[tuple[Candidate, str], ...] = ()
+    """Entries that other sidecars see than the oldest, which has the host; and the field that tells them apart."""
+    alone: bool = False
     """Whether port 80 is the only one that istiod serves with a VirtualService of the host.
 
     Without a match by port, a route counts for port 80 too: istiod writes the routes of port 80 for every host that a
     VirtualService names, declared there or not.
     """
-    apart: tuple[tuple[Candidate, str], ...] = ()
-    """Entries that other sidecars see than the oldest, which has the host; and the field that tells them apart."""
+
+    @property
+    def routed(self) -> tuple[Declared, ...]:
+        """The ports that get a route: HTTP ports, where all entries of the namespace agree on the protocol."""
+        return tuple(one for one in self.declared if one.port.http and one.port.number not in self.contested)
 
     def notes(self) -> Iterator[Note]:
         """Yield what there is to say of entries that share the host with an older one."""
         owner, host = self.home.owner, quoted(self.home.host)
         for one, differs in self.apart:
-            message = f"{host} belongs to ServiceEntry {owner.key}, which is older and has another {differs}"
+            first = precedence(owner.entry.created, one.entry.created)
+            message = f"{host} belongs to ServiceEntry {owner.key}, which is {first} and has another {differs}"
             yield _shared(one, owner.key, message)
         owners = {one.port.number: one.entry for one in self.declared}
         for one in self.home.entries:
             ports = dict.fromkeys(port.number for port in one.entry.ports)
-            for number in (number for number in ports if owners[number].key != one.key):
-                older = owners[number].key
-                message = f"port {number} of {host} belongs to ServiceEntry {older}, which is older"
-                yield _shared(one, older, message)
+            for number in ports:
+                older = owners[number]
+                if older.key != one.key and number not in self.contested:
+                    first = precedence(older.created, one.entry.created)
+                    message = f"port {number} of {host} belongs to ServiceEntry {older.key}, which is {first}"
+                    yield _shared(one, older.key, message)
+        if self.home.settings.virtual_service.reach is Reach.ENTRY:
+            yield from self._narrowed()
+
+    def _narrowed(self) -> Iterator[Note]:
+        """Yield what there is to say of entries that more namespaces see than an entry that shares the host."""
+        audiences = {one.seen_by: one.key for one in reversed(self.home.entries)}
+        for one in self.home.entries if len(audiences) > 1 else ():
+            fewer = (key for seen, key in audiences.items() if meet(one.seen_by, seen) != one.seen_by)
+            if other := next(fewer, None):
+                message = f"ServiceEntry {other} shares the host, and has another exportTo"
+                said = f"what is emitted for {quoted(self.home.host)} is confined: {message}"
+                yield one.key, Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", said, ("ServiceEntry", other))
 
 
 def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) -> Served | None:
@@ -80,10 +106,39 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
         return None
     together, apart = _together(emitting)
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
-    declared = tuple(_declared(home))
-    routed = {one.port.number for one in declared if one.port.http}
-    alone = neighbours.others.ports | routed == {HTTP_PORT}
-    return Served(home, _spelling(home.owner.entry, home.host), declared, alone, tuple(apart))
+    contested = _contested(own)
+    served = Served(home, _spelling(home.owner.entry, home.host), tuple(_declared(home)), contested, tuple(apart))
+    if kind == "VirtualService":
+        notes += _unrouted(home, contested)
+        return replace(served, alone=_alone(served, neighbours)) if served.routed else None
+    return served
+
+
+def _alone(served: Served, neighbours: Neighbours) -> bool:
+    return neighbours.others.ports | {one.port.number for one in served.routed} == {HTTP_PORT}
+
+
+def _contested(own: Iterable[Candidate]) -> Contested:
+    """Return the ports that entries of the namespace declare with more than one protocol, and these entries.
+
+    Which of them a sidecar uses depends on their age, and on who sees them.
+    """
+    declared = defaultdict[int, dict[str, ServiceEntry]](dict)
+    for one in own:
+        for port in one.entry.ports if one.seen_by != {NO_ONE} else ():
+            declared[port.number].setdefault(port.protocol, one.entry)
+    return {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
+
+
+def _unrouted(home: Home, contested: Contested) -> Iterator[Note]:
+    for one in home.entries:
+        for port in one.entry.ports if contested else ():
+            others = contested.get(port.number, {}).items() if port.http else ()
+            if found := next(((protocol, other) for protocol, other in others if protocol != port.protocol), None):
+                protocol, other = found
+                label = port_label(port.number, port.protocol)
+                message = f"{label} of {quoted(home.host)} gets no route: ServiceEntry {other.key} declares it as "
+                yield _shared(one, other.key, message + (protocol or "a port without protocol"))
 
 
 def _together(emitting: Sequence[Candidate]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:

@@ -12,6 +12,7 @@ from itertools import islice
 from app.core.candidates import PUBLIC, Age, Candidate, age
 from app.core.observed import KINDS
 from app.core.resources import Key
+from app.core.retries import NO_ONE
 
 HTTP_PORT = 80
 """istiod writes the routes of this port for every host that a VirtualService names, known on that port or not."""
@@ -25,9 +26,17 @@ class EntryRef:
     key: Key
     reason: str = ""
 
+    @property
+    def created(self) -> str:
+        """When it was created; "" for what was never stored."""
+        return self.age[1]
+
 
 EntryRefs = tuple[EntryRef, ...]
 """The oldest entries of two namespaces, as far as there are any: one of them is not of the namespace that looks."""
+
+Protocols = Mapping[int, Mapping[str, EntryRefs]]
+"""The entries that declare a port with a protocol, by the number of the port."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +52,8 @@ class Summary:
     """For each kind entries for which none is."""
     without_port_80: tuple[str, ...]
     """The first two namespaces whose entries have no port 80: to them, a route for it would be new."""
+    contested: Protocols
+    """The protocols of ports that entries declare with more than one, and who sees them in other namespaces."""
     named: frozenset[str]
     """Namespaces with an entry that is exported to others by their names: whatever is there besides counts for it."""
 
@@ -61,6 +72,7 @@ class Summary:
                 _first(ref(one, reason) for one in ones if (reason := one.withheld(kind, host))) for kind in KINDS
             ),
             without_port_80=tuple(_lacking(ones))[:2],
+            contested=_contested(ones),
             named=frozenset(one.key.namespace for one in ones if by_name(one)),
         )
 
@@ -137,6 +149,21 @@ def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
     for one in ones:
         ports[one.key.namespace].update(port.number for port in one.entry.ports)
     return (namespace for namespace, numbers in sorted(ports.items()) if HTTP_PORT not in numbers)
+
+
+def _contested(ones: Iterable[Candidate]) -> Protocols:
+    """Return the ports that entries declare with more than one protocol, as far as other namespaces see them."""
+    declared = defaultdict[int, dict[str, list[EntryRef]]](dict)
+    for one in ones:
+        for port in one.entry.ports:
+            refs = declared[port.number].setdefault(port.protocol, [])
+            if one.seen_by - {one.key.namespace, NO_ONE}:
+                refs.append(ref(one))
+    contested = {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
+    return {
+        number: {protocol: _first(refs) for protocol, refs in protocols.items()}
+        for number, protocols in contested.items()
+    }
 
 
 def ref(one: Candidate, reason: str = "") -> EntryRef:

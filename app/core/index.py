@@ -4,6 +4,7 @@ A name is a namespace and the name that objects for a host have. What is decided
 the host in any namespace, on wildcards that meet it, and on others' objects that route it.
 """
 
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
@@ -92,6 +93,16 @@ class Index:
         """Return every name that there is anything to decide about: asked for by an entry, or of an object of ours."""
         managed = (place(one.key) for one in self._objects.values() if one.managed)
         return frozenset({*self.entries.names(), *managed})
+
+    def managed_by_namespace(self) -> Counter[str]:
+        """Count our objects in each namespace."""
+        return Counter(one.key.namespace for one in self._objects.values() if one.managed)
+
+    def routed(self) -> Iterator[tuple[Key, str, str]]:
+        """Yield our VirtualServices: each with its host, and when it was created."""
+        for one in self._objects.values():
+            if one.managed and one.kind == "VirtualService":
+                yield from ((one.key, host, one.created) for host in one.claims)
 
     def count_managed(self, kind: str) -> int:
         """Count our objects of a kind."""

@@ -8,7 +8,7 @@ adds those up.
 import enum
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.core.catalogue import LIMIT_EXCEEDED
 from app.core.destination_rule import destination_rule
@@ -17,6 +17,8 @@ from app.core.policy import Limits, Settings
 from app.core.resources import JSON, ServiceEntry
 from app.core.routing import Declared, Place, virtual_service
 from app.core.tuning import Tuning
+
+UID = "00000000-0000-0000-0000-000000000000"
 
 
 class Bound(enum.Enum):
@@ -96,7 +98,8 @@ def _size(entry: ServiceEntry, tuning: Tuning, settings: Settings) -> Size:
     if not named:
         return Size()
     host = max(named, key=lambda one: len(one.text))
-    place = Place(entry, host, host.object_name, entry.export_to)
+    # An entry in a file has no uid yet, and an object in the cluster has that of its owner: both are measured alike.
+    place = Place(entry if entry.uid else replace(entry, uid=UID), host, host.object_name, entry.export_to)
     declared = [Declared(entry, host, port, tuning) for port in entry.ports]
     sizes = [*_virtual_service(place, declared), *_destination_rule(place, declared, settings)]
     return Size(max((one.base for one in sizes), default=0), max((one.port for one in sizes), default=0))

@@ -48,7 +48,11 @@ RETRIES_NOT_APPLICABLE = Reason(
     "Review",
 )
 UNFIXABLE = Reason(
-    "Unfixable", "Warning", "The stored entry cannot become DNS; the note says why, and a remedy.", "Review"
+    "Unfixable",
+    "Warning",
+    "The stored entry cannot become DNS, or one that shares a host with it keeps another resolution; the note says "
+    "why, and a remedy.",
+    "Review",
 )
 EXEMPTED = Reason("Exempted", "Normal", "The policy or an annotation exempts the entry.", "Review")
 EXEMPTION_ENDS = Reason(

@@ -1,11 +1,11 @@
 """What the entries of other namespaces that name a host, or meet it by a wildcard, mean for it in one namespace."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain, islice
 
 from app.core.candidates import Candidate, age
-from app.core.host_entries import EntryRef, HostEntries, by_name, other, ref
+from app.core.host_entries import EntryRef, EntryRefs, HostEntries, by_name, other, ref
 from app.core.host_index import HostIndex
 from app.core.observed import KINDS
 from app.core.resources import Key
@@ -27,6 +27,8 @@ class OtherEntries:
     """An entry that does not name the host, but has a wildcard that meets it, or a host that it meets as a wildcard."""
     without_port_80: str | None = None
     """A namespace whose entries for the host have no port 80."""
+    protocols: Mapping[int, Mapping[str, EntryRef]] = field(default_factory=dict)
+    """Ports that entries for the host declare with more than one protocol: for each the oldest that others see."""
     captured: Key | None = None
     """An entry for a host that a wildcard's VirtualService would route as well."""
     same: tuple[Candidate, ...] = ()
@@ -47,10 +49,16 @@ def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
         silent=tuple(other(refs, namespace) for refs in summary.silent),
         wild=next(_wild(entries, namespace, _related(host, index)), None),
         without_port_80=next((name for name in summary.without_port_80 if name != namespace), None),
+        protocols={number: _others(declared, namespace) for number, declared in summary.contested.items()},
         captured=_captured(host, namespace, index) if host.startswith("*") else None,
         same=tuple(one for one in entries if one.key.namespace != namespace) if named else (),
         meeting=frozenset(_meeting(entries, _related(host, index))) if named else frozenset(),
     )
+
+
+def _others(declared: Mapping[str, EntryRefs], namespace: str) -> dict[str, EntryRef]:
+    found = ((protocol, other(refs, namespace)) for protocol, refs in declared.items())
+    return {protocol: one for protocol, one in found if one}
 
 
 def _two(ports: Iterable[int]) -> frozenset[int]:

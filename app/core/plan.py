@@ -179,8 +179,7 @@ def _emit(
     claimant = min(claims, key=lambda one: str(one.key), default=None if free else stored[key.name])
     place = Place(home.owner.entry, served.host, free or key.name, decision.export_to or ())
     if kind == "VirtualService":
-        routed = [one for one in served.declared if one.port.http]
-        return claimant, virtual_service(place, routed, alone=served.alone)
+        return claimant, virtual_service(place, served.routed, alone=served.alone)
     return claimant, destination_rule(place, served.declared, home.settings.destination_rule)
 
 

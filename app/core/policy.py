@@ -57,6 +57,13 @@ class Tcp(enum.Enum):
     DNS = "DNS"
 
 
+class SplitHosts(enum.Enum):
+    """What becomes of entries of a namespace that declare different ports or addresses of one host."""
+
+    LEAVE = "Leave"
+    DNS = "DNS"
+
+
 class Existing(enum.Enum):
     """What becomes of an entry that was stored before the guard was there."""
 
@@ -103,6 +110,13 @@ class Resolution:
         "that has only such ports, and refuses to mix them with others; DNS treats them like other ports, for meshes "
         "whose sidecars capture DNS and allocate addresses.",
         default=Tcp.LEAVE,
+    )
+    split_hosts: SplitHosts = setting(
+        "Entries of a namespace that name the same host and declare different ports, other than HTTP, or different "
+        "addresses: Leave keeps their resolution, with a warning, because sidecars that capture DNS take each entry "
+        "for another address of the host; DNS changes them like other entries, for meshes whose sidecars do not "
+        "capture DNS.",
+        default=SplitHosts.LEAVE,
     )
 
 
@@ -173,8 +187,21 @@ class Identity:
 
 
 @model
+class Dns:
+    """What resolution DNS may cost the DNS servers."""
+
+    max_queries_per_second: Annotated[int, Bounds(ge=1, le=10_000_000)] | None = setting(
+        "The most DNS queries that all proxies together may send for ServiceEntries. Above it, review and audit "
+        "with --proxies warn of the entries that cost most (SEG049); nothing is refused for it. null sets no limit.",
+        default=1000,
+    )
+
+
+@model
 class PolicyDocument(Settings, Identity):
     """One policy file."""
+
+    dns: Dns = Dns()
 
     namespaces: tuple[NamespaceSettings, ...] = setting(
         "Settings for some namespaces: any of the settings above, with match. Only the first entry that matches a "

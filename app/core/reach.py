@@ -72,30 +72,57 @@ def _confinement(home: Home, company: Company, policy: GuardPolicy, agrees: Call
     if any(one.tuning.overridden for one in home.entries) and _own_overrides(home):
         return "its annotations count in its own namespace only"
     if (oldest := company.oldest) and _younger(home, oldest):
-        return f"ServiceEntry {oldest.key} is the oldest public one for the host"
-    return _objection(home, company, policy, agrees) if PUBLIC in home.seen_by else None
+        return f"ServiceEntry {oldest.key} is {_standing_before(home, oldest)}"
+    return next(_objections(home, company, policy, agrees), None) if PUBLIC in home.seen_by else None
 
 
-def _objection(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
-    """Say who does not agree to what is emitted for a public entry, if anyone."""
+def _objections(
+    home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]
+) -> Iterator[str]:
+    """Yield who does not agree to what is emitted for a public entry."""
     if silent := company.silent:
-        return f"ServiceEntry {silent.key} is for the host as well, and nothing is emitted for it: {silent.reason}"
+        yield f"ServiceEntry {silent.key} is for the host as well, and nothing is emitted for it: {silent.reason}"
     if wild := company.others.wild:
-        return f"ServiceEntry {wild.key} has a wildcard that covers the host, or a host that this one covers"
+        yield f"ServiceEntry {wild.key} has a wildcard that covers the host, or a host that this one covers"
+    if differing := _differing(home, company):
+        yield f"ServiceEntry {differing[1].key} declares port {differing[0]} of the host with another protocol"
     if (lacking := company.others.without_port_80) and _serves_port_80(home):
-        return f"namespace {lacking} has an entry of its own for the host, without port {HTTP_PORT}"
+        yield f"namespace {lacking} has an entry of its own for the host, without port {HTTP_PORT}"
     for path, _, settings in policy.layers():
         if setting := _dissent(settings, home, agrees) or _names_some(settings, home.host):
-            return f"the policy does not emit the same everywhere ({path}{setting})"
+            yield f"the policy does not emit the same everywhere ({path}{setting})"
     for claim in company.claims:
         if claim.visible_beyond(home.namespace):
-            return f"{claim.kind} {claim.key} routes the host in other namespaces"
-    return None
+            yield f"{claim.kind} {claim.key} routes the host in other namespaces"
 
 
 def _younger(home: Home, oldest: EntryRef) -> bool:
     """Say whether no public entry of the home is older than one of another namespace."""
     return not any(PUBLIC in one.seen_by and age(one.entry) < oldest.age for one in home.entries)
+
+
+def _differing(home: Home, company: Company) -> tuple[int, EntryRef] | None:
+    """Return an HTTP port of the home that others see with another protocol, and the entry that declares it so.
+
+    A sidecar that sees that entry takes the protocol from there, and the routes from here.
+    """
+    protocols = company.others.protocols
+    for number, protocol in _http_ports(home) if protocols else ():
+        for other, entry in protocols.get(number, {}).items():
+            if other != protocol:
+                return number, entry
+    return None
+
+
+def _http_ports(home: Home) -> Iterator[tuple[int, str]]:
+    return ((port.number, port.protocol) for one in home.entries for port in one.entry.ports if port.http)
+
+
+def _standing_before(home: Home, oldest: EntryRef) -> str:
+    """Say what an entry of another namespace is before those of the home: names decide where ages are the same."""
+    created = {one.entry.created for one in home.entries if PUBLIC in one.seen_by}
+    named = oldest.created in created
+    return f"the {'first' if named else 'oldest'} public one for the host{' by name' if named else ''}"
 
 
 def _serves_port_80(home: Home) -> bool:
@@ -110,9 +137,14 @@ def _left_out(home: Home, company: Company, agrees: Callable[[Settings], object]
     """Return the namespaces that an entry names and that do not agree, each with the reason."""
     named = home.seen_by - {home.namespace}
     found = {name: f"sees {one.kind} {one.key}, which routes the host" for name, one in _claimed(named, company)}
+    ports = dict(_http_ports(home))
     for one in company.others.same:
+        if any(port.protocol != ports.get(port.number, port.protocol) for port in one.entry.ports):
+            found.update(dict.fromkeys(meet(named, one.seen_by), "sees another protocol for a port of the host"))
         if age(one.entry) < age(home.owner.entry):
-            found.update(dict.fromkeys(meet(named, one.seen_by), "sees an older entry for the host"))
+            same = one.entry.created == home.owner.entry.created
+            why = "sees an entry for the host that is first by name" if same else "sees an older entry for the host"
+            found.update(dict.fromkeys(meet(named, one.seen_by), why))
     for name in (*(one.key.namespace for one in company.others.same), *company.others.meeting):
         if name in named:
             found[name] = "has an entry of its own for the host"

@@ -4,6 +4,7 @@ pydantic is imported when the first policy is read, as in `model`.
 """
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from functools import cache
@@ -85,8 +86,17 @@ def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
         return {_text(name): _plain(one, left, depth + 1) for name, one in value.items()}
     if isinstance(value, list):
         return [_plain(one, left, depth + 1) for one in value]
-    small = isinstance(value, int) and value.bit_length() <= INT_BITS
-    return value if value is None or small or isinstance(value, float) else _text(value)
+    if isinstance(value, int) and value.bit_length() > INT_BITS:
+        return _float(value)
+    return value if value is None or isinstance(value, int | float) else _text(value)
+
+
+def _float(value: int) -> float:
+    """Return a float of about that size. No field takes one: neither a field of whole numbers nor one of text."""
+    try:
+        return float(value)
+    except OverflowError:
+        return sys.float_info.max
 
 
 def _text(value: object) -> str:

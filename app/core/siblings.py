@@ -1,57 +1,52 @@
 """ServiceEntries of one namespace that share a host, which stand or fall together.
 
 Istio merges them under the resolution of the oldest; where resolutions differ, the ports of the others keep their
-listeners and lose their clusters. So the resolution of one is changed only if all of them end with the same.
+listeners and lose their clusters. So the resolution of one is changed only if all of them end with the same, and have
+their ports at the same addresses (see `layouts`).
 """
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
-from app.core.catalogue import RESOLUTION_CHANGED, SIBLING_STAYS
-from app.core.findings import Finding, Severity, and_more, port_label, quoted
-from app.core.policy import Existing, GuardPolicy, Mode, Settings, Unfixable
+from app.core.catalogue import HOST_SPLIT, RESOLUTION_CHANGED, SIBLING_STAYS
+from app.core.findings import Finding, Severity, quoted
+from app.core.layouts import ADDRESSED, Layouts
+from app.core.policy import Existing, GuardPolicy, Mode, Settings, SplitHosts, Unfixable
 from app.core.resources import JSON, Fields, Key, ServiceEntry
+from app.core.standing import Place, Standing, Stays, first_of_each, places
 from app.core.verdict import Verdict, review
 
 TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
 """The resolutions that entries are given: beside them, others may be given the same."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 H = TypeVar("H", bound=Hashable)
-Place = tuple[str, str]
-"""A namespace, and a canonical host that entries of it name."""
 Shape = tuple[str, frozenset[int]]
 """What decides whether Istio drops ports of one of two entries: the resolution, and the numbers of the ports."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stays:
-    """An entry that keeps its resolution, and its ports as a message names them."""
-
-    name: str
-    resolution: str
-    ports: str
-
-    @classmethod
-    def of(cls, entry: ServiceEntry) -> "Stays":
-        """Describe an entry."""
-        labels = [port_label(port.number, port.protocol) for port in entry.ports] or ["no port"]
-        return cls(entry.key.name, entry.resolution, and_more(labels[0], len(labels)))
-
-
-Standing = Mapping[Place, tuple[Stays, ...]]
-"""The entries that keep their resolution, at each place that they name; of each resolution no more than two."""
-
-
-@dataclass(frozen=True, slots=True)
 class Member:
-    """An entry, the verdict on it alone, and whether it takes its patch when an entry that shares a host changes."""
+    """An entry, and the verdict on it alone."""
 
     entry: ServiceEntry
     verdict: Verdict
     follows: bool = True
+    """Whether it takes its patch when an entry that shares a host changes."""
+    leaves_splits: bool = True
+    """Whether it keeps its resolution where the entries of a host declare different ports or addresses."""
+
+    @classmethod
+    def stored(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
+        """Describe an entry of a cluster."""
+        return cls(entry, verdict, follows(entry, policy), _leaves_splits(policy.settings(entry.key.namespace)))
+
+    @classmethod
+    def written(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
+        """Describe an entry that is being written: admission changes it."""
+        return cls(entry, verdict, leaves_splits=_leaves_splits(policy.settings(entry.key.namespace)))
 
     @property
     def resolution(self) -> str:
@@ -72,22 +67,18 @@ class Held:
     sibling: Stays
     host: str
 
-    @property
-    def finding(self) -> tuple[str, tuple[str, Key]]:
-        """What the owner of the entry is told, naming both entries and the ports that would fail; and the sibling."""
+    def finding(self, severity: Severity) -> Finding:
+        """Tell the owner of the entry, naming both entries and the ports that would fail."""
         key = Key(self.entry.key.namespace, self.sibling.name)
         own = Stays.of(self.entry)
+        if self.sibling.splits and (self.sibling.resolution == own.resolution or self.sibling.ports == own.ports):
+            return split(key, self.host)
         message = (
             f"ServiceEntry {key} names {quoted(self.host)} too and keeps resolution {self.sibling.resolution}: with "
             f"different resolutions either its {self.sibling.ports} or {own.ports} of this entry has no cluster"
         )
-        return message, ("ServiceEntry", key)
-
-
-def places(entry: ServiceEntry) -> Iterator[Place]:
-    """Yield the places that an entry names."""
-    for host in dict.fromkeys(host.canonical for host in entry.hosts):
-        yield entry.key.namespace, host
+        severity = Severity.WARNING if self.sibling.splits else severity
+        return Finding(SIBLING_STAYS, severity, "spec.hosts", message, ("ServiceEntry", key))
 
 
 def follows(entry: ServiceEntry, policy: GuardPolicy) -> bool:
@@ -98,18 +89,20 @@ def follows(entry: ServiceEntry, policy: GuardPolicy) -> bool:
 def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
     """Return the entries that must keep their resolution, by the handles of the members.
 
-    An entry that is kept keeps others in turn. Each host is looked at once, and once more for each entry of it that is
-    kept.
+    An entry that is kept keeps others in turn. First those are found that a sibling with another resolution keeps, then
+    those that are kept because the entries of a host declare different ports or addresses. Each host is looked at once
+    for either, and once more for each entry of it that is kept.
     """
-    sharing = _sharing(members)
+    sharing = {place: handles for place, handles in _sharing(members).items() if len(handles) > 1}
     found: dict[H, Held] = {}
-    waiting = dict.fromkeys(place for place, handles in sharing.items() if len(handles) > 1)
-    while waiting:
-        place = next(iter(waiting))
-        del waiting[place]
-        for kept in _kept_at(place, [(handle, members[handle]) for handle in sharing[place]], found):
-            shared = places(members[kept].entry)
-            waiting |= dict.fromkeys(each for each in shared if each != place and len(sharing[each]) > 1)
+    for keep_at in (_kept_at, _split_at):
+        waiting = dict.fromkeys(sorted(sharing))
+        while waiting:
+            place = next(iter(waiting))
+            del waiting[place]
+            for kept, one in list(keep_at(place, [(handle, members[handle]) for handle in sharing[place]], found)):
+                found[kept] = one
+                waiting |= {each: None for each in places(one.entry) if each != place and each in sharing}
     return found
 
 
@@ -122,10 +115,22 @@ def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdi
 
 def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity | None = None) -> Verdict:
     """Take the patch from a verdict, and say why: as for an entry that cannot become DNS for what it says itself."""
-    message, sibling = found.finding
-    severity = severity or _severity(policy.settings(found.entry.key.namespace))
-    finding = Finding(SIBLING_STAYS, severity, "spec.hosts", message, sibling)
+    finding = found.finding(severity or _severity(policy.settings(found.entry.key.namespace)))
     return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
+
+
+def split(other: Key, host: str) -> Finding:
+    """Say that entries of a host declare different ports or addresses: nothing fails while they are left alone."""
+    message = (
+        f"ServiceEntry {other} names {quoted(host)} too, and the entries of the host declare different ports or "
+        "addresses: a sidecar that captures DNS takes them for different addresses of one host"
+    )
+    return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
+
+
+def told(verdict: Verdict, finding: Finding) -> Verdict:
+    """Add what the company of siblings shows."""
+    return replace(verdict, findings=(*verdict.findings, finding))
 
 
 def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
@@ -138,9 +143,13 @@ def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place,
     found = defaultdict[Place, list[Stays]](list)
     for handle, member in members.items():
         if member.entry.resolution not in TARGETS and (member.stays or handle in kept):
+            splits = handle in kept and kept[handle].sibling.splits
             for place in places(member.entry):
-                found[place].append(Stays.of(member.entry))
-    return {place: tuple(_first(stays)) for place, stays in found.items()}
+                found[place].append(Stays.of(member.entry, splits=splits))
+    for one in kept.values():
+        if one.sibling.splits and one.sibling.resolution in TARGETS:
+            found[one.entry.key.namespace, one.host].append(one.sibling)
+    return {place: tuple(first_of_each(stays)) for place, stays in found.items()}
 
 
 def beside(
@@ -153,13 +162,17 @@ def beside(
     if not (stored and verdict.patch):
         return verdict
     target = verdict.patch[0]["value"]
-    for place in places(entry):
-        for sibling in stored.get(place, ()):
-            if sibling.name != entry.key.name and sibling.resolution != target:
-                put_back = old and old.resolution == target and entry.resolution == sibling.resolution
-                severity = Severity.WARNING if put_back else None
-                return keep(verdict, Held(entry, sibling, place[1]), policy, severity)
-    return verdict
+    others = (
+        (sibling.splits, Held(entry, sibling, place[1]))
+        for place in places(entry)
+        for sibling in stored.get(place, ())
+        if sibling.name != entry.key.name and (sibling.splits or sibling.resolution != target)
+    )
+    _, found = min(others, key=lambda one: one[0], default=(False, None))
+    if not found:
+        return verdict
+    put_back = old and old.resolution == target and entry.resolution == found.sibling.resolution
+    return keep(verdict, found, policy, Severity.WARNING if put_back else None)
 
 
 def led(entry: ServiceEntry, target: str, siblings: Iterable[ServiceEntry]) -> bool:
@@ -169,26 +182,6 @@ def led(entry: ServiceEntry, target: str, siblings: Iterable[ServiceEntry]) -> b
         one.key != entry.key and one.resolution == target and not hosts.isdisjoint(each.canonical for each in one.hosts)
         for one in siblings
     )
-
-
-def as_document(stored: Standing) -> JSON:
-    """Write what the controller knows of standing entries for the webhook: by namespace, then host."""
-    document: dict[str, dict[str, list[list[str]]]] = {}
-    for (namespace, host), stays in sorted(stored.items()):
-        document.setdefault(namespace, {})[host] = [[one.name, one.resolution, one.ports] for one in stays]
-    return document
-
-
-def parse_standing(document: JSON) -> Standing:
-    """Read what `as_document` wrote; raises ValueError where it is something else."""
-    root = Fields(document, "")
-    found: dict[Place, tuple[Stays, ...]] = {}
-    for namespace, hosts in root.values.items():
-        for host, stays in Fields(hosts, namespace, root.problems).values.items():
-            found[namespace, host] = tuple(_parse_stays(stays))
-    if root.problems:
-        raise ValueError(f"{root.problems[0].path} must be {root.problems[0].expected}")
-    return found
 
 
 def slipped(old: ServiceEntry | None, new: ServiceEntry, stored: Standing, policy: GuardPolicy) -> str | None:
@@ -214,14 +207,8 @@ def wrote(manifest: JSON, resolution: str) -> bool:
         applied = json.loads(annotations.text(LAST_APPLIED) or "null")
     except (ValueError, RecursionError):
         return False
-    return Fields(applied, "").child("spec").text("resolution") == resolution
-
-
-def _parse_stays(stays: JSON) -> Iterator[Stays]:
-    for one in stays if isinstance(stays, list) else (None,):
-        if not (isinstance(one, list) and len(one) == len(Stays.__slots__) and all(isinstance(s, str) for s in one)):
-            raise ValueError("each host must have a list of [name, resolution, ports]")
-        yield Stays(*one)
+    spec = Fields(applied, "").child("spec")
+    return bool(spec.values) and (spec.text("resolution") or "NONE") == resolution
 
 
 def _in_company(
@@ -230,13 +217,14 @@ def _in_company(
     if handle in kept:
         return keep(member.verdict, kept[handle], policy)
     if handle in odds:
-        return Verdict((*member.verdict.findings, odds[handle]), member.verdict.patch)
+        return told(member.verdict, odds[handle])
     return member.verdict
 
 
 def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tuple[H, Finding]]:
     for (_, host), handles in _sharing(members).items():
         sharing = [(handle, members[handle]) for handle in handles if handle not in kept]
+        yield from _split_findings(host, sharing)
         ends = {member.resolution for _, member in sharing}
         shapes: dict[Shape, ServiceEntry] = {}
         for _, member in sharing if len(ends) > 1 else ():
@@ -256,13 +244,8 @@ def _shape(member: Member) -> Shape:
     return member.resolution, frozenset(port.number for port in member.entry.ports)
 
 
-def _first(stays: Iterable[Stays]) -> Iterator[Stays]:
-    """Yield two of each resolution: an entry may be one of them, and asks for another."""
-    count = Counter[str]()
-    for one in sorted(stays, key=lambda one: one.name):
-        count[one.resolution] += 1
-        if count[one.resolution] <= 2:
-            yield one
+def _leaves_splits(settings: Settings) -> bool:
+    return settings.resolution.split_hosts is SplitHosts.LEAVE
 
 
 def _severity(settings: Settings) -> Severity:
@@ -271,23 +254,40 @@ def _severity(settings: Settings) -> Severity:
 
 
 def _sharing(members: Mapping[H, Member]) -> Mapping[Place, list[H]]:
+    """Return the members that name each host, in the order of their names: what is said of them does not vary."""
     sharing = defaultdict[Place, list[H]](list)
-    for handle, member in members.items():
+    for handle, member in sorted(members.items(), key=lambda item: str(item[1].entry.key)):
         for place in places(member.entry):
             sharing[place].append(handle)
     return sharing
 
 
-def _kept_at(place: Place, sharing: Iterable[tuple[H, Member]], found: dict[H, Held]) -> list[H]:
-    """Note which of the entries that share a host must keep their resolution, and return them."""
-    sharing = tuple(sharing)
+def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
+    """Yield the entries that must keep their resolution, because one that shares the host keeps another."""
     stays = [(handle, member.entry) for handle, member in sharing if handle in found or member.stays]
-    kept = list[H]()
     for handle, member in sharing:
-        if handle in found or not member.verdict.patch:
-            continue
         others = (one for other, one in stays if other != handle and one.resolution != member.resolution)
-        if sibling := next(others, None):
-            found[handle] = Held(member.entry, Stays.of(sibling), place[1])
-            kept.append(handle)
-    return kept
+        if member.verdict.patch and handle not in found and (sibling := next(others, None)):
+            yield handle, Held(member.entry, Stays.of(sibling), place[1])
+
+
+def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
+    """Yield the entries that are left as they are because others declare different ports or addresses of the host."""
+    layouts = Layouts(member.entry for member in _addressed(sharing).values())
+    left = next((one.entry for handle, one in sharing if handle in found and found[handle].sibling.splits), None)
+    for handle, member in _addressed(sharing).items():
+        if member.verdict.patch and handle not in found and (other := layouts.apart_from(member.entry) or left):
+            yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])
+
+
+def _split_findings(host: str, sharing: Iterable[tuple[H, Member]]) -> Iterator[tuple[H, Finding]]:
+    """Tell the entries of a host that have, or will have, addresses of their own, where their ports differ."""
+    layouts = Layouts(member.entry for member in _addressed(sharing).values())
+    for handle, member in _addressed(sharing).items():
+        if other := layouts.apart_from(member.entry):
+            yield handle, split(other.key, host)
+
+
+def _addressed(sharing: Iterable[tuple[H, Member]]) -> dict[H, Member]:
+    """Return the entries that would have addresses of their own, where the policy leaves such alone."""
+    return {handle: member for handle, member in sharing if member.leaves_splits and member.resolution == ADDRESSED}

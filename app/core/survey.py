@@ -171,7 +171,9 @@ def _repeated(one: Reviewed) -> tuple[Finding, ...]:
 
 def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: GuardPolicy) -> Iterator[Reviewed]:
     """Add to each entry what only the company of the others shows."""
-    verdicts = judged({number: Member(one.entry, one.verdict) for number, one in enumerate(alone)}, policy)
+    verdicts = judged(
+        {number: Member.written(one.entry, one.verdict, policy) for number, one in enumerate(alone)}, policy
+    )
     reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
     stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
     plan = desired(stored, policy, observed)

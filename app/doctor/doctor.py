@@ -215,7 +215,7 @@ class Doctor:
                     self._client.json_patch(resource, None, name, locked(found, patch))
                     continue
             except NotFound:
-                return f"there is no {resource.kind} {name}: nobody is asked"
+                return f"there is no {resource.kind} {name}: no webhook is called"
             except Conflict:
                 time.sleep(0.2)
                 continue
@@ -227,7 +227,7 @@ def _look(resource: Resource, configuration: Object) -> Iterator[Finding]:
     """Judge a configuration by itself."""
     name = f"{resource.kind} {configuration['metadata']['name']}"
     if not webhooks(configuration):
-        yield Finding(State.PROBLEM, f"{name} holds no webhooks: nobody is asked", "Install the chart again.")
+        yield Finding(State.PROBLEM, f"{name} holds no webhooks: no webhook is called", "Install the chart again.")
     for webhook in webhooks(configuration):
         if is_disabled(webhook):
             said = f"{name} is disabled: webhook {webhook['name']} is not asked"

@@ -41,6 +41,7 @@ EMITTED = {
     "VirtualService": Resource(GROUP, _VERSION, "virtualservices", "VirtualService"),
     "DestinationRule": Resource(GROUP, _VERSION, "destinationrules", "DestinationRule"),
 }
+SIDECARS = Resource(GROUP, _VERSION, "sidecars", "Sidecar")
 HTTP_ROUTES = Resource(GATEWAY_GROUP, "v1", "httproutes", "HTTPRoute")
 """Watched for those that route a ServiceEntry; a cluster may not know them."""
 REPORTS = (

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from app.core.findings import Finding
+from app.core.insight import Insight, Overview
 from app.core.resources import Key
 from app.core.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
+
+NO_INSIGHT = Insight()
 
 
 class Output(Enum):
@@ -23,6 +26,7 @@ class Output(Enum):
     DIFF = "diff"
     SARIF = "sarif"
     JUNIT = "junit"
+    HTML = "html"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ _MODULES = {
     Output.DIFF: "diff",
     Output.SARIF: "sarif",
     Output.JUNIT: "junit",
+    Output.HTML: "html",
 }
 """Each writes one form, by a function `write`."""
 
@@ -104,7 +109,7 @@ class Report:
     `reviewed` can be gone through more than once. `revisions` are given where files were read. `colour` is for text.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all that there is to write
         self,
         reviewed: Iterable[Reviewed],
         unreviewed: Iterable[Unreviewed] = (),
@@ -112,21 +117,25 @@ class Report:
         revisions: Sequence[Revision] | None = None,
         *,
         colour: bool = False,
+        insight: Insight = NO_INSIGHT,
     ) -> None:
         unreviewed = tuple(unreviewed)
         self.unreadable = [one for one in unreviewed if isinstance(one, Unreadable)]
         self.skipped = [one for one in unreviewed if isinstance(one, Skipped)]
         self.revisions = revisions
         self.colour = colour
+        self.insight = insight
         self.summary = Summary()
+        self.overview = Overview()
         self._reviewed = reviewed
         self._places = places or Nowhere()
 
     def __iter__(self) -> Iterator[Reviewed]:
         """Give the entries in order."""
-        self.summary = Summary()
+        self.summary, self.overview = Summary(), Overview()
         for one in self._reviewed:
             self.summary.add(one)
+            self.overview.add(one)
             yield one
 
     @property

@@ -7,6 +7,7 @@ from app.core.findings import Finding
 from app.core.resources import JSON
 from app.core.survey import Reviewed, Unreviewed
 from app.report import Place, Report
+from app.report.insight import insight_document
 
 API_VERSION = "serviceentry-guard.io/v1alpha1"
 KIND = "Review"
@@ -21,6 +22,8 @@ def write(report: Report) -> Iterator[str]:
         before = ",\n"
     yield f'\n], "unreadable": {json.dumps(_unreviewed(report.unreadable))}, '
     yield f'"skipped": {json.dumps(_unreviewed(report.skipped))}, '
+    for name, value in insight_document(report).items():
+        yield f'"{name}": {json.dumps(value)}, '
     yield f'"summary": {json.dumps(_summary(report))}}}\n'
 
 

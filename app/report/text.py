@@ -6,6 +6,7 @@ from itertools import groupby
 from app.core.findings import Finding, Severity
 from app.core.survey import Reviewed
 from app.report import Report, Summary
+from app.report.insight import insight_lines
 
 BOLD, RED, GREEN, YELLOW, BLUE = "1", "31", "32", "33", "34"
 _SEVERITIES = {Severity.ERROR: RED, Severity.WARNING: YELLOW, Severity.INFO: BLUE}
@@ -21,6 +22,7 @@ def write(report: Report) -> Iterator[str]:
             yield from (f"{line}\n" for line in _entry(one, report))
     skipped = f"; {len(report.skipped)} skipped" if report.skipped else ""
     yield f"{_summary(report.summary)}{skipped}\n"
+    yield from (f"{line}\n" for line in insight_lines(report))
 
 
 def _entry(one: Reviewed, report: Report) -> Iterator[str]:

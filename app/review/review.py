@@ -5,7 +5,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from app.core.dns_load import dns_load
+from app.core.insight import Insight, WithFindings, enforced
 from app.core.policy import GuardPolicy
+from app.core.sidecars import Group
 from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
 from app.manifests import Manifests
 from app.manifests.edits import NotEditable, repaired
@@ -31,6 +34,9 @@ class Request:
     cluster_folders: Sequence[str] = ()
     output: Output | None = None
     colour: bool = False
+    proxies: tuple[Group, ...] = ()
+    """Whose DNS queries are counted."""
+    ttl: float = 30.0
 
 
 class Review:
@@ -86,6 +92,17 @@ class Review:
         self._manifests = Manifests(request.paths, request.namespace, request.cluster_folders)
         policy = configured(self._manifests.resource_list, request.policy.today) if self._function else None
         self._reviewed = survey(self._manifests.documents, policy or request.policy, request.namespace)
+        self._insight = Insight()
+        if request.proxies:
+            self._count_queries(policy or request.policy)
+
+    def _count_queries(self, policy: GuardPolicy) -> None:
+        """Count the DNS queries, and warn of the entries that cost most where the policy has a lower limit."""
+        under = survey(self._manifests.documents, enforced(policy), self._request.namespace)
+        pairs = ((one.entry, one.repaired if one.verdict.allowed else one.entry) for one in under)
+        dns = dns_load(pairs, self._request.proxies, self._request.ttl)
+        self._insight = Insight(dns=dns)
+        self._reviewed = tuple(WithFindings(self._reviewed, dns.findings(policy.dns.max_queries_per_second)))
 
     @property
     def _function(self) -> bool:
@@ -106,7 +123,14 @@ class Review:
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
         manifests = self._manifests
-        return Report(self._reviewed, manifests.unreviewed, manifests, revisions, colour=self._request.colour)
+        return Report(
+            self._reviewed,
+            manifests.unreviewed,
+            manifests,
+            revisions,
+            colour=self._request.colour,
+            insight=self._insight,
+        )
 
     def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
         """Yield the sources in which something would be changed, but not those that cannot be read to their end."""

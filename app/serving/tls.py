@@ -175,7 +175,7 @@ def _leaf(server: ssl.SSLContext) -> bytes:
     """Return the certificate (DER) that a server context serves."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_mode = ssl.CERT_NONE  # whoever asks wants to see what is served, and is asking itself
+    client.verify_mode = ssl.CERT_NONE  # the caller wants to see what is served, and is asking itself
     return _shake_hands(server, client).getpeercert(binary_form=True) or b""
 
 

@@ -4,6 +4,7 @@ Their names are those of controller-runtime and client-go wherever these have on
 Children are kept: looking one up by its labels costs more than counting.
 """
 
+import enum
 import time
 from collections.abc import Callable
 from typing import Protocol
@@ -120,23 +121,28 @@ _QUEUE_READINGS: tuple[tuple[str, str, Callable[[Queue], float]], ...] = (
 )
 
 
+class Result(enum.Enum):
+    """How a reconciliation ends. The API server refuses what one namespace may not have: that is no failure of ours."""
+
+    SUCCESS = "success"
+    ERROR = "error"
+    REFUSED = "refused"
+
+
 class ReconcileMeter:
     """What is counted of the reconciliations of one controller."""
 
     def __init__(self, metrics: "ReconcileMetrics", controller: str) -> None:
-        self._succeeded = metrics.total.labels(controller, "success")
-        self._failed = metrics.total.labels(controller, "error")
+        self._results = {result: metrics.total.labels(controller, result.value) for result in Result}
         self._errors = metrics.errors.labels(controller)
         self._seconds = metrics.seconds.labels(controller)
 
-    def done(self, began: float, *, failed: bool) -> None:
+    def done(self, began: float, result: Result) -> None:
         """Count one that began at this reading of time.monotonic."""
         self._seconds.observe(time.monotonic() - began)
-        if failed:
-            self._failed.inc()
+        self._results[result].inc()
+        if result is Result.ERROR:
             self._errors.inc()
-        else:
-            self._succeeded.inc()
 
 
 class ReconcileMetrics:
@@ -146,7 +152,7 @@ class ReconcileMetrics:
         controller = ("controller",)
         self.total = Counter(
             "controller_runtime_reconcile_total",
-            "Reconciliations by result: success or error.",
+            "Reconciliations by result: success, error, or refused (403 or 422 of the API server).",
             ("controller", "result"),
             registry=registry,
         )

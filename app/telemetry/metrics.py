@@ -214,12 +214,26 @@ class ControllerMetrics:
             "Objects that are not emitted because another object claims the host. Shown by the leader only.",
             ("namespace",),
         )
+        self.host_claims = Reading(
+            self.registry,
+            "serviceentry_guard_host_claims",
+            "Objects that are not emitted because an object of another namespace claims the host, by that object: the "
+            "ten with the most of each namespace, and all others together. Shown by the leader only.",
+            ("namespace", "claimant"),
+        )
         self.limited_entries = Reading(
             self.registry,
             "serviceentry_guard_limited_entries",
             "ServiceEntries for which nothing is emitted because they exceed a limit of the policy, by the limit. "
             "Shown by the leader only.",
             ("namespace", "limit"),
+        )
+        self.cut_hosts = Reading(
+            self.registry,
+            "serviceentry_guard_cut_hosts",
+            "Hosts whose calls end at a timeout more often than before the guard's VirtualService came; with "
+            "--prometheus. Shown by the leader only.",
+            ("namespace",),
         )
         self.refused_objects = Reading(
             self.registry,
@@ -241,7 +255,7 @@ class ControllerMetrics:
 
 
 def _registry() -> CollectorRegistry:
-    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which nobody reads
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each one, which is never read
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     build = Info("serviceentry_guard_build", "What is running.", registry=registry)

@@ -12,7 +12,8 @@ import msgspec
 
 from app.core.policy import GuardPolicy
 from app.core.resources import GROUP, JSON, ServiceEntry
-from app.core.siblings import Standing, beside
+from app.core.siblings import beside
+from app.core.standing import Standing
 from app.core.verdict import Verdict, as_stored, review, review_update
 
 API_VERSION = "admission.k8s.io/v1"

@@ -5,7 +5,7 @@ So for some time after a change, an entry that the policy before let in unchange
 let in. What both would reject is rejected.
 """
 
-from app.core.siblings import Standing
+from app.core.standing import Standing
 from app.policyfile import PolicyFile
 from app.webhook.admission import NO_SIBLINGS, Answer, Stage, answer
 

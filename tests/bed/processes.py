@@ -17,6 +17,8 @@ from urllib.request import HTTPSHandler, ProxyHandler, build_opener
 from tests.bed.errors import BedError
 
 POLL_SECONDS = 0.02
+LONGEST_POLL_SECONDS = 0.25
+"""Looks cost CPU time, here and in what is looked at: they come less often, the longer the wait is."""
 LEASH = Path(__file__).with_name("leash.py")
 
 
@@ -124,11 +126,12 @@ class Child:
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 90.0) -> None:
     """Poll `condition` until it holds; TimeoutError naming `what` after `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, POLL_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError(f"waited {seconds:g} s in vain until {what}")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(pause * 1.1, LONGEST_POLL_SECONDS)
 
 
 def is_listening(port: int) -> bool:

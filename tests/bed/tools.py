@@ -60,6 +60,8 @@ ISTIOD = Tool("pilot-discovery", HERE / "istiod", "istio.io/istio/pilot/cmd/pilo
 ISTIOCTL = Tool("istioctl", HERE / "istiod", "istio.io/istio/istioctl/cmd/istioctl", 1)
 ISTIO_GENERATOR = Tool("istio-generator", HERE / "generator", ".", 2)
 """Says what istiod gives a proxy, without a cluster: tests/harm asks it."""
+REPORT_READER = Tool("report-reader", HERE / "reports", ".", 1)
+"""Reads policy reports into the Go types of their makers, as programs do that show reports."""
 IDLE_WEBHOOK = Tool("idle-webhook", HERE / "idle", ".", 0.5)
 """Decides nothing: what it adds to a create, any webhook does."""
 _CONTAINERD, _CNI = "github.com/containerd/containerd/v2/cmd", "github.com/containernetworking/plugins/plugins"

@@ -13,12 +13,12 @@ from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES
 from tests.bed.binaries import provide as provide_bed
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import HOST, Controller, Webhook
 from tests.cases import CASES
 from tests.chart.helm import NAMESPACE, Helm, provide
 from tests.chart.release import Release
 from tests.e2e.team import GUARDED, Team
 from tests.e2e.test_cases_e2e import override
-from tests.guard import HOST, Controller, Webhook
 
 NUMBERS = count(1)
 PROBED = "guard-probe"

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import yaml
 from tests.bed.build import build, cached
 from tests.bed.progress import Progress
 from tests.bed.tools import HELM, HELM_4, KUBECONFORM, KUBERNETES_VERSION, OTHER_CRDS, ModuleFile, Tool
-from tests.chart_reference import CHART
+from tools.reference.chart import CHART
 
 NAMESPACE = "guard-system"
 RELEASE = "serviceentry-guard"
@@ -45,13 +46,13 @@ class Helm:
             raise error
         return result
 
-    def template(self, values: Mapping[str, Any], *arguments: str, check: bool = True) -> str:
-        """Render the chart as YAML without a cluster."""
-        return self._template(values, arguments, check=check).stdout
+    def template(self, values: Mapping[str, Any], *arguments: str) -> str:
+        """Render the chart as YAML without a cluster; once for the same values, since many tests look at the same."""
+        return self._rendered(yaml.safe_dump(dict(values)), arguments)
 
     def refusal(self, values: Mapping[str, Any]) -> str:
         """What it says of values that it does not take."""
-        result = self._template(values, (), check=False)
+        result = self._template(yaml.safe_dump(dict(values)), (), check=False)
         assert result.returncode == 1
         return result.stderr
 
@@ -59,12 +60,14 @@ class Helm:
         """All objects that the chart renders, hooks included."""
         return [one for one in yaml.safe_load_all(self.template(values, *arguments)) if one]
 
-    def _template(
-        self, values: Mapping[str, Any], arguments: Iterable[str], *, check: bool
-    ) -> subprocess.CompletedProcess[str]:
+    @cache  # noqa: B019 - there are two of these, for the whole run
+    def _rendered(self, values: str, arguments: tuple[str, ...]) -> str:
+        return self._template(values, arguments, check=True).stdout
+
+    def _template(self, values: str, arguments: Iterable[str], *, check: bool) -> subprocess.CompletedProcess[str]:
         return self.run(
             "template", RELEASE, CHART, f"--namespace={NAMESPACE}", f"--kube-version={KUBERNETES_VERSION}",
-            "--values=-", *arguments, stdin=yaml.safe_dump(dict(values)), check=check,
+            "--values=-", *arguments, stdin=values, check=check,
         )  # fmt: skip
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Self
 
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND
 from tests.chart.release import account
-from tests.guard import COMMAND
 
 PATHS = {"Job": "/apis/batch/v1/namespaces/{namespace}/jobs", "Pod": "/api/v1/namespaces/{namespace}/pods"}
 NOW = "2026-01-01T00:00:00Z"

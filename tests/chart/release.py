@@ -10,9 +10,9 @@ from typing import Any
 import yaml
 
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
-from tests.chart_reference import CHART
-from tests.guard import Controller
+from tools.reference.chart import CHART
 
 ELSEWHERE = ("--policy", "--health-port", "--namespace", "--pod-name")
 """Flags whose values are other ones outside of a pod."""

@@ -12,6 +12,7 @@ import pytest
 
 from app.controller.siblings import SYNCED
 from app.kube.resources import ADMISSION_POLICIES, PODS
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.chart.helm import NAMESPACE, RELEASE, kind
@@ -37,7 +38,6 @@ from tests.e2e.test_cases_e2e import (  # noqa: F401 - run here as well
     test_the_controller_emits_what_the_case_says,
     test_the_controller_reports_what_the_case_says_of_an_entry_that_the_webhook_missed,
 )
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

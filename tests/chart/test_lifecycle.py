@@ -20,6 +20,7 @@ from app.settings import LEASE_NAME
 from tests.bed.binaries import provide
 from tests.bed.build import cached
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND
 from tests.bed.processes import wait_until
 from tests.bed.tools import OPEN_REPORTS
 from tests.chart.conftest import audited
@@ -30,7 +31,6 @@ from tests.chart.test_e2e import OLDER_REPORTS, Rights, events, granted, have_po
 from tests.chart.value_sets import Values, over
 from tests.e2e.team import SECONDS, Team
 from tests.e2e.test_cases_e2e import emitted
-from tests.guard import COMMAND
 
 pytestmark = pytest.mark.e2e
 

@@ -23,6 +23,7 @@ from tests.bed.processes import wait_until
 from tests.cases import CASES, TODAY, Case
 from tests.chart.helm import Helm
 from tests.chart.value_sets import Values, over
+from tests.depth import examples
 from tests.e2e.team import SECONDS
 from tests.strategies import manifests, policies
 
@@ -158,7 +159,7 @@ def nearly_compliant(draw: st.DrawFn) -> Manifest:
 
 
 @given(manifest=st.one_of(manifests(), nearly_compliant(), nearly_compliant()), policy=policies(), update=st.booleans())
-@settings(max_examples=400)
+@settings(max_examples=examples(800))
 def test_no_policy_says_anything_about_an_entry_that_is_skipped(
     api: Api, manifest: Manifest, policy: GuardPolicy, update: bool
 ) -> None:
@@ -286,7 +287,7 @@ def test_a_host_with_an_owner_and_an_entry_that_every_namespace_sees_are_asked_a
 
 
 @given(manifest=st.one_of(manifests(), nearly_compliant()))
-@settings(max_examples=200)
+@settings(max_examples=examples(400))
 def test_the_policy_that_the_condition_was_made_from_says_nothing_of_what_is_skipped(
     owned: Api, manifest: Manifest
 ) -> None:

@@ -1,7 +1,6 @@
 """What the chart renders, for each set of values that is supported; no cluster is asked."""
 
 import re
-import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,8 +13,8 @@ from app.core.backstop import NAMES
 from app.kube.resources import ADMISSION_POLICIES
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over
-from tests.chart_reference import CHART
-from tests.guard import COMMAND
+from tests.command import run
+from tools.reference.chart import CHART
 
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 STAGES = dict(zip(CONFIGURATIONS, ("mutate", "validate"), strict=True))
@@ -33,8 +32,7 @@ def pod_specs(objects: list[Manifest]) -> Iterator[tuple[str, dict[str, Any]]]:
 @cache
 def known_flags(command: str) -> set[str]:
     """The flags that a command says it has."""
-    result = subprocess.run([*COMMAND, command, "--help"], capture_output=True, text=True, check=False)
-    return set(re.findall(r"--[a-z-]+", result.stdout))
+    return set(re.findall(r"--[a-z-]+", run(command, "--help").stdout))
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,10 @@ import yaml
 
 from tests.bed.processes import wait_until
 from tests.chart.helm import Helm
-from tests.chart_reference import CHART
 from tests.cluster.cluster import Cluster
 from tests.cluster.load import entry, host
 from tests.cluster.node import Node
+from tools.reference.chart import CHART
 
 RELEASE = "serviceentry-guard"
 NAMESPACE = "serviceentry-guard"

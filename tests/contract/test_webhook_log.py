@@ -9,9 +9,11 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from tests.bed.guard import HOST, Webhook
 from tests.contract.clients import REVIEW, Client, request
 from tests.contract.webhooks import until
-from tests.guard import HOST, Webhook
 
 SECRET = "s3cr3t-that-no-log-may-have"  # noqa: S105 - it is none
 
@@ -24,6 +26,13 @@ def running(folder: Path, *arguments: str) -> Iterator[tuple[Webhook, Client]]:
         authority.write_bytes(webhook.authority.certificate)
         with Client(f"{HOST}:{webhook.port}", authority) as client:
             yield webhook, client
+
+
+@pytest.fixture(scope="module")
+def debugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook, Client]]:
+    """A webhook that logs JSON at level debug."""
+    with running(tmp_path_factory.mktemp("webhook"), "--log-level=debug") as both:
+        yield both
 
 
 def admissions(webhook: Webhook, count: int) -> list[dict[str, Any]]:
@@ -46,17 +55,17 @@ def level(webhook: Webhook, put: str | None = None) -> str:
     return answer
 
 
-def test_each_admission_is_one_line_of_json_without_the_body(tmp_path: Path) -> None:
+def test_each_admission_is_one_line_of_json_without_the_body(debugged: tuple[Webhook, Client]) -> None:
+    webhook, client = debugged
     forged = json.loads(json.dumps(REVIEW))
     forged["request"]["name"] = 'x\n{"message":"admission"}'
     forged["request"]["userInfo"] |= {"username": "system:serviceaccount:" + "n" * 1000, "extra": {"token": [SECRET]}}
     forged["request"]["object"]["metadata"]["annotations"] = {"note": SECRET}
-    with running(tmp_path, "--log-level=debug") as (webhook, client):
-        client.ask(request(json.dumps(forged).encode(), authorization=f"Bearer {SECRET}"))
-        client.ask(request(json.dumps(forged).encode(), path="/validate"))
-        client.ask(request(f'{{"kind": "{SECRET}"}}'.encode()))
-        mutated, validated = admissions(webhook, 2)
-        written = webhook.child.log.read_text()
+    client.ask(request(json.dumps(forged).encode(), authorization=f"Bearer {SECRET}"))
+    client.ask(request(json.dumps(forged).encode(), path="/validate"))
+    client.ask(request(f'{{"kind": "{SECRET}"}}'.encode()))
+    mutated, validated = admissions(webhook, 2)
+    written = webhook.child.log.read_text()
     assert mutated.pop("milliseconds") >= 0
     del mutated["time"]
     assert mutated == {
@@ -77,17 +86,18 @@ def test_each_admission_is_one_line_of_json_without_the_body(tmp_path: Path) -> 
     assert "api.example.com" not in written
 
 
-def test_the_level_is_changed_while_it_runs(tmp_path: Path) -> None:
-    with running(tmp_path, "--log-level=error") as (webhook, client):
-        client.ask()
-        assert level(webhook) == "error"
-        assert level(webhook, "info") == "info"
-        client.ask()
-        assert len(admissions(webhook, 1)) == 1
-        os.kill(webhook.child.pid, signal.SIGUSR1)
-        until(lambda: level(webhook) == "debug")
-        os.kill(webhook.child.pid, signal.SIGUSR1)
-        until(lambda: level(webhook) == "error")
+def test_the_level_is_changed_while_it_runs(debugged: tuple[Webhook, Client]) -> None:
+    webhook, client = debugged
+    assert level(webhook, "error") == "error"
+    before = len(admissions(webhook, 0))
+    client.ask()
+    assert level(webhook, "info") == "info"
+    client.ask()
+    assert len(admissions(webhook, before + 1)) == before + 1
+    os.kill(webhook.child.pid, signal.SIGUSR1)
+    until(lambda: level(webhook) == "debug")
+    os.kill(webhook.child.pid, signal.SIGUSR1)
+    until(lambda: level(webhook) == "info")
 
 
 def test_text_is_written_where_it_is_asked_for(tmp_path: Path) -> None:

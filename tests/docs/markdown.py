@@ -7,7 +7,10 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-OTHERS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "charts/serviceentry-guard/README.md", "certs/README.md")
+OTHERS = (
+    "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "charts/serviceentry-guard/README.md", "certs/README.md",
+    "examples/README.md", "tests/README.md",
+)  # fmt: skip
 """Pages outside of docs/, where they are."""
 FENCE = re.compile(r"( *)(`{3,}) *(\w*) *(.*)")
 TITLE = re.compile(r'title="([^"]+)"')

@@ -12,6 +12,8 @@ ROOT = Path(__file__).parents[2]
 ELSEWHERE = {
     "chart.md": "charts/serviceentry-guard/README.md",
     "certs.md": "certs/README.md",
+    "examples.md": "examples/README.md",
+    "tests.md": "tests/README.md",
     "changelog.md": "CHANGELOG.md",
     "contributing.md": "CONTRIBUTING.md",
 }
@@ -35,6 +37,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 
     def moved(match: re.Match[str]) -> str:
         target = posixpath.normpath(posixpath.join(posixpath.dirname(source), match[1]))
-        return f"]({PAGES.get(target, target.removeprefix('docs/'))}{match[2] or ''})"
+        place = PAGES.get(target, target.removeprefix("docs/"))
+        return f"]({posixpath.relpath(place, posixpath.dirname(page.file.src_uri) or '.')}{match[2] or ''})"
 
     return LINK.sub(moved, markdown)

@@ -20,6 +20,8 @@ ARGUMENTS = [
 ]  # fmt: skip
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE, DESK = (390, 844), (1280, 900)
+WHOLE = "() => document.readyState === 'complete' && document.querySelector('footer.md-footer') !== null"
+"""The last part of a page is there. On a busy machine the network may be idle for long before all of it has come."""
 WIDEST = "() => document.documentElement.scrollWidth"
 ANCHORS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(one => one.href)"
@@ -61,7 +63,9 @@ class Visitor:
         """Look at a page on a desk, until all of it is loaded."""
         self.page.set_default_timeout(120_000)
         self.page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
-        self.page.goto(f"{self.address}/{page}", wait_until="networkidle")
+        self.page.goto(f"{self.address}/{page}", wait_until="load")
+        self.page.wait_for_load_state("networkidle")
+        self.page.wait_for_function(WHOLE)
         return self.page
 
 

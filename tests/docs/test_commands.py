@@ -12,13 +12,13 @@ from app.cli import cli
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import guard
 from tests.bed.tools import HELM
 from tests.chart.helm import provide as provide_helm
 from tests.docs.markdown import PROMPT, ROOT, Block, blocks, pages, prose
 from tests.docs.reader import Reader, shows
 from tests.e2e.team import Team
-from tests.guard import guard
-from tests.metrics_reference import both
+from tools.reference.metrics import both
 
 PROGRAMS = ("serviceentry-guard", "kubectl", "helm", "make", "python", "kustomize", "curl", "bash", "git", "docker")
 COMMAND = re.compile(rf" *(?:\$ |(?:{'|'.join(map(re.escape, PROGRAMS))}) )[^─\[]*")
@@ -130,7 +130,7 @@ def test_targets_and_modules_that_a_page_names_exist(page: str) -> None:
     for text in mentioned(page):
         for target in re.findall(r"^(?:\$ )?make ([a-z][a-z-]*)", text):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), text
-        for module in re.findall(r"python -m ((?:tests|app)[\w.]*)", text):
+        for module in re.findall(r"python -m ((?:tests|tools|app)[\w.]*)", text):
             place = ROOT / module.replace(".", "/")
             assert place.with_suffix(".py").exists() or (place / "__main__.py").exists(), text
 
@@ -164,6 +164,8 @@ def test_metrics_that_a_page_names_exist(page: str) -> None:
 
 @pytest.mark.parametrize("page", pages())
 def test_paths_of_the_repository_that_a_page_names_exist(page: str) -> None:
-    named = re.findall(r"(?<![\w/.])((?:app|tests|charts|certs|docs)/[\w./-]*\w)", (ROOT / page).read_text())
+    named = re.findall(
+        r"(?<![\w/.])((?:app|tests|tools|charts|certs|docs|examples)/[\w./-]*\w)", (ROOT / page).read_text()
+    )
     made = "certs/dev"  # by a command that the page has
     assert [path for path in named if not (ROOT / path).exists() and not path.startswith(made)] == []

@@ -37,8 +37,8 @@ class Reply:
 
     @property
     def resolution(self) -> str | None:
-        """The resolution that would be stored."""
-        found: str | None = self.body["spec"].get("resolution")
+        """The resolution that would be stored; None if nothing is: policies change one after another."""
+        found: str | None = self.body.get("spec", {}).get("resolution")
         return found
 
     @property

@@ -8,9 +8,9 @@ import pytest
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook, exempting, guard
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import GUARDED, Team
-from tests.guard import Controller, Webhook, exempting, guard
 
 NUMBERS = count(1)
 
@@ -35,9 +35,14 @@ def product(
 
 
 @pytest.fixture(scope="session")
-def spare() -> Iterator[ControlPlane]:
-    """A second control plane, to freeze and restart: nothing of ours runs there but what a test starts."""
-    with ControlPlane(provide()) as spare:
+def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A second control plane, to freeze and restart: nothing of ours runs there but what a test starts.
+
+    It knows the bearer token `good`. tests/conftest.py keeps all files that use it on one worker: it is started once.
+    """
+    tokens = tmp_path_factory.mktemp("tokens") / "tokens.csv"
+    tokens.write_text("good,bearer,1,system:masters\n")
+    with ControlPlane(provide(), [f"--token-auth-file={tokens}"]) as spare:
         yield spare
 
 

@@ -15,9 +15,9 @@ from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, HOST, Controller, ready
 from tests.bed.processes import Child, free_ports
 from tests.e2e.team import NAMESPACES
-from tests.guard import COMMAND, HOST, Controller, ready
 
 SERVICES = Resource("", "v1", "services", "Service")
 RBAC = "rbac.authorization.k8s.io"

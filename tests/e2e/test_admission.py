@@ -8,9 +8,9 @@ import pytest
 from app.core.catalogue import CATALOGUE
 from app.core.verdict import WARNING_LIMIT
 from app.kube.errors import Forbidden
+from tests.bed.guard import Webhook
 from tests.bed.processes import wait_until
 from tests.e2e.team import HTTP, HTTPS, PROBE, SERVICE_ENTRIES, Team
-from tests.guard import Webhook
 
 pytestmark = pytest.mark.e2e
 

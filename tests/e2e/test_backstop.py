@@ -18,6 +18,7 @@ from app.core.verdict import Verdict, review
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
 from tests.cases import CASES, TODAY, Case
+from tests.depth import examples
 from tests.e2e.backstops import Asker, Reply, confined, guard_policy, in_force, make_namespace
 from tests.strategies import manifests
 
@@ -242,7 +243,7 @@ def test_every_kind_of_host_is_told_apart_as_the_core_does(
 
 @pytest.mark.parametrize("engine", Engine)
 @given(manifest=manifests(), number=st.sampled_from(range(len(POLICIES))))
-@settings(max_examples=300)
+@settings(max_examples=examples(600))
 def test_any_entry_is_judged_as_the_core_judges_it(engine: Engine, asker: Asker, manifest: Any, number: int) -> None:
     assume("\\ud800" not in ascii(manifest))  # JSON cannot carry half a character to the API server
     where, policy = namespace(engine, number), guard_policy(POLICIES[number])

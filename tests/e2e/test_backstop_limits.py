@@ -9,6 +9,8 @@ import pytest
 
 from app.core.backstop import UNSAID, Engine, backstop
 from app.core.resources import ServiceEntry
+from app.core.standing import Stays
+from app.core.survey import Sourced, survey
 from app.core.verdict import review, review_update
 from app.kube.client import Client
 from app.kube.errors import Forbidden
@@ -21,7 +23,7 @@ from tests.e2e.team import SECONDS, SERVICE_ENTRIES
 pytestmark = pytest.mark.e2e
 
 NATIVE, VALIDATING, EXEMPTING = "limits-native", "limits-validating", "limits-exempting"
-LATE = "limits-late"
+LATE, KEEPING = "limits-late", "limits-keeping"
 GRANTING, LAYERED = "limits-granting", "limits-layer-299"
 GRANTED = [f"condition-of-a-remarkable-length-{number}" for number in range(200)]
 LAYERS = [
@@ -33,6 +35,7 @@ LAYERS = [
     }
     for number in range(300)
 ]
+STAYS = {(KEEPING, "api.example.com"): (Stays("ssh", "NONE", "port 22 (TCP)"),)}
 ALLOWING = {"exemptions": {"annotation": "Allow"}}
 CIDR: dict[str, Any] = {"resolution": "NONE", "addresses": ["10.0.0.0/8"]}
 DEFINITION = "customresourcedefinition/serviceentries.networking.istio.io"
@@ -49,11 +52,12 @@ def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
         *confined(backstop(guard_policy(ALLOWING), Engine.NATIVE), NATIVE),
         *confined(backstop(guard_policy(ALLOWING), Engine.VALIDATING), VALIDATING),
         *confined(backstop(guard_policy(ALLOWING).on("2026-06-01"), Engine.VALIDATING), LATE),
+        *confined(backstop(guard_policy({}), Engine.NATIVE, STAYS), KEEPING),
         *confined(backstop(exempting, Engine.VALIDATING), EXEMPTING),
         *confined(backstop(granting, Engine.VALIDATING), GRANTING),
         *confined(backstop(guard_policy({"namespaces": LAYERS}), Engine.VALIDATING), LAYERED),
     ]
-    for name in (NATIVE, VALIDATING, EXEMPTING, GRANTING, LAYERED, LATE):
+    for name in (NATIVE, VALIDATING, EXEMPTING, GRANTING, LAYERED, LATE, KEEPING):
         make_namespace(api, name, name)
     with in_force(control_plane, api, objects, asker):
         yield asker
@@ -245,6 +249,25 @@ def test_the_day_is_that_on_which_the_objects_were_written(asker: Asker) -> None
     assert not review(ServiceEntry.parse(ended, written=in_force.today), in_force).allowed
     assert asker.create(ended, VALIDATING).denial.startswith("SEG006 ")
     assert asker.create(ended, LATE).status == 201
+
+
+def test_beside_an_entry_that_keeps_its_resolution_none_is_changed_nor_in_the_way_of_being_put_back(
+    asker: Asker, api: Client
+) -> None:
+    """Difference: SEG040 is not said, since an expression sees one object; `native` leaves such an entry as it is."""
+    ssh = entry(ports=[{"number": 22, "name": "ssh", "protocol": "TCP"}], resolution="NONE")
+    both = [Sourced("cluster", changed(one, namespace="x", name=str(one["spec"]["ports"]))) for one in (ssh, entry())]
+    assert [one.verdict.codes for one in survey(both, guard_policy({}))] == [("SEG016",), ("SEG040",)]
+    for where in (VALIDATING, KEEPING):
+        assert asker.create(entry(resolution="NONE"), where).resolution == "NONE"
+        stored = api.create(SERVICE_ENTRIES, changed(entry(resolution="DNS"), namespace=where, name="web"))
+        put_back = asker.update({**stored, "spec": {**stored["spec"], "resolution": "NONE"}})
+        assert (put_back.status, put_back.resolution) == (200, "NONE")
+    itself = {**entry(), "metadata": {"name": "ssh"}}
+    for given in (entry("other.example.com"), entry(hosts=["API.example.com.", "b.example.com"]), itself):
+        named = given is not itself and given["spec"]["hosts"][0].startswith("API")
+        assert asker.create(given, KEEPING).resolution == (None if named else "DNS")
+    assert asker.create(entry(**CIDR), KEEPING).denial.startswith("SEG006 ")
 
 
 def test_no_warnings_are_given_under_mode_enforce(asker: Asker) -> None:

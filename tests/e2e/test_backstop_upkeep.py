@@ -14,10 +14,10 @@ from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.backstops import POLICY, Asker, entry, guard_policy
 from tests.e2e.team import SECONDS, Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 
@@ -135,6 +135,26 @@ def test_the_native_engine_repairs_and_the_controller_emits(
     team.store(team.entry(resolution="NONE"))
     assert team.stored()["spec"]["resolution"] == "DNS"
     assert team.virtual_service()["spec"]["hosts"] == [team.host()]
+
+
+def test_with_the_native_engine_entries_that_share_a_host_are_decided_as_a_whole(
+    start: Start, cluster: ControlPlane, admin: Client, asker: Asker
+) -> None:
+    def comes_out(given: Any, namespace: str) -> Any:  # refused for a moment, while another policy is taken up
+        return asker.create(given, namespace).body.get("spec", {}).get("resolution")
+
+    start("native")
+    team = Team.create(cluster, admin, "native-siblings")
+    wait_until(lambda: comes_out(entry(), team.namespace) == "DNS", "it changes", SECONDS)
+    ssh = {"number": 22, "name": "ssh", "protocol": "TCP"}
+    team.store(team.entry("ssh", ports=[ssh], resolution="NONE"))
+    team.kubectl("apply", manifest=team.entry("slipped", resolution="NONE"))  # most likely before the policies know
+    web = team.entry("web", resolution="NONE")
+    wait_until(lambda: comes_out(web, team.namespace) == "NONE", "it is kept", SECONDS)
+    wait_until(lambda: team.stored("slipped")["spec"]["resolution"] == "NONE", "it is put back", SECONDS)
+    team.delete("ssh")
+    wait_until(lambda: comes_out(web, team.namespace) == "DNS", "it is changed again", SECONDS)
+    team.delete("slipped")
 
 
 def test_what_is_deleted_or_edited_is_repaired(start: Start, admin: Client) -> None:

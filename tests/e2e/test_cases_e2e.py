@@ -16,10 +16,10 @@ from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, guard
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
 from tests.e2e.team import DESTINATION_RULES, GUARDED, SECONDS, VIRTUAL_SERVICES, Team
-from tests.guard import Controller, guard
 
 pytestmark = pytest.mark.e2e
 

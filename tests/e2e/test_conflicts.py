@@ -12,9 +12,9 @@ from app.core.resources import Key, ServiceEntry
 from app.kube.errors import Conflict
 from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.team import SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

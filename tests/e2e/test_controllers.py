@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.bed.guard import Controller, exempting
 from tests.bed.processes import wait_until
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import HTTPS, VIRTUAL_SERVICES, Team
-from tests.guard import Controller, exempting
 
 pytestmark = pytest.mark.e2e
 

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from app.kube.client import Object
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.team import DESTINATION_RULES, Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

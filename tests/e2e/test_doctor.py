@@ -19,12 +19,12 @@ from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, MUTATING, VALIDATING, Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, HOST
 from tests.bed.pki import Authority, KeyPair, create_authority
 from tests.bed.processes import Child, free_port, wait_until
 from tests.e2e.installation import SERVICE, SERVICES, Installation
 from tests.e2e.stand_in import answering, hanging_up, silent
 from tests.e2e.team import SERVICE_ENTRIES
-from tests.guard import COMMAND, HOST
 
 pytestmark = pytest.mark.e2e
 
@@ -78,13 +78,13 @@ class Patient:
 
         def found() -> bool:
             seen[:] = self.findings(**changes)
-            return any(sentence in one.sentence for one in seen)
+            return any(sentence in one.sentence for one in seen) and exit_code(seen) == code
 
         try:
             wait_until(found, sentence, SECONDS)
         except TimeoutError:
-            raise AssertionError("\n".join([sentence, "is not among:", *(one.sentence for one in seen)])) from None
-        assert exit_code(seen) == code
+            told = (f"{one.state.value}: {one.sentence}" for one in seen)
+            raise AssertionError("\n".join([f"{sentence} (exit code {code}) is not among:", *told])) from None
         finding = next(one for one in seen if sentence in one.sentence)
         assert remedy in finding.remedy
         return finding
@@ -389,7 +389,9 @@ class TestTheEmergencyExit:
 
     def test_without_an_installation_says_that_nobody_is_asked(self, patient: Patient) -> None:
         doctor = Doctor(patient.client, Place("nowhere", "nowhere", "default"))
-        assert list(doctor.disable()) == [f"there is no {one.kind} nowhere: nobody is asked" for one in CONFIGURATIONS]
+        assert list(doctor.disable()) == [
+            f"there is no {one.kind} nowhere: no webhook is called" for one in CONFIGURATIONS
+        ]
 
     def test_takes_the_backstop_away_too(self, patient: Patient) -> None:
         resource = Resource(

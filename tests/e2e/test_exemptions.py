@@ -15,9 +15,9 @@ from app.kube.errors import Forbidden
 from app.policyfile import PolicyFile
 from app.settings import ControllerSettings
 from app.telemetry.metrics import ControllerMetrics
+from tests.bed.guard import Controller, Webhook, exempting
 from tests.bed.processes import wait_until
 from tests.e2e.team import EVENTS, SECONDS, Team
-from tests.guard import Controller, Webhook, exempting
 
 pytestmark = pytest.mark.e2e
 

@@ -14,8 +14,8 @@ from app.kube.client import Client, Object
 from app.kube.resources import CONFIGURATIONS, VALIDATING, Resource
 from app.policyfile import PolicyFile
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import HOST, Webhook
 from tests.bed.processes import free_port
-from tests.guard import HOST, Webhook
 
 pytestmark = pytest.mark.e2e
 NUMBERS = count(1)

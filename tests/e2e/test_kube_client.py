@@ -24,7 +24,6 @@ from app.kube.errors import (
     Unreachable,
 )
 from app.kube.resources import Resource
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 
 pytestmark = pytest.mark.e2e
@@ -32,7 +31,6 @@ pytestmark = pytest.mark.e2e
 MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 ENTRIES = Resource("networking.istio.io", "v1", "serviceentries", "ServiceEntry")
 NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
-TOKENS = 'good,bearer,1,"system:masters"\n'
 
 
 def config_map(namespace: str, name: str = "one", **data: str) -> dict[str, Any]:
@@ -52,23 +50,14 @@ def client(control_plane: ControlPlane, calls: list[tuple[str, int, float]]) -> 
     client.close()
 
 
-@pytest.fixture(scope="module")
-def own_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """One that may be paused, and that knows the bearer token `good`."""
-    tokens = tmp_path_factory.mktemp("tokens") / "tokens.csv"
-    tokens.write_text(TOKENS)
-    with ControlPlane(provide(), [f"--token-auth-file={tokens}"]) as plane:
-        yield plane
-
-
 @pytest.fixture
-def paused(own_plane: ControlPlane) -> Iterator[Client]:
+def paused(spare: ControlPlane) -> Iterator[Client]:
     """A client whose API server is frozen after its first answer."""
-    client = Client.from_kubeconfig(str(own_plane.kubeconfig))
+    client = Client.from_kubeconfig(str(spare.kubeconfig))
     client.list_page(NAMESPACES)
-    own_plane.pause()
+    spare.pause()
     yield client
-    own_plane.resume()
+    spare.resume()
     client.close()
 
 
@@ -213,11 +202,11 @@ def test_every_call_is_told_to_the_observer(
     assert all(0 < seconds < 30 for *_, seconds in calls)
 
 
-def test_a_token_or_version_that_etcd_has_forgotten_is_gone(own_plane: ControlPlane) -> None:
-    client = Client.from_kubeconfig(str(own_plane.kubeconfig))
+def test_a_token_or_version_that_etcd_has_forgotten_is_gone(spare: ControlPlane) -> None:
+    client = Client.from_kubeconfig(str(spare.kubeconfig))
     page = client.list_page(NAMESPACES, limit=1)
     client.create(MAPS, config_map("default", name="newer"))
-    own_plane.forget_history()
+    spare.forget_history()
     with pytest.raises(Gone):
         client.list_page(NAMESPACES, limit=1, continue_=page.continue_)
     with pytest.raises(Gone):
@@ -268,26 +257,26 @@ def test_a_lease_that_ends_while_connecting_keeps_the_write_from_happening(
     client.close()
 
 
-def test_a_token_from_a_file_that_ends_in_a_newline_is_accepted(own_plane: ControlPlane, tmp_path: Path) -> None:
+def test_a_token_from_a_file_that_ends_in_a_newline_is_accepted(spare: ControlPlane, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("good\n")
-    path = kubeconfig(own_plane, tmp_path / "kubeconfig", {"tokenFile": str(tmp_path / "token")})
+    path = kubeconfig(spare, tmp_path / "kubeconfig", {"tokenFile": str(tmp_path / "token")})
     assert Client.from_kubeconfig(str(path)).list_page(NAMESPACES).items
 
 
 def test_a_refused_token_is_loaded_anew_and_the_call_repeated(
-    own_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spare: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = kubeconfig(own_plane, tmp_path / "kubeconfig", {"token": "bad"})
+    path = kubeconfig(spare, tmp_path / "kubeconfig", {"token": "bad"})
     client = Client.from_kubeconfig(str(path))
     with pytest.raises(Unauthorized):
         client.list_page(NAMESPACES)
-    kubeconfig(own_plane, path, {"token": "good"})
+    kubeconfig(spare, path, {"token": "good"})
     monkeypatch.setattr(session, "_REFRESH_SECONDS", 0.0)
     assert client.list_page(NAMESPACES).items
     assert client.create(MAPS, config_map("default", name="repeated"))["metadata"]["uid"]
 
 
-def test_the_token_of_an_exec_plugin_is_used(own_plane: ControlPlane, tmp_path: Path) -> None:
+def test_the_token_of_an_exec_plugin_is_used(spare: ControlPlane, tmp_path: Path) -> None:
     program = tmp_path / "plugin.py"
     credential = {
         "apiVersion": "client.authentication.k8s.io/v1",
@@ -296,18 +285,18 @@ def test_the_token_of_an_exec_plugin_is_used(own_plane: ControlPlane, tmp_path: 
     }
     program.write_text(f"import json; print(json.dumps({credential!r}))")
     plugin = {"apiVersion": credential["apiVersion"], "command": sys.executable, "args": [str(program)]}
-    path = kubeconfig(own_plane, tmp_path / "kubeconfig", {"exec": plugin})
+    path = kubeconfig(spare, tmp_path / "kubeconfig", {"exec": plugin})
     assert Client.from_kubeconfig(str(path)).list_page(NAMESPACES).items
 
 
 def test_the_certificate_of_an_exec_plugin_is_used_and_fetched_anew_once_refused(
-    own_plane: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    spare: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "plugin.py"
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": sys.executable,
-        "args": [str(program), str(own_plane.folder)],
+        "args": [str(program), str(spare.folder)],
     }
 
     def hand_out(certificate: str, key: str) -> None:
@@ -320,7 +309,7 @@ def test_the_certificate_of_an_exec_plugin_is_used_and_fetched_anew_once_refused
         )
 
     hand_out("serving.crt", "serving.key")
-    path = kubeconfig(own_plane, tmp_path / "kubeconfig", {"exec": plugin})
+    path = kubeconfig(spare, tmp_path / "kubeconfig", {"exec": plugin})
     client = Client.from_kubeconfig(str(path))
     with pytest.raises(ApiError):
         client.list_page(NAMESPACES)

@@ -14,7 +14,6 @@ from app.kube.client import Client
 from app.kube.errors import ApiError, NotFound
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import LEASES, Resource
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 
@@ -70,10 +69,9 @@ class Candidate:
         self.client.close()
 
 
-@pytest.fixture(scope="module")
-def plane() -> Iterator[ControlPlane]:
-    with ControlPlane(provide()) as plane:
-        yield plane
+@pytest.fixture
+def plane(spare: ControlPlane) -> ControlPlane:
+    return spare
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from time import monotonic
 import pytest
 
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

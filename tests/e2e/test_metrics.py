@@ -5,11 +5,11 @@ import subprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.bed.guard import Controller, Webhook, fetch
 from tests.bed.processes import wait_until
 from tests.bed.require import require
 from tests.e2e.team import Team
-from tests.guard import Controller, Webhook, fetch
-from tests.metrics_reference import both
+from tools.reference.metrics import both
 
 pytestmark = pytest.mark.e2e
 

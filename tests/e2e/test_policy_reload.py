@@ -14,9 +14,9 @@ from app.core.policy import API_VERSION, KIND
 from app.kube.client import Client
 from app.kube.errors import Forbidden
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook, fetch, guard, ready
 from tests.bed.processes import wait_until
 from tests.e2e.team import GUARDED, Team
-from tests.guard import Controller, Webhook, fetch, guard, ready
 
 pytestmark = pytest.mark.e2e
 

@@ -20,11 +20,11 @@ from app.kube.client import Client
 from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook, fetch
 from tests.bed.processes import wait_until
 from tests.bed.require import require
 from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, Team
-from tests.guard import Controller, Webhook, fetch
-from tests.metrics_reference import Documented, both
+from tools.reference.metrics import Documented, both
 
 pytestmark = pytest.mark.e2e
 

@@ -17,9 +17,9 @@ from app.kube.client import Client
 from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
 from tests.e2e.team import EVENTS, SERVICE_ENTRIES, Team
-from tests.guard import Controller, Webhook
 
 pytestmark = pytest.mark.e2e
 

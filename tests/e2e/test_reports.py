@@ -25,11 +25,11 @@ from app.telemetry.metrics import ControllerMetrics
 from tests.bed.binaries import provide
 from tests.bed.build import build, cached
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import COMMAND, Controller
 from tests.bed.processes import wait_until
 from tests.bed.progress import Progress
-from tests.bed.tools import OPEN_REPORTS, POLICY_REPORTS
+from tests.bed.tools import OPEN_REPORTS, POLICY_REPORTS, REPORT_READER
 from tests.e2e.team import SECONDS, Team
-from tests.guard import COMMAND, Controller
 
 pytestmark = pytest.mark.e2e
 
@@ -176,6 +176,32 @@ def test_reports_follow_the_kinds_that_the_cluster_knows(cluster: ControlPlane, 
     newer = desk.expect(["pass"])
     wait_until(lambda: desk.stored(POLICY_REPORT) is None, "nothing is reported twice")
     assert {**older["results"][0], "timestamp": None} == {**newer["results"][0], "timestamp": None}
+
+
+@pytest.mark.usefixtures("no_kind")
+@pytest.mark.parametrize("kind", REPORTS, ids=lambda kind: kind.kind)
+def test_the_types_that_the_makers_publish_read_all_of_a_report(
+    cluster: ControlPlane, team: Team, kind: Resource
+) -> None:
+    build([REPORT_READER], Progress(sys.stderr))
+    define(cluster, kind)
+    with at_work(team) as desk:
+        desk.put("fine")
+        desk.put("network", **NETWORK)
+        stored = desk.expect(["fail", "pass"], kind)
+    done = subprocess.run([cached(REPORT_READER)], input=json.dumps(stored).encode(), capture_output=True, check=False)
+    assert done.stderr == b""
+    read = json.loads(done.stdout)
+    assert read["namespace"] == team.namespace
+    assert read["summary"] == {"error": 0, "fail": 1, "pass": 1, "skip": 0, "warn": 0}
+    failed, passed = read["results"]
+    for one, written in zip((failed, passed), stored["results"], strict=True):
+        assert {name: one[name] for name in ("source", "policy", "rule", "result", "severity", "message")} == {
+            name: written[name] for name in ("source", "policy", "rule", "result", "severity", "message")
+        }
+        assert one["seconds"] == written["timestamp"]["seconds"] > 0
+    assert failed["resources"] == [f"ServiceEntry {team.namespace}/network"]
+    assert failed["properties"]["remedy"].startswith("If clients call the host by its name")
 
 
 @pytest.mark.usefixtures("open_reports")

@@ -16,10 +16,10 @@ from app.kube.client import Client
 from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, SECRETS
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.installation import CA_SECRET, TLS_SECRET, Installation
 from tests.e2e.team import SERVICE_ENTRIES
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

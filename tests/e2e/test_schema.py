@@ -10,11 +10,12 @@ from app.core.plan import desired
 from app.core.policy import GuardPolicy
 from app.core.resources import ServiceEntry
 from tests.bed.control_plane import ControlPlane
+from tests.depth import examples
 from tests.strategies import manifests, policies
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.generated]
 
-EXAMPLES = 300
+EXAMPLES = examples(600)
 
 
 def resolve(manifest: dict[str, Any]) -> None:

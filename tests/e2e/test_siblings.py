@@ -11,9 +11,9 @@ import pytest
 from app.kube.client import Object
 from app.kube.errors import Forbidden
 from app.kube.resources import CONFIG_MAPS, PODS
+from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
-from tests.e2e.team import EVENTS, GUARDED, HTTP, SERVICE_ENTRIES, Team
-from tests.guard import Controller, Webhook
+from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, SERVICE_ENTRIES, Team
 
 pytestmark = pytest.mark.e2e
 
@@ -155,6 +155,36 @@ def test_an_author_who_writes_dns_is_not_fought(loner: Team, controller: Control
     assert resolution(loner, "web") == "DNS"
 
 
+def test_the_owners_of_entries_with_different_resolutions_are_told_by_event_and_metric(
+    loner: Team, controller: Controller
+) -> None:
+    loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
+    loner.settle()
+    loner.kubectl("apply", manifest=loner.entry("web", ports=[HTTP], resolution="DNS"))
+
+    def notes() -> dict[str, str]:
+        events = loner.client.list_page(EVENTS, loner.namespace).items
+        return {one["regarding"]["name"]: one["note"] for one in events if one["reason"] == "Unfixable"}
+
+    wait_until(lambda: notes().keys() == {"ssh", "web"}, "both are told", SOON)
+    assert f"ServiceEntry {loner.namespace}/ssh" in notes()["web"]
+    assert f"ServiceEntry {loner.namespace}/web" in notes()["ssh"]
+    assert all("port 22 (TCP)" in note and "port 80 (HTTP)" in note for note in notes().values())
+    found = controller.metric("serviceentry_guard_findings", namespace=loner.namespace, code="SEG040")
+    assert found == 2
+
+
+def test_what_slipped_through_while_no_controller_ran_is_put_back_by_the_next_one(loner: Team, tmp_path: Path) -> None:
+    loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
+    for name, written in (("web", "NONE"), ("meant", "DNS")):
+        loner.kubectl("apply", manifest=loner.entry(name, ports=[HTTP], resolution=written))
+    loner.edit("web", resolution="DNS")  # as the webhook does to what it does not know to have a sibling
+    with Controller(loner.control_plane, tmp_path, ["--no-leader-elect"]):
+        wait_until(lambda: resolution(loner, "web") == "NONE", "the entry is put back", SOON)
+        loner.settle()
+        assert resolution(loner, "meant") == "DNS"
+
+
 def test_the_webhooks_pods_are_annotated_so_that_they_take_the_config_map_at_once(
     loner: Team, controller: Controller
 ) -> None:
@@ -171,3 +201,27 @@ def test_the_webhooks_pods_are_annotated_so_that_they_take_the_config_map_at_onc
     loner.delete("ssh")
     wait_until(lambda: annotation() != first, "the annotation changes with the ConfigMap", SOON)
     loner.client.delete(PODS, "default", "webhook-1")
+
+
+def test_entries_that_declare_different_ports_are_left_alone_with_a_warning(
+    loner: Team, controller: Controller, webhook: Webhook, tmp_path: Path
+) -> None:
+    del controller, webhook
+    web = loner.entry("web", resolution="NONE")
+    loner.store(web, loner.entry("secure", ports=[HTTPS], resolution="NONE"))
+    stay = [["secure", "NONE", "port 443 (HTTPS)", "split"], ["web", "NONE", "port 80 (HTTP)", "split"]]
+    wait_until(lambda: written(loner) == {loner.host(): stay}, "both stay", SOON)
+    mount(loner, tmp_path)
+    loner.come_under_guard()
+    late = loner.entry("late", ports=[HTTPS], resolution="NONE")
+    wait_until(lambda: kept_in(loner, late), "the webhook leaves a third alone", SOON)
+    loner.edit("web", ports=[HTTP, ADMIN])
+    loner.settle()
+    assert [resolution(loner, name) for name in ("web", "secure")] == ["NONE"] * 2
+    loner.delete("secure")
+    wait_until(lambda: not written(loner), "the other is alone", SOON)
+
+
+def kept_in(team: Team, entry: Object) -> bool:
+    """Say whether the webhook leaves the resolution of an entry as it is."""
+    return bool(team.client.rehearse(SERVICE_ENTRIES, entry).object["spec"]["resolution"] == "NONE")

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.team import EVENTS, HTTP, HTTPS, Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

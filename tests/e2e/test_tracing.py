@@ -11,11 +11,11 @@ import yaml
 from app.kube.client import Client, Object
 from app.telemetry.tracing import ENTRY_UIDS
 from tests.bed.binaries import provide
+from tests.bed.collector import Collector, Received, collecting
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import free_port, wait_until
-from tests.collector import Collector, Received, collecting
 from tests.e2e.team import GUARDED, SERVICE_ENTRIES, Team
-from tests.guard import Controller, Webhook
 
 pytestmark = pytest.mark.e2e
 

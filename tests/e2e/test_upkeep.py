@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
 from tests.e2e.team import HTTPS, VIRTUAL_SERVICES, Team
-from tests.guard import Controller
 
 pytestmark = pytest.mark.e2e
 

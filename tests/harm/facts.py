@@ -4,14 +4,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.candidates import seen_by
 from app.core.durations import parse_duration
 from app.core.emission import Reach, VirtualService
 from app.core.exemptions import exemption
 from app.core.globs import matches
 from app.core.hosts import canonical_host, covers
-from app.core.policy import GuardPolicy, Mode, Settings, Tcp, Wildcards
+from app.core.policy import GuardPolicy, Mode, Settings, SplitHosts, Tcp, Wildcards
 from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
-from tests.harm.protocol import Manifest
+from app.core.retries import NO_ONE
+from tests.harm.protocol import Manifest, Proxy
 
 STREAMS = frozenset({"GRPC", "GRPC-WEB"})
 """Protocols whose calls may be streams."""
@@ -43,8 +45,9 @@ class Facts:
 
     @classmethod
     def read(cls, manifests: Iterable[Manifest], policy: GuardPolicy) -> "Facts":
-        """Read the ServiceEntries of some manifests."""
-        return cls(tuple(ServiceEntry.parse(one) for one in manifests if is_service_entry(one)), policy)
+        """Read the ServiceEntries of some manifests, but for those that no sidecar sees."""
+        entries = (ServiceEntry.parse(one) for one in manifests if is_service_entry(one))
+        return cls(tuple(one for one in entries if seen_by(one) != {NO_ONE}), policy)
 
     def hosts(self) -> Mapping[int, set[str]]:
         """Return the hosts by port."""
@@ -136,6 +139,15 @@ class Facts:
         """Whether the policy has ports resolved that name no host: for sidecars that capture DNS, and block nothing."""
         return any(settings.resolution.tcp is Tcp.DNS for _, settings in self._settings())
 
+    @property
+    def splits_hosts(self) -> bool:
+        """Whether the policy has the entries of a host changed whatever ports they declare: no sidecar captures DNS."""
+        return any(settings.resolution.split_hosts is SplitHosts.DNS for _, settings in self._settings())
+
+    def judges(self, proxy: Proxy) -> bool:
+        """Say whether the policy is meant for sidecars of a kind."""
+        return (proxy.protected or not self.resolves_opaque) and not (proxy.captures_dns and self.splits_hosts)
+
     def _settings(self) -> Iterator[tuple[str, Settings]]:
         return ((path, settings) for path, _, settings in self.policy.layers())
 
@@ -145,7 +157,8 @@ class Facts:
         enforced = settings.mode is Mode.ENFORCE and not matches(namespace, settings.scope.excluded_namespaces)
         if not enforced or matches(namespace, settings.exemptions.namespaces):
             return False
-        own = [*self.naming(host, namespace)]
+        # An entry that is exported to others alone does not count at home.
+        own = [one for one in self.naming(host, namespace) if seen_by(one) & {"*", namespace}]
         declaring = [entry for entry in own if any(one.number == port for one in entry.ports)]
         return not own or not all(exemption(entry, settings) for entry in declaring)
 

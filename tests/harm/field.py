@@ -21,8 +21,6 @@ class Cluster:
     rule: str
     objects: list[Manifest]
     policy: GuardPolicy
-    known: str
-    """Why the guard does harm here, and goes on to do so; empty where it does none."""
 
 
 def load() -> Iterator[Cluster]:
@@ -30,7 +28,7 @@ def load() -> Iterator[Cluster]:
     for path in sorted(FOLDER.glob("*.yaml")):
         document = yaml.safe_load(path.read_text())
         policy = parse_policy({"apiVersion": API_VERSION, "kind": KIND, **document.get("policy", {})})
-        yield Cluster(path.stem, document["rule"], document["objects"], policy, document.get("known", ""))
+        yield Cluster(path.stem, document["rule"], document["objects"], policy)
 
 
 CLUSTERS = list(load())

@@ -30,14 +30,15 @@ class Remedy:
     counts: Callable[[dict[str, Any]], Counts] = lambda _spec: every_call
     """The calls that the remedy is for, given the spec as it is after the edit."""
     beside: tuple[Manifest, ...] = ()
-    everywhere: bool = False
-    """Whether it is for all entries that share a host."""
+    together: Callable[[list[Manifest]], list[Manifest]] | None = None
+    """What the remedy makes of the entries that share a host, before the edit of each; None: it is for the first."""
 
     def followed(self, cluster: Sequence[Manifest]) -> list[Manifest] | None:
         """Return the first entry, and what is beside it, as the author would write it; None if it is not for it."""
-        edited = copy.deepcopy([*cluster, *self.beside])
-        count = len(cluster) if self.everywhere else 1
-        return edited if all(self.edit(one["spec"]) for one in edited[:count]) else None
+        edited = copy.deepcopy([*cluster])
+        written = self.together(edited) if self.together else edited[:1]
+        rest = copy.deepcopy([*([] if self.together else edited[1:]), *self.beside])
+        return [*written, *rest] if all(self.edit(one["spec"]) for one in written) else None
 
 
 def _named(port: dict[str, Any]) -> bool:
@@ -77,6 +78,24 @@ def _resolve(spec: dict[str, Any]) -> bool:
         spec.pop(name, None)
     spec["resolution"] = "DNS"
     return True
+
+
+def _resolve_named(spec: dict[str, Any]) -> bool:
+    return _resolve(spec) and all(map(_named, spec["ports"]))
+
+
+def _joined(entries: list[Manifest]) -> list[Manifest]:
+    """Write entries as one."""
+    return _alike(entries)[:1]
+
+
+def _alike(entries: list[Manifest]) -> list[Manifest]:
+    """Give entries the same ports."""
+    ports = {port["number"]: port for one in entries for port in one["spec"]["ports"]}
+    for one in entries:
+        one["spec"]["ports"] = copy.deepcopy([*ports.values()])
+        one["metadata"].pop("annotations", None)
+    return entries
 
 
 def _resolve_one(spec: dict[str, Any]) -> bool:
@@ -151,7 +170,6 @@ REMEDIES = (
     Remedy(("SEG017",), "write resolution: DNS", _resolve_one, _only_to_the_host),
     Remedy(("SEG019",), "Write resolution: STATIC", _static),
     Remedy(("SEG019",), "remove endpoints and write resolution: DNS", _resolve),
-    Remedy(
-        ("SEG040",), "Give all entries of the namespace that name the host one resolution", _resolve, everywhere=True
-    ),
+    Remedy(("SEG040", "SEG051"), "Write the entries as one", _resolve_named, together=_joined),
+    Remedy(("SEG040",), "give all of them the same resolution and ports", _resolve_named, together=_alike),
 )

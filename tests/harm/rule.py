@@ -74,7 +74,7 @@ class Comparison:
         found: dict[Place, str] = {}
         for number, proxy in enumerate(self.proxies):
             before, after = self.before.proxies[number], self.after.proxies[number]
-            judged = before != after and (proxy.protected or not self.facts.resolves_opaque)
+            judged = before != after and self.facts.judges(proxy)
             for pair in self._calls(proxy, before, after) if judged else ():
                 if not self.counts(proxy, pair):
                     continue

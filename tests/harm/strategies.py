@@ -9,7 +9,9 @@ from app.core.policy import API_VERSION, KIND, GuardPolicy
 from app.core.reader import parse_policy
 from tests.harm.protocol import Manifest
 
-NAMESPACES = ("alpha", "beta", "gamma")
+NAMESPACES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")
+"""A cluster has two to six of them."""
+Spaces = tuple[str, ...]
 HOSTS = ("api.example.com", "api.example.com", "db.example.com", "files.example.org")
 WILDCARDS = ("*.example.com", "*.example.org")
 PORTS = (80, 443, 8080, 3306)
@@ -49,7 +51,7 @@ def _object(kind: str, name: str, namespace: str, spec: Any, created: str) -> Ma
 
 
 @st.composite
-def entries(draw: st.DrawFn, number: int, usual: Mapping[int, str], target: int) -> Manifest:
+def entries(draw: st.DrawFn, number: int, spaces: Spaces, usual: Mapping[int, str], target: int) -> Manifest:
     """A ServiceEntry, such as people write them; mostly with the protocols that a port usually has."""
     protocols = st.sampled_from(draw(st.sampled_from([HTTP, NAMED, NAMED, ANY, ("TCP", "MONGO", "")])))
     own = draw(st.sampled_from([False, False, True]))
@@ -64,7 +66,7 @@ def entries(draw: st.DrawFn, number: int, usual: Mapping[int, str], target: int)
     resolution = draw(st.sampled_from(["NONE", "NONE", None, "DNS", "DNS", "DNS_ROUND_ROBIN", "STATIC"]))
     spec |= {"resolution": resolution} if resolution else {}
     spec |= draw(_extras(resolution))
-    entry = _object("ServiceEntry", f"entry-{number}", draw(st.sampled_from(NAMESPACES)), spec, draw(AGES))
+    entry = _object("ServiceEntry", f"entry-{number}", draw(st.sampled_from(spaces)), spec, draw(AGES))
     chosen = draw(st.sampled_from([{}] * 8 + [*ANNOTATIONS]))
     entry["metadata"]["annotations"] = {f"serviceentry-guard.io/{name}": text for name, text in chosen.items()}
     entry["metadata"]["labels"] = draw(
@@ -95,14 +97,14 @@ def _extras(draw: st.DrawFn, resolution: str | None) -> dict[str, Any]:
 
 
 @st.composite
-def virtual_services(draw: st.DrawFn, number: int) -> Manifest:
+def virtual_services(draw: st.DrawFn, number: int, spaces: Spaces) -> Manifest:
     """A VirtualService of others, of which some decide a host for sidecars and some do not."""
     host = draw(st.sampled_from([*HOSTS, *WILDCARDS, "*", "API.example.com"]))
     spec: dict[str, Any] = {"hosts": [host], **draw(_routing(host))}
     exported = draw(st.sampled_from([None, None, ["."], ["*"], [".", "beta"], ["alpha"]]))
     spec |= {"exportTo": exported} if exported else {}
     name = draw(st.sampled_from([f"others-{number}", f"others-{number}", "api.example.com", "wildcard.example.com"]))
-    namespace = draw(st.sampled_from([*NAMESPACES, "istio-system", "istio-egress"]))
+    namespace = draw(st.sampled_from([*spaces, "istio-system", "istio-egress"]))
     return _object("VirtualService", name, namespace, spec, draw(AGES))
 
 
@@ -167,11 +169,12 @@ def http_routes(draw: st.DrawFn, number: int) -> Manifest:
 @st.composite
 def clusters(draw: st.DrawFn, routes: bool = False) -> list[Manifest]:
     """Objects of a cluster; with `routes`, HTTPRoutes among them."""
-    count = draw(st.integers(1, 4))
+    spaces = NAMESPACES[: draw(st.integers(2, len(NAMESPACES)))]
+    count = draw(st.integers(1, 4)) if len(spaces) < 4 else draw(st.integers(3, 6))
     target = draw(st.sampled_from([0, 0, 443]))
     usual = draw(st.fixed_dictionaries({port: st.sampled_from(ANY) for port in PORTS}))
-    objects = [draw(entries(number, usual, target)) for number in range(count)]
-    objects += [draw(virtual_services(number)) for number in range(draw(st.integers(0, 2)))]
+    objects = [draw(entries(number, spaces, usual, target)) for number in range(count)]
+    objects += [draw(virtual_services(number, spaces)) for number in range(draw(st.integers(0, 2)))]
     objects += [draw(destination_rules(number)) for number in range(draw(st.sampled_from([0, 0, 0, 1])))]
     objects += [draw(http_routes(number)) for number in range(draw(st.integers(1, 2)) if routes else 0)]
     unique = {(one["kind"], one["metadata"]["namespace"], one["metadata"]["name"]): one for one in objects}
@@ -190,12 +193,21 @@ POLICIES: tuple[dict[str, Any], ...] = (
     {"destinationRule": {"enabled": True, "connectionPool": {"tcp": {"maxConnectionDuration": "5m"}}}},
     {"virtualService": {"unsafeMethods": {"retryOn": ["connect-failure"]}}},
     {"virtualService": {"retries": {"attempts": 5, "perTryTimeout": "1s", "retryOn": ["reset", "503"]}}},
+    {"resolution": {"splitHosts": "DNS"}},
     {"virtualService": {"enabled": False}},
     {"exemptions": {"namespaces": ["beta"]}},
-    {"exemptions": {"annotation": "Forbid"}},
+    {"exemptions": {"annotation": "Allow"}},
     {"namespaces": [{"match": ["beta"], "mode": "Warn"}]},
     {"namespaces": [{"match": ["beta"], "virtualService": {"timeout": "9s"}}]},
     {"mode": "Warn", "namespaces": [{"match": ["alpha"], "mode": "Enforce"}]},
+    {"mode": "Warn", "namespaces": [{"match": ["alpha", "gamma", "e*"], "mode": "Enforce"}]},
+    {
+        "exemptions": {"annotation": "Allow", "namespaces": ["delta"]},
+        "namespaces": [{"match": ["beta"], "mode": "Off"}],
+    },
+    {"virtualService": {"reach": "Namespace"}},
+    {"virtualService": {"overrides": {"reach": "Entry"}}},
+    {"virtualService": {"yieldTo": ["istio-*"]}},
     {"scope": {"excludedNamespaces": ["gamma"]}},
     {"scope": {"locations": ["MESH_EXTERNAL", "MESH_INTERNAL"]}},
 )

@@ -18,10 +18,10 @@ from app.core.survey import Sourced, survey
 from app.kube.client import Client, Object
 from tests.bed.binaries import Binaries, MeshBinaries
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller, Webhook
 from tests.bed.pki import create_authority
 from tests.bed.processes import wait_until
 from tests.e2e.team import DESTINATION_RULES, GUARDED, NAMESPACES, SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
-from tests.guard import Controller, Webhook
 from tests.mesh import kubelet, networks
 from tests.mesh.arms import ARMS, MARKER, PODS, RECIPE, Arm
 from tests.mesh.cases import CASES_IN_MESH
@@ -38,7 +38,8 @@ from tests.mesh.upstreams import Loop, Upstream
 MARKED_HOST = "marker.example"
 MARKED = (f'"name":"{MARKED_HOST}:80"', '"idle_timeout":"31s"', '"timeout":"29s"')
 """What a sidecar's configuration has of the marker: its routes, its DestinationRule, its VirtualService."""
-EMITTED_SECONDS = 60.0
+EMITTED_SECONDS = 120.0
+UID = "0" * 36
 OURS = f"{MANAGED_BY}={MANAGER}"
 """Label selector of what the guard emits."""
 
@@ -123,7 +124,7 @@ class Mesh:
 
     def _wait_until_settled(self, documents: list[Object]) -> None:
         """Wait until every entry is stored, and everything emitted, as the core says it should be."""
-        reviewed = survey([Sourced("mesh", each) for each in documents], self.policy)
+        reviewed = survey([Sourced("mesh", _identified(each)) for each in documents], self.policy)
         wanted = {(one.kind, one.key.namespace, one.key.name) for each in reviewed for one in each.emitted}
         wanted |= {
             (each.resolution, each.key.namespace, each.key.name)
@@ -197,3 +198,8 @@ def _sections() -> Iterator[tuple[str, Mapping[str, Any]]]:
         ((arm.namespace, arm.policy) for arm in ARMS),
         ((case.namespace, case.section) for case in CASES_IN_MESH),
     )
+
+
+def _identified(manifest: Object) -> Object:
+    """A manifest as it is stored: with a UID, which makes what is emitted for it larger by an owner reference."""
+    return {**manifest, "metadata": {**manifest["metadata"], "uid": UID}}

@@ -5,11 +5,14 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from tests.charts import draw
 from tests.mesh.advice import ADVICE, Advice
 from tests.mesh.trial import Measured
 
 PAGE = Path("docs/recovery.md")
 BEGIN, END = "<!-- measured: written by `python -m tests.mesh --write` -->", "<!-- end of what was measured -->"
+ADVICE_BEGIN = "<!-- advice: written by `python -m tests.mesh --write` -->"
+ADVICE_END = "<!-- end of the advice -->"
 HEAD = "| what happens | guard | errors | message | slowest | |\n|---|---|---|---|---|---|"
 ADVICE_HEAD = "| symptom | setting | measured without it | with it | what it costs |\n|---|---|---|---|---|"
 
@@ -24,12 +27,18 @@ def as_text(measured: Iterable[Measured]) -> Iterator[str]:
 
 
 def write(page: Path, machine: Mapping[str, str], measured: list[Measured]) -> None:
-    """Replace what is measured in the page. Raises ValueError if it has no place for it."""
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise ValueError(f"{page} has no place for a table, which is between {BEGIN} and {END}")
-    page.write_text(before + "\n".join([BEGIN, *_measured(machine, measured), END]) + after)
+    """Replace what is measured in the page, and its chart. Raises ValueError if it has no place for it."""
+    advised = _replaced(page.read_text(), ADVICE_BEGIN, ADVICE_END, _advised(measured))
+    page.write_text(_replaced(advised, BEGIN, END, _measured(machine, measured)))
+    draw(page)
+
+
+def _replaced(text: str, begin: str, end: str, lines: Iterable[str]) -> str:
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"the page has no place for a table, which is between {begin} and {end}")
+    return before + "\n".join([begin, *lines, end]) + after
 
 
 def _measured(machine: Mapping[str, str], measured: list[Measured]) -> Iterator[str]:
@@ -38,7 +47,11 @@ def _measured(machine: Mapping[str, str], measured: list[Measured]) -> Iterator[
     for title, lines in groupby(measured, key=lambda one: one.scenario):
         yield from ("", f"## {title}", "", HEAD)
         yield from map(_line, lines)
-    yield from ("", "## What to set", "", ADVICE_HEAD)
+    yield ""
+
+
+def _advised(measured: list[Measured]) -> Iterator[str]:
+    yield from ("", ADVICE_HEAD)
     yield from (_advice(each, measured) for each in ADVICE)
     yield ""
 

@@ -12,13 +12,14 @@ from app.kube.client import Object
 from tests.bed.binaries import provide_mesh
 from tests.bed.errors import BedError
 from tests.bed.require import give_up
+from tests.depth import examples
 from tests.mesh.cases import reviewed_cases
 from tests.mesh.istioctl import Istioctl
 from tests.strategies import manifests, names, policies
 
 pytestmark = pytest.mark.mesh
 
-GENERATED = 250
+GENERATED = examples(500)
 Pair = tuple[dict[str, Any], GuardPolicy]
 NAMING_NO_HOST = {"TCP", "MONGO", ""}
 
@@ -39,13 +40,13 @@ def reviewed() -> list[Reviewed]:
     """The verdict on every entry of the case files, and on twice GENERATED others."""
     any_pairs = st.tuples(manifests(), policies())
     raw_pairs = st.tuples(raw_manifests(), st.just(default_policy()))
-    generated = [*examples(any_pairs), *examples(raw_pairs)]
+    generated = [*drawn(any_pairs), *drawn(raw_pairs)]
     assert len(generated) >= 2 * GENERATED
     verdicts = [one for manifest, policy in generated for one in survey([Sourced("generated", manifest)], policy)]
     return [*reviewed_cases(), *verdicts]
 
 
-def examples(pairs: st.SearchStrategy[Pair]) -> list[Pair]:
+def drawn(pairs: st.SearchStrategy[Pair]) -> list[Pair]:
     """GENERATED of these."""
     generated = list[Pair]()
 

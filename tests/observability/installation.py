@@ -13,10 +13,10 @@ import pytest
 from app.kube.client import Client
 from app.kube.errors import ApiError
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import HOST, Controller, Webhook
 from tests.bed.processes import wait_until
 from tests.bed.refusals import LABEL, refusing
 from tests.e2e.team import GUARDED, HTTP, SECONDS, Team
-from tests.guard import HOST, Controller, Webhook
 
 POLICY = """\
 apiVersion: serviceentry-guard.io/v1alpha1
@@ -55,10 +55,11 @@ class Installation:
         self._mistake_the_policy()
 
     def _write(self, label: str) -> None:
-        host, hosts = f"{label}.example.com", self.missed.host(label)
+        host, hosts, claimed = f"{label}.example.com", self.missed.host(label), self.missed.host(f"{label}-claimed")
         self.guarded.store(
             self.guarded.entry(label, hosts=[host], resolution="NONE"),
             self.guarded.entry(f"{label}-sound", hosts=[f"sound.{host}"]),
+            self.guarded.foreign(f"{label}-claims", claimed),
         )
         with pytest.raises(ApiError, match="SEG006"):
             self.guarded.store(self.guarded.entry(f"{label}-no", resolution="NONE", addresses=NETWORK))
@@ -66,6 +67,7 @@ class Installation:
             self.missed.entry(f"{label}-network", resolution="NONE", addresses=NETWORK),
             self.missed.foreign(f"{label}-theirs", hosts),
             self.missed.entry(label, hosts=[hosts]),
+            self.missed.entry(f"{label}-claimed", hosts=[claimed]),
             self.missed.entry(f"{label}-exempt", hosts=[f"exempt.{host}"], resolution="NONE", metadata=EXEMPT),
         )
         self.repaired.store(self.repaired.entry(label, hosts=[self.repaired.host(label)], resolution="NONE"))

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 import yaml
 
+from tests.bed.guard import HOST, fetch
 from tests.bed.processes import Child, free_port
-from tests.guard import HOST, fetch
 from tests.observability.watching import ALERTS
 
 NAMESPACE = "guard-system"
@@ -18,25 +18,49 @@ NAMESPACE = "guard-system"
 
 
 class Prometheus:
-    """One that scrapes these jobs, each a name and the port of a target. Labels are kept as the chart has them kept."""
+    """One that scrapes these jobs, each a name and the port of a target. Labels are kept as the chart has them kept.
 
-    def __init__(self, program: Path, folder: Path, jobs: Mapping[str, int]) -> None:
+    `guarded`: it answers nothing without credentials.
+    """
+
+    def __init__(
+        self,
+        program: Path,
+        folder: Path,
+        jobs: Mapping[str, int],
+        *flags: str,
+        guarded: bool = False,
+        every: str = "1s",
+    ) -> None:
+        self._guarded = guarded
         self._port = free_port()
+        self.url = f"http://{HOST}:{self._port}"
         configuration = folder / "prometheus.yaml"
-        configuration.write_text(yaml.safe_dump(_configuration(jobs)))
+        configuration.write_text(yaml.safe_dump(_configuration(jobs, every)))
         self._child = Child(
             program, f"--config.file={configuration}", f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={HOST}:{self._port}", log=folder / "prometheus.log",
+            f"--web.listen-address={HOST}:{self._port}", *flags, log=folder / "prometheus.log",
         )  # fmt: skip
 
     def __enter__(self) -> Self:
         """Start, and wait until it answers queries."""
         self._child.start()
-        self._child.wait_until_answering(f"http://{HOST}:{self._port}/-/ready", seconds=60.0)
+        if self._guarded:
+            self._child.wait_until_listening(self._port, seconds=60.0)
+        else:
+            self._child.wait_until_answering(f"{self.url}/-/ready", seconds=60.0)
         return self
 
     def __exit__(self, *_exception: object) -> None:
         self._child.stop()
+
+    def pause(self) -> None:
+        """Freeze it: its port takes connections still, and nothing is answered."""
+        self._child.pause()
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._child.resume()
 
     def query(self, query: str) -> list[float]:
         """The values of an instant query that are numbers, at this moment."""
@@ -58,9 +82,9 @@ class Prometheus:
         return answer["data"]
 
 
-def _configuration(jobs: Mapping[str, int]) -> dict[str, Any]:
+def _configuration(jobs: Mapping[str, int], every: str) -> dict[str, Any]:
     return {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(ALERTS)],
         "scrape_configs": [
             {

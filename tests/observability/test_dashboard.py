@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.metrics_reference import both
 from tests.observability.watching import dashboard, known_series, names, panels, selectors, variables
+from tools.reference.metrics import both
 
 every_panel = pytest.mark.parametrize("panel", panels(), ids=lambda panel: panel["title"])
 NOT_SHOWN = frozenset({"serviceentry_guard_certificates_issued_total", "workqueue_work_duration_seconds"})

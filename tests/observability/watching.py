@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from tests.chart_reference import CHART
-from tests.metrics_reference import both
+from tools.reference.chart import CHART
+from tools.reference.metrics import both
 
 ALERTS = CHART / "files" / "alerts.yaml"
 DASHBOARD = CHART / "files" / "dashboard.json"

@@ -14,8 +14,8 @@ from typing import Self
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Webhook
 from tests.bed.processes import wait_until
-from tests.guard import Webhook
 from tests.perf.api import Api
 from tests.perf.figures import Figure, p99
 from tests.perf.objects import entry

@@ -21,7 +21,7 @@ from app.core.policy import default_policy
 from app.core.resources import ServiceEntry
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
-from tests.guard import Controller, Webhook
+from tests.bed.guard import Controller, Webhook
 from tests.perf import installation
 from tests.perf.api import CLIENTS, Api, at_once
 from tests.perf.figures import Effort, Figure, p99

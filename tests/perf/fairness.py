@@ -18,8 +18,8 @@ import yaml
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import Controller
 from tests.bed.refusals import LABEL, refusing
-from tests.guard import Controller
 from tests.perf import installation
 from tests.perf.api import ISTIO, Api
 from tests.perf.figures import Effort, Figure, p99

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
-from tests.guard import Controller, Webhook, ready
+from tests.bed.guard import Controller, Webhook, ready
 from tests.perf import installation
 from tests.perf.api import Api, at_once
 from tests.perf.emission import BURST, FLAGS, with_controller

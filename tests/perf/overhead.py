@@ -12,7 +12,7 @@ from pathlib import Path
 
 import uvloop
 
-from tests.guard import Webhook
+from tests.bed.guard import Webhook
 from tests.perf.figures import Effort, Figure
 from tests.perf.machine import cpu_nanoseconds
 from tests.perf.webhook import REQUESTS, WARMING, drive

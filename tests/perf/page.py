@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.charts import draw
 from tests.perf.figures import Figure, as_markdown
 
 BEGIN, END = "<!-- figures: written by `python -m tests.perf --write` -->", "<!-- end of figures -->"
@@ -20,12 +21,13 @@ class Section:
 
 
 def write(page: Path, machine: Mapping[str, str], sections: Iterable[Section]) -> None:
-    """Replace the figures in the page. Raises ValueError if it has no place for them."""
+    """Replace the figures in the page, and its charts. Raises ValueError if it has no place for them."""
     before, _, rest = page.read_text().partition(BEGIN)
     _, end, after = rest.partition(END)
     if not end:
         raise ValueError(f"{page} has no place for figures, which is between {BEGIN} and {END}")
     page.write_text(before + "\n".join([BEGIN, *_figures(machine, sections), END]) + after)
+    draw(page)
 
 
 def _figures(machine: Mapping[str, str], sections: Iterable[Section]) -> Iterator[str]:

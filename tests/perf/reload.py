@@ -13,8 +13,8 @@ from app.kube.errors import Forbidden
 from app.kube.resources import EMITTED, SERVICE_ENTRIES
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.guard import guard
 from tests.bed.processes import wait_until
-from tests.guard import guard
 from tests.perf.figures import Effort, Figure
 from tests.perf.objects import entry
 

@@ -14,7 +14,7 @@ from typing import cast
 import uvloop
 
 from app.webhook.admission import Stage
-from tests.guard import HOST, Webhook
+from tests.bed.guard import HOST, Webhook
 from tests.perf import installation
 from tests.perf.figures import Effort, Figure, p99
 from tests.perf.objects import large_review

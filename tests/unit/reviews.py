@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from click.testing import CliRunner, Result
+from click.testing import Result
 
-from app.cli import cli
-
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+from tests.builders import HTTP
+from tests.command import run
 
 
 def entry(name: str = "api", namespace: str | None = "team", **spec: Any) -> dict[str, Any]:
@@ -48,11 +47,6 @@ class Folder:
         """Run the command; without paths on everything."""
         paths = () if any(not argument.startswith("--") for argument in arguments) else (".",)
         return run("review", *arguments, *paths, stdin=stdin)
-
-
-def run(*arguments: str, stdin: str | bytes = "", environment: dict[str, str] | None = None) -> Result:
-    """Run a command of the product inside this process."""
-    return CliRunner().invoke(cli, list(arguments), input=stdin, env=environment, catch_exceptions=False)
 
 
 def text(*documents: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 import app.cli.demo
 from app.cli import MODULES, cli
-from tests.guard import COMMAND
+from tests.bed.guard import COMMAND
 
 
 def test_the_version_is_that_of_the_distribution() -> None:

@@ -17,10 +17,9 @@ from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.survey import Reviewed
 from app.kube.client import Access
+from tests.builders import HTTP, HTTPS
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
-HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
 PAGE = 2
 """Objects that the server gives at a time, however many are asked for."""
 
@@ -262,7 +261,7 @@ def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> Non
     assert "ServiceEntry team/api allowed" in result.stdout
 
 
-@pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit"])
+@pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit", "html"])
 def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_code(
     cluster: Cluster, output: str
 ) -> None:
@@ -338,3 +337,67 @@ def test_a_broken_kubeconfig_is_an_audit_error(tmp_path: Path) -> None:
     (tmp_path / "broken").write_text("[")
     with pytest.raises(AuditError, match="cannot be used"):
         connect(Access(str(tmp_path / "broken")))
+
+
+def pod(namespace: str, *, injected: bool = True, phase: str = "Running", **labels: str) -> dict[str, Any]:
+    annotations = {"sidecar.istio.io/status": "{}"} if injected else {}
+    metadata = {"namespace": namespace, "name": "pod", "labels": labels, "annotations": annotations}
+    return {"metadata": metadata, "status": {"phase": phase}}
+
+
+def test_the_proxies_of_a_cluster_are_counted_by_what_they_know(cluster: Cluster) -> None:
+    cluster.entry(resolution="NONE", ports=[HTTP, HTTPS])
+    sidecar = {"metadata": {"namespace": "shop", "name": "default"}, "spec": {"egress": [{"hosts": ["./*"]}]}}
+    web = {"metadata": {"namespace": "shop", "name": "web"}, "spec": {"workloadSelector": {"labels": {"app": "web"}}}}
+    pods = [
+        pod("team"),
+        pod("team", injected=False),
+        pod("team", phase="Succeeded"),
+        pod("shop"),
+        pod("shop", app="web"),
+    ]
+    cluster.objects |= {"sidecars": [sidecar, web], "pods": pods}
+    done = cluster.run("--proxies=cluster", "--ttl=2", "--output=json")
+    dns = json.loads(done.stdout)["dns"]
+    assert dns == {
+        "proxies": 3,
+        "ttlSeconds": 2,
+        "queriesPerSecond": {"now": 0, "enforced": 2},
+        "entries": [{"namespace": "team", "name": "api", "clusters": 2, "proxies": 2, "queries": 2}],
+    }
+
+
+def test_the_dearest_entries_have_a_finding_above_the_limit(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.entry()
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\ndns: {maxQueriesPerSecond: 5}\n")
+    done = cluster.run("--proxies=team=100", "--proxies=shop=100", "--ttl=10", f"--policy={policy}")
+    assert (
+        "SEG049 spec.resolution: costs 20 of 20 DNS queries a second (1 cluster on 200 proxies, TTL 10 s)"
+        in done.stdout
+    )
+    assert (
+        "DNS: 200 proxies and a TTL of 10 s: 20 DNS queries a second now, 20 once the policy is enforced" in done.stdout
+    )
+
+
+@pytest.mark.parametrize("proxies", ["many", "shop=", "shop=-1", "99999999999"])
+def test_a_number_of_proxies_that_is_none_is_told(cluster: Cluster, proxies: str) -> None:
+    done = cluster.run(f"--proxies={proxies}")
+    assert done.exit_code == 2
+    assert f"--proxies: '{proxies}' is neither a number such as 500 nor a namespace with one" in done.stderr
+
+
+@pytest.mark.parametrize("flag", ["--metrics-window=week", "--metrics-until=yesterday", "--suggest=policy"])
+def test_flags_about_prometheus_say_what_they_look_like(cluster: Cluster, flag: str) -> None:
+    done = cluster.run(flag)
+    assert done.exit_code == 2
+    assert "such as" in done.stderr or "--suggest needs --prometheus" in done.stderr
+
+
+def test_what_is_stored_for_each_namespace_is_told(cluster: Cluster) -> None:
+    cluster.emit(cluster.entry())
+    cluster.entry("other", "shop")
+    assert cluster.run().stdout.endswith(
+        "Objects of the guard by namespace:\n  shop: 0 stored, 1 to write\n  team: 1 stored, 0 to write\n"
+    )

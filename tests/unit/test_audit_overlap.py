@@ -5,25 +5,17 @@ from typing import Any
 import pytest
 
 from app.core.policy import default_policy
-from app.core.reader import parse_policy
 from app.core.survey import Sourced, survey
-
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+from tests import builders
+from tests.builders import HTTP, manifest
 
 
 def entry(namespace: str, name: str = "api", **spec: Any) -> Sourced:
-    manifest = {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "ServiceEntry",
-        "metadata": {"name": name, "namespace": namespace},
-        "spec": {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS", **spec},
-    }
-    return Sourced(f"{namespace}.yaml", manifest)
+    return Sourced(f"{namespace}.yaml", manifest(name, namespace, **spec))
 
 
 def told(*entries: Sourced, code: str = "SEG026", **policy: Any) -> list[list[str]]:
-    identity = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
-    rules = parse_policy({**identity, **policy}) if policy else default_policy()
+    rules = builders.policy(**policy)
     return [[finding.message for finding in one.shared if finding.code == code] for one in survey(entries, rules)]
 
 

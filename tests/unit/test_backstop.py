@@ -18,9 +18,9 @@ from app.cli import cli
 from app.core import cel
 from app.core.backstop import Engine, backstop
 from app.core.globs import matches
-from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
 from app.core.verdict import review
+from tests.builders import policy
 
 ODD = "ab*?[]!-^\\.&~|{}$()'\" \u00e9"
 REFUSE, WARN, REPAIR = "serviceentry-guard-refuse", "serviceentry-guard-warn", "serviceentry-guard-repair"
@@ -41,10 +41,6 @@ class Text(str):
         """Search, as RE2 does with a text's end for $; RE2 writes code points with braces."""
         python = re.sub(r"\\x\{([0-9A-F]+)\}", lambda found: f"\\U{int(found[1], 16):08x}", pattern)
         return re.search(python.replace("$", r"\Z"), self) is not None
-
-
-def policy(**document: Any) -> Any:
-    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
 
 
 def variables(objects: Any, name: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from app.controller.leadership import Leadership
 from app.core.backstop import Engine
 from app.core.policy import GuardPolicy, default_policy
 from app.core.reader import parse_policy
+from app.core.standing import Standing, Stays
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import Resource
@@ -84,10 +85,16 @@ class World:
     current: GuardPolicy = field(default_factory=default_policy)
     seconds: float = 0.0
     metrics: BackstopMetrics = field(default_factory=lambda: BackstopMetrics(CollectorRegistry()))
+    stays: Standing = field(default_factory=dict)
+    ready: bool = True
+    version: int = 0
+
+    def standing(self) -> Standing:
+        return self.stays
 
     def backstop(self, engine: Engine | None) -> Backstop:
         policy: Any = self
-        return Backstop(self.objects, policy, engine, self.metrics, lambda: self.seconds)
+        return Backstop(self.objects, policy, engine, self.metrics, self, clock=lambda: self.seconds)
 
     def written(self) -> list[tuple[str, str]]:
         """What was written since this was asked last."""
@@ -119,6 +126,34 @@ def test_another_policy_is_seen_at_the_next_look_and_what_refuses_goes_first() -
     binding_first = REFUSE[::-1]
     assert there.written()[:2] == binding_first
     assert [name for _, name in there.objects.stored] == ["serviceentry-guard-warn"] * 2
+
+
+STAYS = {("team", "api.example.com"): (Stays("ssh", "NONE", "port 22 (TCP)"),)}
+
+
+def test_entries_that_keep_their_resolution_are_written_into_what_repairs_as_they_come_and_go() -> None:
+    there = World(ready=False)
+    kept = there.backstop(Engine.NATIVE)
+    assert kept.check() == LOOK_SECONDS
+    assert there.written() == [], "which they are is not known yet"
+    there.ready = True
+    for there.seconds in (0.0, 3.0):
+        kept.check()
+    assert there.written() == REPAIR + REFUSE
+    for there.version, there.stays in ((1, STAYS), (2, {})):
+        kept.check()
+        assert there.written() == [REPAIR[0], REFUSE[0]]
+        assert ("ssh" in str(there.objects.stored[REPAIR[0]]["spec"])) is bool(there.stays)
+
+
+def test_an_engine_that_only_refuses_needs_none_of_them() -> None:
+    there = World(ready=False, stays=STAYS)
+    kept = there.backstop(Engine.VALIDATING)
+    kept.check()
+    assert there.written() == REFUSE
+    there.version = 1
+    kept.check()
+    assert there.written() == []
 
 
 def test_what_an_exemption_that_ends_is_written_into_is_written_anew_when_the_day_ends() -> None:
@@ -199,7 +234,7 @@ def test_the_chore_tells_of_failures_as_a_metric() -> None:
     there = World(metrics=BackstopMetrics(registry))
     there.objects.forbidden = True
     policy: Any = there
-    task = backstop_task(Engine.NATIVE, policy, there.metrics)(there.objects, leadership)
+    task = backstop_task(Engine.NATIVE, policy, there.metrics, there)(there.objects, leadership)
     task.start()
     leadership.begin()
     failures = "serviceentry_guard_backstop_failures_total"

@@ -4,20 +4,21 @@ import fcntl
 import io
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from tests.bed.__main__ import main
 from tests.bed.binaries import provide, provide_mesh
 from tests.bed.build import build, cache_root, cached
 from tests.bed.errors import BedError
 from tests.bed.processes import wait_until
 from tests.bed.progress import Progress
 from tests.bed.tools import ISTIO_CRDS, KUBE_APISERVER, KUBECTL, Tool
+from tests.command import Programs
+from tests.demo.introduction import FETCH, introduction
 
-REPOSITORY = Path(__file__).parents[2]
 HELLO = 'package main\n\nfunc main() { println("hello") }\n'
 
 
@@ -53,20 +54,10 @@ def program(path: Path, script: str = "") -> None:
     path.chmod(0o755)
 
 
-def build_command() -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tests.bed", "build"],
-        cwd=REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
 @pytest.mark.usefixtures("only")
-def test_without_go_the_build_names_it_and_ends_with_2() -> None:
-    result = build_command()
-    assert result.returncode == 2
+def test_without_go_the_build_names_it_and_ends_with_2(programs: Programs) -> None:
+    result = programs.run(main, "build")
+    assert result.code == 2
     assert "Go 1.26 or newer is needed to build the test bed's kube-apiserver: install it" in result.stderr
     assert "set KUBEBUILDER_ASSETS" in result.stderr
 
@@ -77,20 +68,22 @@ def test_without_go_istiod_is_named_and_no_assets_are_offered_that_cannot_have_i
         provide_mesh()
 
 
-def test_a_go_that_is_too_old_is_named_with_what_it_says_itself(only: Path) -> None:
+def test_a_go_that_is_too_old_is_named_with_what_it_says_itself(only: Path, programs: Programs) -> None:
     program(only / "go", "echo 'go: go.mod requires go >= 1.26.0 (running go 1.22.2)' >&2; exit 1")
-    result = build_command()
-    assert result.returncode == 2
+    result = programs.run(main, "build")
+    assert result.code == 2
     assert "Go 1.26 or newer is needed" in result.stderr
     assert "(go says: go: go.mod requires go >= 1.26.0 (running go 1.22.2))" in result.stderr
 
 
-def test_a_program_missing_in_the_users_assets_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_missing_in_the_users_assets_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs
+) -> None:
     program(tmp_path / "kubectl")
     program(tmp_path / "etcd")
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(tmp_path))
-    result = build_command()
-    assert result.returncode == 2
+    result = programs.run(main, "build")
+    assert result.code == 2
     assert f"KUBEBUILDER_ASSETS is set to {tmp_path}, but there is no program kube-apiserver in it" in result.stderr
 
 
@@ -166,3 +159,24 @@ def test_of_two_runs_at_once_only_one_builds(hello: Tool) -> None:
         program(cached(hello))
     second.join()
     assert "compiled" not in out.getvalue()
+
+
+@pytest.mark.usefixtures("only")
+def test_demo_says_first_what_it_builds_how_long_that_takes_and_how_to_do_without() -> None:
+    said = introduction()
+    assert "The first run builds kube-apiserver and kubectl with Go: about " in said or "etcd" in said
+    assert "serviceentry-guard review FOLDER" in said
+    assert FETCH in said
+
+
+def test_demo_builds_no_kubectl_where_one_is_installed(only: Path) -> None:
+    program(only / "kubectl")
+    assert "kubectl" not in introduction()
+    assert "kube-apiserver" in introduction()
+
+
+def test_demo_with_the_users_assets_says_only_how_long_it_takes(only: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("kube-apiserver", "kubectl", "etcd"):
+        program(only / name)
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(only))
+    assert introduction().endswith("This takes about 20 seconds.")

@@ -9,6 +9,7 @@ from app.controller.inventory import Inventory
 from app.core.plan import Changes, Plan, changes, desired_at
 from app.core.reader import parse_policy
 from app.core.resources import ServiceEntry
+from tests.depth import examples
 from tests.unit.everything import Everything, same
 
 NARROW = parse_policy(
@@ -44,7 +45,7 @@ def entries(draw: st.DrawFn) -> ServiceEntry:
 
 
 @given(st.lists(st.one_of(entries(), entries(), entries(), st.integers(0, 9)), min_size=5, max_size=14))
-@settings(max_examples=60)
+@settings(max_examples=examples(300))
 def test_limits_are_held_as_by_a_look_at_everything_and_no_change_of_a_decision_is_missed(
     steps: list[ServiceEntry | int],
 ) -> None:

@@ -1,9 +1,8 @@
 """Flags about certificates, and of the doctor, that cannot be meant: one sentence, and exit code 2."""
 
-import subprocess
-import sys
-
 import pytest
+
+from tests.command import run
 
 
 @pytest.mark.parametrize(
@@ -26,6 +25,5 @@ import pytest
     ],
 )
 def test_it_is_told_in_one_sentence(arguments: list[str], said: str) -> None:
-    command = [sys.executable, "-m", "app", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (2, "", f"serviceentry-guard: {said}\n")
+    ended = run(*arguments)
+    assert (ended.exit_code, ended.stdout, ended.stderr) == (2, "", f"serviceentry-guard: {said}\n")

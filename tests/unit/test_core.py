@@ -15,18 +15,11 @@ from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry, is_service_entry
 from app.core.survey import Sourced, survey
 from app.core.verdict import review
-
-IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+from tests.builders import IDENTITY, manifest
 
 
 def entry(name: str = "one", created: str = "", namespace: str = "team", **spec: Any) -> dict[str, Any]:
-    ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
-    return {
-        "apiVersion": "networking.istio.io/v1",
-        "kind": "ServiceEntry",
-        "metadata": {"name": name, "namespace": namespace, "uid": f"uid-{name}", "creationTimestamp": created},
-        "spec": {"hosts": ["api.example.com"], "ports": ports, "resolution": "DNS", **spec},
-    }
+    return manifest(name, namespace, created, **spec)
 
 
 ROUTES = [{"route": [{"destination": {"host": "elsewhere.example.com"}}]}]
@@ -76,7 +69,7 @@ def test_our_virtual_service_carries_owner_label_annotation_and_the_entrys_visib
                     "apiVersion": "networking.istio.io/v1",
                     "kind": "ServiceEntry",
                     "name": "one",
-                    "uid": "uid-one",
+                    "uid": "team-one",
                     "controller": True,
                 }
             ],

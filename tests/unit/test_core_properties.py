@@ -20,6 +20,7 @@ from app.core.resources import ServiceEntry
 from app.core.routing import Emitted
 from app.core.verdict import as_stored, review, review_update
 from tests.builders import indexed
+from tests.depth import examples
 from tests.strategies import hosts, json_values, manifests, names, policies, wildcards
 
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
@@ -96,7 +97,7 @@ def test_an_update_that_touches_neither_spec_nor_our_annotations_is_never_refuse
 
 
 @given(st.lists(manifests(), max_size=5), st.lists(foreigners, max_size=3), policies())
-@settings(max_examples=200)
+@settings(max_examples=examples(400))
 def test_after_the_changes_are_made_there_are_none_left(
     documents: list[dict[str, Any]], others: list[dict[str, Any]], policy: GuardPolicy
 ) -> None:

@@ -12,9 +12,9 @@ from app.core.observed import Observed
 from app.core.plan import changes, desired_at
 from app.core.resources import ServiceEntry
 from app.core.tuning import Tuning, tune
+from tests.builders import HTTP
 from tests.unit.cost import calls
 
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 TWICE = 2.3
 """What twice as much may cost: twice, and a little for what grows with a logarithm."""
 

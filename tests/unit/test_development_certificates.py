@@ -1,42 +1,40 @@
 """certs/: the tool for development certificates, the place that git ignores, and the examples for cert-manager."""
 
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from app.serving.tls import ServingCertificate
+from certs.development import main
+from tests.command import Programs
 
 ROOT = Path(__file__).parents[2]
-COMMAND = (sys.executable, "-m", "certs.development")
 SERVICE = "serviceentry-guard-webhook.serviceentry-guard.svc"
 
 
-def make(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
-
-
-def test_what_the_tool_writes_can_be_served_and_written_again(tmp_path: Path) -> None:
+def test_what_the_tool_writes_can_be_served_and_written_again(tmp_path: Path, programs: Programs) -> None:
     for _ in range(2):
-        made = make("--folder", tmp_path, "--name", "webhook.test")
-        assert (made.returncode, made.stderr) == (0, "")
+        made = programs.run(main, "--folder", str(tmp_path), "--name", "webhook.test")
+        assert (made.code, made.stderr) == (0, "")
         served = ServingCertificate(tmp_path / "tls.crt", tmp_path / "tls.key", "webhook.test")
         assert served.unready() is None
     assert (tmp_path / "tls.key").stat().st_mode & 0o777 == 0o600
 
 
-def test_a_folder_that_cannot_be_written_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_written_is_one_sentence_and_exit_code_2(tmp_path: Path, programs: Programs) -> None:
     (tmp_path / "file").touch()
-    made = make("--folder", tmp_path / "file")
-    assert made.returncode == 2
+    made = programs.run(main, "--folder", str(tmp_path / "file"))
+    assert made.code == 2
     assert made.stderr == f"{tmp_path / 'file'}: cannot be written: File exists\n"
 
 
-def test_a_name_that_no_certificate_can_hold_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:
-    made = make("--folder", tmp_path, "--name", "wébhook")
-    assert made.returncode == 2
+def test_a_name_that_no_certificate_can_hold_is_one_sentence_and_exit_code_2(
+    tmp_path: Path, programs: Programs
+) -> None:
+    made = programs.run(main, "--folder", str(tmp_path), "--name", "wébhook")
+    assert made.code == 2
     assert made.stderr.startswith("--name wébhook: ")
     assert made.stderr.count("\n") == 1
 

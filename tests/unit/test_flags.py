@@ -12,7 +12,10 @@ from app.cli import MODULES, cli
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["review", "--output", "TEXT"], "'TEXT' is not one of 'text', 'yaml', 'json', 'diff', 'sarif', 'junit'."),
+        (
+            ["review", "--output", "TEXT"],
+            "'TEXT' is not one of 'text', 'yaml', 'json', 'diff', 'sarif', 'junit', 'html'.",
+        ),
         (["policy", "export"], "Missing option '--format'"),
         (["controller", "--remediation-rate", "0"], "0.0 is not in the range x>=0.01."),
         (["controller", "--remediation-rate", "nan"], "'nan' is no number."),

@@ -13,6 +13,7 @@ from app.core.plan import Changes, Plan, changes, desired_at, keys
 from app.core.policy import default_policy
 from app.core.resources import Key, ServiceEntry
 from tests.builders import entry, indexed, virtual_service
+from tests.depth import examples
 from tests.strategies import hosts, labels, manifests
 from tests.unit.everything import Everything, same
 
@@ -49,7 +50,7 @@ def objects(draw: st.DrawFn) -> Observed:
 
 
 @given(st.lists(st.one_of(manifests().map(ServiceEntry.parse), objects(), st.integers(0, 5)), max_size=15))
-@settings(max_examples=150)
+@settings(max_examples=examples(300))
 def test_each_name_is_decided_as_by_a_look_at_everything_and_no_change_of_a_decision_is_missed(
     steps: list[ServiceEntry | Observed | int],
 ) -> None:

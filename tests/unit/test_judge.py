@@ -11,7 +11,7 @@ from app.core.policy import GuardPolicy, default_policy
 from app.core.resources import ServiceEntry
 from app.core.results import results
 from app.core.verdict import Verdict, remediation, review
-from tests.unit.test_notices import policy
+from tests.builders import guard_policy as policy
 
 MANIFEST: dict[str, Any] = {
     "metadata": {"name": "api", "namespace": "team", "uid": "1"},

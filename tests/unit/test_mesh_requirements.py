@@ -2,36 +2,29 @@
 
 import os
 import platform
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.command import Programs
 from tests.mesh import networks
-
-REPOSITORY = Path(__file__).parents[2]
-
+from tests.mesh.__main__ import main
 
 on_linux = pytest.mark.skipif(
     sys.platform != "linux" or platform.machine() != "x86_64", reason="elsewhere that is what is said first"
 )
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "tests.mesh", *arguments]
-    return subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
-
-
 @on_linux
-def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, programs: Programs) -> None:
     for program in ("unshare", "ip"):
         (tmp_path / program).write_text("#!/bin/sh\n")
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert networks.complaint() == "the mesh needs the program iptables, which is not installed"
-    refused = run()
-    assert refused.returncode == 2
+    refused = programs.run(main)
+    assert refused.code == 2
     assert refused.stderr == "mesh: the mesh needs the program iptables, which is not installed\n"
 
 
@@ -49,14 +42,14 @@ def test_without_the_right_to_have_networks_of_its_own_the_mesh_says_so(
     assert complaint.endswith("Operation not permitted")
 
 
-def test_figures_of_a_part_are_not_written_down() -> None:
-    refused = run("slow", "--write", "nowhere.md")
-    assert refused.returncode == 2
+def test_figures_of_a_part_are_not_written_down(programs: Programs) -> None:
+    refused = programs.run(main, "slow", "--write", "nowhere.md")
+    assert refused.code == 2
     assert "--write is for a whole run" in refused.stderr
 
 
-def test_a_scenario_that_there_is_not_is_refused_with_those_that_there_are() -> None:
-    refused = run("nonsense")
-    assert refused.returncode == 2
+def test_a_scenario_that_there_is_not_is_refused_with_those_that_there_are(programs: Programs) -> None:
+    refused = programs.run(main, "nonsense")
+    assert refused.code == 2
     assert "invalid choice: 'nonsense'" in refused.stderr
     assert "'rotation'" in refused.stderr

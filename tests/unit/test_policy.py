@@ -10,15 +10,11 @@ from hypothesis import strategies as st
 
 from app.core.durations import parse_duration
 from app.core.globs import covers_glob, matches
-from app.core.policy import GuardPolicy, Settings, default_policy
+from app.core.policy import Settings, default_policy
 from app.core.problems import PolicyError
 from app.core.reader import MAX_VALUES, parse_policy
-
-IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
-
-
-def policy(**fields: Any) -> GuardPolicy:
-    return parse_policy({**IDENTITY, **fields})
+from tests.builders import IDENTITY, policy
+from tests.depth import examples
 
 
 def problems(document: object) -> list[str]:
@@ -133,10 +129,10 @@ def test_a_glob_matches_a_whole_text_whatever_its_case(text: str, globs: tuple[s
 )
 def test_no_glob_makes_a_match_slow(glob: str) -> None:
     matches("x", (glob,))
-    start = time.perf_counter()
+    start = time.process_time()
     for _ in range(100):
         assert not matches("a" * 253, (glob,))
-    assert (time.perf_counter() - start) / 100 < 0.01
+    assert (time.process_time() - start) / 100 < 0.01
 
 
 @pytest.mark.parametrize(
@@ -163,7 +159,7 @@ globs = st.text("ab*?", min_size=1, max_size=5)
 
 
 @given(globs, globs, st.text("abc", max_size=5))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=examples(500), deadline=None)
 def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> None:
     if covers_glob(wide, narrow) and matches(text, (narrow,)):
         assert matches(text, (wide,))
@@ -181,7 +177,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
             {**IDENTITY, "modes": "x"},
             (
                 "modes: unknown key; allowed here: apiVersion, kind, metadata, mode, scope, resolution, exemptions, "
-                "hosts, exportTo, virtualService, destinationRule, limits, existing, namespaces"
+                "hosts, exportTo, virtualService, destinationRule, limits, existing, dns, namespaces"
             ),
         ),
         (
@@ -213,7 +209,7 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
         (retries(attempts="3"), "virtualService.retries.attempts: input should be a valid integer, not '3'"),
         (retries(attempts=True), "virtualService.retries.attempts: input should be a valid integer, not True"),
         (retries(attempts=-1), "virtualService.retries.attempts: input should be greater than or equal to 0, not -1"),
-        (retries(attempts=2**70), "virtualService.retries.attempts: input should be a valid integer, not 'a number of"),
+        (retries(attempts=2**70), "virtualService.retries.attempts: input should be a valid integer"),
         (retries(retryOn=[]), "virtualService.retries.retryOn: must list at least 1"),
         (retries(retryOn=[503]), "virtualService.retries.retryOn[0]: input should be a valid string, not 503"),
         (retries(retryOn=["5xx, reset"]), "virtualService.retries.retryOn[0]: string should match pattern"),

@@ -56,7 +56,12 @@ def test_off_and_on_are_words_and_only_true_and_false_are_booleans() -> None:
         ("mode: !!binary aGVsbG8=", "mode: input should be 'Enforce', 'Warn' or 'Off', not \"b'hello'\""),
         (
             "mode: 0x" + "f" * 99,
-            "mode: input should be 'Enforce', 'Warn' or 'Off', not 'a number of more than 63 bits'",
+            "mode: input should be 'Enforce', 'Warn' or 'Off', not 1.6139",
+        ),
+        (f"metadata: {{name: {2**64}}}", "metadata.name: input should be a valid string, not 1.8446744073709552e+19"),
+        (
+            f"metadata: {{name: {10**400}}}",
+            "metadata.name: input should be a valid string, not 1.797",
         ),
         ("scope: &a {x: *a}", "the policy has more than 100000 values, or is nested deeper than 32"),
         (b"\0", "is not YAML: unacceptable character #x0000: control characters are not allowed"),

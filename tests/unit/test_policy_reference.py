@@ -20,11 +20,14 @@ from app.core.problems import PolicyError
 from app.core.reader import as_document, parse_policy
 from app.policyfile import decode_policy
 from app.reference import Field, default_text, fields, schema
+from tests.depth import examples
 
 SCHEMA = schema()
 FULL: dict[str, Any] = as_document(default_policy(), PolicyDocument)
 FULL["destinationRule"]["connectionPool"]["tcp"]["tcpKeepalive"] = {"time": "60s", "interval": "15s", "probes": 3}
-SETTINGS = {name: value for name, value in FULL.items() if name not in {"apiVersion", "kind", "metadata", "namespaces"}}
+ELSEWHERE = {"apiVersion", "kind", "metadata", "namespaces", "dns"}
+"""What the whole policy has, and no namespace of its own."""
+SETTINGS = {name: value for name, value in FULL.items() if name not in ELSEWHERE}
 FULL["namespaces"] = [{"match": ["*"], **SETTINGS}]
 
 Path_ = tuple[str | int, ...]
@@ -99,7 +102,7 @@ def refused(document: object) -> list[str]:
 
 
 @given(documents())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 def test_the_schema_takes_what_the_model_takes_but_for_reversed_bounds_and_what_is_no_pattern(document: Any) -> None:
     problems = [problem for problem in refused(document) if not BEYOND_SCHEMA.search(problem)]
     found = [error.message for error in VALIDATOR.iter_errors(document)]

@@ -8,8 +8,7 @@ from app.core.emission import RETRY_CONDITIONS
 from app.core.policy import default_policy
 from app.core.reader import parse_policy
 from app.core.soundness import soundness
-
-IDENTITY = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+from tests.builders import IDENTITY
 
 
 def found(**fields: Any) -> list[str]:

@@ -124,10 +124,21 @@ class TestEntriesOfOneNamespace:
         (emitted,) = planned.objects
         assert [one["match"] for one in emitted.manifest["spec"]["http"]] == [[{"port": 80}], [{"port": 8080}]]
 
-    def test_a_public_entry_beside_a_private_one_is_served_privately(self) -> None:
-        assert reach(plan(entry("a", created=OLD), entry("b", created=YOUNG, exportTo=["."], ports=self.ADMIN))) == {
-            f"team/{HOST}": ["."]
-        }
+    def test_a_public_entry_beside_a_private_one_is_served_privately_and_its_owner_is_told(self) -> None:
+        public, private = entry("a", created=OLD), entry("b", created=YOUNG, exportTo=["."], ports=self.ADMIN)
+        planned = plan(public, private)
+        assert reach(planned) == {f"team/{HOST}": ["."]}
+        assert told(planned, public) == confined("ServiceEntry team/b shares the host, and has another exportTo")
+        assert told(planned, private) == []
+        only_here = plan(public, private, policy=guard_policy(virtualService={"reach": "Namespace"}))
+        assert told(only_here, public) == []
+
+    def test_each_owner_is_told_of_an_entry_that_fewer_namespaces_see(self) -> None:
+        older = entry("a", created=OLD, exportTo=[".", "payments"])
+        younger = entry("b", created=YOUNG, exportTo=[".", "reports"], ports=self.ADMIN)
+        planned = plan(older, younger)
+        assert told(planned, older) == confined("ServiceEntry team/b shares the host, and has another exportTo")
+        assert told(planned, younger) == confined("ServiceEntry team/a shares the host, and has another exportTo")
 
     @pytest.mark.parametrize("older", [[], [".", "payments"]])
     def test_what_a_private_entry_with_an_annotation_shares_stays_private(self, older: list[str]) -> None:
@@ -151,6 +162,16 @@ class TestEntriesOfOneNamespace:
             f'"{HOST}" belongs to ServiceEntry team/a, which is older and has another exportTo'
         ]
         assert older.key not in planned.findings
+
+    def test_of_two_of_one_age_none_is_said_to_be_older(self) -> None:
+        first, second = entry("a", exportTo=["payments"]), entry("b", exportTo=["reports"], ports=self.ADMIN)
+        assert _shared(plan(first, second), second) == [
+            f'"{HOST}" belongs to ServiceEntry team/a, which is first by name and has another exportTo'
+        ]
+        same_port = entry("a"), entry("b")
+        assert _shared(plan(*same_port), same_port[1]) == [
+            f'port 80 of "{HOST}" belongs to ServiceEntry team/a, which is first by name'
+        ]
 
     def test_entries_of_different_revisions_of_istiod_are_not_served_together(self) -> None:
         older = entry("a", created=OLD, labels={"istio.io/rev": "blue"})
@@ -261,6 +282,10 @@ class TestNamedNamespaces:
             "namespace reports sees an older entry for the host, so it does not see what is emitted"
         )
 
+    def test_of_two_of_one_age_that_export_to_a_namespace_the_name_decides(self) -> None:
+        first = entry("first", "other", self.ONE.created, exportTo=[".", "reports"])
+        self.without_reports(first, reason="sees an entry for the host that is first by name")
+
     def test_an_entry_that_was_never_stored_is_younger_than_one_that_was(self) -> None:
         fresh = entry("a", "other", exportTo=[".", "reports"])
         assert reach(plan(self.ONE, fresh))[f"other/{HOST}"] == ["."]
@@ -302,8 +327,15 @@ class TestPublicEntries:
         assert told(planned, entries[2]) == confined(f"only namespace third sees it: {reason}")
         assert told(planned, entries[0]) == []
 
-    def test_of_two_that_were_stored_at_once_the_name_of_the_namespace_decides(self) -> None:
-        assert reach(plan(entry("z", "a", OLD), entry("a", "b", OLD))) == {f"a/{HOST}": EVERYONE, f"b/{HOST}": ["."]}
+    @pytest.mark.parametrize("created", [OLD, ""], ids=["stored", "never stored"])
+    def test_of_two_of_one_age_the_name_of_the_namespace_decides_and_none_is_said_to_be_older(
+        self, created: str
+    ) -> None:
+        first, second = entry("z", "a", created), entry("a", "b", created)
+        planned = plan(first, second)
+        assert reach(planned) == {f"a/{HOST}": EVERYONE, f"b/{HOST}": ["."]}
+        reason = "ServiceEntry a/z is the first public one for the host by name"
+        assert told(planned, second) == confined(f"only namespace b sees it: {reason}")
 
     def test_a_public_entry_on_which_nothing_is_emitted_is_not_the_one_that_decides(self) -> None:
         older, younger = entry("z", "first", OLD, **EXEMPT), entry("a", "second", YOUNG)

@@ -23,16 +23,10 @@ from app.policyfile import PolicyFile
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import UNTRACED
 from tests.bed.processes import wait_until
+from tests.builders import entry
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
 KEY = Key("team", "api.example.com")
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
-
-
-def entry(**spec: Any) -> ServiceEntry:
-    """An entry for which one VirtualService is emitted."""
-    given = {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS", **spec}
-    return ServiceEntry.parse({"metadata": {"name": "api", "namespace": "team", "uid": "1"}, "spec": given})
 
 
 class Cluster:

@@ -7,7 +7,8 @@ import pytest
 
 from app.core.resources import ServiceEntry
 from app.core.verdict import remediation, review
-from tests.unit.test_remediation import REMEDIATE, manifest, policy
+from tests.builders import policy
+from tests.unit.test_remediation import REMEDIATE, manifest
 
 
 def test_what_is_patched_is_what_admission_would_have_patched() -> None:

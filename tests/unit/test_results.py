@@ -7,25 +7,11 @@ import pytest
 
 from app.core.catalogue import CATALOGUE
 from app.core.observed import Observed
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
 from app.core.resources import Key, ServiceEntry
 from app.core.results import LEFT_OUT, Result, contested, digest, report, results, since
-from tests.builders import indexed
+from tests.builders import HTTP, HTTPS, entry, indexed, policy
 
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
-HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
 TEAM = Key("team", "serviceentry-guard")
-
-
-def policy(**document: Any) -> GuardPolicy:
-    return parse_policy({"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **document})
-
-
-def entry(name: str = "api", *, annotations: dict[str, str] | None = None, **spec: Any) -> ServiceEntry:
-    metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}", "annotations": annotations or {}}
-    spec = {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "DNS", **spec}
-    return ServiceEntry.parse({"metadata": metadata, "spec": spec})
 
 
 def outcomes(one: ServiceEntry, **document: Any) -> list[tuple[str, str]]:
@@ -44,7 +30,7 @@ def document(*entries: ServiceEntry, known: dict[int, int] | None = None, now: i
         (entry(ports=[HTTP, HTTPS]), [("skip", "SEG020-RetriesNotApplicable"), ("pass", "Compliant")]),
         (entry(resolution="NONE"), [("warn", "SEG003-ResolutionChanged")]),
         (entry(resolution="NONE", addresses=["198.51.100.0/24"]), [("fail", "SEG006-CidrAddress")]),
-        (entry(annotations={"serviceentry-guard.io/exempt": "it moves soon"}), [("skip", "SEG002-Exempted")]),
+        (entry(annotations={"exempt": "it moves soon"}), [("skip", "SEG002-Exempted")]),
         (entry(location="MESH_INTERNAL"), [("skip", "SEG046-MeshInternal")]),
         (entry(location="MESH_INTERNAL", workloadSelector={"labels": {"app": "vm"}}), []),
     ],
@@ -94,7 +80,7 @@ def test_a_report_names_the_entry_the_place_and_the_remedy() -> None:
             "result": "fail",
             "severity": "high",
             "message": 'spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio refuses with resolution DNS',
-            "resources": [{**reference, "uid": "uid-api"}],
+            "resources": [{**reference, "uid": "team-api"}],
             "properties": {"remedy": CATALOGUE["SEG006"].remedy},
             "timestamp": {"seconds": 1, "nanos": 0},
         }

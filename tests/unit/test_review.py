@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, run, text, virtual_service
+from tests.command import run
+from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, text, virtual_service
 
 COMMAND = (sys.executable, "-m", "app", "review")
 
@@ -45,7 +46,8 @@ def test_two_entries_of_one_host_in_different_files_are_told_with_both_places(fo
     folder.write("b.yaml", CONFIG_MAP, entry("two", hosts=["x.example.com"], resolution="DNS"))
     shown = folder.review().stdout
     assert re.search(
-        r'"x.example.com" belongs to ServiceEntry team/one, which is older\n *b.yaml:14: .*\n *a.yaml:1: the other',
+        r'"x.example.com" belongs to ServiceEntry team/one, which is first by name\n'
+        r" *b.yaml:14: .*\n *a.yaml:1: the other",
         shown,
     )
 

@@ -8,7 +8,8 @@ import pytest
 
 from app.core.policy import default_policy
 from app.core.survey import Sourced, survey
-from tests.unit.reviews import Folder, entry, run, text, virtual_service
+from tests.command import run
+from tests.unit.reviews import Folder, entry, text, virtual_service
 
 PARTNER = entry("partner", resolution="DNS")
 ANOTHER = entry("another", hosts=["partner.example.com"], resolution="DNS")
@@ -59,7 +60,7 @@ def test_what_is_emitted_is_told_for_each_cluster(folder: Folder) -> None:
 
 def test_an_entry_is_never_told_to_be_older_than_itself(folder: Folder) -> None:
     shown = folder.review("clusters").stdout
-    assert "is older" not in shown
+    assert "which is first by name" not in shown
     assert re.search(
         r"SEG050 metadata.name: another manifest in this cluster has the same namespace and name\n"
         r" *clusters/us/apps/se.yaml:\d+: Keep one of them.*--cluster-folders.*\n"

@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 
 from app.core.policy import default_policy
 from app.review.review import Request, Review
+from tests.command import run
+from tests.depth import examples
 from tests.unit import layouts
-from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, run, text
+from tests.unit.reviews import CONFIG_MAP, REFUSED, Folder, entry, text
 
 RESOLUTION = re.compile(
     rb"""(,?\s*)["']?resolution["']?:(?:[ \t]+(?:[&!]\S+ )?["']?(?:NONE|STATIC|DNS|null|~)["']?)?"""
@@ -54,7 +56,7 @@ def repaired(value: Any) -> Any:
 
 
 @given(layouts.files())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(300), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_a_fixed_file_says_dns_and_every_other_byte_of_it_is_as_it_was(content: bytes) -> None:
     fixed = fix(content)
     assert meaning(fixed) == [repaired(document) for document in meaning(content)]

@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from app.cli import cli
 from app.core.policy import API_VERSION, KIND
-from tests.unit.reviews import CONFIG_MAP, REFUSED, entry, loaded, run, text, virtual_service
+from tests.command import run
+from tests.unit.reviews import CONFIG_MAP, REFUSED, entry, loaded, text, virtual_service
 
 HELM = """\
 ---

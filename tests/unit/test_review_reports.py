@@ -3,7 +3,6 @@
 import json
 import re
 import subprocess
-import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
@@ -19,6 +18,7 @@ from app.core.catalogue import CATALOGUE
 from app.core.policy import default_policy
 from app.core.survey import Sourced, survey
 from app.report import Output, Report, Revision, write
+from tests.depth import examples
 from tests.unit.reviews import REFUSED, Folder, entry, loaded, virtual_service
 
 SCHEMA = Path("docs/schemas/review.schema.json").absolute()
@@ -63,7 +63,8 @@ apps/c.yaml
   ServiceEntry team/shared changed
     warning SEG003 spec.resolution: NONE becomes DNS, so that retries can reach another address
             apps/c.yaml:20: Write resolution: DNS.
-    warning SEG022 spec.hosts: port 80 of "changed.example.com" belongs to ServiceEntry team/changed, which is older
+    warning SEG022 spec.hosts: port 80 of "changed.example.com" belongs to ServiceEntry team/changed, which is first \
+by name
             apps/c.yaml:21: Keep the host in one ServiceEntry.
             apps/a b.yaml:1: the other one
 apps/d.yaml
@@ -130,12 +131,13 @@ def test_sarif_validates_and_shows_each_finding_in_its_line_with_its_rule(reposi
     assert "is not YAML" in invocation["toolExecutionNotifications"][0]["message"]["text"]
 
 
-def test_sarif_names_a_file_outside_of_where_it_runs_by_its_whole_address(folder: Folder) -> None:
+def test_sarif_names_a_file_outside_of_where_it_runs_by_its_whole_address(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder.write("one.yaml", entry())
     (folder.path / "elsewhere").mkdir()
-    result = subprocess.run(
-        [*COMMAND, "../one.yaml", "--output=sarif"], cwd=folder.path / "elsewhere", capture_output=True, check=False
-    )
+    monkeypatch.chdir(folder.path / "elsewhere")
+    result = folder.review("../one.yaml", "--output=sarif")
     (found,) = json.loads(result.stdout)["runs"][0]["results"]
     uri = found["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
     assert uri == (folder.path / "one.yaml").as_uri()
@@ -201,7 +203,7 @@ lines = st.sampled_from(["a\n", "b\n", "c\n", "\n"])
 
 
 @given(st.lists(lines, max_size=30), st.lists(lines, max_size=30), st.booleans())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_a_diff_of_any_two_texts_turns_one_into_the_other(before: list[str], after: list[str], cut: bool) -> None:
     old, new = "".join(before), "".join(after).removesuffix("\n" if cut else "")
     with tempfile.TemporaryDirectory() as folder:
@@ -227,7 +229,6 @@ def test_what_a_diff_leaves_out_is_told(folder: Folder) -> None:
     assert re.findall("serviceentry-guard: (.*?): (?:Service|is not)", result.stderr) == ["b.yaml", "a.yaml:14"]
 
 
-COMMAND = (sys.executable, "-m", "app", "review")
 ALIASED = """\
 kind: List
 items:
@@ -239,7 +240,7 @@ items:
 """
 
 
-@pytest.mark.parametrize("output", ["text", "json", "sarif", "junit", "diff", "yaml"])
+@pytest.mark.parametrize("output", ["text", "json", "sarif", "junit", "diff", "yaml", "html"])
 def test_every_form_ends_with_the_same_exit_code(folder: Folder, output: str) -> None:
     assert folder.review(f"--output={output}").exit_code == 0
     folder.write("allowed.yaml", entry(resolution="DNS"))

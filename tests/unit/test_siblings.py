@@ -17,22 +17,17 @@ from app.core.resources import Key, ServiceEntry
 from app.core.siblings import (
     Held,
     Member,
-    Standing,
-    Stays,
-    as_document,
     at_odds,
     beside,
-    follows,
     held,
     judged,
     keep,
     led,
-    parse_standing,
-    places,
     slipped,
     standing,
     wrote,
 )
+from app.core.standing import Standing, Stays, as_document, parse_standing, places
 from app.core.verdict import Verdict, review
 from tests.builders import CIDR, HOST, HTTP, TCP, TLS, entry, guard_policy
 
@@ -46,7 +41,7 @@ STAYS: dict[str, Any] = {"annotations": EXEMPT, "resolution": "NONE"}
 
 def members(*entries: ServiceEntry, policy: GuardPolicy = POLICY) -> dict[str, Member]:
     """The entries with the verdict on each alone, by name."""
-    return {one.key.name: Member(one, review(one, policy), follows(one, policy)) for one in entries}
+    return {one.key.name: Member.stored(one, review(one, policy), policy) for one in entries}
 
 
 def kept(*entries: ServiceEntry, policy: GuardPolicy = POLICY) -> dict[str, tuple[str, str]]:
@@ -108,6 +103,15 @@ class TestHeld:
         first, second = entry("b", **STAYS), entry("c", **CIDR)
         assert kept(same, first, second, entry("open", **OPEN)) == {"open": ("b", HOST)}
         assert kept(same, second, entry("open", **OPEN)) == {"open": ("c", HOST)}
+
+    @given(st.randoms(use_true_random=False))
+    def test_the_sibling_that_is_named_does_not_depend_on_the_order_in_which_entries_are_found(
+        self, chance: random.Random
+    ) -> None:
+        entries = [*chain(3), *(entry(f"stays-{name}", hosts=["h1.a", "h2.a"], **STAYS) for name in "ab")]
+        entries.append(entry("dns", hosts=["h2.a"], ports=[TLS]))
+        shuffled = chance.sample(entries, len(entries))
+        assert judged(members(*shuffled), POLICY) == judged(members(*entries), POLICY)
 
     def test_an_entry_that_is_being_deleted_keeps_its_resolution_and_holds(self) -> None:
         assert kept(entry("one", **OPEN), entry("two", terminating=True, **OPEN)) == {"one": ("two", HOST)}
@@ -289,7 +293,7 @@ class TestAtOdds:
         assert self.odds(entry("one"), entry("two", **STAYS)) == {}
 
     def test_entries_with_one_resolution_are_not_at_odds(self) -> None:
-        assert self.odds(entry("one", ports=[TLS]), entry("two")) == {}
+        assert self.odds(entry("one", ports=[TLS]), entry("two", ports=[TLS, HTTP])) == {}
         assert self.odds(entry("one", ports=[TLS], **STAYS), entry("two", **STAYS)) == {}
 
     def test_the_entry_that_ends_with_the_same_resolution_is_passed_over_for_another_one(self) -> None:
@@ -301,7 +305,7 @@ class TestAtOdds:
         entries = (
             entry("one", hosts=[HOST, "b.a"], ports=[TLS]),
             entry("two", **STAYS),
-            entry("three", hosts=["b.a"], **OPEN),
+            entry("three", hosts=["b.a"], ports=[TLS], **OPEN),
         )
         verdicts = judged(members(*entries), POLICY)
         assert verdicts["one"].codes == ("SEG020", "SEG040")
@@ -447,3 +451,77 @@ class TestTheController:
 
 def applied(text: str) -> dict[str, Any]:
     return {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}}
+
+
+class TestSplitHosts:
+    """Entries of one host that declare different ports or addresses."""
+
+    PORTS: ClassVar = {
+        "http": entry("http", created="2025-01-01T00:00:00Z", **OPEN),
+        "tls": entry("tls", created="2025-01-02T00:00:00Z", ports=[TLS], **OPEN),
+    }
+
+    def test_both_keep_their_resolution_with_a_warning_that_names_the_other(self) -> None:
+        verdicts = judged(members(*self.PORTS.values()), POLICY)
+        for name, other in (("http", "tls"), ("tls", "http")):
+            assert not verdicts[name].patch
+            assert verdicts[name].allowed
+            told = next(one for one in verdicts[name].findings if one.code == "SEG051")
+            assert told.severity is Severity.WARNING
+            assert told.other == ("ServiceEntry", Key("team", other))
+            assert f"team/{other} names" in told.message
+
+    def test_http_ports_may_differ(self) -> None:
+        other = {"number": 8080, "name": "http-8080", "protocol": "HTTP"}
+        assert kept(entry("one", **OPEN), entry("two", ports=[other], **OPEN)) == {}
+
+    def test_the_policy_can_have_them_changed(self) -> None:
+        policy = guard_policy(resolution={"splitHosts": "DNS"})
+        verdicts = judged(members(*self.PORTS.values(), policy=policy), policy)
+        assert all(one.patch and "SEG051" not in one.codes for one in verdicts.values())
+
+    def test_an_entry_keeps_its_resolution_beside_one_that_has_addresses(self) -> None:
+        assert kept(entry("name", ports=[TLS], **OPEN), entry("address", ports=[TLS], addresses=["192.0.2.1"])) == {
+            "name": ("address", HOST)
+        }
+
+    def test_entries_that_are_dns_already_are_told(self) -> None:
+        one, two = entry("one"), entry("two", ports=[TLS])
+        assert {name: finding.code for name, finding in at_odds(members(one, two), {}).items()} == {
+            "one": "SEG051",
+            "two": "SEG051",
+        }
+
+    def test_who_shares_another_host_with_one_that_is_left_is_left_with_a_warning(self) -> None:
+        http = entry("http", hosts=[HOST, "b.a"], **OPEN)
+        verdicts = judged(members(http, self.PORTS["tls"], entry("third", hosts=["b.a"], **OPEN)), POLICY)
+        assert verdicts["third"].codes == ("SEG051",)
+        assert verdicts["third"].allowed
+
+    def test_where_resolutions_differ_already_the_ports_that_have_no_cluster_are_named(self) -> None:
+        verdicts = judged(members(self.PORTS["tls"], entry("young", created="2026-01-01T00:00:00Z")), POLICY)
+        assert verdicts["tls"].codes == ("SEG020", "SEG040")
+        assert verdicts["tls"].allowed
+
+    def test_a_sibling_that_keeps_another_resolution_counts_first(self) -> None:
+        verdicts = judged(members(*self.PORTS.values(), entry("stays", **STAYS)), POLICY)
+        assert all("SEG040" in verdicts[name].codes and not verdicts[name].allowed for name in self.PORTS)
+
+    def test_the_webhook_leaves_alone_what_the_controller_says_is_split(self) -> None:
+        company = members(*self.PORTS.values())
+        stored = parse_standing(as_document(standing(company, held(company))))
+        for one in (*self.PORTS.values(), entry("new", ports=[TLS], **OPEN)):
+            verdict = beside(review(one, POLICY), one, stored, POLICY)
+            assert not verdict.patch
+            assert verdict.allowed
+            assert verdict.codes[-1] == "SEG051"
+
+    def test_the_webhook_knows_an_entry_with_addresses_for_whose_sake_another_is_left(self) -> None:
+        name = entry("name", ports=[TLS], **OPEN)
+        company = members(name, entry("address", ports=[TLS], addresses=["192.0.2.1"]))
+        stored = standing(company, held(company))
+        assert not beside(review(name, POLICY), name, stored, POLICY, name).patch
+
+    def test_what_the_webhook_changed_before_it_knew_is_put_back(self) -> None:
+        company = members(self.PORTS["http"], entry("tls", ports=[TLS]))
+        assert slipped(None, entry("tls", ports=[TLS]), standing(company, held(company)), POLICY) == "NONE"

@@ -10,27 +10,30 @@ from app.controller.inventory import Inventory
 from app.controller.judge import Judge
 from app.controller.siblings import ATTEMPTS, ROOM, Siblings, document
 from app.core.resources import ServiceEntry
-from app.core.siblings import Stays, parse_standing
+from app.core.standing import Stays, parse_standing
 from app.policyfile import PolicyFile
 from app.webhook.siblings import SiblingsFile
+from tests import builders
+from tests.builders import HTTP
 
-HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 SSH = {"number": 22, "name": "ssh", "protocol": "TCP"}
 STAYS = {("team", "api.example.com"): (Stays("ssh", "NONE", "port 22 (TCP)"),)}
 
 
 def entry(name: str, port: dict[str, Any] = HTTP, **spec: Any) -> ServiceEntry:
-    metadata = {"name": name, "namespace": "team", "uid": f"uid-{name}"}
-    return ServiceEntry.parse({"metadata": metadata, "spec": {"hosts": ["api.example.com"], "ports": [port], **spec}})
+    return builders.entry(name, **{"resolution": "NONE", "ports": [port], **spec})
 
 
 class Cluster:
     """What the controller observes, in one process."""
 
-    def __init__(self) -> None:
-        self.inventory = Inventory()
-        self.siblings = Siblings(self.inventory, Judge(), PolicyFile(None, lambda _taken: None))
-        self.siblings.recount([])
+    def __init__(self, *stored: ServiceEntry, policy: Path | None = None) -> None:
+        self.inventory, self.judge = Inventory(), Judge()
+        self.policy = PolicyFile(policy, lambda _taken: None)
+        self.siblings = Siblings(self.inventory, self.judge, self.policy)
+        for one in stored:
+            self.inventory.put_entry(None, one)
+        self.siblings.recount(stored)
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[str]:
         """Deliver a change; returns the names of the entries to look at again."""
@@ -90,6 +93,14 @@ def test_the_config_map_keeps_to_its_room_and_what_is_left_out_is_told(caplog: p
     assert "of 8000 hosts" in caplog.text
 
 
+def test_a_namespace_with_very_many_hosts_leaves_room_in_the_config_map_for_those_of_others() -> None:
+    stays = (Stays("x" * 200, "NONE", "port 22 (TCP)"),)
+    many = {("aaa", f"{number}.example.com"): stays for number in range(8000)}
+    few = {("zzz", f"{number}.example.org"): stays for number in range(20)}
+    written = parse_standing(json.loads(document(many | few)))
+    assert few.keys() <= written.keys()
+
+
 def test_an_entry_is_put_back_no_more_often_than_somebody_else_insists(cluster: Cluster) -> None:
     cluster.put(None, entry("ssh", SSH))
     none, dns = entry("web"), entry("web", resolution="DNS")
@@ -128,6 +139,60 @@ def test_a_new_entry_is_put_back_to_what_its_sibling_has_unless_its_author_wrote
     assert cluster.siblings.repair(dns, {"metadata": {"annotations": annotations}})
     annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{"}
     assert cluster.siblings.repair(dns, {"metadata": {"annotations": annotations}})
+
+
+def applied(spec: dict[str, Any]) -> dict[str, Any]:
+    """A stored entry as it is read, with what kubectl applied last."""
+    annotation = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"spec": spec})}
+    return {"metadata": {"annotations": annotation}}
+
+
+def test_what_slipped_through_while_no_controller_looked_is_put_back_if_its_author_wrote_what_the_sibling_has() -> None:
+    dns = entry("web", resolution="DNS")
+    for written in ({"hosts": ["api.example.com"]}, {"resolution": "NONE"}):
+        cluster = Cluster(entry("ssh", SSH), dns)
+        assert cluster.siblings.repair(dns, applied(written))[0]["value"] == "NONE"
+
+
+@pytest.mark.parametrize("document", [applied({"resolution": "DNS"}), applied({"resolution": "STATIC"}), {"spec": {}}])
+def test_what_stood_before_the_controller_is_left_alone_unless_it_is_known_to_be_admissions(document: Any) -> None:
+    dns = entry("web", resolution="DNS")
+    cluster = Cluster(entry("ssh", SSH), dns)
+    assert cluster.siblings.repair(dns, document) == ()
+    assert cluster.siblings.repair(dns) == ()
+
+
+def test_where_the_policy_only_reports_nothing_is_put_back(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("{apiVersion: serviceentry-guard.io/v1alpha1, kind: GuardPolicy, existing: Report}")
+    cluster, none, dns = Cluster(entry("ssh", SSH), policy=policy), entry("web"), entry("web", resolution="DNS")
+    cluster.put(None, none)
+    cluster.put(none, dns)
+    assert cluster.siblings.repair(dns) == ()
+    assert cluster.judge(dns, cluster.policy.current).codes == ("SEG040",)
+
+
+def test_entries_that_stand_with_different_resolutions_are_told_of_each_other(cluster: Cluster) -> None:
+    ssh, none, dns = entry("ssh", SSH), entry("web"), entry("web", resolution="DNS")
+    cluster.put(None, ssh)
+    cluster.put(None, none)
+    cluster.put(none, dns)
+    assert cluster.siblings.news() == {ssh.key, dns.key}
+    verdicts = [cluster.judge(one, cluster.policy.current) for one in (ssh, dns)]
+    assert ["SEG040" in verdict.codes and bool(verdict.unfixable) for verdict in verdicts] == [True, True]
+    cluster.put(ssh, None)
+    assert cluster.siblings.news() == {dns.key}
+    assert cluster.judge(dns, cluster.policy.current).codes == ()
+
+
+def test_an_entry_whose_sibling_changes_is_news_once_and_a_new_entry_is_none(cluster: Cluster) -> None:
+    none = entry("web")
+    cluster.put(None, none)
+    cluster.put(None, entry("ssh", SSH))
+    assert cluster.siblings.news() == {none.key}
+    assert cluster.siblings.news() == set()
+    cluster.put(None, entry("other", {**HTTP, "number": 81}))
+    assert cluster.siblings.news() == set()
 
 
 def test_an_entry_is_brought_along_only_once_another_of_its_host_has_the_resolution(cluster: Cluster) -> None:

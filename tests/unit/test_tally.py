@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.controller.tally import Conflicts, Tally
+from app.controller.tally import CLAIMANTS, OTHERS, Conflicts, Tally
 from app.core.observed import Observed
 from app.core.plan import Conflict, desired
 from app.core.policy import GuardPolicy, default_policy
@@ -65,6 +65,41 @@ def test_a_conflict_is_new_once_until_it_is_another_one() -> None:
     assert conflicts.counts() == {}
     assert conflicts.put(key, [first]) == (first,)
     assert conflicts.put(key, [conflict("two", "theirs")]) != (), "the same of another entry is another one"
+
+
+def claim(host: int, claimant: str) -> tuple[Key, Conflict]:
+    """A conflict about a host of namespace team; the claimant is written as namespace/name."""
+    namespace, _, name = claimant.partition("/")
+    one = entry(f"e{host}", hosts=[f"h{host}.example.com"])
+    (emitted,) = desired([one], default_policy()).objects
+    metadata = {"name": name, "namespace": namespace}
+    claims = {"hosts": ["*.example.com"], "http": [{}]}
+    return emitted.key, Conflict(
+        emitted, Observed.parse({"kind": "VirtualService", "metadata": metadata, "spec": claims})
+    )
+
+
+def test_who_claims_hosts_from_another_namespace_is_named_and_what_a_namespace_claims_itself_is_not() -> None:
+    conflicts = Conflicts()
+    for host, claimant in enumerate(("greedy/all", "greedy/all", "egress/through", "team/own")):
+        key, found = claim(host, claimant)
+        conflicts.put(key, [found])
+    assert conflicts.claims() == {
+        ("team", "VirtualService greedy/all"): 2,
+        ("team", "VirtualService egress/through"): 1,
+    }
+    conflicts.put(Key("team", "h0.example.com"), [])
+    assert conflicts.claims()["team", "VirtualService greedy/all"] == 1
+
+
+def test_a_namespace_that_claims_a_host_by_very_many_objects_makes_no_more_series() -> None:
+    conflicts = Conflicts()
+    for host in range(CLAIMANTS + 5):
+        key, found = claim(host, f"greedy/{host:02}")
+        conflicts.put(key, [found])
+    claims = conflicts.claims()
+    assert len(claims) == CLAIMANTS + 1
+    assert claims["team", OTHERS] == 5
 
 
 def test_of_each_namespace_the_exemption_that_ends_first_is_shown_with_the_end_of_its_last_day() -> None:

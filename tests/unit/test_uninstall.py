@@ -1,6 +1,5 @@
 """Uninstalling against faults; that it works is shown on a real API server, in tests/chart/test_lifecycle.py."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 from app.kube.client import Client
 from app.settings import UninstallSettings
 from app.uninstall import Unfinished, Uninstall
-from tests.guard import COMMAND
+from tests.command import run
 from tests.unit.kube_server import Server, json_answer, running
 
 REFUSED = json_answer({"kind": "Status", "message": "you may not", "reason": "Forbidden"}, 403)
@@ -54,14 +53,12 @@ def test_what_does_not_pass_is_said_when_time_is_up(server: Server, tmp_path: Pa
 def test_the_command_says_what_is_left_and_exits_with_1(server: Server, tmp_path: Path) -> None:
     server.answers = [REFUSED]
     kubeconfig = server.kubeconfig(tmp_path / "kubeconfig", {"token": "t"})
-    command = [*COMMAND, "uninstall", f"--kubeconfig={kubeconfig}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
+    result = run("uninstall", f"--kubeconfig={kubeconfig}")
+    assert result.exit_code == 1
     assert result.stderr.startswith("serviceentry-guard: deleting MutatingWebhookConfiguration serviceentry-guard: ")
 
 
 def test_a_kubeconfig_that_is_not_there_is_bad_usage(tmp_path: Path) -> None:
-    command = [*COMMAND, "uninstall", f"--kubeconfig={tmp_path / 'missing'}"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 2
+    result = run("uninstall", f"--kubeconfig={tmp_path / 'missing'}")
+    assert result.exit_code == 2
     assert "does not exist" in result.stderr

@@ -153,8 +153,8 @@ class TestAWorker:
         assert [record.getMessage() for record in caplog.records if record.exc_info] == ["a bug in sums of a"]
         assert reconciled(metrics, "error") == 2
 
-    def test_tells_once_of_a_group_whose_keys_are_refused(
-        self, desk: Desk, queue: WorkQueue[str], leadership: Leadership
+    def test_tells_once_of_a_group_whose_keys_are_refused_and_counts_it_as_no_error(
+        self, desk: Desk, queue: WorkQueue[str], leadership: Leadership, metrics: ControllerMetrics
     ) -> None:
         keys = [f"a{number}" for number in range(20)]
         desk.ends = {key: [Forbidden(403, "Forbidden", "quota"), Invalid(422, "Invalid", "quota")] for key in keys}
@@ -164,6 +164,7 @@ class TestAWorker:
         wait_until(lambda: not any(desk.ends.values()) and not queue.refused(), "all succeed in the end")
         assert len([told for told in desk.told if told.startswith("refused")]) <= 2
         assert not [told for told in desk.told if told.startswith("failed")]
+        assert (reconciled(metrics, "refused"), reconciled(metrics, "error")) == (40, 0)
 
     def test_says_nothing_of_writes_that_were_not_sent_because_it_leads_no_more(
         self, desk: Desk, queue: WorkQueue[str], leadership: Leadership, caplog: pytest.LogCaptureFixture

@@ -226,7 +226,7 @@ def test_get_gives_up_after_its_timeout() -> None:
     queue.add_after("a", 60)
     began = time.monotonic()
     assert queue.get(timeout=0.05) is None
-    assert 0.05 <= time.monotonic() - began < 5
+    assert 0.05 <= time.monotonic() - began < 30
 
 
 def test_shutting_down_wakes_every_worker_and_takes_nothing_more() -> None:

@@ -1,0 +1,83 @@
+"""An audit with all that was asked for besides the verdicts: traffic, suggestions, DNS queries."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from app.audit import EVERYTHING, Audit, Part, connect, proxies
+from app.cli.insight import Asked, Suggest, read_dns, read_groups, read_usage
+from app.core.insight import Insight, WithFindings, enforced
+from app.core.policy import GuardPolicy
+from app.core.suggestions import annotations, policy_for
+from app.kube.client import Access, Client
+from app.manifests.writer import document
+from app.report import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What is looked at, and how."""
+
+    access: Access
+    policy: GuardPolicy
+    asked: Asked
+    proxies: tuple[str, ...]
+    ttl: float
+    suggest: Suggest | None = None
+    part: Part = EVERYTHING
+
+
+class Seen:
+    """What one look found."""
+
+    def __init__(self, audit: Audit, insight: Insight, policy: GuardPolicy) -> None:
+        """Take the verdicts, and what there is besides."""
+        self._audit = audit
+        self._insight = insight
+        self._policy = policy
+        self._report: Report | None = None
+
+    def report(self, *, colour: bool) -> Report:
+        """Return the report."""
+        dns = self._insight.dns
+        findings = dns.findings(self._policy.dns.max_queries_per_second) if dns else {}
+        reviewed = WithFindings(self._audit, findings) if findings else self._audit
+        self._report = Report(reviewed, colour=colour, insight=self._insight)
+        return self._report
+
+    @property
+    def exit_code(self) -> int:
+        """Return what the process ends with."""
+        return (self._report or self.report(colour=False)).exit_code
+
+    def suggestions(self, kind: Suggest) -> Iterator[str]:
+        """Yield what would keep nearly all calls, as YAML; a comment where nothing needs to be changed."""
+        forecasts = self._insight.usage.forecasts if self._insight.usage else ()
+        if kind is Suggest.ANNOTATIONS:
+            documents = list(annotations(forecasts))
+        else:
+            policy = policy_for(forecasts, self._policy)
+            documents = [policy] if policy else []
+        if not documents:
+            yield "# Nothing to change: the policy keeps nearly all calls.\n"
+        yield from map(document, documents)
+
+
+def look(what: Look) -> Seen:
+    """Read the cluster, and Prometheus if it was named; raises AuditError."""
+    client = connect(what.access)
+    asked = what.asked.prometheus or what.proxies
+    policy = enforced(what.policy) if asked else what.policy
+    audit = Audit(client, policy, what.part)
+    insight = _insight(client, audit, what)
+    if policy is not what.policy:
+        del audit  # two of them at a time would take twice the memory
+        audit = Audit(client, what.policy, what.part)
+    return Seen(audit, insight, what.policy)
+
+
+def _insight(client: Client, audit: Audit, what: Look) -> Insight:
+    """Ask what was asked for: what the policy does once it is enforced."""
+    usage = read_usage(what.asked, what.policy, audit.hosts, audit.forecasts, needed=what.suggest is not None)
+    groups = read_groups(what.proxies, lambda: proxies(client, what.part))
+    dns = read_dns(audit.resolutions(), groups, what.ttl)
+    return Insight(usage, dns, audit.stored_objects)

@@ -1,0 +1,184 @@
+"""Flags about traffic and DNS, and what is made of them: figures beside the verdicts of `audit` and `review`."""
+
+import enum
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial, reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from app.cli.flags import FILE, AtLeast, Decorator, choice, flag
+from app.cli.terminal import fail, tell
+from app.core.calls import UNITS, Window
+from app.core.dns_load import DnsLoad, dns_load
+from app.core.insight import Usage
+from app.core.policy import GuardPolicy
+from app.core.resources import ServiceEntry
+from app.core.sidecars import Group
+
+if TYPE_CHECKING:
+    from app.core.calls import Traffic
+
+FROM_CLUSTER = "cluster"
+EVERYWHERE = "*"
+_MOST_PROXIES = 10_000_000
+
+
+class Suggest(enum.Enum):
+    """What is suggested: annotations of ServiceEntries, or settings of their namespaces."""
+
+    ANNOTATIONS = "annotations"
+    POLICY = "policy"
+
+
+class WindowText(click.ParamType[Window]):
+    """A number and a unit as Prometheus writes them, such as 7d."""
+
+    name = "DURATION"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Window:  # noqa: ANN401
+        """Return the window."""
+        if isinstance(value, Window):
+            return value
+        if not re.fullmatch(rf"[1-9][0-9]{{0,4}}[{''.join(UNITS)}]", value):
+            self.fail(f"{value!r} is not a duration such as 30m, 12h or 7d.", param, ctx)
+        return Window(value)
+
+
+class Moment(click.ParamType[float]):
+    """A moment in UTC as the API server writes it."""
+
+    name = "TIME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
+        """Return the seconds since the epoch."""
+        if isinstance(value, float):
+            return value
+        try:
+            return datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC).timestamp()
+        except ValueError:
+            self.fail(f"{value!r} is not a time such as 2027-03-31T12:00:00Z.", param, ctx)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What the flags about Prometheus say; without an address nothing is asked."""
+
+    prometheus: str | None
+    window: Window
+    until: float | None
+    matchers: tuple[str, ...]
+    token_file: Path | None
+    ca_file: Path | None
+    timeout: float
+
+
+def prometheus_flags() -> Decorator:
+    """Declare where the metrics of the mesh are, and which of them count."""
+    return _all(
+        flag("--prometheus", "Address of a Prometheus with Istio's metrics, such as http://host:9090.", metavar="URL"),
+        flag("--metrics-window", "Time that figures are from.", type=WindowText(), default="7d"),
+        flag(
+            "--metrics-until", "End of that time (UTC), such as 2027-03-31T12:00:00Z; now unless given.", type=Moment()
+        ),
+        flag(
+            "--metrics-matcher",
+            "Matcher for the labels of all series, such as 'cluster=\"prod\"'. Repeat the flag for more. One for "
+            'reporter replaces reporter="source".',
+            metavar="MATCHER",
+            multiple=True,
+        ),
+        flag("--metrics-timeout", "Seconds that one query may take.", type=AtLeast(0.1), default=60.0),
+        flag("--prometheus-token-file", "File with the bearer token for Prometheus.", type=FILE),
+        flag("--prometheus-ca-file", "File with the CA certificates for Prometheus, in PEM.", type=FILE),
+    )
+
+
+def suggest() -> Decorator:
+    """Declare what is suggested in place of the report."""
+    text = "Print what would keep 99.9 % of the calls, as YAML, in place of the report; needs --prometheus."
+    return choice("--suggest", text, Suggest)
+
+
+def dns_flags(of_cluster: str = "") -> Decorator:
+    """Declare by how many proxies names are resolved."""
+    more = f", {of_cluster}" if of_cluster else ""
+    return _all(
+        flag(
+            "--proxies",
+            f"Count the DNS queries of so many proxies: N that know every entry, or NAMESPACE=N, repeated{more}.",
+            metavar="N|NAMESPACE=N",
+            multiple=True,
+        ),
+        flag("--ttl", "Seconds that answers of DNS are valid, for --proxies.", type=AtLeast(1), default=30.0),
+    )
+
+
+def asked(given: dict[str, Any]) -> Asked:
+    """Take the flags about Prometheus out of what a command was given."""
+    return Asked(
+        prometheus=given.pop("prometheus"),
+        window=given.pop("metrics_window"),
+        until=given.pop("metrics_until"),
+        matchers=given.pop("metrics_matcher"),
+        token_file=given.pop("prometheus_token_file"),
+        ca_file=given.pop("prometheus_ca_file"),
+        timeout=given.pop("metrics_timeout"),
+    )
+
+
+def read_usage(
+    given: Asked, policy: GuardPolicy, hosts: Iterable[str], forecasts: Callable[["Traffic"], Any], *, needed: bool
+) -> Usage | None:
+    """Read the traffic of some hosts; None, and a line on standard error, where it cannot be had and is not needed."""
+    if not given.prometheus:
+        return None
+    from app.prometheus.client import Endpoint, Prometheus, PrometheusError
+    from app.prometheus.traffic import Question, read_traffic
+
+    endpoint = Endpoint(url=given.prometheus, token_file=given.token_file, ca_file=given.ca_file, timeout=given.timeout)
+    question = Question(
+        window=given.window,
+        until=given.until,
+        matchers=given.matchers,
+        cluster_domains=policy.scope.cluster_domains,
+    )
+    try:
+        traffic = read_traffic(Prometheus(endpoint), question, frozenset(hosts))
+    except PrometheusError as error:
+        if needed:
+            fail(f"there are no figures of traffic: {error}")
+        tell(f"there are no figures of traffic: {error}")
+        return None
+    return Usage(given.window, forecasts(traffic), tuple(traffic.elsewhere))
+
+
+def read_groups(given: tuple[str, ...], from_cluster: Callable[[], tuple[Group, ...]] | None) -> tuple[Group, ...]:
+    """Read how many proxies there are, or count those of the cluster."""
+    if given == (FROM_CLUSTER,) and from_cluster:
+        return from_cluster()
+    return tuple(map(partial(_group, cluster=from_cluster is not None), given))
+
+
+def read_dns(
+    pairs: Iterable[tuple[ServiceEntry, ServiceEntry]], groups: tuple[Group, ...], ttl: float
+) -> DnsLoad | None:
+    """Count the DNS queries, where proxies were given."""
+    return dns_load(pairs, groups, ttl) if groups else None
+
+
+def _group(text: str, *, cluster: bool) -> Group:
+    namespace, _, number = text.rpartition("=")
+    if not (number.isascii() and number.isdigit() and int(number) <= _MOST_PROXIES):
+        also = f" or {FROM_CLUSTER}" if cluster else ""
+        fail(f"--proxies: {text!r} is neither a number such as 500 nor a namespace with one, such as shop=20{also}")
+    return Group(namespace or EVERYWHERE, int(number))
+
+
+def _all(*decorators: Decorator) -> Decorator:
+    """Apply several decorators, the first one outermost, as if each had its own line."""
+    return lambda command: reduce(lambda inner, decorator: decorator(inner), reversed(decorators), command)

@@ -1,0 +1,1 @@
+"""The main job on an API server of its own: `make demo`."""
