@@ -159,22 +159,6 @@ def connect(access: Access) -> Client:
         raise AuditError(str(error)) from None
 
 
-def proxies(client: Client) -> tuple[Group, ...]:
-    """Count the pods that have a sidecar, by what their Sidecar resource lets them know; raises AuditError."""
-    sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS)]
-    named = {name for one in sidecars for name, _ in one.labels}
-    return group((pod for item in _listed(client, PODS) if (pod := _injected(item, named))), sidecars)
-
-
-def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]] | None:
-    """Return the namespace of a pod with a sidecar, and its labels as far as a Sidecar names them."""
-    meta = pod["metadata"]
-    if INJECTED not in (meta.get("annotations") or {}) or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
-        return None
-    labels = meta.get("labels") or {}
-    return meta["namespace"], {name: labels[name] for name in named if name in labels}
-
-
 def _place(manifest: Object) -> tuple[str, str]:
     return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
@@ -186,7 +170,23 @@ def _selected(client: Client, part: Part) -> set[tuple[str, str]] | None:
     return {_place(item) for item in _listed(client, SERVICE_ENTRIES, part, part.selector)}
 
 
-def _listed(client: Client, resource: Resource, part: Part = EVERYTHING, selector: str = "") -> Iterator[Object]:
+def proxies(client: Client, part: Part = EVERYTHING) -> tuple[Group, ...]:
+    """Count the pods that have a sidecar, by what their Sidecar resource lets them know; raises AuditError."""
+    sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS, part)]
+    named = {name for one in sidecars for name, _ in one.labels}
+    return group((pod for item in _listed(client, PODS, part) if (pod := _injected(item, named))), sidecars)
+
+
+def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]] | None:
+    """Return the namespace of a pod with a sidecar, and its labels as far as a Sidecar names them."""
+    meta = pod["metadata"]
+    if INJECTED not in (meta.get("annotations") or {}) or pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}:
+        return None
+    labels = meta.get("labels") or {}
+    return meta["namespace"], {name: labels[name] for name in named if name in labels}
+
+
+def _listed(client: Client, resource: Resource, part: Part, selector: str = "") -> Iterator[Object]:
     """Yield all objects of a resource in pages, which the API server keeps consistent with each other."""
     continue_ = ""
     while True:

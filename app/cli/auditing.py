@@ -78,6 +78,6 @@ def look(what: Look) -> Seen:
 def _insight(client: Client, audit: Audit, what: Look) -> Insight:
     """Ask what was asked for: what the policy does once it is enforced."""
     usage = read_usage(what.asked, what.policy, audit.hosts, audit.forecasts, needed=what.suggest is not None)
-    groups = read_groups(what.proxies, lambda: proxies(client))
+    groups = read_groups(what.proxies, lambda: proxies(client, what.part))
     dns = read_dns(audit.resolutions(), groups, what.ttl)
     return Insight(usage, dns, audit.stored_objects)

@@ -11,7 +11,7 @@ from app.cli.terminal import fail
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
-IN_A_CHECKOUT = (CHECKOUT / "tests" / "demo.py").exists()
+IN_A_CHECKOUT = (CHECKOUT / "tests" / "demo").is_dir()
 
 
 @click.command(hidden=not IN_A_CHECKOUT)
@@ -19,7 +19,7 @@ def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
     import subprocess
 
-    if not (CHECKOUT / "tests" / "demo").is_dir():
+    if not IN_A_CHECKOUT:
         fail("demo runs from a checkout of the repository, where the test bed is: use `make demo` there")
     command = [sys.executable, "-m", "tests.demo"]
     raise Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603 - our own module

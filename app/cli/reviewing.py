@@ -41,9 +41,9 @@ def review(
     namespace: str,
     cluster_folders: tuple[str, ...],
     output: Output | None,
+    files: tuple[str, ...],
     proxies: tuple[str, ...],
     ttl: float,
-    files: tuple[str, ...],
     fix: bool,
     dry_run: bool,
 ) -> None:

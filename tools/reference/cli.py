@@ -1,4 +1,4 @@
-"""The generated part of docs/cli.md: every command of the program and its flags."""
+"""The generated part of docs/cli.md: every command and flag of the program."""
 
 from collections.abc import Iterator
 
