@@ -27,7 +27,8 @@ def _commands() -> Iterator[tuple[str, click.Command]]:
 
 
 def _section(command: click.Command, path: str) -> str:
-    own = click.Context(command, info_name=path, parent=None)
+    # A command remembers the first help option that it had.
+    own = click.Context(command, info_name=path, parent=click.Context(cli, **cli.context_settings))
     usage = " ".join(command.collect_usage_pieces(own))
     rows = [row for parameter in command.params if (row := _row(parameter))]
     text = [f"## {path.removeprefix('serviceentry-guard ')}", "", _help(command), "", f"Usage: `{path} {usage}`", ""]
