@@ -81,7 +81,11 @@ def test_one_that_is_remediated_is_told_so_and_what_followed(loner: Team, tmp_pa
 def test_a_controller_that_starts_anew_repeats_nothing(loner: Team, tmp_path: Path) -> None:
     host = loner.host("taken")
     loner.store(loner.foreign("mine", host))
-    loner.store(loner.entry("taken", hosts=[host]), loner.entry(ports=[HTTP, HTTPS]), loner.entry("network", **NETWORK))
+    loner.store(
+        loner.entry("taken", hosts=[host]),
+        loner.entry(ports=[HTTP, HTTPS]),
+        loner.entry("network", hosts=[loner.host("network")], **NETWORK),
+    )
     before = [("taken", "HostConflict"), ("api", "VirtualServiceApplied"), ("network", "Unfixable")]
     for start in ("first", "second"):
         with Controller(loner.control_plane, tmp_path, ["--no-leader-elect"]) as controller:

@@ -15,8 +15,11 @@ QUERIES = {
     f"{panel['title']} {target['refId']}": target["expr"].replace(" or vector(0)", "")
     for panel in panels()
     for target in panel["targets"]
+    if "serviceentry_guard_cut_hosts" not in target["expr"]
 }
-"""By panel, without what stands in where there is no series."""
+"""By panel, without what stands in where there is no series, and without what a controller shows only with a flag."""
+OPT_IN = {"ServiceEntryGuardCallsCut"}
+"""Alerts on what a controller shows only with a flag that is not given here."""
 EXPECTED = {
     "ServiceEntryGuardHostConflicts",
     "ServiceEntryGuardHostsClaimed",
@@ -72,7 +75,7 @@ def test_prometheus_evaluates_every_alert_without_an_error(prometheus: Prometheu
     assert prometheus.alerts().keys() == alerts().keys()
 
 
-@pytest.mark.parametrize("name", alerts())
+@pytest.mark.parametrize("name", [name for name in alerts() if name not in OPT_IN])
 def test_an_alert_asks_for_series_that_are_there(prometheus: Prometheus, name: str) -> None:
     for selector in selectors(alerts()[name]["expr"]):
         assert prometheus.query(selector), selector

@@ -47,7 +47,9 @@ def logged(formatter: JsonFormatter | TextFormatter, message: str, fields: dict[
     """What a message, or a message with fields, is written as."""
     stream = io.BytesIO()
     root = logging.getLogger()
-    root.handlers[:] = [Writer(stream, formatter)]
+    writer = Writer(stream, formatter)
+    writer.addFilter(logging.Filter("app.test"))  # threads of other tests may log too
+    root.handlers[:] = [writer]
     Level().set(LogLevel.INFO)
     log = logging.getLogger("app.test")
     if fields is None:
