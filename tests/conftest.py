@@ -26,7 +26,7 @@ _PAUSED: list[coverage.Coverage] = []
 settings.register_profile(
     "guard",
     deadline=None,
-    derandomize="CI" in os.environ and not DEEP,
+    derandomize=not DEEP,
     max_examples=examples(200),
     suppress_health_check=[HealthCheck.too_slow],
 )

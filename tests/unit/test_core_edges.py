@@ -4,6 +4,7 @@ from app.controller.inventory import Inventory
 from app.core.budget import Budgets
 from app.core.host_index import HostIndex, meets
 from app.core.limits import Size, measure
+from app.core.notices import limited, refused
 from app.core.observed import Observed
 from app.core.plan import desired
 from app.core.resources import Key
@@ -104,3 +105,18 @@ def test_an_object_that_two_entries_crowd_is_free_again_when_both_have_gone() ->
         inventory.put_entry(one, None)
     assert crowded
     assert list(inventory.limited()) == []
+
+
+def test_an_entry_that_exceeds_a_limit_is_new_once_and_told_of_with_the_limit() -> None:
+    index = indexed([entry(hosts=["a.example.com", "b.example.com"])], policy=guard_policy(limits={"entryHosts": 1}))
+    ((_, exceeded),) = index.entries.newly_limited()
+    assert index.entries.newly_limited() == ()
+    notice = limited(exceeded)
+    assert notice.reason.name == "LimitExceeded"
+    assert "limits.entryHosts" in notice.note
+
+
+def test_a_namespace_whose_writes_are_refused_is_named_with_the_reason() -> None:
+    notice = refused("team", "exceeded quota")
+    assert notice.reason.name == "WriteRefused"
+    assert "objects of namespace team cannot be written: exceeded quota" in notice.note
