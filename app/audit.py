@@ -19,7 +19,7 @@ from app.core.plan import Plan, changes, desired_at, keys
 from app.core.policy import GuardPolicy
 from app.core.resources import Key, ServiceEntry
 from app.core.routing import Emitted
-from app.core.siblings import Held, Member, at_odds, held, keep
+from app.core.siblings import Held, Member, at_odds, held, keep, told
 from app.core.sidecars import Group, Sidecar, group
 from app.core.survey import Reviewed, Sourced, judge
 from app.kube.client import Client, Object
@@ -114,7 +114,7 @@ class Audit:
         if found := self._held.get(one.entry.key):
             return replace(one, verdict=keep(one.verdict, found, self._policy))
         if odds := self._odds.get(one.entry.key):
-            return replace(one, verdict=replace(one.verdict, findings=(*one.verdict.findings, odds)))
+            return replace(one, verdict=told(one.verdict, odds))
         return one
 
     def _in_company(self, one: Reviewed) -> Reviewed:

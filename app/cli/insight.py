@@ -18,13 +18,12 @@ from app.core.dns_load import DnsLoad, dns_load
 from app.core.insight import Usage
 from app.core.policy import GuardPolicy
 from app.core.resources import ServiceEntry
-from app.core.sidecars import Group
+from app.core.sidecars import ANY, Group
 
 if TYPE_CHECKING:
     from app.core.calls import Traffic
 
 FROM_CLUSTER = "cluster"
-EVERYWHERE = "*"
 _MOST_PROXIES = 10_000_000
 
 
@@ -176,7 +175,7 @@ def _group(text: str, *, cluster: bool) -> Group:
     if not (number.isascii() and number.isdigit() and int(number) <= _MOST_PROXIES):
         also = f" or {FROM_CLUSTER}" if cluster else ""
         fail(f"--proxies: {text!r} is neither a number such as 500 nor a namespace with one, such as shop=20{also}")
-    return Group(namespace or EVERYWHERE, int(number))
+    return Group(namespace or ANY, int(number))
 
 
 def _all(*decorators: Decorator) -> Decorator:

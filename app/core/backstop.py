@@ -64,7 +64,7 @@ def _object(kind: str, name: str, spec: JSON) -> JSON:
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _refusing_spec(layers: Layers, engine: Engine, standing: Standing | None) -> JSON:
+def _refusing_spec(layers: Layers, engine: Engine, standing: Standing) -> JSON:
     """Refuse what errors are. An evaluation that fails refuses too: it is of an entry that is not compliant."""
     said = objections(layers, _advice) | {"objections": "variables.errors"}
     if engine is not Engine.NATIVE:
@@ -105,7 +105,7 @@ def _validating_spec(layers: Layers, said: Variables, failure_policy: str) -> JS
     }
 
 
-def _mutating_spec(layers: Layers, standing: Standing | None) -> JSON:
+def _mutating_spec(layers: Layers, standing: Standing) -> JSON:
     """Give an entry its resolution. What it fails on, the ValidatingAdmissionPolicy refuses, or Istio's schema does."""
     patch = '[JSONPatch{op: "add", path: "/spec/resolution", value: variables.target}]'
     expression = f'variables.target == "" ? [] : {patch}'

@@ -4,7 +4,7 @@ Whether anything is emitted for one of its hosts depends on its neighbours besid
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -85,6 +85,10 @@ class Candidate:
                 yield from ((kind, host) for host in hosts)
 
 
+Declarations = Mapping[int, Mapping[str, Sequence[Candidate]]]
+"""The entries that declare a port with a protocol, in the order in which they came, by the number of the port."""
+
+
 def candidate(entry: ServiceEntry, policy: GuardPolicy) -> Candidate:
     """Find out what the policy says about an entry."""
     settings = policy.settings(entry.key.namespace)
@@ -128,9 +132,23 @@ def _exempt(names: Iterable[str], settings: Settings) -> Iterator[tuple[Temporar
 
 def seen_by(entry: ServiceEntry) -> frozenset[str]:
     """Return the namespaces that see an entry, with their names; `*` for each."""
-    if not entry.export_to or PUBLIC in entry.export_to:
+    return exported_to(entry.export_to, entry.key.namespace)
+
+
+def exported_to(export_to: Collection[str], namespace: str) -> frozenset[str]:
+    """Return the namespaces that see an object of a namespace with this exportTo, with their names; `*` for each."""
+    if not export_to or PUBLIC in export_to:
         return EVERYONE
-    return frozenset(entry.key.namespace if name == OWN else name for name in entry.export_to)
+    return frozenset(namespace if name == OWN else name for name in export_to)
+
+
+def disagreeing(candidates: Iterable[Candidate]) -> Declarations:
+    """Return the ports that entries declare with more than one protocol."""
+    declared = defaultdict[int, dict[str, list[Candidate]]](dict)
+    for one in candidates:
+        for port in one.entry.ports:
+            declared[port.number].setdefault(port.protocol, []).append(one)
+    return {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
 
 
 def seen_together(candidates: Iterable[Candidate]) -> frozenset[str]:

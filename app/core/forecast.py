@@ -71,7 +71,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What there is to say about the calls to one host that an entry decides."""
+    """The findings on the calls to one host that an entry decides."""
 
     entry: Key
     host: str
@@ -141,11 +141,8 @@ def by_change(forecasts: Iterable[Forecast]) -> list[Forecast]:
 
 def deciding(namespace: str, candidates: Iterable[Candidate]) -> Candidate | None:
     """Return the entry that decides a host for a namespace: its own before others', else the oldest that it sees."""
-    seeing = sorted(
-        (one for one in candidates if PUBLIC in one.seen_by or namespace in one.seen_by),
-        key=lambda one: (one.key.namespace != namespace, age(one.entry)),
-    )
-    return next(iter(seeing), None)
+    seeing = (one for one in candidates if PUBLIC in one.seen_by or namespace in one.seen_by)
+    return min(seeing, key=lambda one: (one.key.namespace != namespace, age(one.entry)), default=None)
 
 
 def _repeated(effect: Effect) -> list[Ending]:

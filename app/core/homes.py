@@ -1,10 +1,9 @@
 """The entries of one namespace for which objects are emitted for a host, and the ports that these objects serve."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from app.core.candidates import Candidate, age, meet, precedence, seen_together
+from app.core.candidates import Candidate, Declarations, age, disagreeing, meet, precedence, seen_together
 from app.core.catalogue import HOST_SHARED, REACH_CONFINED
 from app.core.emission import Reach
 from app.core.findings import Finding, Severity, port_label, quoted
@@ -18,8 +17,6 @@ from app.core.routing import Declared
 
 Note = tuple[Key, Finding]
 """A finding, and the entry that it is about."""
-Contested = Mapping[int, Mapping[str, ServiceEntry]]
-"""Ports that entries of a namespace declare with more than one protocol: by number and protocol, the oldest entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +39,11 @@ class Home:
         """The settings of the namespace."""
         return self.owner.settings
 
+    def confined(self, why: str, other: tuple[str, Key] | None = None) -> Finding:
+        """Say why fewer namespaces see what is emitted than see an entry; `other` is an object that `why` names."""
+        message = f"what is emitted for {quoted(self.host)} is confined: {why}"
+        return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
+
 
 @dataclass(frozen=True, slots=True)
 class Served:
@@ -50,7 +52,7 @@ class Served:
     home: Home
     host: Host
     declared: tuple[Declared, ...]
-    contested: Contested
+    contested: Declarations
     apart: tuple[tuple[Candidate, str], ...] = ()
     """Entries that other sidecars see than the oldest, which has the host; and the field that tells them apart."""
     alone: bool = False
@@ -66,7 +68,7 @@ class Served:
         return tuple(one for one in self.declared if one.port.http and one.port.number not in self.contested)
 
     def notes(self) -> Iterator[Note]:
-        """Yield what there is to say of entries that share the host with an older one."""
+        """Yield the findings on entries that share the host with an older one."""
         owner, host = self.home.owner, quoted(self.home.host)
         for one, differs in self.apart:
             first = precedence(owner.entry.created, one.entry.created)
@@ -85,14 +87,13 @@ class Served:
             yield from self._narrowed()
 
     def _narrowed(self) -> Iterator[Note]:
-        """Yield what there is to say of entries that more namespaces see than an entry that shares the host."""
+        """Yield a finding for each entry that more namespaces see than another entry of the host."""
         audiences = {one.seen_by: one.key for one in reversed(self.home.entries)}
         for one in self.home.entries if len(audiences) > 1 else ():
             fewer = (key for seen, key in audiences.items() if meet(one.seen_by, seen) != one.seen_by)
             if other := next(fewer, None):
-                message = f"ServiceEntry {other} shares the host, and has another exportTo"
-                said = f"what is emitted for {quoted(self.home.host)} is confined: {message}"
-                yield one.key, Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", said, ("ServiceEntry", other))
+                why = f"ServiceEntry {other} shares the host, and has another exportTo"
+                yield one.key, self.home.confined(why, ("ServiceEntry", other))
 
 
 def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) -> Served | None:
@@ -106,7 +107,8 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
         return None
     together, apart = _together(emitting)
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
-    contested = _contested(own)
+    # Which protocol a sidecar uses depends on the age of the entries and on who sees them.
+    contested = disagreeing(one for one in own if one.seen_by != {NO_ONE})
     served = Served(home, _spelling(home.owner.entry, home.host), tuple(_declared(home)), contested, tuple(apart))
     if kind == "VirtualService":
         notes += _unrouted(home, contested)
@@ -118,23 +120,11 @@ def _alone(served: Served, neighbours: Neighbours) -> bool:
     return neighbours.others.ports | {one.port.number for one in served.routed} == {HTTP_PORT}
 
 
-def _contested(own: Iterable[Candidate]) -> Contested:
-    """Return the ports that entries of the namespace declare with more than one protocol, and these entries.
-
-    Which of them a sidecar uses depends on their age, and on who sees them.
-    """
-    declared = defaultdict[int, dict[str, ServiceEntry]](dict)
-    for one in own:
-        for port in one.entry.ports if one.seen_by != {NO_ONE} else ():
-            declared[port.number].setdefault(port.protocol, one.entry)
-    return {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
-
-
-def _unrouted(home: Home, contested: Contested) -> Iterator[Note]:
+def _unrouted(home: Home, contested: Declarations) -> Iterator[Note]:
     for one in home.entries:
         for port in one.entry.ports if contested else ():
             others = contested.get(port.number, {}).items() if port.http else ()
-            if found := next(((protocol, other) for protocol, other in others if protocol != port.protocol), None):
+            if found := next(((protocol, ones[0]) for protocol, ones in others if protocol != port.protocol), None):
                 protocol, other = found
                 label = port_label(port.number, port.protocol)
                 message = f"{label} of {quoted(home.host)} gets no route: ServiceEntry {other.key} declares it as "

@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
-from app.core.candidates import PUBLIC, Age, Candidate, age
+from app.core.candidates import PUBLIC, Age, Candidate, age, disagreeing
 from app.core.observed import KINDS
 from app.core.resources import Key
 from app.core.retries import NO_ONE
@@ -153,17 +153,14 @@ def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
 
 def _contested(ones: Iterable[Candidate]) -> Protocols:
     """Return the ports that entries declare with more than one protocol, as far as other namespaces see them."""
-    declared = defaultdict[int, dict[str, list[EntryRef]]](dict)
-    for one in ones:
-        for port in one.entry.ports:
-            refs = declared[port.number].setdefault(port.protocol, [])
-            if one.seen_by - {one.key.namespace, NO_ONE}:
-                refs.append(ref(one))
-    contested = {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
     return {
-        number: {protocol: _first(refs) for protocol, refs in protocols.items()}
-        for number, protocols in contested.items()
+        number: {protocol: _seen_elsewhere(declaring) for protocol, declaring in protocols.items()}
+        for number, protocols in disagreeing(ones).items()
     }
+
+
+def _seen_elsewhere(ones: Iterable[Candidate]) -> EntryRefs:
+    return _first(ref(one) for one in ones if one.seen_by - {one.key.namespace, NO_ONE})
 
 
 def ref(one: Candidate, reason: str = "") -> EntryRef:

@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping
 
 from app.core.calls import Figures, Traffic
-from app.core.candidates import OWN, PUBLIC, Candidate, age
+from app.core.candidates import Candidate, age, exported_to
 from app.core.forecast import Effect, Forecast, deciding, effect_of, forecast
 from app.core.hosts import object_name
 from app.core.index import Index
 from app.core.plan import Conflict, changes, desired_at
-from app.core.resources import JSON, Key
-from app.core.routing import Emitted
+from app.core.resources import Key
 
 KIND = "VirtualService"
 
@@ -37,21 +36,17 @@ def _decided(candidates: list[Candidate], callers: Mapping[str, Figures]) -> dic
 
 
 def _effect(index: Index, one: Candidate, host: str) -> Effect:
-    neighbours = index.neighbours(Key(one.key.namespace, object_name(host)))
-    plan = desired_at(Key(one.key.namespace, object_name(host)), neighbours, explained=False)
+    key, withheld = Key(one.key.namespace, object_name(host)), one.withheld(KIND, host)
+    neighbours = index.neighbours(key)
+    plan = desired_at(key, neighbours, explained=False)
     ours = next((each for each in plan.objects if each.kind == KIND), None)
-    if ours is None or one.withheld(KIND, host):
-        return Effect(withheld=one.withheld(KIND, host) or _conflict(plan.conflicts))
+    if ours is None or withheld:
+        return Effect(withheld=withheld or _conflict(plan.conflicts))
     missing = {each.kind for each, _ in changes(plan, neighbours.observed).apply}
-    return effect_of(one.tuning, one, _seen_by(ours), in_force=KIND not in missing)
+    seen_by = exported_to(ours.manifest["spec"].get("exportTo", ()), ours.key.namespace)
+    return effect_of(one.tuning, one, seen_by, in_force=KIND not in missing)
 
 
 def _conflict(conflicts: tuple[Conflict, ...]) -> str:
     claimants = (f"{each.claimant.kind} {each.claimant.key}" for each in conflicts if each.emitted.kind == KIND)
     return f"{claimant} routes the host" if (claimant := next(claimants, "")) else "other namespaces do not agree"
-
-
-def _seen_by(ours: Emitted) -> frozenset[str]:
-    manifest: JSON = ours.manifest
-    written = manifest["spec"].get("exportTo") or (PUBLIC,)
-    return frozenset(ours.key.namespace if name == OWN else name for name in written)

@@ -9,9 +9,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from app.core.candidates import OWN, PUBLIC, Audience, age, meet
-from app.core.catalogue import REACH_CONFINED
 from app.core.emission import Overrides, Reach, VirtualService
-from app.core.findings import Finding, Severity, quoted
+from app.core.findings import Finding
 from app.core.globs import matches
 from app.core.homes import Home
 from app.core.host_entries import HTTP_PORT, EntryRef
@@ -63,7 +62,7 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     if not left_out:
         return _exported(home, home.seen_by)
     name = min(left_out)
-    finding = _finding(home, f"namespace {name} {left_out[name]}, so it does not see what is emitted")
+    finding = home.confined(f"namespace {name} {left_out[name]}, so it does not see what is emitted")
     return _exported(home, home.seen_by - left_out.keys(), finding)
 
 
@@ -203,7 +202,7 @@ def routing_of(settings: Settings) -> VirtualService:
 def _confined(home: Home, why: str | None = None) -> Decision:
     if home.seen_by == {home.namespace}:
         return _exported(home, home.seen_by)
-    finding = _finding(home, f"only namespace {home.namespace} sees it: {why}") if why else None
+    finding = home.confined(f"only namespace {home.namespace} sees it: {why}") if why else None
     return _exported(home, meet(home.seen_by, frozenset({home.namespace})), finding)
 
 
@@ -221,8 +220,3 @@ def _written(owner: ServiceEntry) -> tuple[str, ...]:
     if PUBLIC in owner.export_to:
         return (PUBLIC,)
     return tuple(dict.fromkeys(OWN if name == owner.key.namespace else name for name in owner.export_to))
-
-
-def _finding(home: Home, message: str) -> Finding:
-    said = f"what is emitted for {quoted(home.host)} is confined: {message}"
-    return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", said)

@@ -224,7 +224,7 @@ def _in_company(
 def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tuple[H, Finding]]:
     for (_, host), handles in _sharing(members).items():
         sharing = [(handle, members[handle]) for handle in handles if handle not in kept]
-        yield from _split_findings(host, sharing)
+        yield from ((handle, split(other.key, host)) for handle, other in _apart(_addressed(sharing)).items())
         ends = {member.resolution for _, member in sharing}
         shapes: dict[Shape, ServiceEntry] = {}
         for _, member in sharing if len(ends) > 1 else ():
@@ -273,19 +273,19 @@ def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H
 
 def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
     """Yield the entries that are left as they are because others declare different ports or addresses of the host."""
-    layouts = Layouts(member.entry for member in _addressed(sharing).values())
+    addressed = _addressed(sharing)
+    apart = _apart(addressed)
     left = next((one.entry for handle, one in sharing if handle in found and found[handle].sibling.splits), None)
-    for handle, member in _addressed(sharing).items():
-        if member.verdict.patch and handle not in found and (other := layouts.apart_from(member.entry) or left):
+    for handle, member in addressed.items():
+        if member.verdict.patch and handle not in found and (other := apart.get(handle, left)):
             yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])
 
 
-def _split_findings(host: str, sharing: Iterable[tuple[H, Member]]) -> Iterator[tuple[H, Finding]]:
-    """Tell the entries of a host that have, or will have, addresses of their own, where their ports differ."""
-    layouts = Layouts(member.entry for member in _addressed(sharing).values())
-    for handle, member in _addressed(sharing).items():
-        if other := layouts.apart_from(member.entry):
-            yield handle, split(other.key, host)
+def _apart(addressed: Mapping[H, Member]) -> dict[H, ServiceEntry]:
+    """Return for each entry of a host one that declares other ports or addresses, where there is one."""
+    layouts = Layouts(member.entry for member in addressed.values())
+    others = ((handle, layouts.apart_from(member.entry)) for handle, member in addressed.items())
+    return {handle: other for handle, other in others if other}
 
 
 def _addressed(sharing: Iterable[tuple[H, Member]]) -> dict[H, Member]:
