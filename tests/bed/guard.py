@@ -22,6 +22,15 @@ COMMAND = (sys.executable, "-m", "app")
 HOST = "127.0.0.1"
 STAGES = {"mutate": ("MutatingWebhookConfiguration", "Ignore"), "validate": ("ValidatingWebhookConfiguration", "Fail")}
 """Kind of the configuration and failure policy, as a cluster should have them."""
+WEBHOOK_RULES = [
+    {
+        "apiGroups": ["networking.istio.io"],
+        "apiVersions": ["*"],
+        "operations": ["CREATE", "UPDATE"],
+        "resources": ["serviceentries"],
+    }
+]
+"""What a cluster calls the webhooks for."""
 
 
 class Webhook:
@@ -84,14 +93,7 @@ class Webhook:
                 "url": f"https://{HOST}:{self.port}/{stage}",
                 "caBundle": base64.b64encode(self.authority.certificate).decode(),
             },
-            "rules": [
-                {
-                    "apiGroups": ["networking.istio.io"],
-                    "apiVersions": ["*"],
-                    "operations": ["CREATE", "UPDATE"],
-                    "resources": ["serviceentries"],
-                }
-            ],
+            "rules": WEBHOOK_RULES,
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "failurePolicy": failure_policy,

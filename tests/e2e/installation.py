@@ -15,7 +15,7 @@ from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
 from tests.bed.control_plane import ControlPlane
-from tests.bed.guard import COMMAND, HOST, Controller, ready
+from tests.bed.guard import COMMAND, HOST, WEBHOOK_RULES, Controller, ready
 from tests.bed.processes import Child, free_ports
 from tests.e2e.team import NAMESPACES
 
@@ -77,14 +77,7 @@ class Installation:
         webhook = {
             "name": f"{stage}.serviceentry-guard.io",
             "clientConfig": {"service": service},
-            "rules": [
-                {
-                    "apiGroups": ["networking.istio.io"],
-                    "apiVersions": ["*"],
-                    "operations": ["CREATE", "UPDATE"],
-                    "resources": ["serviceentries"],
-                }
-            ],
+            "rules": WEBHOOK_RULES,
             "admissionReviewVersions": ["v1"],
             "sideEffects": "None",
             "failurePolicy": self.failure_policies[CONFIGURATIONS.index(resource)],

@@ -1,13 +1,12 @@
 """The report as a page: one file for people, read in a real browser, with and without scripts."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page
 
 from app.core.calls import Elsewhere, Ending, Traffic, Window
 from app.core.dns_load import dns_load
@@ -16,9 +15,8 @@ from app.core.outlook import outlook
 from app.core.sidecars import Group
 from app.core.survey import Sourced, Unreadable, survey
 from app.report import Output, Report, write
-from tests.bed.require import require
 from tests.builders import HTTP, guard_policy, indexed
-from tests.docs.test_browser import ARGUMENTS, NAMES, PHONE, WIDEST
+from tests.docs.test_browser import PHONE, WIDEST, chromium
 
 EVIL = '"><script>document.title = "taken"</script>'
 POLICY = guard_policy(hosts={"owners": [{"match": ["owned.example.com"], "namespaces": ["shop"]}]}).on("2027-01-01")
@@ -71,11 +69,8 @@ def page_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        program = next(filter(None, map(shutil.which, NAMES)), None) or str(require("chromium"))
-        browser = playwright.chromium.launch(executable_path=program, args=ARGUMENTS)
+    with chromium() as browser:
         yield browser
-        browser.close()
 
 
 class Visit:
