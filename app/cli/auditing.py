@@ -30,7 +30,7 @@ class Seen:
     """What one look found."""
 
     def __init__(self, audit: Audit, insight: Insight, policy: GuardPolicy) -> None:
-        """Take the verdicts, and what there is besides."""
+        """Take the verdicts, the insight beside them, and the policy."""
         self._audit = audit
         self._insight = insight
         self._policy = policy

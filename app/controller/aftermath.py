@@ -67,7 +67,7 @@ class Aftermath:
         return LOOK_SECONDS
 
     def findings(self, entry: ServiceEntry) -> tuple[Finding, ...]:
-        """Return what there is to say of an entry."""
+        """Return the findings on the hosts of an entry."""
         with self._lock:
             found = self._found.get(entry.key.namespace, {})
             return tuple(found[host.canonical] for host in entry.hosts if host.canonical in found)

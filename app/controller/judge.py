@@ -97,5 +97,5 @@ class Judge:
 
 
 def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
-    """Return what there is to say of an entry in the company of its siblings."""
+    """Return the finding that the siblings of an entry cause, None if they cause none."""
     return kept[key].finding(Severity.ERROR) if key in kept else odds.get(key)

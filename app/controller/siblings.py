@@ -64,7 +64,7 @@ class Siblings:
         siblings = self._together(filter(None, (old, new)))
         others = self._judge.reconsider(siblings, policy, old)
         self._note_slip(old, new, policy)
-        self._news |= others if old or not new else others - {new.key}  # a new entry is told of by itself
+        self._news |= others if old or not new else others - {new.key}  # a new entry has an Event of its own
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:

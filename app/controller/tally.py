@@ -11,7 +11,7 @@ from app.core.resources import Key, ServiceEntry
 from app.core.verdict import Verdict
 
 CLAIMANTS = 10
-"""How many objects of others are named for a namespace: a team that writes thousands of them makes no more series."""
+"""How many claimants the metric names for a namespace, so that a team cannot make thousands of series."""
 OTHERS = "others"
 L = TypeVar("L", bound=Hashable)
 

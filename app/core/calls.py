@@ -44,7 +44,7 @@ _FLAGS = {ending.flag: ending for ending in Ending}
 def ending(flags: str) -> Ending | None:
     """Return how a call ended from Envoy's response flags, such as "URX,UC"; None where none is a failure known here.
 
-    Of several flags the one that says what happened to the connection counts.
+    If there are several flags, the flag about the connection counts.
     """
     present = {_FLAGS[flag] for flag in flags.split(",") if flag in _FLAGS}
     return next((one for one in Ending if one in present), None)
@@ -146,7 +146,7 @@ class Traffic:
     """The figures of the requested hosts, over one window."""
 
     def __init__(self, window: Window, hosts: Collection[str]) -> None:
-        """Take the window and the canonical hosts; calls of others are not held."""
+        """Take the window and the canonical hosts; calls to other hosts are dropped."""
         self.window = window
         self.elsewhere: list[Elsewhere] = []
         self._hosts = hosts

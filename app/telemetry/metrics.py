@@ -179,16 +179,11 @@ class ControllerMetrics:
             buckets=EMISSION_BUCKETS,
             registry=self.registry,
         )
-        self._read_state()
+        self._read_entries()
+        self._read_objects()
 
-    def _read_state(self) -> None:
-        """Make the metrics of what is there, for whose sources the controller says where to read."""
-        self.managed_objects = Reading(
-            self.registry,
-            "serviceentry_guard_managed_objects",
-            "Objects that the guard owns. Shown by the leader only.",
-            ("kind",),
-        )
+    def _read_entries(self) -> None:
+        """Make the metrics of ServiceEntries and hosts; the controller says where they are read."""
         self.findings = Reading(
             self.registry,
             "serviceentry_guard_findings",
@@ -208,19 +203,6 @@ class ControllerMetrics:
             "not written since. Shown by the leader only.",
             ("namespace",),
         )
-        self.host_conflicts = Reading(
-            self.registry,
-            "serviceentry_guard_host_conflicts",
-            "Objects that are not emitted because another object claims the host. Shown by the leader only.",
-            ("namespace",),
-        )
-        self.host_claims = Reading(
-            self.registry,
-            "serviceentry_guard_host_claims",
-            "Objects that are not emitted because an object of another namespace claims the host, by that object: the "
-            "ten with the most of each namespace, and all others together. Shown by the leader only.",
-            ("namespace", "claimant"),
-        )
         self.limited_entries = Reading(
             self.registry,
             "serviceentry_guard_limited_entries",
@@ -234,6 +216,28 @@ class ControllerMetrics:
             "Hosts whose calls end at a timeout more often than before the guard's VirtualService came; with "
             "--prometheus. Shown by the leader only.",
             ("namespace",),
+        )
+
+    def _read_objects(self) -> None:
+        """Make the metrics of objects and Events; the controller says where they are read."""
+        self.managed_objects = Reading(
+            self.registry,
+            "serviceentry_guard_managed_objects",
+            "Objects that the guard owns. Shown by the leader only.",
+            ("kind",),
+        )
+        self.host_conflicts = Reading(
+            self.registry,
+            "serviceentry_guard_host_conflicts",
+            "Objects that are not emitted because another object claims the host. Shown by the leader only.",
+            ("namespace",),
+        )
+        self.host_claims = Reading(
+            self.registry,
+            "serviceentry_guard_host_claims",
+            "Objects that are not emitted because an object of another namespace claims the host, by that object: the "
+            "ten with the most of each namespace, and all others together. Shown by the leader only.",
+            ("namespace", "claimant"),
         )
         self.refused_objects = Reading(
             self.registry,
