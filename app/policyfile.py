@@ -9,10 +9,10 @@ from typing import Any
 import yaml
 
 from app.clock import utc_day
-from app.core.policy import GuardPolicy, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import MAX_DEPTH, parse_policy
-from app.core.soundness import soundness
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import MAX_DEPTH, parse_policy
+from app.core.rules.policy_lint import soundness
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""

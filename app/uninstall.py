@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
-from app.core.backstop import NAMES
-from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
-from app.kube.backoff import backoff
+from app.core.cel.admission_policy import NAMES
+from app.core.resources.service_entry import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
 from app.kube.client import Client
 from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from app.kube.lease import LeaderElector
 from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, LEASES, REPORTS, SECRETS, Resource
+from app.kube.timing import backoff
 from app.settings import LEASE_NAME, UninstallSettings
 
 T = TypeVar("T")

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.certificates.probe import Address, ProbeError, Trouble, probe
-from app.certificates.succession import (
+from app.certificates.ca_rotation import (
     BUNDLE,
     Authority,
     Data,
@@ -25,6 +24,7 @@ from app.certificates.succession import (
     serving_data,
     succeed,
 )
+from app.certificates.probe import Address, ProbeError, Trouble, probe
 from app.certificates.webhookconfig import address, bundle, decode, locked, trusting, webhooks
 from app.certificates.x509 import Pair, Unreadable
 from app.controller.leadership import Leadership

@@ -16,11 +16,11 @@ from app.cli.groups import InOrder
 MODULES = {
     "webhook": "servers",
     "controller": "servers",
-    "review": "reviewing",
-    "audit": "reviewing",
+    "review": "review",
+    "audit": "review",
     "policy": "policy",
     "doctor": "doctor",
-    "uninstall": "uninstalling",
+    "uninstall": "uninstall",
     "demo": "demo",
 }
 """Where each command is, in the order in which help lists them."""

@@ -13,9 +13,9 @@ import click
 
 from app.cli.terminal import fail
 from app.clock import utc_day
-from app.core.days import is_day
-from app.core.policy import GuardPolicy, default_policy
-from app.core.problems import PolicyError
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.days import is_day
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 E = TypeVar("E", bound=enum.Enum)

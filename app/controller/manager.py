@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 
 from app.controller.aftermath import Aftermath, aftermath_task, reader
 from app.controller.dispatcher import Dispatcher
+from app.controller.entry_events import Narrator
+from app.controller.gauges import Tally
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
-from app.controller.judge import Judge
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
-from app.controller.reporter import Reporter
+from app.controller.reports import Reporter
 from app.controller.siblings import Siblings, siblings_task
-from app.controller.tally import Tally
+from app.controller.verdict_cache import Judge
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
-from app.core.observed import Observed
-from app.core.resources import MANAGER, ServiceEntry
+from app.core.resources.service_entry import MANAGER, ServiceEntry
+from app.core.routes.observed import Observed
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing

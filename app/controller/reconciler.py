@@ -5,15 +5,15 @@ import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
+from app.controller.entry_events import Narrator
 from app.controller.inventory import Inventory
-from app.controller.narrator import Narrator
-from app.core.candidates import age
-from app.core.index import Neighbours
-from app.core.observed import Observed
-from app.core.plan import Changes, changes, desired_at
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
-from app.core.routing import Emitted
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.candidates import age
+from app.core.routes.index import Neighbours
+from app.core.routes.observed import Observed
+from app.core.routes.plan import Changes, changes, desired_at
+from app.core.routes.virtual_service import Emitted
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import EMITTED, NO_VERSION, Resource

@@ -5,14 +5,14 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from app.controller.entry_events import Narrator
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
-from app.core.notices import REMEDIATED, REMEDIATION_REFUSED, Notice
-from app.core.patch import Operation
-from app.core.resources import JSON, Key, ServiceEntry
-from app.core.rules import RESOLVING
+from app.core.event_catalogue import REMEDIATED, REMEDIATION_REFUSED, Notice
+from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.rules.patch import Operation
+from app.core.rules.resolution import RESOLVING
 from app.kube.client import Client
 from app.kube.errors import Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket

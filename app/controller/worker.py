@@ -12,8 +12,8 @@ from typing import Generic, Protocol, TypeVar
 
 from app.controller.leadership import Leadership
 from app.controller.workqueue import WorkQueue
-from app.kube.backoff import backoff
 from app.kube.errors import ApiError, Fenced, Forbidden, Invalid
+from app.kube.timing import backoff
 from app.telemetry.instruments import ReconcileMeter, Result
 
 log = logging.getLogger(__name__)

@@ -5,15 +5,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from app.controller.entry_events import Narrator
+from app.controller.gauges import Conflicts
 from app.controller.latency import Latency
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
-from app.controller.tally import Conflicts
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
-from app.core.plan import Changes
-from app.core.resources import Key
+from app.core.resources.service_entry import Key
+from app.core.routes.plan import Changes
 from app.kube.errors import Forbidden, Invalid, ServerError
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from app.certificates.probe import Trouble
-from app.core.backstop import REFUSE, WARN
+from app.core.cel.admission_policy import REFUSE, WARN
 from app.doctor.causes import CAUSES, Cause, classify
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from app.certificates.probe import Address, ProbeError, probe
 from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
-from app.core.backstop import MUTATING as MUTATING_POLICY
-from app.core.backstop import REFUSE, REPAIR, WARN
-from app.core.backstop import VALIDATING as VALIDATING_POLICY
-from app.core.resources import ADMISSION_GROUP, VERSIONS
+from app.core.cel.admission_policy import MUTATING as MUTATING_POLICY
+from app.core.cel.admission_policy import REFUSE, REPAIR, WARN
+from app.core.cel.admission_policy import VALIDATING as VALIDATING_POLICY
+from app.core.resources.service_entry import ADMISSION_GROUP, VERSIONS
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import (
     Finding,

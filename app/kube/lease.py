@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from app.kube.backoff import jittered
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, NotFound
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
 from app.kube.timestamp import micro_time
+from app.kube.timing import jittered
 
 _log = logging.getLogger(__name__)
 # Monotonic, so that no correction of the wall clock moves the fence. Where there is one, the clock that goes on

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from app.kube.backoff import backoff, jittered
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, Gone, NotFound, Unreachable
 from app.kube.resources import Resource
 from app.kube.stream import WatchEvent, WatchStream
+from app.kube.timing import backoff, jittered
 
 T = TypeVar("T")
 Key = tuple[str, str]

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from app.core.findings import quoted
-from app.core.observed import KINDS
-from app.core.resources import JSON, Fields, Key, is_http_route, is_istio
-from app.core.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.resources.service_entry import JSON, Fields, Key, is_http_route, is_istio
+from app.core.routes.observed import KINDS
+from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.rules.findings import quoted
 from app.manifests.clusters import Clusters
 from app.manifests.documents import Document, Malformed, documents
 from app.manifests.embedded import mention

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from app.core.resources import JSON
+from app.core.resources.service_entry import JSON
 from app.manifests.scalars import plain
 
 DEPTH_LIMIT = 128

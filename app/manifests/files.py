@@ -9,8 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.core.resources import GROUP
-from app.core.survey import Unreadable
+from app.core.resources.service_entry import GROUP
+from app.core.routes.survey import Unreadable
 from app.manifests.kustomize import FILES
 
 SIZE_LIMIT = 20 * 1024 * 1024

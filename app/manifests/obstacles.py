@@ -9,9 +9,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from app.core.findings import and_more, printable, quoted
-from app.core.observed import KINDS
-from app.core.resources import API_VERSION, GROUP, JSON, PREFIX, VERSIONS, Fields, is_istio, is_service_entry
+from app.core.resources.service_entry import (
+    API_VERSION,
+    GROUP,
+    JSON,
+    PREFIX,
+    VERSIONS,
+    Fields,
+    is_istio,
+    is_service_entry,
+)
+from app.core.routes.observed import KINDS
+from app.core.rules.findings import and_more, printable, quoted
 from app.manifests.embedded import embedded
 
 KIND = "ServiceEntry"

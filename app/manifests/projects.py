@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.core.resources import JSON
+from app.core.resources.service_entry import JSON
 from app.manifests.documents import Malformed, documents
 from app.manifests.embedded import mention
 from app.manifests.files import File, read_files

@@ -2,7 +2,7 @@
 
 import re
 
-from app.core.resources import JSON
+from app.core.resources.service_entry import JSON
 
 _SPELLINGS = {None: ("~", "null"), True: ("y", "yes", "true", "on"), False: ("n", "no", "false", "off")}
 _WORDS = {

@@ -4,7 +4,7 @@ import re
 from bisect import bisect_left
 from functools import cached_property
 
-from app.core.survey import Sourced
+from app.core.routes.survey import Sourced
 from app.manifests.files import File
 from app.manifests.layout import Node, layout
 from app.manifests.lists import member_field

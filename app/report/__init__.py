@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from app.core.findings import Finding
-from app.core.insight import Insight, Overview
-from app.core.resources import Key
-from app.core.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.insight.cluster import Insight, Overview
+from app.core.resources.service_entry import Key
+from app.core.routes.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.rules.findings import Finding
 
 NO_INSIGHT = Insight()
 

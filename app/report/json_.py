@@ -3,9 +3,9 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from app.core.findings import Finding
-from app.core.resources import JSON
-from app.core.survey import Reviewed, Unreviewed
+from app.core.resources.service_entry import JSON
+from app.core.routes.survey import Reviewed, Unreviewed
+from app.core.rules.findings import Finding
 from app.report import Place, Report
 from app.report.insight import insight_document
 

@@ -8,10 +8,10 @@ from importlib.metadata import version
 from pathlib import PurePath
 from urllib.parse import quote
 
-from app.core.catalogue import CATALOGUE
-from app.core.findings import Finding, Severity
-from app.core.resources import JSON
-from app.core.survey import Reviewed, Unreviewed
+from app.core.resources.service_entry import JSON
+from app.core.routes.survey import Reviewed, Unreviewed
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.findings import Finding, Severity
 from app.report import Place, Report, relative
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from app.core.findings import Finding, Severity
-from app.core.survey import Reviewed
+from app.core.routes.survey import Reviewed
+from app.core.rules.findings import Finding, Severity
 from app.report import Report, Summary
 from app.report.insight import insight_lines
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.core.dns_load import dns_load
-from app.core.insight import Insight, WithFindings, enforced
-from app.core.policy import GuardPolicy
-from app.core.sidecars import Group
-from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
+from app.core.insight.cluster import Insight, WithFindings, enforced
+from app.core.insight.dns_load import dns_load
+from app.core.policy.model import GuardPolicy
+from app.core.resources.sidecars import Group
+from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
 from app.manifests import Manifests
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file

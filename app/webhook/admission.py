@@ -10,11 +10,11 @@ from typing import Any
 
 import msgspec
 
-from app.core.policy import GuardPolicy
-from app.core.resources import GROUP, JSON, ServiceEntry
-from app.core.siblings import beside
-from app.core.standing import Standing
-from app.core.verdict import Verdict, as_stored, review, review_update
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import GROUP, JSON, ServiceEntry
+from app.core.rules.kept_resolutions import Standing
+from app.core.rules.siblings import beside
+from app.core.rules.verdict import Verdict, as_stored, review, review_update
 
 API_VERSION = "admission.k8s.io/v1"
 LONGEST_UID = 64

@@ -26,7 +26,7 @@ from app.telemetry.logs import Level, tell
 from app.telemetry.metrics import Outcome, WebhookMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
 from app.webhook.admission import Answer, BadReview, Stage, answer
-from app.webhook.refusals import Disconnected, Refused, send_answer, send_refusal
+from app.webhook.responses import Disconnected, Refused, send_answer, send_refusal
 from app.webhook.siblings import SiblingsFile
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from app.core.standing import Standing, parse_standing
+from app.core.rules.kept_resolutions import Standing, parse_standing
 from app.policyfile import Stamp, file_stamp
 
 SIZE_LIMIT = 1024 * 1024

@@ -8,7 +8,7 @@ from http import HTTPStatus
 import pytest
 
 import app.webhook.server
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from app.telemetry.logs import TextFormatter
 from app.webhook.admission import Stage, answer
 from tests.bed.pki import Authority

@@ -15,8 +15,8 @@ import yaml
 from click.testing import Result
 
 from app.audit import Audit, connect
-from app.core.policy import API_VERSION, KIND, default_policy
-from app.core.survey import Reviewed
+from app.core.policy.model import API_VERSION, KIND, default_policy
+from app.core.routes.survey import Reviewed
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from app.controller.entry_events import Narrator
 from app.controller.inventory import Inventory
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
-from app.core.resources import Key, ServiceEntry
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.kube.errors import Conflict
 from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile

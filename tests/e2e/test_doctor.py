@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.core.resources import ADMISSION_GROUP
+from app.core.resources.service_entry import ADMISSION_GROUP
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import Finding, State, exit_code
 from app.doctor.doctor import Doctor, Place

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.policy import API_VERSION, KIND
+from app.core.policy.model import API_VERSION, KIND
 from app.kube.client import Client
 from app.kube.errors import Forbidden
 from tests.bed.control_plane import ControlPlane

@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 
 from app.audit import Audit, AuditError, connect
 from app.cli import cli
-from app.core.plan import desired
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
-from app.core.survey import Reviewed
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
+from app.core.routes.survey import Reviewed
 from tests.builders import HTTP, HTTPS
 from tests.unit.kube_server import Handler, Server, json_answer, running
 

@@ -3,7 +3,6 @@
 import msgspec
 import pytest
 
-from app.kube.backoff import backoff
 from app.kube.errors import (
     AlreadyExists,
     ApiError,
@@ -21,6 +20,7 @@ from app.kube.errors import (
     from_response,
     from_status,
 )
+from app.kube.timing import backoff
 
 
 def status(code: int, reason: str, message: str = "because") -> bytes:

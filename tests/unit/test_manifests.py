@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.resources import JSON, Key
+from app.core.resources.service_entry import JSON, Key
 from app.manifests import Manifests
 from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents
 from app.manifests.files import SIZE_LIMIT, File, read_files, replace_file

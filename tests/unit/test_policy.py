@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.durations import parse_duration
-from app.core.globs import covers_glob, matches
-from app.core.policy import Settings, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import MAX_VALUES, parse_policy
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import Settings, default_policy
+from app.core.policy.reader import MAX_VALUES, parse_policy
+from app.core.resources.durations import parse_duration
+from app.core.resources.globs import covers_glob, matches
 from tests.builders import IDENTITY, policy
 from tests.depth import examples
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from app.core.backstop import Engine, backstop
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
-from app.core.soundness import soundness
-from app.core.survey import Sourced, survey
-from app.core.verdict import remediation
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.policy_lint import soundness
+from app.core.rules.verdict import remediation
 from app.policyfile import decode_policy
 from app.reference import Field, fields
 from tests.cases import CASES, TODAY, Case

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from app.cli import cli
 from app.clock import utc_day
-from app.core.policy import default_policy
-from app.core.problems import PolicyError
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import default_policy
 from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
 
 IDENTITY = "apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\n"

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from app.cli import cli
-from app.core.policy import PolicyDocument, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import as_document, parse_policy
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import PolicyDocument, default_policy
+from app.core.policy.reader import as_document, parse_policy
 from app.policyfile import decode_policy
 from app.reference import Field, default_text, fields, schema
 from tests.depth import examples

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 import pytest
 
+from app.certificates.ca_rotation import MOST_PREVIOUS
 from app.certificates.probe import Address, ProbeError, Trouble
-from app.certificates.succession import MOST_PREVIOUS
 from app.certificates.x509 import create_authority, issue, names, read_bundle, read_pair, write_bundle
 from app.kube.errors import Conflict
 from app.kube.resources import CONFIGURATIONS

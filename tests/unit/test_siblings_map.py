@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
-from app.controller.judge import Judge
 from app.controller.siblings import ATTEMPTS, ROOM, Siblings, document
-from app.core.resources import ServiceEntry
-from app.core.standing import Stays, parse_standing
+from app.controller.verdict_cache import Judge
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.kept_resolutions import Stays, parse_standing
 from app.policyfile import PolicyFile
 from app.webhook.siblings import SiblingsFile
 from tests import builders

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator
 
 import yaml
 
-from app.core.catalogue import CATALOGUE
-from app.core.emission import RETRY_CONDITIONS
+from app.core.policy.traffic import RETRY_CONDITIONS
+from app.core.rules.catalogue import CATALOGUE
 from app.reference import Field, fields
 from tools.reference.page import ROOT
 

@@ -1,0 +1,224 @@
+"""The decision table: what becomes of one ServiceEntry's resolution.
+
+Istio's own validation (`ValidateServiceEntry`) sets the limits: nothing is changed into what istiod would refuse.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from app.core.policy.model import Mode, Settings, Static, Tcp, Unfixable, Wildcards
+from app.core.resources.globs import matches
+from app.core.resources.hosts import HostKind
+from app.core.resources.service_entry import TLS_PORT, ServiceEntry
+from app.core.rules import templates
+from app.core.rules.catalogue import (
+    CIDR_ADDRESS,
+    ENDPOINTS_WITHOUT_RESOLUTION,
+    MALFORMED,
+    MATCHED_BY_ADDRESS,
+    MIXED_PORTS,
+    NOT_FQDN,
+    OPAQUE_PORTS,
+    RESOLUTION_CHANGED,
+    ROUND_ROBIN,
+    SHARED_PORT,
+    STATIC_ENDPOINTS,
+    WILDCARD_ENTRY,
+    WILDCARD_HOST,
+    WORKLOAD_SELECTOR,
+)
+from app.core.rules.findings import Finding, Rule, Severity, and_more, port_label, quoted
+
+DYNAMIC_PROTOCOLS = frozenset({"HTTP", "HTTP2", "GRPC", "TLS"})
+"""The protocols that istiod accepts with DYNAMIC_DNS."""
+RESOLVING = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
+"""The resolutions that resolve a name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the table says: the resolution to store, or None to leave it, and why."""
+
+    findings: tuple[Finding, ...] = ()
+    resolution: str | None = None
+
+
+def looked_at(entry: ServiceEntry, settings: Settings) -> bool:
+    """Say whether the policy looks at the namespace of an entry."""
+    return settings.mode is not Mode.OFF and not matches(entry.key.namespace, settings.scope.excluded_namespaces)
+
+
+def in_scope(entry: ServiceEntry, settings: Settings) -> bool:
+    """Say whether the policy judges an entry; exemptions are another matter."""
+    return looked_at(entry, settings) and entry.location in settings.scope.locations
+
+
+def malformed(entry: ServiceEntry) -> Finding | None:
+    """Return a finding on the first field of a wrong type."""
+    if not entry.problems:
+        return None
+    first, *others = entry.problems
+    message = and_more(f"must be {first.expected}", 1 + len(others))
+    return Finding(MALFORMED, Severity.ERROR, first.path, message)
+
+
+def decide(entry: ServiceEntry, settings: Settings) -> Decision:
+    """Look an entry, in scope and well-formed, up in the table."""
+    if entry.resolution in RESOLVING:
+        return Decision((_round_robin(settings),) if entry.resolution == "DNS_ROUND_ROBIN" else ())
+    if not entry.names_host and settings.resolution.tcp is Tcp.LEAVE:
+        return _opaque(entry)
+    if entry.resolution == "STATIC" and (entry.endpoints or entry.workload_selector):
+        return _static(entry, settings)
+    if _dynamic_shape(entry):
+        return _wildcards(entry, settings)
+    obstacles = tuple(finding for obstacle in _OBSTACLES if (finding := obstacle(entry, settings)))
+    if obstacles and not entry.names_host:
+        return _opaque(entry)
+    return _unfixable(obstacles, settings) if obstacles else _change(entry, "DNS", settings)
+
+
+def _round_robin(settings: Settings) -> Finding:
+    severity = Severity.WARNING if settings.mode is Mode.ENFORCE else Severity.INFO
+    return Finding(ROUND_ROBIN, severity, "spec.resolution", "Envoy never drains the connections of DNS_ROUND_ROBIN")
+
+
+def _opaque(entry: ServiceEntry) -> Decision:
+    """Keep the resolution of an entry of TCP ports: with DNS, each connection to such a port would go to one name."""
+    tls = any(port.number == TLS_PORT for port in entry.ports)
+    message = f"no port names its host, so resolution {entry.resolution} is kept"
+    instead = "If clients speak TLS on port 443, write protocol: TLS for it; otherwise nothing." if tls else ""
+    return Decision((Finding(OPAQUE_PORTS, Severity.INFO, "spec.ports", message, instead=instead),))
+
+
+def _static(entry: ServiceEntry, settings: Settings) -> Decision:
+    severity = _STATIC_SEVERITY[settings.resolution.static]
+    if severity is not Severity.ERROR and entry.endpoints and all(map(_stays, entry.endpoints)):
+        message = (
+            f"leads to {quoted(entry.endpoints[0])}, of this machine or its link, wherever the name of the host leads"
+        )
+        return Decision((Finding(STATIC_ENDPOINTS, Severity.INFO, "spec.endpoints", message),))
+    return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", templates.STATIC_ENDPOINTS),))
+
+
+def _stays(address: str) -> bool:
+    """Say whether an address is this machine's or its network's, and never moves."""
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return False
+    return parsed.is_loopback or parsed.is_link_local
+
+
+def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
+    choice = settings.resolution.wildcards
+    if choice is Wildcards.DYNAMIC_DNS and entry.location == "MESH_EXTERNAL":
+        return _change(entry, "DYNAMIC_DNS", settings)
+    severity = Severity.INFO if choice is Wildcards.ALLOW else Severity.ERROR
+    message = templates.WILDCARD_ENTRY.format(host=quoted(entry.hosts[0].text))
+    return Decision((Finding(WILDCARD_ENTRY, severity, "spec.hosts", message),))
+
+
+def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
+    if settings.resolution.unfixable is Unfixable.DENY:
+        return Decision(tuple(obstacles))
+    return Decision(tuple(Finding(one.rule, Severity.WARNING, one.path, one.message) for one in obstacles))
+
+
+def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:
+    enforced = settings.mode is Mode.ENFORCE
+    change = templates.BECOMES if enforced else templates.WOULD_BECOME
+    message = templates.RESOLUTION_CHANGED.format(resolution=entry.resolution, change=change, target=resolution)
+    finding = Finding(RESOLUTION_CHANGED, Severity.WARNING, "spec.resolution", message)
+    return Decision((finding,), resolution if enforced else None)
+
+
+def _dynamic_shape(entry: ServiceEntry) -> bool:
+    return (
+        entry.resolution == "NONE"
+        and entry.names_host
+        and all(host.kind is HostKind.WILDCARD for host in entry.hosts)
+        and all(port.protocol in DYNAMIC_PROTOCOLS for port in entry.ports)
+        and not (entry.addresses or entry.endpoints or entry.workload_selector)
+    )
+
+
+def _wildcard_host(entry: ServiceEntry, _: Settings) -> Finding | None:
+    hits = [index for index, host in enumerate(entry.hosts) if host.text.startswith("*")]
+    if not hits:
+        return None
+    message = templates.WILDCARD_HOST.format(host=quoted(entry.hosts[hits[0]].text))
+    return _obstacle(WILDCARD_HOST, f"spec.hosts[{hits[0]}]", message, hits)
+
+
+def _not_fqdn(entry: ServiceEntry, _: Settings) -> Finding | None:
+    hits = [
+        index
+        for index, host in enumerate(entry.hosts)
+        if host.kind is HostKind.INVALID and not host.text.startswith("*")
+    ]
+    if not hits:
+        return None
+    message = templates.NOT_FQDN.format(host=quoted(entry.hosts[hits[0]].text))
+    return _obstacle(NOT_FQDN, f"spec.hosts[{hits[0]}]", message, hits)
+
+
+def _cidr_address(entry: ServiceEntry, _: Settings) -> Finding | None:
+    return _addresses(entry, CIDR_ADDRESS, templates.CIDR_ADDRESS, cidr=True)
+
+
+def _matched_by_address(entry: ServiceEntry, _: Settings) -> Finding | None:
+    return _addresses(entry, MATCHED_BY_ADDRESS, templates.MATCHED_BY_ADDRESS, cidr=False)
+
+
+def _addresses(entry: ServiceEntry, rule: Rule, template: str, *, cidr: bool) -> Finding | None:
+    hits = [index for index, address in enumerate(entry.addresses) if ("/" in address) is cidr]
+    if not hits:
+        return None
+    message = template.format(address=quoted(entry.addresses[hits[0]]))
+    return _obstacle(rule, f"spec.addresses[{hits[0]}]", message, hits)
+
+
+def _opaque_port(entry: ServiceEntry, settings: Settings) -> Finding | None:
+    """Find ports that name no host: beside others they keep all from DNS; where DNS is wanted, several hosts do."""
+    hits = [index for index, port in enumerate(entry.ports) if not port.names_host]
+    mixed = settings.resolution.tcp is Tcp.LEAVE
+    if not hits or not (mixed or len(entry.hosts) > 1):
+        return None
+    port, path = entry.ports[hits[0]], f"spec.ports[{hits[0]}].protocol"
+    label = port_label(port.number, port.protocol)
+    if mixed:
+        message = templates.MIXED_PORTS.format(port=label, resolution=entry.resolution)
+        return _obstacle(MIXED_PORTS, path, message, hits)
+    return _obstacle(SHARED_PORT, path, templates.SHARED_PORT.format(port=label, hosts=len(entry.hosts)), hits)
+
+
+def _endpoints(entry: ServiceEntry, _: Settings) -> Finding | None:
+    if not entry.endpoints:
+        return None
+    message = templates.ENDPOINTS_WITHOUT_RESOLUTION
+    return _obstacle(ENDPOINTS_WITHOUT_RESOLUTION, "spec.endpoints", message, [0])
+
+
+def _workload_selector(entry: ServiceEntry, _: Settings) -> Finding | None:
+    if not entry.workload_selector:
+        return None
+    message = templates.WORKLOAD_SELECTOR.format(resolution=entry.resolution)
+    return _obstacle(WORKLOAD_SELECTOR, "spec.workloadSelector", message, [0])
+
+
+def _obstacle(rule: Rule, path: str, message: str, hits: Sequence[int]) -> Finding:
+    return Finding(rule, Severity.ERROR, path, and_more(message, len(hits)))
+
+
+_OBSTACLES: tuple[Callable[[ServiceEntry, Settings], Finding | None], ...] = (
+    _wildcard_host,
+    _not_fqdn,
+    _cidr_address,
+    _matched_by_address,
+    _opaque_port,
+    _endpoints,
+    _workload_selector,
+)
+_STATIC_SEVERITY = {Static.ALLOW: Severity.INFO, Static.WARN: Severity.WARNING, Static.DENY: Severity.ERROR}
