@@ -14,7 +14,7 @@ from app.core.cel.variables import Variables
 from app.core.policy.fields import Permission, camel
 from app.core.policy.model import Settings
 from app.core.policy.traffic import AttemptsBounds, DurationBounds, Overrides, TimeoutBounds
-from app.core.resources.durations import NO_DEADLINE, SHAPE
+from app.core.resources.durations import NO_DEADLINE, NO_DURATION, NO_TIMEOUT, SHAPE
 from app.core.resources.service_entry import PREFIX
 from app.core.rules import overrides, templates
 
@@ -83,7 +83,7 @@ def _attempts(grant: Grant) -> Objections:
     yield both(whole, f"({number} < {least} || {number} > {most})"), message
 
 
-def _duration(grant: Grant, shape: str = templates.NO_DURATION) -> Objections:
+def _duration(grant: Grant, shape: str = NO_DURATION) -> Objections:
     sound, length = both(fully(grant.text, SHAPE), partly(grant.text, "[1-9]")), f"duration({grant.text})"
     least, most = f"variables.{grant.variable}Least", f"variables.{grant.variable}Most"
     yield negated(sound), shape
@@ -95,7 +95,7 @@ def _timeout(grant: Grant) -> Objections:
     """Object to a timeout: "0s" is none at all, which is granted by itself."""
     none = f"{grant.text} == {literal(NO_DEADLINE.text)}"
     yield both(none, f"!variables.{grant.variable}NoDeadline"), templates.NO_DEADLINE_FORBIDDEN
-    for condition, message in _duration(grant, templates.NO_TIMEOUT):
+    for condition, message in _duration(grant, NO_TIMEOUT):
         yield both(negated(none), condition), message
 
 

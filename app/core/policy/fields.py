@@ -1,4 +1,4 @@
-"""What the parts of the policy have in common: plain frozen values, and what pydantic is to know when it reads them.
+"""Fields of a policy: frozen values with a description, and how pydantic reads durations, days, globs and patterns.
 
 Nothing here imports pydantic before a policy is read: it takes longer to import than most commands take to run, and
 the built-in policy is not read from anywhere.
@@ -8,6 +8,17 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, TypeGuard, TypeVar, dataclass_transform
+
+from app.core.resources.days import DAY, NUMBER_OF_DAYS, Days, parse_day, parse_days
+from app.core.resources.durations import (
+    PATTERN,
+    SECONDS_PATTERN,
+    Duration,
+    parse_duration,
+    parse_seconds,
+    parse_timeout,
+)
+from app.core.resources.patterns import Pattern, parse_pattern
 
 if TYPE_CHECKING:
     from pydantic import ConfigDict, GetCoreSchemaHandler
@@ -78,3 +89,13 @@ class Parsed:
         return handler.generate_schema(
             Annotated[source, PlainValidator(self._parse), as_text, WithJsonSchema(self._schema)]
         )
+
+
+Glob = Annotated[str, Bounds(min_length=1, max_length=253, title="glob")]
+"""A glob over namespaces or hosts, no longer than a host can be."""
+PatternField = Annotated[Pattern, Parsed(parse_pattern, "pattern", ".+")]
+DayField = Annotated[str, Parsed(parse_day, "day", DAY)]
+DaysField = Annotated[Days, Parsed(parse_days, "number of days", NUMBER_OF_DAYS)]
+DurationField = Annotated[Duration, Parsed(parse_duration, "duration", PATTERN)]
+TimeoutField = Annotated[Duration, Parsed(parse_timeout, "duration, or 0s for none", rf"(?:0s|{PATTERN})")]
+SecondsField = Annotated[Duration, Parsed(parse_seconds, "duration of whole seconds", SECONDS_PATTERN)]

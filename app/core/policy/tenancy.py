@@ -3,10 +3,7 @@
 import enum
 from typing import Annotated
 
-from app.core.policy.fields import Bounds, Permission, model, setting
-from app.core.resources.days import DayField, DaysField
-from app.core.resources.globs import Glob
-from app.core.resources.patterns import PatternField
+from app.core.policy.fields import Bounds, DayField, DaysField, Glob, PatternField, Permission, model, setting
 
 LONGEST_REASON = 500
 """Most characters of a reason."""

@@ -4,9 +4,8 @@ import enum
 from http import HTTPStatus
 from typing import Annotated
 
-from app.core.policy.fields import Bounds, Permission, model, setting
-from app.core.resources.durations import DurationField, SecondsField, TimeoutField, parse_duration
-from app.core.resources.globs import Glob
+from app.core.policy.fields import Bounds, DurationField, Glob, Permission, SecondsField, TimeoutField, model, setting
+from app.core.resources.durations import parse_duration
 
 RETRY_CONDITIONS = (
     "5xx",

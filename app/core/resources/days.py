@@ -3,9 +3,6 @@
 import re
 from dataclasses import dataclass, field
 from datetime import date, timedelta
-from typing import Annotated
-
-from app.core.policy.fields import Parsed
 
 _LEAP = (
     "(?:[1-9][0-9](?:0[48]|[2468][048]|[13579][26])|(?:[2468][048]|[13579][26])00)-02-29"  # every fourth year, 2000 too
@@ -20,7 +17,7 @@ LENGTH = len("2027-03-31")
 SECONDS = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
 _MOST = date(9999, 12, 31)
-_DAYS = "[1-9][0-9]{0,3}d"
+NUMBER_OF_DAYS = "[1-9][0-9]{0,3}d"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -64,12 +61,6 @@ def parse_day(text: object) -> str:
 
 def parse_days(text: object) -> Days:
     """Read a number of days; a ValueError says what it looks like."""
-    if not isinstance(text, str) or not re.fullmatch(_DAYS, text):
+    if not isinstance(text, str) or not re.fullmatch(NUMBER_OF_DAYS, text):
         raise ValueError("must be a number of days such as 90d")
     return Days(int(text.removesuffix("d")), text)
-
-
-DayField = Annotated[str, Parsed(parse_day, "day", DAY)]
-"""A day as a field of a policy."""
-DaysField = Annotated[Days, Parsed(parse_days, "number of days", _DAYS)]
-"""A number of days as a field of a policy."""

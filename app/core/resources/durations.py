@@ -6,10 +6,6 @@ This is the part of Go's time.ParseDuration that people write. Istio refuses a f
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Annotated
-
-from app.core.policy.fields import Parsed
-from app.core.rules import templates
 
 _UNITS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _FRACTION = r"(?:\.[0-9]{1,3})?"
@@ -19,8 +15,10 @@ SHAPE = (
     rf"(?:([0-9]{{1,6}}{_FRACTION})s)?(?:([0-9]{{1,9}})ms)?"
 )
 """What a duration looks like; 0 does too."""
-_PATTERN = _NONZERO + SHAPE
-_SECONDS = rf"{_NONZERO}(?:[0-9]{{1,6}}h)?(?:[0-9]{{1,6}}m)?(?:[0-9]{{1,6}}s)?"
+PATTERN = _NONZERO + SHAPE
+SECONDS_PATTERN = rf"{_NONZERO}(?:[0-9]{{1,6}}h)?(?:[0-9]{{1,6}}m)?(?:[0-9]{{1,6}}s)?"
+NO_DURATION = 'must be a duration such as "2s", "500ms" or "1m30s"'
+NO_TIMEOUT = f'{NO_DURATION}, or "0s" for no deadline'
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,9 +35,9 @@ class Duration:
 
 def parse_duration(text: object) -> Duration:
     """Parse a duration of at least 1 ms; a ValueError says what a duration looks like."""
-    matched = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
+    matched = re.fullmatch(PATTERN, text) if isinstance(text, str) else None
     if not matched:
-        raise ValueError(templates.NO_DURATION)
+        raise ValueError(NO_DURATION)
     parts = zip(_UNITS.values(), matched.groups(default="0"), strict=True)
     return Duration(sum(int(unit * Decimal(number)) for unit, number in parts), matched.string)
 
@@ -55,19 +53,12 @@ def parse_timeout(text: object) -> Duration:
     try:
         return parse_duration(text)
     except ValueError:
-        raise ValueError(templates.NO_TIMEOUT) from None
+        raise ValueError(NO_TIMEOUT) from None
 
 
-def _parse_seconds(text: object) -> Duration:
+def parse_seconds(text: object) -> Duration:
+    """Parse a duration of whole seconds; Istio keeps nothing smaller of TCP keep-alive."""
     duration = parse_duration(text)
-    if not re.fullmatch(_SECONDS, duration.text):
+    if not re.fullmatch(SECONDS_PATTERN, duration.text):
         raise ValueError('must be a duration of whole seconds such as "60s" or "1m30s"')
     return duration
-
-
-DurationField = Annotated[Duration, Parsed(parse_duration, "duration", _PATTERN)]
-"""A duration as a field of a policy."""
-TimeoutField = Annotated[Duration, Parsed(parse_timeout, "duration, or 0s for none", rf"(?:0s|{_PATTERN})")]
-"""A timeout as a field of a policy: 0s is no deadline at all."""
-SecondsField = Annotated[Duration, Parsed(_parse_seconds, "duration of whole seconds", _SECONDS)]
-"""A duration of whole seconds: of TCP keep-alive, Istio keeps nothing smaller."""

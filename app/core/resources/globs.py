@@ -3,12 +3,6 @@
 import re
 from fnmatch import translate
 from functools import lru_cache
-from typing import Annotated
-
-from app.core.policy.fields import Bounds
-
-Glob = Annotated[str, Bounds(min_length=1, max_length=253, title="glob")]
-"""No longer than a host can be."""
 
 
 def matches(text: str, globs: tuple[str, ...]) -> bool:

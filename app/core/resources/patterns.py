@@ -9,9 +9,6 @@ import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Annotated
-
-from app.core.policy.fields import Parsed
 
 LONGEST = 200
 """Most characters of a pattern."""
@@ -78,10 +75,6 @@ def parse_pattern(text: object) -> Pattern:
         raise ValueError("must be a pattern such as [A-Z]+-[0-9]+")
     _program(text)
     return Pattern(text)
-
-
-PatternField = Annotated[Pattern, Parsed(parse_pattern, "pattern", ".+")]
-"""A pattern as a field of a policy."""
 
 
 @lru_cache(maxsize=64)
