@@ -22,6 +22,7 @@ from app.core.routes.virtual_service import Emitted
 from app.core.rules.catalogue import OBJECT_MISSING
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.siblings import Held, Member, at_odds, held, keep, told
+from app.kube.apply import list_all
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound
 from app.kube.resources import EMITTED, HTTP_ROUTES, PODS, SERVICE_ENTRIES, SIDECARS, Resource
@@ -164,20 +165,14 @@ def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]]
 
 def _listed(client: Client, resource: Resource) -> Iterator[Object]:
     """Yield all objects of a resource in pages, which the API server keeps consistent with each other."""
-    continue_ = ""
-    while True:
-        try:
-            page = client.list_page(resource, continue_=continue_)
-        except NotFound:
-            raise NoSuchResource(resource) from None
-        except Forbidden as error:
-            raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
-        except ApiError as error:
-            raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
-        yield from page.items
-        continue_ = page.continue_
-        if not continue_:
-            return
+    try:
+        yield from list_all(client, resource)
+    except NotFound:
+        raise NoSuchResource(resource) from None
+    except Forbidden as error:
+        raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
+    except ApiError as error:
+        raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
 
 
 def _owned(plan: Plan, owner: Key) -> Plan:

@@ -11,7 +11,8 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 from app.core.cel.admission_policy import NAMES
-from app.core.resources.service_entry import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
+from app.core.resources.service_entry import JSON, MANAGER, OWNER_ANNOTATION, Fields
+from app.kube.apply import OURS, list_all
 from app.kube.client import Client
 from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
 from app.kube.lease import LeaderElector
@@ -107,16 +108,11 @@ class Uninstall:
 
     def _ours(self, resource: Resource) -> set[_Written]:
         """Objects with our label and our mark, in all namespaces; none where the kind is not installed."""
-        found, more, label = set[_Written](), "", f"{MANAGED_BY}={MANAGER}"
         read = _report if resource in REPORTS else _emitted
-        with suppress(NotFound):
-            while True:
-                page = self._client.list_page(resource, label_selector=label, continue_=more)
-                found |= {one for item in page.items if (one := read(item))}
-                more = page.continue_
-                if not more:
-                    break
-        return found
+        try:
+            return {one for item in list_all(self._client, resource, label_selector=OURS) if (one := read(item))}
+        except NotFound:
+            return set()
 
     def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:

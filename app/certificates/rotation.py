@@ -25,10 +25,11 @@ from app.certificates.ca_rotation import (
     succeed,
 )
 from app.certificates.probe import Address, ProbeError, Trouble, probe
-from app.certificates.webhookconfig import address, bundle, decode, locked, trusting, webhooks
+from app.certificates.webhookconfig import address, bundle, decode, trusting, webhooks
 from app.certificates.x509 import Pair, Unreadable
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.kube.apply import locked
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS

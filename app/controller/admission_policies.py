@@ -15,9 +15,10 @@ from app.core.cel.admission_policy import MUTATING, NAMES, Engine, backstop
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
 from app.core.rules.kept_resolutions import Standing
+from app.kube.apply import apply_exactly, is_ours
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
-from app.kube.resources import ADMISSION_POLICIES, NO_VERSION
+from app.kube.resources import ADMISSION_POLICIES
 from app.policyfile import PolicyFile
 from app.telemetry.metrics import BackstopMetrics
 
@@ -99,7 +100,7 @@ class Backstop:
         foreign = set[Place]()
         for manifest in self._objects:
             found = self._find(_place(manifest))
-            if found and not _ours(found):
+            if found and not is_ours(found):
                 foreign.add(_place(manifest))
             elif not found or not self._is_right(found, manifest):
                 self._write(manifest, found)
@@ -115,23 +116,15 @@ class Backstop:
         return bool(spec == manifest["spec"] or (written == manifest["spec"] and taken == spec))
 
     def _write(self, manifest: JSON, found: Object | None) -> None:
-        """Apply server-side, over what was seen only; fields that others added are removed: an apply leaves them."""
+        """Write an object over what was seen only."""
         kind, name = place = _place(manifest)
-        version = found["metadata"]["resourceVersion"] if found else NO_VERSION
+        seen = found["metadata"]["resourceVersion"] if found else None
         try:
-            stored = self._client.apply(
-                ADMISSION_POLICIES[kind],
-                {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}},
-                force=True,
-            )
+            stored = apply_exactly(self._client, ADMISSION_POLICIES[kind], manifest, seen)
         except NotFound as error:
             raise NotFound(
                 error.status, error.reason, f"this API server has no {kind} of {ADMISSION_GROUP}/v1"
             ) from error
-        if stored["spec"] != manifest["spec"]:
-            lock = {"op": "test", "path": "/metadata/resourceVersion", "value": stored["metadata"]["resourceVersion"]}
-            reset = {"op": "replace", "path": "/spec", "value": manifest["spec"]}
-            stored = self._client.json_patch(ADMISSION_POLICIES[kind], None, name, [lock, reset])
         self._taken[place] = manifest["spec"], stored["spec"]
         self._metrics.writes.inc()
         log.info("applied %s %s", kind, name)
@@ -141,7 +134,7 @@ class Backstop:
         try:
             for place in _all_places():
                 found = None if place in kept else self._find(place)
-                if found and _ours(found):
+                if found and is_ours(found):
                     self._delete(place, found)
         except Forbidden as error:
             if self._engine:
@@ -189,7 +182,3 @@ def _all_places() -> Iterator[Place]:
     for kind, name in NAMES:
         yield f"{kind}Binding", name
         yield kind, name
-
-
-def _ours(found: Object) -> bool:
-    return (found["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER

@@ -13,6 +13,7 @@ from app.core.event_catalogue import REMEDIATED, REMEDIATION_REFUSED, Notice
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.rules.patch import Operation
 from app.core.rules.resolution import RESOLVING
+from app.kube.apply import locked
 from app.kube.client import Client
 from app.kube.errors import Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
@@ -140,13 +141,11 @@ class Remediator:
         entry = ServiceEntry.parse(document)
         span.note({ENTRY_UIDS: (entry.uid,)})
         if patch := self._repair(entry, document):
-            self._write(entry, document["metadata"]["resourceVersion"], patch)
+            self._write(entry, locked(document, patch), patch[0]["value"])
 
-    def _write(self, entry: ServiceEntry, resource_version: str, patch: Sequence[Operation]) -> None:
-        lock = {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}
-        resolution = patch[0]["value"]
+    def _write(self, entry: ServiceEntry, patch: Sequence[Operation], resolution: str) -> None:
         try:
-            stored = self._client.json_patch(SERVICE_ENTRIES, entry.key.namespace, entry.key.name, [lock, *patch])
+            stored = self._client.json_patch(SERVICE_ENTRIES, entry.key.namespace, entry.key.name, patch)
         except (Forbidden, Invalid) as error:
             raise self._refused(entry, error.message) from error
         if stored["spec"].get("resolution") != resolution:

@@ -13,13 +13,14 @@ from app.controller.leadership import Leadership
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
 from app.core.policy_report import contested, digest, report, results, since
-from app.core.resources.service_entry import JSON, MANAGED_BY, MANAGER, Key, ServiceEntry
+from app.core.resources.service_entry import JSON, MANAGER, Key, ServiceEntry
 from app.core.routes.plan import keys
 from app.core.rules.findings import Finding
 from app.core.rules.verdict import Judge, review
+from app.kube.apply import OURS, apply_over, list_all
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Conflict, Forbidden, NotFound
-from app.kube.resources import NO_VERSION, REPORTS, Resource
+from app.kube.resources import REPORTS, Resource
 from app.policyfile import PolicyFile
 from app.telemetry.metrics import ControllerMetrics
 
@@ -216,16 +217,9 @@ class Reporter:
         return True
 
     def _list(self, kind: Resource) -> Iterator[tuple[str, _Known]]:
-        continue_ = ""
-        while True:
-            page = self._client.list_page(
-                kind, limit=PAGE, continue_=continue_, label_selector=f"{MANAGED_BY}={MANAGER}"
-            )
-            for stored in page.items:
-                if stored["metadata"]["name"] == MANAGER:
-                    yield stored["metadata"]["namespace"], _Known.parse(stored)
-            if not (continue_ := page.continue_):
-                return
+        for stored in list_all(self._client, kind, label_selector=OURS):
+            if stored["metadata"]["name"] == MANAGER:
+                yield stored["metadata"]["namespace"], _Known.parse(stored)
 
     def _bring_up_to_date(self, kind: Resource, namespace: str) -> None:
         """Write a report over what it was when it was last seen, and never over one of others."""
@@ -236,10 +230,9 @@ class Reporter:
                 self._delete(kind, namespace, known)
                 del self._known[namespace]
         elif known is None or known.digest != digest(wanted):
-            version = known.resource_version if known else NO_VERSION
-            metadata = {**wanted["metadata"], "resourceVersion": version}
-            named = {"apiVersion": kind.api_version, "kind": kind.kind, **wanted, "metadata": metadata}
-            self._known[namespace] = _Known.parse(self._client.apply(kind, named, force=True))
+            manifest = {"apiVersion": kind.api_version, "kind": kind.kind, **wanted}
+            stored = apply_over(self._client, kind, manifest, known.resource_version if known else None)
+            self._known[namespace] = _Known.parse(stored)
 
     def _delete(self, kind: Resource, namespace: str, known: _Known) -> None:
         with suppress(NotFound):

@@ -24,6 +24,7 @@ from app.core.rules.kept_resolutions import Standing, as_document
 from app.core.rules.patch import Operation, set_resolution
 from app.core.rules.siblings import follows, led, slipped, wrote
 from app.core.rules.verdict import remediation
+from app.kube.apply import list_all
 from app.kube.client import Client
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIG_MAPS, PODS
@@ -190,7 +191,7 @@ class SiblingsMap:
         if not self._pods:
             return
         digest = f"{zlib.crc32(text.encode()):08x}"
-        for pod in self._client.list_page(PODS, self._namespace, label_selector=self._pods).items:
+        for pod in list_all(self._client, PODS, self._namespace, label_selector=self._pods):
             body = {
                 "apiVersion": "v1",
                 "kind": "Pod",

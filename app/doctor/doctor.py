@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from app.certificates.probe import Address, ProbeError, probe
-from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
+from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, service, webhooks
 from app.core.cel.admission_policy import MUTATING as MUTATING_POLICY
 from app.core.cel.admission_policy import REFUSE, REPAIR, WARN
 from app.core.cel.admission_policy import VALIDATING as VALIDATING_POLICY
@@ -23,6 +23,7 @@ from app.doctor.diagnosis import (
     judge_lease,
     judge_refusal,
 )
+from app.kube.apply import list_all, locked
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
 from app.kube.resources import CONFIGURATIONS, LEASES, MUTATING, SERVICE_ENTRIES, Resource
@@ -106,7 +107,7 @@ class Doctor:
     def _rivals(self) -> Iterator[Finding]:
         """Look for other installations: of several, one acts."""
         try:
-            leases = self._client.list_page(LEASES, field_selector=f"metadata.name={LEASE_NAME}").items
+            leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={LEASE_NAME}"))
         except Forbidden as error:
             said = f"whether there is another installation cannot be seen: {error.message}"
             yield Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
@@ -138,7 +139,7 @@ class Doctor:
         """See whether anything is ready behind a Service."""
         try:
             spec = self._client.get(SERVICES, namespace, name)["spec"]
-            slices = self._client.list_page(SLICES, namespace).items
+            slices = list(list_all(self._client, SLICES, namespace, label_selector=f"{SERVICE_LABEL}={name}"))
         except NotFound:
             said = f"Service {namespace}/{name}: {Cause.NO_SERVICE.words}"
             return Finding(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
@@ -147,7 +148,7 @@ class Doctor:
             return Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
         if spec.get("type") == "ExternalName":
             return Finding(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
-        ready = _ready(one for one in slices if one["metadata"].get("labels", {}).get(SERVICE_LABEL) == name)
+        ready = _ready(slices)
         if not ready:
             said = f"Service {namespace}/{name}: {Cause.NO_ENDPOINTS.words}"
             return Finding(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))

@@ -44,7 +44,7 @@ class Cluster:
             raise Conflict(409, "Conflict", "another version")
         return self._write(body, version + 1)
 
-    def list_page(self, resource: Resource, *, field_selector: str) -> Page:
+    def list_page(self, resource: Resource, _: None = None, *, field_selector: str, **__: Any) -> Page:
         assert (resource, field_selector) == (LEASES, f"metadata.name={NAME}")
         self.lists += 1
         before, self.before_list = self.before_list, lambda: None
