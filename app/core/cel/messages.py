@@ -6,31 +6,24 @@ The sentences are the ones of the catalogue, made by the same code.
 from collections.abc import Callable, Iterator
 
 from app.core.cel.exemptions import has_owners, owned_hosts
-from app.core.cel.expressions import FALSE, TRUE, both, either, hole, literal, negated, printable, quoted, spoken
+from app.core.cel.expressions import FALSE, both, either, hole, literal, negated, printable, quoted, spoken
 from app.core.cel.namespaces import Layers
 from app.core.cel.overrides import GRANTS, bounds
-from app.core.cel.variables import PUBLIC, Variables, tcp_left
+from app.core.cel.variables import PUBLIC, Variables, applies, hits, tcp_left, variable
 from app.core.policy.model import Static, Unfixable, Wildcards
 from app.core.policy.tenancy import Require
 from app.core.rules import overrides, templates
 from app.core.rules.catalogue import (
-    CIDR_ADDRESS,
-    ENDPOINTS_WITHOUT_RESOLUTION,
     EXPORTED_TO_ALL,
     HOST_OWNED,
-    MATCHED_BY_ADDRESS,
-    MIXED_PORTS,
-    NOT_FQDN,
     NOT_MUTATED,
     OVERRIDE_REFUSED,
     RESOLUTION_CHANGED,
-    SHARED_PORT,
     STATIC_ENDPOINTS,
     WILDCARD_ENTRY,
-    WILDCARD_HOST,
-    WORKLOAD_SELECTOR,
 )
 from app.core.rules.findings import Finding, Rule, Severity
+from app.core.rules.obstacles import OBSTACLES, PORTS, FieldObstacle, ItemObstacle
 
 Tell = Callable[[Finding], str]
 """What is said of a finding: its sentence, or the remedy as well."""
@@ -69,14 +62,14 @@ def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
     refused = layers.where(lambda one: one.resolution.unfixable is Unfixable.DENY)
     for condition, finding in _obstacles(layers):
         unfixable = both("variables.open", "variables.named", "!variables.dynamic", refused, condition)
-        yield _name(finding), (unfixable, finding)
+        yield variable(finding.rule), (unfixable, finding)
     told = layers.where(lambda one: one.resolution.wildcards is not Wildcards.ALLOW)
     entry = _error(WILDCARD_ENTRY, "spec.hosts", templates.WILDCARD_ENTRY.format(host=quoted("variables.hosts[0]")))
-    yield _name(entry), (both("variables.open", "variables.dynamic", 'variables.target == ""', told), entry)
+    yield variable(entry.rule), (both("variables.open", "variables.dynamic", 'variables.target == ""', told), entry)
     denied = layers.where(lambda one: one.resolution.static is Static.DENY)
     static = _error(STATIC_ENDPOINTS, "spec.resolution", templates.STATIC_ENDPOINTS)
     looked_at = either("variables.named", negated(tcp_left(layers)))
-    yield _name(static), (both("variables.judged", "variables.static", looked_at, denied), static)
+    yield variable(static.rule), (both("variables.judged", "variables.static", looked_at, denied), static)
 
 
 def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
@@ -101,61 +94,40 @@ def _visible(layers: Layers) -> Iterator[tuple[str, Objection]]:
         host, owner = quoted(f"variables.hosts[{place}]"), hole("variables.owners[0]")
         message = _and_more("owners", templates.HOST_OWNED.format(host=host, owner=owner))
         owned = _error(HOST_OWNED, f"spec.hosts[{hole(f'string({place})')}]", message)
-        yield _name(owned), (both("variables.lookedAt", "variables.owners.size() > 0"), owned)
+        yield variable(owned.rule), (both("variables.lookedAt", "variables.owners.size() > 0"), owned)
     refused = layers.where(lambda one: one.export_to.require is Require.NAMESPACE)
     public = _error(EXPORTED_TO_ALL, "spec.exportTo", templates.EXPORTED_TO_ALL)
-    yield _name(public), (both("variables.judged", refused, PUBLIC), public)
-
-
-def _name(finding: Finding) -> str:
-    return finding.rule.name[0].lower() + finding.rule.name[1:]
+    yield variable(public.rule), (both("variables.judged", refused, PUBLIC), public)
 
 
 def _obstacles(layers: Layers) -> Iterator[Objection]:
-    left = tcp_left(layers)
-    yield _hits(WILDCARD_HOST, "hosts", "wildcards", "", templates.WILDCARD_HOST.format(host=_first("wildcards")))
-    yield _hits(NOT_FQDN, "hosts", "invalid", "", templates.NOT_FQDN.format(host=_first("invalid")))
-    yield _hits(CIDR_ADDRESS, "addresses", "ranges", "", templates.CIDR_ADDRESS.format(address=_first("ranges")))
-    yield _hits(MATCHED_BY_ADDRESS, "addresses", "matched", "", _matched_by_address())
-    if left != FALSE:
-        yield _hits(MIXED_PORTS, "ports", "mixed", ".protocol", _mixed_ports())
-    if left != TRUE:
-        yield _hits(SHARED_PORT, "ports", "shared", ".protocol", _shared_port())
-    endpoints = _error(ENDPOINTS_WITHOUT_RESOLUTION, "spec.endpoints", templates.ENDPOINTS_WITHOUT_RESOLUTION)
-    yield "variables.endpoints.size() > 0", endpoints
-    message = templates.WORKLOAD_SELECTOR.format(resolution=hole("variables.resolution"))
-    yield "variables.selector", _error(WORKLOAD_SELECTOR, "spec.workloadSelector", message)
+    """Yield the objections of the table of obstacles, in its order."""
+    for row in OBSTACLES:
+        if isinstance(row, FieldObstacle):
+            message = row.template.format(resolution=hole("variables.resolution"))
+            yield row.cel, _error(row.rule, row.path, message)
+        elif applies(row, layers) != FALSE:
+            yield _items(row)
 
 
-def _hits(rule: Rule, field: str, hits: str, below: str, message: str) -> Objection:
-    """Return the objection to the items of a field that are in the variable `hits`."""
-    place = hole(f"string(variables.{field}.indexOf(variables.{hits}[0]))")
-    path = f"spec.{field}[{place}]{below}"
-    return f"variables.{hits}.size() > 0", _error(rule, path, _and_more(hits, message))
+def _items(row: ItemObstacle) -> Objection:
+    """Return the objection to the items of a row: it names the first, and counts the others."""
+    name, field = hits(row), row.field
+    first = f"variables.{name}[0]"
+    message = row.template.format(
+        resolution=hole("variables.resolution"),
+        count=hole("string(variables.hosts.size())"),
+        **{field.word: _port_label(first) if field is PORTS else quoted(first)},
+    )
+    place = hole(f"string(variables.{field.name}.indexOf({first}))")
+    path = f"spec.{field.name}[{place}]{field.below}"
+    return f"variables.{name}.size() > 0", _error(row.rule, path, _and_more(name, message))
 
 
-def _and_more(hits: str, message: str) -> str:
-    number = f"variables.{hits}.size()"
+def _and_more(name: str, message: str) -> str:
+    number = f"variables.{name}.size()"
     more = spoken(templates.AND_MORE.format(message="", more=hole(f"string({number} - 1)")))
     return message + hole(f'({number} == 1 ? "" : {more})')
-
-
-def _first(hits: str) -> str:
-    return quoted(f"variables.{hits}[0]")
-
-
-def _matched_by_address() -> str:
-    return templates.MATCHED_BY_ADDRESS.format(address=_first("matched"))
-
-
-def _mixed_ports() -> str:
-    resolution = hole("variables.resolution")
-    return templates.MIXED_PORTS.format(port=_port_label("variables.mixed[0]"), resolution=resolution)
-
-
-def _shared_port() -> str:
-    label = _port_label("variables.shared[0]")
-    return templates.SHARED_PORT.format(port=label, hosts=hole("string(variables.hosts.size())"))
 
 
 def _port_label(port: str) -> str:

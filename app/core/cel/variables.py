@@ -10,7 +10,9 @@ from app.core.cel.namespaces import NAMESPACE, Layers
 from app.core.policy.model import Tcp, Wildcards
 from app.core.resources.hosts import LABEL, MAX_NAME
 from app.core.resources.service_entry import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
+from app.core.rules.findings import Rule
 from app.core.rules.kept_resolutions import Standing
+from app.core.rules.obstacles import OBSTACLES, FieldObstacle, ItemObstacle
 from app.core.rules.overrides import RETRY_ON
 from app.core.rules.resolution import DYNAMIC_PROTOCOLS, RESOLVING
 
@@ -35,19 +37,15 @@ TOUCHED = (
 )
 """Whether a request touches what is judged, as `verdict.review_update` has it."""
 
-_FITS = f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})'
-_FQDN = " && ".join(
-    [_FITS, fully("h.lowerAscii()", rf"{LABEL}(?:\.{LABEL})+\.?"), negated(partly("h", r"\.[0-9]+\.?$"))]
-)
 _WILDCARD = " && ".join(
     [
-        _FITS,
+        f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})',
         '!(h in ["*", "*."])',
         fully("h.lowerAscii()", rf"\*(?:-?{LABEL})?(?:\.{LABEL})*\.?"),
         negated(partly("h", r"(?:\.|^\*-?)[0-9]+\.?$")),
     ]
 )
-"""`hosts.Host`: a host h is of that kind."""
+"""Whether a host h is a wildcard that Istio accepts: `hosts.Host`."""
 _PROTOCOL = 'p.?protocol.orValue("").upperAscii()'
 _CANONICAL = 'h.lowerAscii().endsWith(".") ? h.lowerAscii().substring(0, h.size() - 1) : h.lowerAscii()'
 
@@ -116,26 +114,31 @@ def _shape() -> Variables:
 
 
 def _obstacles(layers: Layers) -> Variables:
-    """Collect what keeps an entry from DNS, in the order of `rules`."""
-    left = tcp_left(layers)
-    several = both(negated(left), "variables.hosts.size() > 1")
-    mixed, shared = _chosen(left, "variables.opaque"), _chosen(several, "variables.opaque")
-    return {
-        "wildcards": 'variables.hosts.filter(h, h.startsWith("*"))',
-        "invalid": f'variables.hosts.filter(h, !h.startsWith("*") && !({_FQDN}))',
-        "ranges": 'variables.addresses.filter(a, a.contains("/"))',
-        "matched": 'variables.addresses.filter(a, !a.contains("/"))',
-        "mixed": mixed,
-        "shared": shared,
-        "free": (
-            "variables.wildcards.size() + variables.invalid.size() + variables.addresses.size() + "
-            "variables.mixed.size() + variables.shared.size() + variables.endpoints.size() == 0 && !variables.selector"
-        ),
-    }
+    """Collect the items that keep an entry from DNS, a variable for each row of the table of obstacles."""
+    items = {hits(row): _items(row, layers) for row in OBSTACLES if isinstance(row, ItemObstacle)}
+    none = " + ".join(f"variables.{name}.size()" for name in items) + " == 0"
+    fields = (negated(row.cel) for row in OBSTACLES if isinstance(row, FieldObstacle))
+    return items | {"free": both(none, *fields)}
 
 
-def _chosen(condition: str, items: str) -> str:
-    """Return a list where a condition holds, and an empty one elsewhere."""
+def hits(row: ItemObstacle) -> str:
+    """Return the name of the variable that holds the items of a row."""
+    return f"{variable(row.rule)}Hits"
+
+
+def variable(rule: Rule) -> str:
+    """Return the name of a rule as the name of a variable."""
+    return rule.name[0].lower() + rule.name[1:]
+
+
+def applies(row: ItemObstacle, layers: Layers) -> str:
+    """Return the condition that a row counts."""
+    return both(layers.where(row.applies), "variables.hosts.size() > 1" if row.several_hosts else TRUE)
+
+
+def _items(row: ItemObstacle, layers: Layers) -> str:
+    items = f"variables.{row.field.name}.filter({row.field.variable}, {row.cel})"
+    condition = applies(row, layers)
     return {TRUE: items, FALSE: "[]"}.get(condition) or f"({condition} ? {items} : [])"
 
 

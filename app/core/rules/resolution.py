@@ -3,7 +3,7 @@
 Istio's own validation (`ValidateServiceEntry`) sets the limits: nothing is changed into what istiod would refuse.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 
@@ -13,22 +13,15 @@ from app.core.resources.hosts import HostKind
 from app.core.resources.service_entry import TLS_PORT, ServiceEntry
 from app.core.rules import templates
 from app.core.rules.catalogue import (
-    CIDR_ADDRESS,
-    ENDPOINTS_WITHOUT_RESOLUTION,
     MALFORMED,
-    MATCHED_BY_ADDRESS,
-    MIXED_PORTS,
-    NOT_FQDN,
     OPAQUE_PORTS,
     RESOLUTION_CHANGED,
     ROUND_ROBIN,
-    SHARED_PORT,
     STATIC_ENDPOINTS,
     WILDCARD_ENTRY,
-    WILDCARD_HOST,
-    WORKLOAD_SELECTOR,
 )
-from app.core.rules.findings import Finding, Rule, Severity, and_more, port_label, quoted
+from app.core.rules.findings import Finding, Severity, and_more, quoted
+from app.core.rules.obstacles import OBSTACLES
 
 DYNAMIC_PROTOCOLS = frozenset({"HTTP", "HTTP2", "GRPC", "TLS"})
 """The protocols that istiod accepts with DYNAMIC_DNS."""
@@ -73,7 +66,7 @@ def decide(entry: ServiceEntry, settings: Settings) -> Decision:
         return _static(entry, settings)
     if _dynamic_shape(entry):
         return _wildcards(entry, settings)
-    obstacles = tuple(finding for obstacle in _OBSTACLES if (finding := obstacle(entry, settings)))
+    obstacles = tuple(finding for obstacle in OBSTACLES if (finding := obstacle.find(entry, settings)))
     if obstacles and not entry.names_host:
         return _opaque(entry)
     return _unfixable(obstacles, settings) if obstacles else _change(entry, "DNS", settings)
@@ -123,7 +116,7 @@ def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
 def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
     if settings.resolution.unfixable is Unfixable.DENY:
         return Decision(tuple(obstacles))
-    return Decision(tuple(Finding(one.rule, Severity.WARNING, one.path, one.message) for one in obstacles))
+    return Decision(tuple(Finding(found.rule, Severity.WARNING, found.path, found.message) for found in obstacles))
 
 
 def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:
@@ -144,81 +137,4 @@ def _dynamic_shape(entry: ServiceEntry) -> bool:
     )
 
 
-def _wildcard_host(entry: ServiceEntry, _: Settings) -> Finding | None:
-    hits = [index for index, host in enumerate(entry.hosts) if host.text.startswith("*")]
-    if not hits:
-        return None
-    message = templates.WILDCARD_HOST.format(host=quoted(entry.hosts[hits[0]].text))
-    return _obstacle(WILDCARD_HOST, f"spec.hosts[{hits[0]}]", message, hits)
-
-
-def _not_fqdn(entry: ServiceEntry, _: Settings) -> Finding | None:
-    hits = [
-        index
-        for index, host in enumerate(entry.hosts)
-        if host.kind is HostKind.INVALID and not host.text.startswith("*")
-    ]
-    if not hits:
-        return None
-    message = templates.NOT_FQDN.format(host=quoted(entry.hosts[hits[0]].text))
-    return _obstacle(NOT_FQDN, f"spec.hosts[{hits[0]}]", message, hits)
-
-
-def _cidr_address(entry: ServiceEntry, _: Settings) -> Finding | None:
-    return _addresses(entry, CIDR_ADDRESS, templates.CIDR_ADDRESS, cidr=True)
-
-
-def _matched_by_address(entry: ServiceEntry, _: Settings) -> Finding | None:
-    return _addresses(entry, MATCHED_BY_ADDRESS, templates.MATCHED_BY_ADDRESS, cidr=False)
-
-
-def _addresses(entry: ServiceEntry, rule: Rule, template: str, *, cidr: bool) -> Finding | None:
-    hits = [index for index, address in enumerate(entry.addresses) if ("/" in address) is cidr]
-    if not hits:
-        return None
-    message = template.format(address=quoted(entry.addresses[hits[0]]))
-    return _obstacle(rule, f"spec.addresses[{hits[0]}]", message, hits)
-
-
-def _opaque_port(entry: ServiceEntry, settings: Settings) -> Finding | None:
-    """Find ports that name no host: beside others they keep all from DNS; where DNS is wanted, several hosts do."""
-    hits = [index for index, port in enumerate(entry.ports) if not port.names_host]
-    mixed = settings.resolution.tcp is Tcp.LEAVE
-    if not hits or not (mixed or len(entry.hosts) > 1):
-        return None
-    port, path = entry.ports[hits[0]], f"spec.ports[{hits[0]}].protocol"
-    label = port_label(port.number, port.protocol)
-    if mixed:
-        message = templates.MIXED_PORTS.format(port=label, resolution=entry.resolution)
-        return _obstacle(MIXED_PORTS, path, message, hits)
-    return _obstacle(SHARED_PORT, path, templates.SHARED_PORT.format(port=label, hosts=len(entry.hosts)), hits)
-
-
-def _endpoints(entry: ServiceEntry, _: Settings) -> Finding | None:
-    if not entry.endpoints:
-        return None
-    message = templates.ENDPOINTS_WITHOUT_RESOLUTION
-    return _obstacle(ENDPOINTS_WITHOUT_RESOLUTION, "spec.endpoints", message, [0])
-
-
-def _workload_selector(entry: ServiceEntry, _: Settings) -> Finding | None:
-    if not entry.workload_selector:
-        return None
-    message = templates.WORKLOAD_SELECTOR.format(resolution=entry.resolution)
-    return _obstacle(WORKLOAD_SELECTOR, "spec.workloadSelector", message, [0])
-
-
-def _obstacle(rule: Rule, path: str, message: str, hits: Sequence[int]) -> Finding:
-    return Finding(rule, Severity.ERROR, path, and_more(message, len(hits)))
-
-
-_OBSTACLES: tuple[Callable[[ServiceEntry, Settings], Finding | None], ...] = (
-    _wildcard_host,
-    _not_fqdn,
-    _cidr_address,
-    _matched_by_address,
-    _opaque_port,
-    _endpoints,
-    _workload_selector,
-)
 _STATIC_SEVERITY = {Static.ALLOW: Severity.INFO, Static.WARN: Severity.WARNING, Static.DENY: Severity.ERROR}
