@@ -1,5 +1,7 @@
-"""The owners of hosts: which namespaces may have entries for which hosts. The rule holds for any location, and for "
-"exempt entries."""
+"""The owners of hosts: which namespaces may have entries for which hosts.
+
+The rule holds for any location, and for exempt entries.
+"""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -63,8 +65,10 @@ def compiled(patterns: Patterns) -> tuple[frozenset[str], Patterns]:
 
 
 def _owner(host: str, holdings: Iterable[Holding]) -> Owner | None:
-    """Return the owner of a host that excludes a namespace: the first in the list that matches the host, if the "
-    "namespace is not one of its own."""
+    """Return the owner that excludes a namespace from a host.
+
+    Only the first owner in the list that matches the host counts. None if the namespace is one of its own.
+    """
     for owner, own, exact, ends in holdings:
         if host in exact or host.endswith(ends):
             return None if own else owner

@@ -61,8 +61,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The writes that follow: objects to apply (with the stored one, if any), to delete, and to leave to their "
-    "owners."""
+    """The writes: objects to apply (with the stored one, if any), to delete, and to leave to their owners."""
 
     apply: tuple[tuple[Emitted, Observed | None], ...] = ()
     delete: tuple[Observed, ...] = ()

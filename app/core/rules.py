@@ -85,8 +85,7 @@ def _round_robin(settings: Settings) -> Finding:
 
 
 def _opaque(entry: ServiceEntry) -> Decision:
-    """Keep the resolution of an entry with TCP ports only: with DNS, each connection on such a port would go to one "
-    "host."""
+    """Keep the resolution of an entry with TCP ports only: DNS would send all connections on a port to one host."""
     tls = any(port.number == TLS_PORT for port in entry.ports)
     message = f"no port names its host, so resolution {entry.resolution} is kept"
     instead = "If clients speak TLS on port 443, write protocol: TLS for it; otherwise nothing." if tls else ""
@@ -180,8 +179,10 @@ def _addresses(entry: ServiceEntry, rule: Rule, template: str, *, cidr: bool) ->
 
 
 def _opaque_port(entry: ServiceEntry, settings: Settings) -> Finding | None:
-    """Find ports that name no host. They exclude DNS beside other ports or, if the policy wants DNS for them, with "
-    "several hosts."""
+    """Find ports that name no host.
+
+    They exclude DNS beside other ports or, if the policy wants DNS for them, with several hosts.
+    """
     hits = [index for index, port in enumerate(entry.ports) if not port.names_host]
     mixed = settings.resolution.tcp is Tcp.LEAVE
     if not hits or not (mixed or len(entry.hosts) > 1):

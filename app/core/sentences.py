@@ -1,5 +1,7 @@
-"""Templates of the findings on one entry. The rules fill them in Python; for the backstop the API server fills them "
-"in CEL."""
+"""Templates of the findings on one entry.
+
+The rules fill them in Python; for the backstop the API server fills them in CEL.
+"""
 
 WILDCARD_HOST = "{host} is a wildcard, which cannot be resolved"
 NOT_FQDN = "{host} is not a fully qualified domain name"

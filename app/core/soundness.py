@@ -1,5 +1,7 @@
-"""Lint a valid policy: settings that contradict each other. These are the findings of `serviceentry-guard policy "
-"check`."""
+"""Lint a valid policy: settings that contradict each other.
+
+These are the findings of `serviceentry-guard policy check`.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -28,8 +30,10 @@ Hit = tuple[Rule, str, str]
 
 
 def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
-    """Return the findings on a policy, each with its path in the file. A finding that holds for all layers appears "
-    "once."""
+    """Return the findings on a policy, each with its path in the file.
+
+    A finding that holds for all layers appears once.
+    """
     for_all = tuple(_of_result(policy, policy.today))
     found = [*_unreachable(policy)]
     for (path, written, settings), document in zip(policy.layers(), policy.written, strict=True):

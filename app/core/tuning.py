@@ -68,8 +68,10 @@ class Tuning:
 
 
 def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuning, tuple[Finding, ...]]:
-    """Apply the annotations of an entry to the policy's settings. A rejected annotation becomes a finding and "
-    "changes nothing."""
+    """Apply the annotations of an entry to the policy's settings.
+
+    A rejected annotation becomes a finding and changes nothing.
+    """
     tuning, findings = _untuned(settings), list[Finding]()
     for name in sorted(annotations.keys() & _OVERRIDES.keys()):
         try:

@@ -122,8 +122,10 @@ _QUEUE_READINGS: tuple[tuple[str, str, Callable[[Queue], float]], ...] = (
 
 
 class Result(enum.Enum):
-    """The result of a reconciliation. REFUSED is no failure of the controller: the API server rejects the write (403 "
-    "or 422)."""
+    """The result of a reconciliation.
+
+    REFUSED is no failure of the controller: the API server rejects the write (403 or 422).
+    """
 
     SUCCESS = "success"
     ERROR = "error"
@@ -147,8 +149,10 @@ class ReconcileMeter:
 
 
 class ReconcileMetrics:
-    """Metrics of reconciliations, by controller: `emission` writes VirtualServices and DestinationRules, "
-    "`remediation` patches entries, `reports` writes PolicyReports."""
+    """Metrics of reconciliations, by controller.
+
+    `emission` writes VirtualServices and DestinationRules, `remediation` patches entries, `reports` writes PolicyReports.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         controller = ("controller",)

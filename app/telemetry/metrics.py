@@ -1,5 +1,7 @@
-"""The metrics of both processes. Each process creates one set at start and passes it down; every label has a bounded "
-"number of values."""
+"""The metrics of both processes.
+
+Each process creates one set at start and passes it down; every label has a bounded number of values.
+"""
 
 from collections.abc import Callable, Iterable
 from importlib.metadata import version
@@ -256,8 +258,11 @@ class ControllerMetrics:
         )
 
     def show(self, reading: Reading, read: Callable[[], Readings], leading: Callable[[], bool]) -> None:
-        """Set the source of a metric. It is read only while this replica leads: the standbys know the same values, "
-        "and sums over pods would count them twice."""
+        """Set the source of a metric.
+
+        It is read only while this replica leads: the standbys know the same values, and sums over pods would count
+        them twice.
+        """
         reading.source = lambda: read() if leading() else {}
 
 
