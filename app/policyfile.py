@@ -82,7 +82,7 @@ class PolicyFile:
         try:
             self.current = load_policy(self._path).on(self._today())
         except PolicyError as error:
-            log.error("%s; the policy before it stays in force", error)  # noqa: TRY400 - the sentence says it
+            log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
             return False
         log.info("policy %s is in force", self._path)
         self._warn()
@@ -141,7 +141,7 @@ def _decode(content: bytes) -> object:
     except yaml.YAMLError as error:
         raise PolicyError([f"is not YAML: {_one_line(error)}"]) from error
     except _MISTAGGED as error:
-        raise PolicyError([f"is not YAML: a value is not what its tag says: {error}"]) from error
+        raise PolicyError([f"is not YAML: a value does not have the type of its YAML tag: {error}"]) from error
 
 
 def _bound_depth(content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The policy's own reference, all made from its model: JSON Schema, every field in words, the default as YAML."""
+"""The reference of the policy, made from its model: JSON Schema, table of fields, built-in policy as YAML."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -20,12 +20,12 @@ WIDTH = 100
 LAYERS = ("namespaces",)
 """The field whose sections may set what the policy itself may."""
 INLINE = 4
-"""Longest list that is written in one line."""
+"""Maximum length of a list that is written in one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of the policy: what it is for, and what may be written."""
+    """One field of the policy: its description and its allowed values."""
 
     path: tuple[str, ...]
     description: str
@@ -56,7 +56,9 @@ def fields() -> tuple[Field, ...]:
 def default_text() -> str:
     """Write the built-in policy as YAML, every field with its comment."""
     default = as_document(default_policy(), PolicyDocument)
-    lines = _comment("The built-in policy of serviceentry-guard. What a file leaves out is as it is here.")
+    lines = _comment(
+        "The built-in policy of serviceentry-guard. A field that a file does not set has the value that it has here."
+    )
     for field in fields():
         lines += ["", *_written(field, default[field.path[-1]])]
     return "\n".join(lines) + "\n"

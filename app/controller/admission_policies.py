@@ -123,7 +123,7 @@ class Backstop:
             stored = apply_exactly(self._client, ADMISSION_POLICIES[kind], manifest, seen)
         except NotFound as error:
             raise NotFound(
-                error.status, error.reason, f"this API server has no {kind} of {ADMISSION_GROUP}/v1"
+                error.status, error.reason, f"this API server does not serve {kind} of {ADMISSION_GROUP}/v1"
             ) from error
         self._taken[place] = manifest["spec"], stored["spec"]
         self._metrics.writes.inc()
@@ -140,7 +140,8 @@ class Backstop:
             if self._engine:
                 raise
             log.info(
-                "whether there is a backstop of an earlier time is not known, nor is it removed: %s", error.message
+                "cannot look for admission policies of an earlier backstop setting, so none is deleted: %s",
+                error.message,
             )
 
     def _delete(self, place: Place, found: Object) -> None:
@@ -158,7 +159,7 @@ class Backstop:
 
     def _tell(self, foreign: frozenset[Place]) -> None:
         for kind, name in sorted(foreign - self._foreign):
-            log.warning("%s %s is left alone: it lacks the label %s: %s", kind, name, MANAGED_BY, MANAGER)
+            log.warning("not changing %s %s: it has no label %s: %s", kind, name, MANAGED_BY, MANAGER)
         self._foreign = foreign
 
 

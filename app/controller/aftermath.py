@@ -59,7 +59,11 @@ class Aftermath:
         try:
             found = self._compare(hosts)
         except PrometheusError as error:
-            log.log(logging.DEBUG if self._silent else logging.WARNING, "calls are not compared: %s", error)
+            log.log(
+                logging.DEBUG if self._silent else logging.WARNING,
+                "cannot compare calls before and after the VirtualServices: %s",
+                error,
+            )
             self._silent = True
             return LOOK_SECONDS
         self._silent = False

@@ -107,7 +107,7 @@ class Manager:
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
         silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
-        return f"nothing was heard of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
+        return f"no watch event or list of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
         policy, leads = self._policy, self._leadership.leads

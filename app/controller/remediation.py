@@ -129,11 +129,13 @@ class Remediator:
     def failed(self, key: Key, error: Exception) -> None:
         """Say that an entry is patched later."""
         self._outcomes.labels("failed").inc()
-        log.warning("ServiceEntry %s is remediated later: %s", key, error)
+        log.warning("patching ServiceEntry %s failed, will retry: %s", key, error)
 
     def refused(self, key: Key, error: Exception) -> None:
         """Say, once for all entries of a namespace, that they are tried less and less often."""
-        log.warning("patches in namespace %s are refused, and tried less and less often: %s", key.namespace, error)
+        log.warning(
+            "API server rejects patches in namespace %s; retrying with increasing delay: %s", key.namespace, error
+        )
 
     def _remediate(self, key: Key, span: Span) -> None:
         """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
@@ -166,5 +168,5 @@ class Remediator:
 
 def _why(resolution: str) -> str:
     if resolution in RESOLVING:
-        return "the policy has existing entries patched"
+        return "the policy says existing: Remediate"
     return "an entry of the namespace that names the same host keeps this resolution, and Istio merges the two"

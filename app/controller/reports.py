@@ -161,7 +161,7 @@ class Reporter:
         """Say that a report is written later."""
         if isinstance(error, (Conflict, NotFound)):  # something is not as it was seen
             self._survey_due = self._list_due = 0.0
-        log.warning("the report of namespace %s is written later: %s", namespace, error)
+        log.warning("writing the PolicyReport of namespace %s failed, will retry: %s", namespace, error)
 
     def refused(self, namespace: str, error: Exception) -> None:
         """Say that a report is tried less and less often."""
@@ -183,7 +183,7 @@ class Reporter:
             self._survey(now)
         except ApiError as error:
             self._survey_due = self._list_due = now + FIRST_RETRY
-            log.warning("reports are looked at later: %s", error)
+            log.warning("looking for PolicyReport CRDs failed, will retry: %s", error)
 
     def _survey(self, now: float) -> None:
         """See which kinds there are; where that changed, and every so often, also what there is of ours."""
@@ -192,7 +192,10 @@ class Reporter:
         if kind is self._kind and now < self._list_due:
             return
         if kind is not self._kind:
-            log.info("reports are written as %s", f"{kind.kind} of {kind.api_version}" if kind else "nothing")
+            if kind:
+                log.info("writing reports as %s of %s", kind.kind, kind.api_version)
+            else:
+                log.info("no PolicyReport CRD found; not writing reports")
         self._list_due = now + LIST_SECONDS
         self._kind, self._known = kind, dict(self._list(kind)) if kind else {}
         for unused in kinds[1:]:
@@ -210,7 +213,7 @@ class Reporter:
             return False
         except Forbidden as error:
             if kind not in self._forbidden:
-                log.warning("no reports are written as %s of %s: %s", kind.kind, kind.api_version, error)
+                log.warning("not writing reports as %s of %s: %s", kind.kind, kind.api_version, error)
             self._forbidden.add(kind)
             return False
         self._forbidden.discard(kind)

@@ -159,10 +159,10 @@ class Worker(Generic[K]):
         if isinstance(error, self._refusals):
             if self._queue.refuse(key):
                 self._work.refused(key, error)
-            log.debug("%s of %s is refused: %s", self._name, key, error)
+            log.debug("%s of %s rejected: %s", self._name, key, error)
             return
         if not isinstance(error, ApiError):
-            log.error("a bug in %s of %s", self._name, key, exc_info=error)
+            log.error("unexpected error in %s of %s; will retry", self._name, key, exc_info=error)
         self._queue.retry(key)
         self._work.failed(key, error)
 
@@ -213,7 +213,7 @@ class LeaderTask:
             return seconds
         self._failed()
         if isinstance(error, ApiError):
-            log.warning("%s: %s; again in %.1f s", self._name, error, seconds)
+            log.warning("%s failed, retrying in %.1f s: %s", self._name, seconds, error)
         else:
-            log.error("a bug in %s; again in %.1f s", self._name, seconds, exc_info=error)
+            log.error("unexpected error in %s, retrying in %.1f s", self._name, seconds, exc_info=error)
         return seconds

@@ -109,11 +109,13 @@ class Workers:
 
     def failed(self, key: Key, error: Exception) -> None:
         """Say that a name is reconciled again."""
-        log.warning("%s is tried again: %s", key, error)
+        log.warning("reconciling %s failed, will retry: %s", key, error)
 
     def refused(self, key: Key, error: Exception) -> None:
         """Say, once for all names of a namespace, that they are tried less and less often."""
-        log.warning("writes in namespace %s are refused, and tried less and less often: %s", key.namespace, error)
+        log.warning(
+            "API server rejects writes in namespace %s; retrying with increasing delay: %s", key.namespace, error
+        )
         if owner := self._reconciler.owner(key):
             self._narrator.refused(owner, str(error))
 

@@ -1,4 +1,4 @@
-"""The catalogue of Events, and what there is to tell of one ServiceEntry in them."""
+"""The catalogue of Events, and the Events about one ServiceEntry."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from app.core.rules.verdict import Verdict
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why there is an Event: one word, its type, when it is told, and what was done (the Event's `action`)."""
+    """The reason of an Event: its name, its type, its meaning, and the Event's `action`."""
 
     name: str
     type: Literal["Normal", "Warning"]
@@ -26,7 +26,7 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something to tell of an entry."""
+    """An Event about an entry: its reason and its note."""
 
     reason: Reason
     note: str
@@ -44,28 +44,34 @@ HOST_CONFLICT = Reason(
 RETRIES_NOT_APPLICABLE = Reason(
     "RetriesNotApplicable",
     "Normal",
-    "The entry has ports whose requests the proxy cannot read, so not retry.",
+    "The entry has ports whose requests the proxy cannot read and therefore cannot retry.",
     "Review",
 )
 UNFIXABLE = Reason(
     "Unfixable",
     "Warning",
-    "The stored entry cannot become DNS, or one that shares a host with it keeps another resolution; the note says "
-    "why, and a remedy.",
+    "The stored entry cannot be given resolution DNS, or a sibling keeps a different resolution. The note has the "
+    "reason and a remedy.",
     "Review",
 )
 EXEMPTED = Reason("Exempted", "Normal", "The policy or an annotation exempts the entry.", "Review")
 EXEMPTION_ENDS = Reason(
     "ExemptionEnds",
     "Warning",
-    "The exemption of the entry ends within 14 days, or has ended: the next write of the entry is judged.",
+    "The exemption of the entry ends within 14 days, or has ended: the next write of the entry is reviewed.",
     "Review",
 )
-REMEDIATED = Reason("Remediated", "Normal", "The policy had a stored entry patched.", "Remediate")
+REMEDIATED = Reason(
+    "Remediated",
+    "Normal",
+    "The controller patched the stored entry, because the policy says existing: Remediate or because a sibling keeps "
+    "its resolution.",
+    "Remediate",
+)
 REMEDIATION_REFUSED = Reason(
     "RemediationRefused",
     "Warning",
-    "The API server, or another webhook, does not let a stored entry be patched.",
+    "The API server or another webhook rejects the patch of the stored entry.",
     "Remediate",
 )
 
@@ -78,8 +84,9 @@ LIMIT_EXCEEDED = Reason(
 WRITE_REFUSED = Reason(
     "WriteRefused",
     "Warning",
-    "The API server refuses what is written in the namespace: a quota, an admission policy, a webhook. All objects of "
-    "the namespace wait, and are tried less and less often; one entry is told for all.",
+    "The API server rejects writes in the namespace, for example because of a quota, an admission policy or a "
+    "webhook. The controller retries all objects of the namespace with increasing delay; only one entry gets the "
+    "Event.",
     "Apply",
 )
 
@@ -100,7 +107,7 @@ _APPLIED = {"VirtualService": VIRTUAL_SERVICE_APPLIED, "DestinationRule": DESTIN
 
 
 def notices(verdict: Verdict) -> tuple[Notice, ...]:
-    """Say what there is to tell of a stored entry, as long as it is so; one notice for each reason."""
+    """Return the Events that describe the current state of a stored entry, one for each reason."""
     retries = [one for one in verdict.findings if one.rule is HAS_NO_RETRIES]
     exempted = [one for one in verdict.findings if one.rule is IS_EXEMPTED]
     ends = [one for one in verdict.findings if one.rule is HAS_AN_END]
@@ -114,23 +121,23 @@ def notices(verdict: Verdict) -> tuple[Notice, ...]:
 
 
 def applied(emitted: Emitted, *, created: bool) -> Notice:
-    """Tell of an object that was written."""
+    """Return the Event about an object that was written."""
     done = "created" if created else "updated"
     return Notice(_APPLIED[emitted.kind], f"{emitted.kind} {emitted.key.name} was {done}")
 
 
 def conflict(found: Conflict) -> Notice:
-    """Tell of an object that yields."""
+    """Return the Event about an object that is not emitted because of a claim."""
     return Notice(HOST_CONFLICT, found.finding.message)
 
 
 def limited(exceeded: Exceeded) -> Notice:
-    """Tell of an entry that exceeds a limit."""
+    """Return the Event about an entry that exceeds a limit."""
     return Notice(LIMIT_EXCEEDED, _note([exceeded.finding]))
 
 
 def refused(namespace: str, reason: str) -> Notice:
-    """Tell of a namespace in which writes are refused."""
+    """Return the Event about a namespace in which the API server rejects writes."""
     return Notice(WRITE_REFUSED, f"objects of namespace {namespace} cannot be written: {reason}")
 
 

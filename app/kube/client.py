@@ -214,7 +214,7 @@ class Client:
         try:
             return msgspec.json.decode(response.data, type=dict)
         except msgspec.DecodeError as error:
-            raise ApiError(response.status, "NoJson", f"{call.path} is not answered in JSON: {error}") from error
+            raise ApiError(response.status, "NoJson", f"{call.path} did not return JSON: {error}") from error
 
     def _exchange(self, call: _Call, timeout: float, *, stream: bool = False) -> urllib3.BaseHTTPResponse:
         response = self._send(call, timeout, stream)

@@ -35,7 +35,7 @@ class Timing:
 
     def __post_init__(self) -> None:
         if not self.duration > self.renew_deadline > self.call + self.retry:
-            raise ValueError("a lease needs duration > renew_deadline > call + retry")
+            raise ValueError("a Lease needs duration > renew_deadline > call + retry")
 
 
 _DEFAULT_TIMING = Timing()
@@ -113,7 +113,7 @@ class LeaderElector:
         try:
             sent = self._attempt_twice()
         except ApiError as error:
-            _log.warning("cannot campaign for lease %s/%s: %s", self._namespace, self._name, error)
+            _log.warning("cannot acquire or renew Lease %s/%s: %s", self._namespace, self._name, error)
             sent = None
         self._end_term_if_over()
         if sent is not None:
@@ -125,7 +125,7 @@ class LeaderElector:
             try:
                 self.campaign()
             except Exception:
-                _log.exception("the campaign for lease %s/%s failed", self._namespace, self._name)
+                _log.exception("unexpected error in the leader election for Lease %s/%s", self._namespace, self._name)
             self._stopping.wait(self._pause())
         self._resign()
 
@@ -167,7 +167,7 @@ class LeaderElector:
             return False
         before, self.rival = self.rival, self._find_rival()
         if self.rival and self.rival != before:
-            _log.warning("not leading, because another installation does: %s; uninstall one of the two", self.rival)
+            _log.warning("not leading: another installation leads (%s); uninstall one of the two", self.rival)
         elif before and not self.rival:
             _log.info("no other installation leads any more")
         return self.rival is not None
@@ -198,12 +198,12 @@ class LeaderElector:
     def _begin_term(self) -> None:
         if not self._leading and self.is_leader():
             self._leading = True
-            _log.info("leading: %s holds lease %s/%s", self.identity, self._namespace, self._name)
+            _log.info("became leader: %s holds Lease %s/%s", self.identity, self._namespace, self._name)
             self._on_started()
 
     def _end_term_if_over(self) -> None:
         if self._leading and not self.is_leader():
-            _log.warning("lost lease %s/%s", self._namespace, self._name)
+            _log.warning("stopped leading: lost Lease %s/%s", self._namespace, self._name)
             self._end_term()
 
     def _end_term(self) -> None:
@@ -224,7 +224,7 @@ class LeaderElector:
         try:
             self._client.replace(LEASES, lease, timeout=timeout)
         except ApiError as error:
-            _log.warning("lease %s/%s is left to expire: %s", self._namespace, self._name, error)
+            _log.warning("cannot release Lease %s/%s, so it must expire: %s", self._namespace, self._name, error)
 
 
 def claimed(spec: Object, identity: str, duration: int) -> Object:

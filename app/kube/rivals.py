@@ -52,7 +52,7 @@ class Rivals:
             leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={self._name}"))
         except Forbidden as error:
             if not self._warned:
-                _log.warning("cannot see whether another installation is active: %s", error)
+                _log.warning("cannot list Leases to find other installations: %s", error)
             self._warned = True
             return None
         found = [rival for lease in leases if (rival := self._judge(lease))]

@@ -127,10 +127,10 @@ class Reflector(Generic[T]):
         seconds = backoff(self._failures, _BACKOFF_BASE, _BACKOFF_CAP)
         _log.log(
             level,
-            "%s: %s; again in %.1f s",
+            "watching %s failed, retrying in %.1f s: %s",
             self._resource.plural,
-            error,
             seconds,
+            error,
             exc_info=error if traceback else None,
         )
         self._stopping.wait(seconds)
@@ -140,7 +140,7 @@ class Reflector(Generic[T]):
         reason = type(error).__name__
         if reason != self._absent:
             level = logging.WARNING if isinstance(error, Forbidden) else logging.INFO
-            _log.log(level, "%s are not watched: %s", self._resource.plural, error)
+            _log.log(level, "not watching %s: %s", self._resource.plural, error)
         self._absent, self._resource_version = reason, ""
         for key in list(self.store):
             self._change(key, None)
@@ -194,7 +194,7 @@ class Reflector(Generic[T]):
             self._take(event)
             events += 1
         if not events and time.monotonic() - began < _SHORTEST_WATCH:
-            raise Unreachable("the server ended a watch at once")
+            raise Unreachable("the API server ended the watch immediately")
         self._failures = 0
 
     def _take(self, event: WatchEvent) -> None:

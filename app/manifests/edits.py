@@ -50,7 +50,7 @@ def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> st
         place = edit.end
     after = "".join([*pieces, before[place:]])
     if _reading(after) != [(value, twice) for value, (_, twice) in zip(meaning, _reading(before), strict=True)]:
-        raise NotEditable("its text does not show where to write so that nothing else changes")
+        raise NotEditable("its resolution cannot be written without changing other fields")
     return after
 
 
@@ -78,7 +78,7 @@ def set_resolution(source: Source, one: Reviewed) -> Edit:
     """Give an entry the resolution that its verdict says; raises NotEditable where it has no spec of its own."""
     found = source.node(one.origin).fields.get("spec")
     if found is None or not found.value.fields:
-        raise NotEditable("its spec stands elsewhere, behind an alias or a merge key")
+        raise NotEditable("its spec is behind a YAML alias or merge key")
     text, spec, resolution = source.file.text, found.value, one.verdict.patch[0]["value"]
     if RESOLUTION in spec.fields:
         return _exchange(text, spec.fields[RESOLUTION], resolution)
@@ -117,7 +117,7 @@ def set_field(text: str, node: Node, name: str, value: JSON) -> Edit:
 def add_items(text: str, node: Node, values: Sequence[JSON]) -> Edit:
     """Write more items at the end of a list; raises NotEditable if it is empty, or not written there."""
     if not node.items:
-        raise NotEditable("its items stand elsewhere, behind an alias")
+        raise NotEditable("its items are behind a YAML alias")
     last = node.items[-1]
     if not node.flow:
         return _after_block(text, last, node.start, dump(list(values)))

@@ -56,7 +56,7 @@ def replace_file(file: File, text: str) -> None:
     """
     path = Path(os.path.realpath(file.path or ""))
     if file.folder and not path.is_relative_to(os.path.realpath(file.folder)):
-        raise OSError(0, "it is a link that leads out of the folder")
+        raise OSError(0, "it is a symbolic link to a file outside the folder")
     if path.read_bytes() != file.encode(file.text):
         raise OSError(0, "it has changed since it was read")
     if not os.access(path, os.W_OK):

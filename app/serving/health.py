@@ -80,7 +80,7 @@ class HealthApp:
             if wanted not in _LEVELS:
                 return Page(HTTPStatus.BAD_REQUEST, f"write one of: {', '.join(_LEVELS)}\n".encode())
             self._level.set(LogLevel(wanted))
-            log.warning("the level of the log is %s now", wanted)
+            log.warning("log level set to %s", wanted)
         return Page(HTTPStatus.OK, f"{self._level.current}\n".encode())
 
     def _metrics(self, scope: Scope) -> Page:
@@ -147,8 +147,8 @@ def _run(check: Check) -> str | None:
     try:
         return check()
     except Exception as error:
-        log.exception("a health check failed")
-        return f"the check itself failed: {error}"
+        log.exception("unexpected error in a health check")
+        return f"the health check raised an error: {error}"
 
 
 _LEVELS = tuple(level.value for level in LogLevel)

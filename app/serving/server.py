@@ -67,8 +67,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._overhead += len(data)
         super().data_received(data)
         if self._overhead > HEAD_LIMIT and not self.transport.is_closing():
-            log.warning("connection from %s closed: request head over %d bytes", self.client, HEAD_LIMIT)
-            self.send_400_response(f"The request's head is over {HEAD_LIMIT} bytes.")
+            log.warning("closed connection from %s: request headers larger than %d bytes", self.client, HEAD_LIMIT)
+            self.send_400_response(f"The request headers are larger than {HEAD_LIMIT} bytes.")
 
     def on_message_begin(self) -> None:
         """Expect the rest of a request that came behind another one."""
@@ -100,7 +100,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        log.warning("connection from %s closed: no whole request within %g s", self.client, self._allowance)
+        log.warning("closed connection from %s: no complete request within %g s", self.client, self._allowance)
         self.transport.abort()
 
 

@@ -103,7 +103,7 @@ class ServingCertificate:
             self._choose_current()
         changed = self._current is not before
         if changed:
-            log.info("certificate %s is served, until %s", self._files[0], _moment(self.not_after))
+            log.info("serving certificate %s, valid until %s", self._files[0], _moment(self.not_after))
         return changed
 
     async def watch(self, interval: float = 1.0) -> None:

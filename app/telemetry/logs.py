@@ -102,7 +102,7 @@ def configure(given: LogFormat, level: LogLevel) -> Level:
     logging.getLogger().handlers[:] = [Writer(sys.stderr.buffer, TextFormatter() if as_text else JsonFormatter())]
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _kind, error, _trace: log.critical("ends by an exception", exc_info=error)
-    threading.excepthook = lambda given: log.critical("a thread ends by an exception", exc_info=given.exc_value)
+    threading.excepthook = lambda given: log.critical("a thread ended with an exception", exc_info=given.exc_value)
     in_force = Level(level)
     in_force.set(level)
     return in_force

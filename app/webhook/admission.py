@@ -114,9 +114,9 @@ def _decode(body: bytes) -> _Request:
     except RecursionError:
         raise BadReview(f"the body is nested deeper than {DEPTH_LIMIT} levels") from None
     except msgspec.DecodeError as error:
-        raise BadReview(f"the body is not an {API_VERSION} AdmissionReview: {error}") from None
+        raise BadReview(f"the body is not a valid {API_VERSION} AdmissionReview: {error}") from None
     if (review_.api_version, review_.kind) != (API_VERSION, "AdmissionReview"):
-        raise BadReview(f"the body is not an AdmissionReview of {API_VERSION}, the only version spoken here")
+        raise BadReview(f"the body is not an AdmissionReview of {API_VERSION}, the only supported version")
     request = review_.request
     if not (_shallow(request.object) and _shallow(request.old_object)):
         raise BadReview(f"the object is nested deeper than {DEPTH_LIMIT} levels")

@@ -71,10 +71,12 @@ class Endpoint:
         except Refused as refused:
             span.failed(refused.reason)
             self._metrics.refused(self._stage.value, refused.outcome)
-            log.warning("refused %s from %s: %s", scope["path"], scope["client"], refused.reason)
+            log.warning("rejected request to %s from %s: %s", scope["path"], scope["client"], refused.reason)
             await send_refusal(send, refused)
         except Disconnected:
-            log.info("disconnected %s from %s: no whole body came", scope["path"], scope["client"])
+            log.info(
+                "%s from %s: client disconnected before the request body was complete", scope["path"], scope["client"]
+            )
         else:
             await send_answer(send, HTTPStatus.OK, reviewed)
 
@@ -85,7 +87,7 @@ class Endpoint:
         if int(headers.get(b"content-length", 0)) > self._max_body:
             raise self._too_large()
         if self._slots.locked():
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests under way", "overloaded")
+            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
         async with self._slots:
             return await self._read(receive)
 
@@ -109,7 +111,7 @@ class Endpoint:
         except BadReview as bad:
             raise Refused(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
-            log.exception("a review failed")
+            log.exception("unexpected error in a review")
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
         seconds, outcome = time.perf_counter() - began, _outcome(given)
         stage, size = self._stage.value, len(body)
@@ -193,7 +195,9 @@ class Webhook:
         async with self.health, self.admission:
             watching = [asyncio.create_task(self._certificate.watch()), asyncio.create_task(self._follow_policy())]
             self.unready = None
-            log.info("reviewing on %s, health on %s", self.admission.address, self.health.address)
+            log.info(
+                "serving admission on %s, health checks and metrics on %s", self.admission.address, self.health.address
+            )
             await self._stop.wait()
             self.unready = "draining"
             self.admission.drain()

@@ -35,9 +35,9 @@ class SiblingsFile:
         try:
             self.current = parse_standing(msgspec.json.decode(content)) if content else {}
         except (ValueError, RecursionError) as error:
-            log.error("%s is not valid, the entries known before are kept: %s", self._path, error)  # noqa: TRY400
+            log.error("%s is not valid; the siblings read before stay in force: %s", self._path, error)  # noqa: TRY400
         else:
-            log.info("%d hosts have entries that keep their resolution", len(self.current))
+            log.info("read the siblings file: entries of %d hosts keep their resolution", len(self.current))
 
     def _read(self) -> bytes | None:
         try:

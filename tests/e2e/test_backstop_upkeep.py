@@ -267,7 +267,7 @@ def test_without_rights_and_without_a_backstop_nothing_fails(
 ) -> None:
     controller = start("none", grant(cluster, "nobody", EMITS))
     log = tmp_path / f"controller-{controller.health_port}.log"
-    wait_until(lambda: "a backstop of an earlier time" in log.read_text(), "it says so", SECONDS)
+    wait_until(lambda: "an earlier backstop setting" in log.read_text(), "it says so", SECONDS)
     assert controller.metric(FAILURES) == 0
 
 

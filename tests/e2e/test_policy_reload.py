@@ -176,7 +176,7 @@ def test_a_broken_file_is_refused_told_and_the_last_good_policy_stays_in_force(
     assert all(ready(port) for port in followed.health_ports)
     said = f'"level":"error","logger":"app.policyfile","message":"{followed.path}: '
     assert all(said in log for log in followed.logs)
-    assert all("; the policy before it stays in force" in log for log in followed.logs)
+    assert all("; the previous policy stays in force" in log for log in followed.logs)
     assert admitted(tenant) == "DNS"
     tenant.settle()
     assert emitted(tenant, "api")

@@ -1,4 +1,4 @@
-"""An audit of a cluster full of ServiceEntries: before the guard was there, and with all that it emits."""
+"""An audit of a cluster with very many ServiceEntries: before the guard is installed, and with all its objects."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""Decision and answer inside the process: CPU time from the bytes of a review to those of the answer."""
+"""Verdict and response inside the process: CPU time from the bytes of a request to the bytes of its response."""
 
 from collections.abc import Iterator
 from functools import partial

@@ -1,4 +1,4 @@
-"""What a create takes with the webhook, with either engine of the backstop, and with nothing: the same, in turns."""
+"""The time of a create with the webhook, with each engine of the backstop, and without them: the same, in turns."""
 
 import json
 from collections.abc import Iterator

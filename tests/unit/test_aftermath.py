@@ -116,7 +116,9 @@ def test_a_prometheus_that_does_not_answer_changes_nothing_and_is_told_once(capl
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert look.codes() == look.codes() == ["SEG052"]
-    assert [one.message for one in caplog.records] == ["calls are not compared: Prometheus at http://x does not answer"]
+    assert [one.message for one in caplog.records] == [
+        "cannot compare calls before and after the VirtualServices: Prometheus at http://x does not answer"
+    ]
 
 
 def test_the_task_is_one_of_the_leader() -> None:

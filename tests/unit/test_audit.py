@@ -313,7 +313,7 @@ def test_an_api_server_that_is_not_there_is_one_sentence_and_exit_code_2(cluster
     result = cluster.run()
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
-    assert "does not answer" in result.stderr
+    assert "did not answer" in result.stderr
 
 
 def test_a_kubeconfig_that_is_not_there_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ def test_an_annotation_that_no_namespace_grants_is_refused_whatever_it_says(engi
     said = variables(backstop(policy(virtualService={"overrides": nothing}), engine), REFUSE)
     refused = {name: expression for name, expression in said.items() if name.endswith("Refused")}
     assert len(refused) == len(nothing)
-    assert all("is not used: the policy forbids this annotation" in one for one in refused.values())
+    assert all("has no effect: the policy forbids this annotation" in one for one in refused.values())
     assert not [name for name in said if name.endswith(("Least", "Most", "Words", "NoDeadline"))]
     assert "is outside" not in json.dumps(said)
 

@@ -50,7 +50,7 @@ WORDS = {
     f"{POST}http: server gave HTTP response to HTTPS client": Cause.NO_TLS,
     f"{POST}EOF": Cause.CUT,
     f"{POST}read tcp 10.0.0.1:5->10.0.0.7:443: read: connection reset by peer": Cause.CUT,
-    "failed to call webhook: too many requests under way": Cause.OVERLOADED,
+    "failed to call webhook: too many concurrent requests": Cause.OVERLOADED,
     f"failed to call webhook: {GARBAGE}": Cause.NO_REVIEW,
     "failed to call webhook: the server could not find the requested resource": Cause.NO_REVIEW,
     "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview": (
@@ -88,11 +88,11 @@ def test_every_cause_has_words_and_a_remedy_of_its_own_and_names_what_it_is_for(
     [
         (Outcome(201, "DNS", (SEG003,)), AROUND, State.OK, "the webhook turns"),
         (DNS, NATIVE, State.OK, "the MutatingAdmissionPolicy turns"),
-        (DNS, AROUND, State.PROBLEM, "something other than the guard"),
-        (WARNED, AROUND, State.OK, "only warns"),
-        (NONE, AROUND, State.PROBLEM, "would be stored as it is"),
-        (Outcome(403, message=DENIED), AROUND, State.PROBLEM, "mutation does not happen"),
-        (Outcome(422, message=BACKSTOP), AROUND, State.PROBLEM, "mutation does not happen"),
+        (DNS, AROUND, State.PROBLEM, "not by the guard"),
+        (WARNED, AROUND, State.OK, "a warning only"),
+        (NONE, AROUND, State.PROBLEM, "would be stored unchanged"),
+        (Outcome(403, message=DENIED), AROUND, State.PROBLEM, "the mutating webhook does not act"),
+        (Outcome(422, message=BACKSTOP), AROUND, State.PROBLEM, "the mutating webhook does not act"),
     ],
 )
 def test_a_change_is_the_guards_or_it_is_none(seen: Outcome, around: Surroundings, state: State, said: str) -> None:
@@ -105,11 +105,11 @@ def test_a_change_is_the_guards_or_it_is_none(seen: Outcome, around: Surrounding
 @pytest.mark.parametrize(
     ("seen", "around", "state", "said"),
     [
-        (Outcome(403, message=DENIED), AROUND, State.OK, "webhook validate.serviceentry-guard.io refuses"),
-        (Outcome(422, message=BACKSTOP), NATIVE, State.OK, "the ValidatingAdmissionPolicy refuses"),
-        (Outcome(422, message=BACKSTOP), Surroundings(()), State.OK, "the ValidatingAdmissionPolicy refuses"),
-        (Outcome(422, message=BACKSTOP), AROUND, State.PROBLEM, "by the backstop alone"),
-        (WARNED, AROUND, State.OK, "only warns"),
+        (Outcome(403, message=DENIED), AROUND, State.OK, "webhook validate.serviceentry-guard.io rejects"),
+        (Outcome(422, message=BACKSTOP), NATIVE, State.OK, "the ValidatingAdmissionPolicy rejects"),
+        (Outcome(422, message=BACKSTOP), Surroundings(()), State.OK, "the ValidatingAdmissionPolicy rejects"),
+        (Outcome(422, message=BACKSTOP), AROUND, State.PROBLEM, "by the backstop only"),
+        (WARNED, AROUND, State.OK, "a warning only"),
         (NONE, AROUND, State.PROBLEM, "would be stored"),
         (DNS, AROUND, State.PROBLEM, "would be stored"),
     ],
@@ -126,24 +126,24 @@ FORBIDDEN = (
 CALL = 'Internal error occurred: failed calling webhook "{}": ' + POST + "EOF"
 NO_VERDICT = [
     (Outcome(403, message=FORBIDDEN), State.UNKNOWN, '"jane" may not create ServiceEntries in namespace team'),
-    (Outcome(404, message='namespaces "team" not found'), State.UNKNOWN, "or not the namespace"),
-    (Outcome(401, message="Unauthorized"), State.UNKNOWN, "does not know who asks"),
+    (Outcome(404, message='namespaces "team" not found'), State.UNKNOWN, "or the namespace not found"),
+    (Outcome(401, message="Unauthorized"), State.UNKNOWN, "authentication failed (401)"),
     (Outcome(0, message="no route"), State.UNKNOWN, "cannot be reached"),
-    (Outcome(400, message="strict decoding error"), State.UNKNOWN, "does not take the dry run"),
+    (Outcome(400, message="strict decoding error"), State.UNKNOWN, "rejects the dry run"),
     (
         Outcome(403, message='admission webhook "other.example.com" denied the request: no'),
         State.UNKNOWN,
-        "webhook other.example.com, which is not the guard's",
+        "webhook other.example.com, which does not belong to the guard",
     ),
     (
         Outcome(422, message="ValidatingAdmissionPolicy 'theirs' with binding 'b' denied request: no"),
         State.UNKNOWN,
-        "policy theirs, which is not the guard's",
+        "policy theirs, which does not belong to the guard",
     ),
     (
         Outcome(500, message=CALL.format(OURS[0])),
         State.PROBLEM,
-        f"webhook {OURS[0]}: the connection is closed before there is an answer",
+        f"webhook {OURS[0]}: the connection was closed before an answer came",
     ),
     (
         Outcome(500, message=CALL.format("other.example.com")),

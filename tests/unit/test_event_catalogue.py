@@ -73,10 +73,10 @@ def test_an_entry_is_told_of_by_what_it_is(given: ServiceEntry, told: list[str])
 def test_a_note_says_where_why_and_what_to_write_instead() -> None:
     (notice,) = notices(review(entry(**UNFIXABLE), guard_policy()))
     assert notice.note == (
-        'SEG006 spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio refuses with resolution DNS. '
+        'SEG006 spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio rejects with resolution DNS. '
         "If clients call the host by its name, remove addresses and write resolution: DNS. "
-        "If the address is what counts, write resolution: STATIC with the address as endpoint; "
-        "of several, each in a ServiceEntry and host of its own."
+        "If clients need this address, write resolution: STATIC with the address as endpoint; for several addresses, "
+        "write one ServiceEntry with its own host for each."
     )
 
 

@@ -51,7 +51,7 @@ def test_unready_names_each_failing_check_and_its_reason(address: str, state: di
 def test_a_check_that_breaks_counts_as_failing(address: str, state: dict[str, str | None]) -> None:
     del state["leader"]
     response = get(address, "/readyz")
-    assert (response.status, response.body) == (503, b"leader: the check itself failed: 'leader'\n")
+    assert (response.status, response.body) == (503, b"leader: the health check raised an error: 'leader'\n")
 
 
 def test_liveness_has_checks_of_its_own() -> None:

@@ -298,7 +298,7 @@ def test_a_release_that_fails_leaves_the_lease_to_expire(
     leases.before = lost
     leader.elector._resign()
     assert leader.told == ["started", "stopped"]
-    assert "left to expire" in caplog.text
+    assert "so it must expire" in caplog.text
 
 
 def test_a_lease_that_was_deleted_is_not_released(leader: Candidate, leases: Leases) -> None:

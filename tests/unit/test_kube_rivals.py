@@ -124,7 +124,7 @@ def test_the_one_that_came_first_goes_on_and_the_other_says_why_it_does_nothing(
     rival = f"Lease first/{NAME} is held by {first.elector.identity}"
     assert str(second.elector.rival) == rival
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == [f"not leading, because another installation does: {rival}; uninstall one of the two"], (
+    assert warnings == [f"not leading: another installation leads ({rival}); uninstall one of the two"], (
         "it is said once"
     )
     assert "second" not in cluster.stored
@@ -202,7 +202,7 @@ def test_without_the_right_to_look_it_leads_and_says_so_once(
     first.elector.campaign()
     assert first.acts
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "cannot see whether another installation is active: no (403 Forbidden)"
+        "cannot list Leases to find other installations: no (403 Forbidden)"
     ]
 
 

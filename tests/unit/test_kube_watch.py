@@ -135,7 +135,7 @@ def test_watches_that_end_at_once_are_begun_ever_more_slowly(
     make(lambda *_: None).start()
     until(lambda: len(delays) >= 4)
     assert delays[:4] == [1, 2, 3, 4]
-    assert "ended a watch at once" in caplog.text
+    assert "ended the watch immediately" in caplog.text
 
 
 def test_an_event_makes_the_next_failure_count_as_the_first(

@@ -51,7 +51,7 @@ def test_off_and_on_are_words_and_only_true_and_false_are_booleans() -> None:
         ("mode: {", "is not YAML: while parsing a flow node"),
         ("? [a]\n: b", "is not YAML: while constructing a mapping"),
         ("mode: 2026-01-01", "mode: input should be 'Enforce', 'Warn' or 'Off', not '2026-01-01'"),
-        ("mode: !!int abc", "is not YAML: a value is not what its tag says: invalid literal for int()"),
+        ("mode: !!int abc", "is not YAML: a value does not have the type of its YAML tag: invalid literal for int()"),
         ("mode: !!python/object/apply:os.system [x]", "is not YAML: could not determine a constructor for the tag"),
         ("mode: !!binary aGVsbG8=", "mode: input should be 'Enforce', 'Warn' or 'Off', not \"b'hello'\""),
         (
@@ -212,7 +212,7 @@ def test_a_file_that_cannot_be_used_is_refused_once_and_the_last_good_policy_sta
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
     assert record.getMessage().startswith(f"{watched.path}: ")
-    assert record.getMessage().endswith("; the policy before it stays in force")
+    assert record.getMessage().endswith("; the previous policy stays in force")
 
 
 def test_after_a_broken_file_the_next_good_one_is_taken(watched: Watched) -> None:

@@ -79,7 +79,7 @@ def test_a_report_names_the_entry_the_place_and_the_remedy() -> None:
             "rule": "SEG006-CidrAddress",
             "result": "fail",
             "severity": "high",
-            "message": 'spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio refuses with resolution DNS',
+            "message": 'spec.addresses[0]: "198.51.100.0/24" is a CIDR, which Istio rejects with resolution DNS',
             "resources": [{**reference, "uid": "team-api"}],
             "properties": {"remedy": CATALOGUE["SEG006"].remedy},
             "timestamp": {"seconds": 1, "nanos": 0},

@@ -148,7 +148,7 @@ def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> 
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
         {"op": "replace", "path": "/spec/resolution", "value": "DNS"},
     ]
-    note = "resolution was NONE and is DNS now: the policy has existing entries patched"
+    note = "resolution was NONE and is DNS now: the policy says existing: Remediate"
     assert cluster.events == [("api", "Remediated", note)]
     assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
 

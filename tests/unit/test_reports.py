@@ -106,8 +106,8 @@ def test_who_may_not_list_reports_says_so_once(
         wait_for_the_report(cluster)
     warnings = [one.getMessage() for one in caplog.records if one.levelno >= logging.WARNING]
     assert [one.partition(":")[0] for one in warnings] == [
-        "no reports are written as Report of openreports.io/v1alpha1",
-        "no reports are written as PolicyReport of wgpolicyk8s.io/v1alpha2",
+        "not writing reports as Report of openreports.io/v1alpha1",
+        "not writing reports as PolicyReport of wgpolicyk8s.io/v1alpha2",
     ]
 
 
@@ -126,7 +126,7 @@ def test_a_bug_in_one_report_does_not_end_the_others(
     inventory = Inventory()
     monkeypatch.setattr(inventory, "neighbours", lambda _key: 1 / 0)
     with reporter(cluster, tmp_path, inventory):
-        wait_until(lambda: "a bug in reports of team" in caplog.text, "it is told", 10.0)
+        wait_until(lambda: "unexpected error in reports of team" in caplog.text, "it is told", 10.0)
         monkeypatch.undo()
         wait_for_the_report(cluster)
 

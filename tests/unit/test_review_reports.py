@@ -53,10 +53,10 @@ apps/a b.yaml
             apps/a b.yaml:6: Write resolution: DNS.
     emits   VirtualService team/changed.example.com
   ServiceEntry team/refused refused
-    error   SEG006 spec.addresses[0]: "192.0.2.0/24" is a CIDR, which Istio refuses with resolution DNS
+    error   SEG006 spec.addresses[0]: "192.0.2.0/24" is a CIDR, which Istio rejects with resolution DNS
             apps/a b.yaml:27: If clients call the host by its name, remove addresses and write resolution: DNS. If \
-the address is what counts, write resolution: STATIC with the address as endpoint; of several, each in a ServiceEntry \
-and host of its own.
+clients need this address, write resolution: STATIC with the address as endpoint; for several addresses, write one \
+ServiceEntry with its own host for each.
 apps/c.yaml
   ServiceEntry team/allowed allowed
     emits   VirtualService team/allowed.example.com

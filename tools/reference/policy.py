@@ -13,7 +13,7 @@ DOCS = ROOT / "docs" / "policy.md"
 SET = {("virtualService", "overrides", name) for name in ("attempts", "perTryTimeout", "timeout")}
 """Sections that may be null, and are not by default."""
 POLICY_FINDINGS = "SEG03"
-HEAD = "| field | what may be written | default | |\n|---|---|---|---|"
+HEAD = "| field | allowed values | default | |\n|---|---|---|---|"
 
 
 def reference() -> str:

@@ -1,6 +1,7 @@
 """The backstop: the policy as objects of admissionregistration.k8s.io, which the API server itself enforces.
 
-A ValidatingAdmissionPolicy refuses what cannot be repaired, though every webhook is down. With the engine `native` a
+A ValidatingAdmissionPolicy rejects an entry that cannot be repaired, also while no webhook is running. With the engine
+`native` a
 MutatingAdmissionPolicy (Kubernetes 1.36 or newer) repairs, and the ValidatingAdmissionPolicy refuses what is still not
 repaired then. What is said of them is said in `conditions` and `objections`.
 """

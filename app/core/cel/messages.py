@@ -1,6 +1,6 @@
-"""What is objected to in an entry, in CEL: for each rule a list of sentences, empty where there is nothing to say.
+"""Messages in CEL: for each rule a list of sentences about an entry, empty if the rule does not apply.
 
-The sentences are the ones of the catalogue, made by the same code.
+The sentences come from the same templates as those of the webhook.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,13 +26,13 @@ from app.core.rules.findings import Finding, Rule, Severity
 from app.core.rules.obstacles import OBSTACLES, PORTS, FieldObstacle, ItemObstacle
 
 Tell = Callable[[Finding], str]
-"""What is said of a finding: its sentence, or the remedy as well."""
+"""Returns the text of a finding: its sentence, with or without the remedy."""
 Objection = tuple[str, Finding]
-"""A condition, and what is found where it holds."""
+"""A condition in CEL, and the finding if it is true."""
 
 
 def objections(layers: Layers, tell: Tell) -> Variables:
-    """Return what an entry is refused for: a variable for each rule, and all of them as `errors`."""
+    """Return a variable with the messages of each rule that rejects an entry, and `errors` with all of them."""
     found: dict[str, list[str]] = {}
     for name, (condition, finding) in (*_decision(layers), *_overrides(layers), *_visible(layers)):
         if condition != FALSE:
@@ -42,13 +42,13 @@ def objections(layers: Layers, tell: Tell) -> Variables:
 
 
 def not_mutated(tell: Tell) -> str:
-    """Return the list of what should have been mutated."""
+    """Return the message about an entry that should have been mutated."""
     message = templates.NOT_MUTATED.format(target=hole("variables.target"))
     return _listed('variables.target != ""', _error(NOT_MUTATED, "spec.resolution", message), tell)
 
 
 def would_change(tell: Tell) -> str:
-    """Return the list of what mode Enforce would change."""
+    """Return the message about an entry that mode Enforce would change."""
     parts = {"resolution": hole("variables.resolution"), "target": hole("variables.target")}
     message = templates.RESOLUTION_CHANGED.format(change=templates.WOULD_BECOME, **parts)
     return _listed('variables.target != ""', _error(RESOLUTION_CHANGED, "spec.resolution", message), tell)
@@ -88,7 +88,7 @@ def _owned(layers: Layers) -> Variables:
 
 
 def _visible(layers: Layers) -> Iterator[tuple[str, Objection]]:
-    """Object to hosts of others, whatever the location and though the entry is exempt; and to who sees an entry."""
+    """Yield the rules on owned hosts, which hold for any location and for exempt entries, and on exportTo."""
     if has_owners(layers):
         place = "variables.owned.indexOf(variables.owners[0])"
         host, owner = quoted(f"variables.hosts[{place}]"), hole("variables.owners[0]")

@@ -1,4 +1,4 @@
-"""What is wrong with a policy, in sentences that name the path and what is allowed there."""
+"""Errors of a policy file, as sentences that name the path and the values that are allowed there."""
 
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
 
 SHOWN = 60
-"""Longest piece of a refused value that is repeated, in characters."""
+"""Longest part of a rejected value that a message repeats, in characters."""
 
 MOST = 20
-"""Most problems that are told."""
+"""Most problems that are reported."""
 
 
 class PolicyError(Exception):
@@ -25,7 +25,7 @@ class PolicyError(Exception):
 
 
 def explain(error: "ValidationError", model: type) -> list[str]:
-    """Say each error of reading `model` in one line, and no more than anyone reads."""
+    """Return one line for each error of reading `model`, at most MOST of them."""
     details = error.errors(include_url=False)
     more = [f"and {len(details) - MOST} more problems"] if len(details) > MOST else []
     return [*(_explain(detail, model) for detail in details[:MOST]), *more]

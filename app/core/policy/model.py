@@ -20,7 +20,7 @@ KIND: Final = "GuardPolicy"
 
 
 class Mode(enum.Enum):
-    """How far the guard goes: change and refuse, only warn, or stand aside."""
+    """Whether the guard changes and rejects entries, only warns, or does nothing."""
 
     ENFORCE = "Enforce"
     WARN = "Warn"
@@ -28,14 +28,14 @@ class Mode(enum.Enum):
 
 
 class Unfixable(enum.Enum):
-    """What becomes of an entry that cannot be given resolution DNS."""
+    """The verdict on an entry that cannot be given resolution DNS."""
 
     DENY = "Deny"
     WARN = "Warn"
 
 
 class Wildcards(enum.Enum):
-    """What becomes of an entry of wildcard hosts only."""
+    """The verdict on an entry with wildcard hosts only."""
 
     DENY = "Deny"
     DYNAMIC_DNS = "DynamicDNS"
@@ -43,7 +43,7 @@ class Wildcards(enum.Enum):
 
 
 class Static(enum.Enum):
-    """What becomes of an entry that lists its endpoints."""
+    """The verdict on an entry that lists its endpoints."""
 
     ALLOW = "Allow"
     WARN = "Warn"
@@ -51,21 +51,21 @@ class Static(enum.Enum):
 
 
 class Tcp(enum.Enum):
-    """What becomes of an entry none of whose ports names its host."""
+    """The verdict on an entry with no port that names its host."""
 
     LEAVE = "Leave"
     DNS = "DNS"
 
 
 class SplitHosts(enum.Enum):
-    """What becomes of entries of a namespace that declare different ports or addresses of one host."""
+    """The verdict on entries of a namespace that declare different ports or addresses of one host."""
 
     LEAVE = "Leave"
     DNS = "DNS"
 
 
 class Existing(enum.Enum):
-    """What becomes of an entry that was stored before the guard was there."""
+    """The treatment of an entry that was stored before the guard was installed."""
 
     REPORT = "Report"
     SIBLINGS = "Siblings"
@@ -78,44 +78,49 @@ DnsDomain = Annotated[str, Bounds(pattern=r"^[a-z0-9][-a-z0-9.]*[a-z0-9]$", max_
 
 @model
 class Scope:
-    """Which ServiceEntries are looked at."""
+    """The ServiceEntries that the guard reviews."""
 
     locations: tuple[Literal["MESH_EXTERNAL", "MESH_INTERNAL"], ...] = setting(
-        "Locations that are looked at; unset counts as MESH_EXTERNAL.", default=("MESH_EXTERNAL",), min_length=1
+        "Locations that are in scope. An entry without location counts as MESH_EXTERNAL.",
+        default=("MESH_EXTERNAL",),
+        min_length=1,
     )
-    excluded_namespaces: tuple[Glob, ...] = setting("Namespaces that are not looked at.", default=())
+    excluded_namespaces: tuple[Glob, ...] = setting("Namespaces that are out of scope.", default=())
     cluster_domains: tuple[DnsDomain, ...] = setting(
-        "DNS domains of Kubernetes Services: nothing is emitted for hosts under svc. of these.",
+        "DNS domains of Kubernetes Services. Nothing is emitted for hosts that end in svc. and one of these.",
         default=("cluster.local", "clusterset.local"),
     )
 
 
 @model
 class Resolution:
-    """What becomes of a ServiceEntry whose resolution is not DNS."""
+    """The treatment of a ServiceEntry whose resolution is not DNS."""
 
     unfixable: Unfixable = setting(
-        "An entry that cannot become DNS, such as one with addresses: refused, or let in.",
+        "An entry that cannot become DNS, such as one with addresses: Deny rejects it, Warn admits it with a warning.",
         default=Unfixable.DENY,
     )
     wildcards: Wildcards = setting(
-        "An entry of wildcard hosts only: refused, given DYNAMIC_DNS, or left alone.", default=Wildcards.DENY
+        "An entry with wildcard hosts only: Deny rejects it, DynamicDNS gives it resolution DYNAMIC_DNS, Allow admits "
+        "it unchanged.",
+        default=Wildcards.DENY,
     )
     static: Static = setting(
-        "An entry that lists endpoints or selects workloads: let in, let in with a warning, or refused.",
+        "An entry with endpoints or a workloadSelector: Allow admits it, Warn admits it with a warning, Deny rejects "
+        "it.",
         default=Static.WARN,
     )
     tcp: Tcp = setting(
         "Ports that name no host (TCP, MONGO, MYSQL, REDIS, UDP, no protocol): Leave keeps the resolution of an entry "
-        "that has only such ports, and refuses to mix them with others; DNS treats them like other ports, for meshes "
-        "whose sidecars capture DNS and allocate addresses.",
+        "that has only such ports, and rejects an entry that mixes them with other ports. DNS treats them like other "
+        "ports; use it only if sidecars capture DNS and istiod allocates addresses.",
         default=Tcp.LEAVE,
     )
     split_hosts: SplitHosts = setting(
         "Entries of a namespace that name the same host and declare different ports, other than HTTP, or different "
-        "addresses: Leave keeps their resolution, with a warning, because sidecars that capture DNS take each entry "
-        "for another address of the host; DNS changes them like other entries, for meshes whose sidecars do not "
-        "capture DNS.",
+        "addresses: Leave keeps their resolution, with a warning, because sidecars that capture DNS give the host a "
+        "different address for each entry. DNS changes them like other entries; use it only if no sidecar captures "
+        "DNS.",
         default=SplitHosts.LEAVE,
     )
 
@@ -125,26 +130,26 @@ Limit = Annotated[int, Bounds(ge=1, le=1_000_000)]
 
 @model
 class Limits:
-    """How much is emitted. Beyond a limit nothing is emitted for the entry, not for one of its hosts."""
+    """Limits of the emitted objects. If an entry exceeds a limit, nothing is emitted for any of its hosts."""
 
-    entry_hosts: Limit = setting("The most hosts of an entry; Istio's schema takes 256.", default=256)
-    entry_routes: Limit = setting("The most hosts times HTTP ports of an entry.", default=512)
+    entry_hosts: Limit = setting("Maximum number of hosts of an entry; Istio's schema allows 256.", default=256)
+    entry_routes: Limit = setting("Maximum of hosts times HTTP ports of an entry.", default=512)
     object_bytes: Limit = setting(
-        "The most bytes of JSON that one VirtualService or DestinationRule may have.", default=32 * 1024
+        "Maximum size of a VirtualService or DestinationRule, in bytes of JSON.", default=32 * 1024
     )
     namespace_objects: Limit = setting(
-        "The most VirtualServices and DestinationRules of a namespace. The oldest entries come first; once their "
-        "objects do not fit, nothing is emitted for an entry or any younger one.",
+        "Maximum number of VirtualServices and DestinationRules in a namespace. The oldest entries come first. For "
+        "the first entry that exceeds the maximum, and for all newer entries, nothing is emitted.",
         default=2000,
     )
 
 
 @model
 class Settings:
-    """What applies to one namespace."""
+    """The settings of one namespace."""
 
     mode: Mode = setting(
-        "Enforce patches, refuses and emits; Warn only warns, and emits nothing; Off does not look at all.",
+        "Enforce patches and rejects entries, and emits objects. Warn only warns, and emits nothing. Off does nothing.",
         default=Mode.ENFORCE,
     )
     scope: Scope = Scope()
@@ -156,30 +161,30 @@ class Settings:
     destination_rule: DestinationRule = DestinationRule()
     limits: Limits = Limits()
     existing: Existing = setting(
-        "Entries that were stored before the guard was there. Report: the controller patches none. Siblings: it "
-        "patches those that share a namespace and a host with one that became DNS, for Istio merges them. Remediate: "
-        "it patches all.",
+        "Entries that were stored before the guard was installed. Report: the controller patches none. Siblings: it "
+        "patches entries that share a namespace and a host with an entry that became DNS, because Istio merges them. "
+        "Remediate: it patches all.",
         default=Existing.SIBLINGS,
     )
 
 
 @model
 class NamespaceSettings(Settings):
-    """Settings for the namespaces that match, laid over the rest of the policy."""
+    """Settings for the namespaces that match, merged into the rest of the policy."""
 
-    match: tuple[Glob, ...] = setting("Namespaces that these settings are for.", min_length=1)
+    match: tuple[Glob, ...] = setting("Namespaces to which these settings apply.", min_length=1)
 
 
 @model
 class Metadata:
     """Metadata of the policy."""
 
-    name: str = setting("A name, for people.", default="")
+    name: str = setting("A name. It has no effect.", default="")
 
 
 @model
 class Identity:
-    """What makes a document a policy."""
+    """The fields that identify a document as a policy."""
 
     api_version: Literal["serviceentry-guard.io/v1alpha1"] = setting("Version of the policy's format.")
     kind: Literal["GuardPolicy"] = setting("Kind of the document.")
@@ -188,11 +193,12 @@ class Identity:
 
 @model
 class Dns:
-    """What resolution DNS may cost the DNS servers."""
+    """Limit of the DNS queries that resolution DNS causes."""
 
     max_queries_per_second: Annotated[int, Bounds(ge=1, le=10_000_000)] | None = setting(
-        "The most DNS queries that all proxies together may send for ServiceEntries. Above it, review and audit "
-        "with --proxies warn of the entries that cost most (SEG049); nothing is refused for it. null sets no limit.",
+        "Maximum number of DNS queries per second that all proxies together send for ServiceEntries. Above it, review "
+        "and audit with --proxies warn about the most expensive entries (SEG049). No entry is rejected for it. null: "
+        "no limit.",
         default=1000,
     )
 
@@ -204,8 +210,8 @@ class PolicyDocument(Settings, Identity):
     dns: Dns = Dns()
 
     namespaces: tuple[NamespaceSettings, ...] = setting(
-        "Settings for some namespaces: any of the settings above, with match. Only the first entry that matches a "
-        "namespace counts; it is laid over the rest key by key, lists as a whole.",
+        "Settings for some namespaces: match, and any of the settings above. Only the first item that matches a "
+        "namespace applies. It is merged into the rest of the policy key by key; lists are replaced.",
         default=(),
         examples=[[{"match": ["sandbox-*"], "mode": "Warn"}]],
     )
@@ -213,14 +219,14 @@ class PolicyDocument(Settings, Identity):
 
 @model
 class GuardPolicy(PolicyDocument):
-    """A policy as it applies on a day: what the file says, and what comes of it in the namespaces with settings."""
+    """A policy on a given day: the settings of the file, and the merged settings of each item of `namespaces`."""
 
     laid_over: tuple[Settings, ...] = ()
-    """Each of `namespaces`, laid over the rest."""
+    """Each item of `namespaces`, merged into the rest."""
     written: tuple[Mapping[str, JSON], ...] = field(default=({},), compare=False, repr=False)
-    """What the file says itself, without any default: for all, and in each of `namespaces`."""
+    """The content of the file without defaults: the policy itself, and each item of `namespaces`."""
     today: str = ""
-    """The day (UTC) by which exemptions are judged; "" where none has ended."""
+    """The day (UTC) for exemptions; "" if no exemption ends."""
 
     @property
     def dated(self) -> bool:
@@ -233,14 +239,14 @@ class GuardPolicy(PolicyDocument):
         return self if day == self.today else replace(self, today=day)
 
     def settings(self, namespace: str) -> Settings:
-        """Return what applies to a namespace: the first match laid over the rest."""
+        """Return the settings of a namespace: the first matching item, merged into the rest."""
         for override, settings in zip(self.namespaces, self.laid_over, strict=True):
             if matches(namespace, override.match):
                 return settings
         return self
 
     def layers(self) -> Iterator[tuple[str, Settings, Settings]]:
-        """Yield the settings that apply somewhere: path, what is written there, and what results from it."""
+        """Yield each layer of settings: its path, its own content, and the merged settings."""
         yield "", self, self
         for index, (override, settings) in enumerate(zip(self.namespaces, self.laid_over, strict=True)):
             yield f"namespaces[{index}].", override, settings
@@ -248,5 +254,5 @@ class GuardPolicy(PolicyDocument):
 
 @lru_cache(maxsize=1)
 def default_policy() -> GuardPolicy:
-    """Return the built-in policy: the recipe, enforced."""
+    """Return the built-in policy: the recipe, in mode Enforce."""
     return GuardPolicy(api_version=API_VERSION, kind=KIND)

@@ -1,4 +1,4 @@
-"""The parts of the policy that keep teams apart: exemptions, who owns which hosts, and how far an entry is visible."""
+"""The parts of the policy about teams: exemptions, owners of hosts, and visibility of entries."""
 
 import enum
 from typing import Annotated
@@ -6,7 +6,7 @@ from typing import Annotated
 from app.core.policy.fields import Bounds, DayField, DaysField, Glob, PatternField, Permission, model, setting
 
 LONGEST_REASON = 500
-"""Most characters of a reason."""
+"""Maximum number of characters of a reason."""
 EVERY = ("*",)
 
 HostPattern = Annotated[str, Bounds(pattern=r"^(?:\*|\*?[-a-z0-9.]*[a-z0-9])$", max_length=253, title="host")]
@@ -15,7 +15,7 @@ Reason = Annotated[str, Bounds(max_length=LONGEST_REASON, title="text")]
 
 
 class Require(enum.Enum):
-    """What becomes of an entry that every namespace sees."""
+    """The verdict on an entry that every namespace sees."""
 
     NAMESPACE = "Namespace"
     WARN = "Warn"
@@ -27,46 +27,47 @@ class Temporary:
     """An exemption of the policy that ends."""
 
     hosts: tuple[Glob, ...] = setting(
-        "Hosts; an entry is exempt when all its hosts match one of these globs.", default=EVERY, min_length=1
+        "Hosts. An entry is exempt if all its hosts match one of these globs.", default=EVERY, min_length=1
     )
     namespaces: tuple[Glob, ...] = setting("Namespaces of the entries.", default=EVERY, min_length=1)
     until: DayField = setting(
-        "The last day (UTC). After it an entry is judged on its next write; until that write what runs stays as it is."
+        "The last day (UTC). After it, the next write of an entry is reviewed; until that write nothing changes."
     )
-    reason: Reason = setting("Why, for people; shown in the finding.", default="")
+    reason: Reason = setting("The reason, which the finding shows.", default="")
 
 
 @model
 class Exemptions:
-    """Who is left alone. An exemption always shows as a finding."""
+    """Exemptions. Each exempt entry has a finding."""
 
     hosts: tuple[Glob, ...] = setting(
-        "Hosts; an entry is exempt when all its hosts match one of these globs.", default=()
+        "Hosts. An entry is exempt if all its hosts match one of these globs.", default=()
     )
     namespaces: tuple[Glob, ...] = setting("Namespaces whose entries are all exempt.", default=())
     temporary: tuple[Temporary, ...] = setting(
-        "Exemptions that end. An entry is exempt when its namespace and all its hosts match.",
+        "Exemptions that end. An entry is exempt if its namespace and all its hosts match.",
         default=(),
         examples=[[{"hosts": ["*.legacy.example"], "until": "2027-03-31", "reason": "OPS-1234: moves"}]],
     )
     annotation: Permission = setting(
-        'Whether serviceentry-guard.io/exempt: "<reason>" on a ServiceEntry is honoured.', default=Permission.FORBID
+        'Whether serviceentry-guard.io/exempt: "<reason>" on a ServiceEntry has an effect.', default=Permission.FORBID
     )
     min_reason_length: Annotated[int, Bounds(ge=1, le=LONGEST_REASON)] = setting(
-        "Fewest characters of the annotation's reason, without blanks around it.", default=8
+        "Minimum number of characters of the annotation's reason, without surrounding white space.", default=8
     )
     reason_pattern: PatternField | None = setting(
-        "Some part of the annotation's reason must match, such as [A-Z]+-[0-9]+ for a ticket; null takes any reason.",
+        "Pattern that some part of the annotation's reason must match, such as [A-Z]+-[0-9]+ for a ticket; null "
+        "allows any reason.",
         default=None,
     )
     require_expiry: bool = setting(
-        "Whether the annotation counts only beside serviceentry-guard.io/exempt-until; `policy check` finds "
-        "exemptions of the policy without an end.",
+        "Whether the annotation has an effect only together with serviceentry-guard.io/exempt-until. `policy check` "
+        "finds exemptions of the policy without an end.",
         default=False,
     )
     max_duration: DaysField | None = setting(
-        "How far away the end of an exemption may be on the day on which the entry is written, such as 90d; null sets "
-        "no limit.",
+        "Maximum time from the day on which the entry is written to the end of its exemption, such as 90d; null: no "
+        "limit.",
         default=None,
     )
 
@@ -83,12 +84,12 @@ class Owner:
 
 @model
 class Hosts:
-    """Who may have entries for which hosts."""
+    """Owners of hosts."""
 
     owners: tuple[Owner, ...] = setting(
-        "An entry of another namespace is refused. Only the first entry of the list that matches a host counts; an "
-        "entry with a wildcard host must own all that its wildcard covers. Exempt entries and those of any location "
-        "are judged too.",
+        "Hosts with owners. An entry in another namespace is rejected. Only the first item of the list that matches a "
+        "host applies. The namespace of an entry with a wildcard host must own all hosts that it covers. The rule "
+        "also holds for exempt entries and any location.",
         default=(),
         examples=[[{"match": ["*.payments.example"], "namespaces": ["payments"]}]],
     )
@@ -96,9 +97,10 @@ class Hosts:
 
 @model
 class ExportTo:
-    """How far an entry may be visible. The guard never changes exportTo."""
+    """Visibility of entries. The guard never changes exportTo."""
 
     require: Require = setting(
-        "Namespace refuses an entry that every namespace sees (exportTo unset, or *); Warn lets it in with a warning.",
+        "Namespace rejects an entry that every namespace sees (exportTo unset, or *). Warn admits it with a warning. "
+        "Off does not check it.",
         default=Require.OFF,
     )

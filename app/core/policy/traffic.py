@@ -1,4 +1,4 @@
-"""The part of the policy that says what is emitted for each host: its VirtualService and its DestinationRule."""
+"""The part of the policy about emitted objects: the VirtualService and the DestinationRule of each host."""
 
 import enum
 from http import HTTPStatus
@@ -25,9 +25,9 @@ RETRY_CONDITIONS = (
     "resource-exhausted",
     "unavailable",
 )
-"""The words that Istio's validation (`supportedRetryOnPolicies`) accepts in retryOn."""
+"""The retry conditions that Istio's validation (`supportedRetryOnPolicies`) accepts in retryOn."""
 RETRY_STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
-"""The numbers that it accepts besides: HTTP status codes that have a name."""
+"""The HTTP status codes that it also accepts: those that have a name."""
 
 RetryCondition = Annotated[str, Bounds(pattern="^[a-z0-9][a-z0-9-]*$", max_length=64, title="retry condition")]
 Attempts = Annotated[int, Bounds(ge=0, le=100)]
@@ -35,11 +35,11 @@ Attempts = Annotated[int, Bounds(ge=0, le=100)]
 
 @model
 class Retries:
-    """Retries of each route. What is null is not written: older Istio rejects fields that it does not know."""
+    """Retries of each route. A field that is null is not written, because older Istio rejects unknown fields."""
 
-    attempts: Attempts = setting("How often a request is tried again; 0 turns retries off.", default=3)
+    attempts: Attempts = setting("Maximum number of retries of a request; 0 turns retries off.", default=3)
     per_try_timeout: DurationField = setting(
-        "Ends each try; a call that takes longer is ended and repeated.", default=parse_duration("2s")
+        "Timeout of each try. A call that takes longer is ended and repeated.", default=parse_duration("2s")
     )
     retry_on: tuple[RetryCondition, ...] = setting(
         'What is tried again: Envoy\'s words, and HTTP status codes in quotes such as "503".',
@@ -47,10 +47,10 @@ class Retries:
         min_length=1,
     )
     backoff: DurationField | None = setting(
-        "Least time between tries (Istio 1.26 or newer); null leaves Envoy's 25ms.", default=None
+        "Minimum time between tries (Istio 1.26 or newer); null keeps Envoy's 25ms.", default=None
     )
     retry_ignore_previous_hosts: bool | None = setting(
-        "Whether a retry picks another address than the tries before it (Istio 1.26 or newer).", default=None
+        "Whether a retry avoids the addresses of earlier tries (Istio 1.26 or newer).", default=None
     )
     retry_remote_localities: bool | None = setting(
         "Whether a retry may go to endpoints of other localities.", default=None
@@ -59,11 +59,11 @@ class Retries:
 
 @model
 class UnsafeMethods:
-    """Retries of POST and PATCH, which repeat what is neither safe nor idempotent."""
+    """Retries of POST and PATCH, which are neither safe nor idempotent."""
 
     retry_on: tuple[RetryCondition, ...] | None = setting(
-        "Gives POST and PATCH a route of their own with these conditions, such as connect-failure, refused-stream "
-        "and reset-before-request; an empty list never retries them, null treats them as all others.",
+        "Retry conditions of POST and PATCH, which then get their own route, such as connect-failure, refused-stream "
+        "and reset-before-request. An empty list: no retries. null: the same as other methods.",
         default=None,
     )
 
@@ -72,12 +72,12 @@ class UnsafeMethods:
 class AttemptsBounds:
     """Bounds of the annotation attempts, both included."""
 
-    min: Attempts = setting("The fewest attempts a team may ask for.", default=0)
-    max: Attempts = setting("The most attempts a team may ask for.", default=10)
+    min: Attempts = setting("Minimum of the annotation.", default=0)
+    max: Attempts = setting("Maximum of the annotation.", default=10)
 
     @property
     def reversed(self) -> bool:
-        """Whether nothing is within them."""
+        """Whether the bounds are empty."""
         return self.min > self.max
 
 
@@ -85,12 +85,12 @@ class AttemptsBounds:
 class DurationBounds:
     """Bounds of an annotation that is a duration, both included."""
 
-    min: DurationField = setting("The shortest duration a team may ask for.", default=parse_duration("10ms"))
-    max: DurationField = setting("The longest duration a team may ask for.", default=parse_duration("5m"))
+    min: DurationField = setting("Minimum of the annotation.", default=parse_duration("10ms"))
+    max: DurationField = setting("Maximum of the annotation.", default=parse_duration("5m"))
 
     @property
     def reversed(self) -> bool:
-        """Whether nothing is within them."""
+        """Whether the bounds are empty."""
         return self.min > self.max
 
 
@@ -98,7 +98,9 @@ class DurationBounds:
 class TimeoutBounds(DurationBounds):
     """Bounds of the annotation timeout."""
 
-    no_deadline: Permission = setting('Whether a team may ask for "0s", no deadline at all.', default=Permission.FORBID)
+    no_deadline: Permission = setting(
+        'Whether the annotation may be "0s", which means no timeout.', default=Permission.FORBID
+    )
 
 
 class Reach(enum.Enum):
@@ -110,7 +112,7 @@ class Reach(enum.Enum):
 
 @model
 class Overrides:
-    """What teams may change on their own ServiceEntries, by annotation; what is out of bounds is refused."""
+    """Overrides: annotations by which teams change settings of their own ServiceEntries, within bounds."""
 
     attempts: AttemptsBounds | None = setting(
         "Bounds of serviceentry-guard.io/attempts; null forbids the annotation.", default=AttemptsBounds()
@@ -122,33 +124,33 @@ class Overrides:
         "Bounds of serviceentry-guard.io/timeout; null forbids the annotation.", default=TimeoutBounds()
     )
     retry_on: tuple[RetryCondition, ...] | None = setting(
-        "What serviceentry-guard.io/retry-on may list; null forbids the annotation.",
+        "The conditions that serviceentry-guard.io/retry-on may list; null forbids the annotation.",
         default=RETRY_CONDITIONS,
         min_length=1,
     )
     virtual_service: Permission = setting(
-        "Whether serviceentry-guard.io/virtual-service: Disabled is honoured.", default=Permission.ALLOW
+        "Whether serviceentry-guard.io/virtual-service: Disabled has an effect.", default=Permission.ALLOW
     )
     reach: Reach = setting(
-        "Namespace: what is emitted for an entry with such an annotation is visible in its own namespace only. Entry: "
-        "it is visible like that of any other entry, for namespaces of the platform team itself.",
+        "Namespace: the objects of an entry with an override are visible in its own namespace only. Entry: they are "
+        "as visible as those of any other entry; use it only for namespaces of the platform team.",
         default=Reach.NAMESPACE,
     )
 
 
 @model
 class Grpc:
-    """GRPC and GRPC-WEB ports, whose calls may be streams. Istio gives them no deadline, and retries on statuses."""
+    """GRPC and GRPC-WEB ports, whose calls may be streams. By default no timeout, and retries on gRPC status codes."""
 
     timeout: TimeoutField | None = setting(
-        "Bounds all tries of a call together; null writes none, as Istio does.", default=None
+        "Timeout of all tries of a call together; null writes none, like Istio's default.", default=None
     )
     per_try_timeout: DurationField | None = setting(
-        "Ends a try whose answer has not begun by then; null writes none.", default=None
+        "Timeout until the response of a try begins; null writes none.", default=None
     )
     retry_on: tuple[RetryCondition, ...] = setting(
-        "Retry conditions beside those of retries, for HTTP2 ports too: an answered UNAVAILABLE is HTTP 200, which 5xx "
-        "does not match.",
+        "Retry conditions in addition to those of retries, also for HTTP2 ports: an answered UNAVAILABLE is HTTP 200, "
+        "which 5xx does not match.",
         default=("unavailable", "cancelled"),
     )
 
@@ -159,7 +161,7 @@ class VirtualService:
 
     enabled: bool = setting("Whether VirtualServices are emitted at all.", default=True)
     timeout: TimeoutField = setting(
-        "Bounds all tries of a request together, and the pauses between them; 0s is no deadline.",
+        "Timeout of all tries of a request together, with the pauses between them; 0s means none.",
         default=parse_duration("30s"),
     )
     retries: Retries = Retries()
@@ -167,12 +169,13 @@ class VirtualService:
     unsafe_methods: UnsafeMethods = UnsafeMethods()
     overrides: Overrides = Overrides()
     reach: Reach = setting(
-        "Entry: visible where the entry is and the policy agrees. Namespace: visible in the entry's namespace only.",
+        "Visibility of the VirtualService. Entry: in the namespaces that see the entry and have the same settings. "
+        "Namespace: in the entry's namespace only.",
         default=Reach.ENTRY,
     )
     yield_to: tuple[Glob, ...] = setting(
-        "Namespaces whose VirtualServices and HTTPRoutes the guard yields to in other namespaces; those of the entry's "
-        "own namespace always count.",
+        "Namespaces whose VirtualServices and HTTPRoutes the guard yields to in other namespaces. It always yields to "
+        "those of the entry's own namespace.",
         default=("*",),
     )
 
@@ -182,17 +185,18 @@ class HttpPool:
     """Connections of HTTP ports."""
 
     idle_timeout: DurationField | None = setting(
-        "Closes a connection that carries no request; keep it below the load balancer's, often 60s.",
+        "Closes a connection without requests after this time. Keep it below the idle timeout of the load balancer, "
+        "often 60s.",
         default=parse_duration("50s"),
     )
     max_requests_per_connection: Annotated[int, Bounds(ge=1, le=2**29)] | None = setting(
-        "1 gives up persistent connections.", default=None
+        "Maximum number of requests per connection; 1 turns persistent connections off.", default=None
     )
 
 
 @model
 class TcpKeepalive:
-    """Probes on idle connections, by which both ends, and firewalls between them, keep or give up a connection."""
+    """TCP keepalive probes on idle connections. They keep a connection alive in firewalls, and detect a dead one."""
 
     time: SecondsField = setting("Idle time before the first probe.", default=parse_duration("60s"))
     interval: SecondsField = setting("Time between probes.", default=parse_duration("15s"))
@@ -203,16 +207,18 @@ class TcpKeepalive:
 class TcpPool:
     """Connections of every port, TLS passthrough included."""
 
-    idle_timeout: DurationField | None = setting("Closes a connection that carries no bytes.", default=None)
+    idle_timeout: DurationField | None = setting("Closes a connection without traffic after this time.", default=None)
     max_connection_duration: DurationField | None = setting(
-        "Closes a connection of this age, so that a new one goes where DNS points now.", default=None
+        "Closes a connection of this age, so that the next one uses the current DNS answer.", default=None
     )
-    tcp_keepalive: TcpKeepalive | None = setting("Probes on idle connections; {} sends the default.", default=None)
+    tcp_keepalive: TcpKeepalive | None = setting(
+        "TCP keepalive probes on idle connections; {} uses the defaults.", default=None
+    )
 
 
 @model
 class ConnectionPool:
-    """When Envoy gives up connections; what is null is not written."""
+    """Rules by which Envoy closes connections. A field that is null is not written."""
 
     http: HttpPool = HttpPool()
     tcp: TcpPool = TcpPool()
@@ -220,10 +226,10 @@ class ConnectionPool:
 
 @model
 class DestinationRule:
-    """The DestinationRule of each host: the cure on TLS passthrough ports, where no retry can help."""
+    """The DestinationRule of each host: the repair for TLS passthrough ports, where retries cannot help."""
 
     enabled: bool = setting("Whether DestinationRules are emitted at all.", default=False)
     connection_pool: ConnectionPool = ConnectionPool()
     tls_origination: bool = setting(
-        "Has the sidecar speak TLS on HTTP ports with targetPort 443, so that HTTPS can be retried.", default=False
+        "The sidecar originates TLS on HTTP ports with targetPort 443, so that it can retry HTTPS.", default=False
     )

@@ -1,6 +1,6 @@
 """Durations as Istio takes them ("2s", "500ms", "1m30s"): hours to milliseconds, in that order, in whole milliseconds.
 
-This is the part of Go's time.ParseDuration that people write. Istio refuses a fraction of a millisecond.
+This is the part of Go's time.ParseDuration that people write. Istio rejects a fraction of a millisecond.
 """
 
 import re

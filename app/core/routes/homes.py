@@ -41,7 +41,7 @@ class Home:
 
     def confined(self, why: str, other: tuple[str, Key] | None = None) -> Finding:
         """Say why fewer namespaces see what is emitted than see an entry; `other` is an object that `why` names."""
-        message = f"what is emitted for {quoted(self.host)} is confined: {why}"
+        message = f"objects for {quoted(self.host)} are visible in fewer namespaces: {why}"
         return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
 
 

@@ -47,7 +47,7 @@ class Exceeded:
 
     @property
     def finding(self) -> Finding:
-        """What the owner of the entry is told."""
+        """The finding for the owner of the entry."""
         message = f"{self.what}, so nothing is emitted for the entry"
         return Finding(LIMIT_EXCEEDED, Severity.WARNING, _PATHS[self.bound], message)
 

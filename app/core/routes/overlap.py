@@ -1,4 +1,4 @@
-"""Hosts that ServiceEntries of different namespaces share: offered to the whole mesh, or with different protocols."""
+"""Hosts that ServiceEntries of different namespaces share: exported to the whole mesh, or with different protocols."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -56,7 +56,7 @@ def overlaps(entries: Iterable[ServiceEntry]) -> Overlaps:
 
 
 def overlap_findings(entry: ServiceEntry, overlapping: Overlaps, policy: GuardPolicy) -> tuple[Finding, ...]:
-    """Tell an entry that the policy judges who else has its hosts, a host at a time."""
+    """Yield the findings on hosts that an entry shares with entries of other namespaces."""
     if not in_scope(entry, policy.settings(entry.key.namespace)):
         return ()
     found = list[Finding]()
@@ -114,6 +114,6 @@ def _other(entry: ServiceEntry, port: Port, protocols: Protocols) -> Offer | Non
 
 
 def _offered(host: str, others: list[Key]) -> Finding:
-    message = f"ServiceEntry {others[0]} offers {quoted(host)} to the whole mesh as well"
+    message = f"ServiceEntry {others[0]} also exports {quoted(host)} to the whole mesh"
     told = and_more(message, len(others))
     return Finding(HOST_EXPORTED_TWICE, Severity.INFO, "spec.hosts", told, ("ServiceEntry", others[0]))

@@ -36,10 +36,14 @@ class Conflict:
 
     @property
     def finding(self) -> Finding:
-        """What the owner of the ServiceEntry is told."""
+        """The finding for the owner of the ServiceEntry."""
         claimant = f"{self.claimant.kind} {printable(str(self.claimant.key))}"
         routes = "routes" if self.emitted.kind == "VirtualService" else "configures"
-        does = f"already {routes} {quoted(self.emitted.host)}" if self.routes else "has the name that ours would have"
+        does = (
+            f"already {routes} {quoted(self.emitted.host)}"
+            if self.routes
+            else "has the name that the guard's object would have"
+        )
         lacks, instead = _lack(self.emitted, self.claimant) if self.routes else ("", _RENAME)
         message = f"{claimant} {does}, so no {self.emitted.kind} is emitted{lacks}"
         other = (self.claimant.kind, self.claimant.key)
@@ -48,7 +52,7 @@ class Conflict:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What should exist, what yields to others, and what there is to say of each entry in the company of all others."""
+    """The objects that should exist, the conflicts, and the findings of each entry beside all others."""
 
     objects: tuple[Emitted, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
@@ -57,7 +61,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What must be written: objects to apply (with the stored one, if any), to delete, and to leave to others."""
+    """The writes: objects to apply (with the stored one, if any), to delete, and to leave to their owners."""
 
     apply: tuple[tuple[Emitted, Observed | None], ...] = ()
     delete: tuple[Observed, ...] = ()
@@ -71,7 +75,7 @@ def keys(entry: ServiceEntry) -> frozenset[Key]:
 
 
 def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iterable[Observed] = ()) -> Plan:
-    """Say what should exist for a set of entries of any namespaces, beside what is observed."""
+    """Return the plan for a set of entries of any namespaces, given the observed objects."""
     index = Index(policy)
     for number, entry in enumerate(entries):
         index.put_entry(None, entry, number)
@@ -92,7 +96,7 @@ def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iter
 
 
 def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> Plan:
-    """Say what should exist under one name, and, where it is to be `explained`, what there is to say of the entries."""
+    """Return the plan for one object name, with findings on its entries if `explained`."""
     notes = list[Note]()
     objects, conflicts = list[Emitted](), list[Conflict]()
     for kind in KINDS:
@@ -111,7 +115,7 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
 
 
 def changes(plan: Plan, observed: Iterable[Observed]) -> Changes:
-    """Compare what should exist with what does; what is not ours is never written."""
+    """Compare the plan with the observed objects; objects that the guard does not manage are never written."""
     stored = {(one.kind, one.key): one for one in observed if one.managed}
     wanted = sorted(plan.objects, key=lambda one: (one.kind, str(one.key)))
     differing = [

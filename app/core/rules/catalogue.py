@@ -1,4 +1,4 @@
-"""The catalogue: every kind of finding, with its stable code, its meaning and what to write instead."""
+"""The catalogue of findings: each has a stable code, a meaning and a remedy."""
 
 from app.core.rules import policy_catalogue, traffic_catalogue
 from app.core.rules.findings import Rule
@@ -6,7 +6,7 @@ from app.core.rules.findings import Rule
 MALFORMED = Rule(
     "SEG001",
     "Malformed",
-    "A field does not have the type that Istio's schema gives it, so nothing can be decided.",
+    "A field has a type that Istio's schema does not allow, so the guard cannot review the entry.",
     "Correct the field; Istio's ServiceEntry reference gives the type of each.",
 )
 EXEMPTED = Rule(
@@ -18,7 +18,7 @@ EXEMPTED = Rule(
 RESOLUTION_CHANGED = Rule(
     "SEG003",
     "ResolutionChanged",
-    "Without resolution DNS, retries meet the same dead address.",
+    "Without resolution DNS, each retry goes to the same dead address.",
     "Write resolution: DNS.",
 )
 ROUND_ROBIN = Rule(
@@ -30,37 +30,38 @@ ROUND_ROBIN = Rule(
 WILDCARD_HOST = Rule(
     "SEG005",
     "WildcardHost",
-    "A wildcard host cannot be resolved, and Istio refuses it with resolution DNS.",
+    "A wildcard host cannot be resolved, and Istio rejects it with resolution DNS.",
     "List each host by its full name; or, where every host is a wildcard, write resolution: DYNAMIC_DNS with ports of "
-    "protocol HTTP, HTTP2, GRPC or TLS (TLS instead of HTTPS). For other ports Istio has no form but NONE: ask for an "
+    "protocol HTTP, HTTP2, GRPC or TLS (TLS instead of HTTPS). For other ports Istio supports only NONE: ask for an "
     "exemption.",
 )
 _WAYS_OUT = (
-    "If clients call the host by its name, remove addresses and write resolution: DNS. If the address is what counts, "
-    "write resolution: STATIC with the address as endpoint; of several, each in a ServiceEntry and host of its own."
+    "If clients call the host by its name, remove addresses and write resolution: DNS. If clients need this address, "
+    "write resolution: STATIC with the address as endpoint; for several addresses, write one ServiceEntry with its "
+    "own host for each."
 )
 CIDR_ADDRESS = Rule(
     "SEG006",
     "CidrAddress",
-    "Istio refuses CIDR addresses, /32 and /128 too, with resolution DNS.",
+    "Istio rejects CIDR addresses, /32 and /128 too, with resolution DNS.",
     _WAYS_OUT,
 )
 SHARED_PORT = Rule(
     "SEG007",
     "SharedPort",
-    "Several hosts on a port that is neither HTTP nor TLS cannot be told apart with resolution DNS.",
-    "Give the port a protocol that names its host (HTTP, TLS) if it speaks one, or remove the port.",
+    "With resolution DNS, Istio cannot tell several hosts apart on a port that is neither HTTP nor TLS.",
+    "Write protocol HTTP or TLS for the port if clients speak it, or remove the port.",
 )
 WORKLOAD_SELECTOR = Rule(
     "SEG008",
     "WorkloadSelector",
     "A workloadSelector picks endpoints inside the mesh; there is nothing to resolve.",
-    "Write resolution: STATIC, which workloadSelector is made for, or remove the workloadSelector.",
+    "Write resolution: STATIC, or remove the workloadSelector.",
 )
 NOT_FQDN = Rule(
     "SEG009",
     "NotFqdn",
-    "Only a fully qualified domain name can be resolved by every proxy alike.",
+    "Only a fully qualified domain name resolves in the same way for every proxy.",
     "Write the full name, such as api.example.com; for a bare address use resolution: STATIC with endpoints.",
 )
 WILDCARD_ENTRY = Rule(
@@ -73,60 +74,63 @@ WILDCARD_ENTRY = Rule(
 STATIC_ENDPOINTS = Rule(
     "SEG011",
     "StaticEndpoints",
-    "Endpoints written by hand do not follow when addresses move.",
-    "Remove endpoints and write resolution: DNS, if the addresses belong to a name.",
+    "STATIC endpoints keep their addresses when the addresses of the host change.",
+    "Remove endpoints and write resolution: DNS, if DNS has a name for these addresses.",
 )
 NOT_MUTATED = Rule(
     "SEG012",
     "NotMutated",
-    "The entry reached storage without the resolution that mutation gives it.",
-    "Apply again, or write the resolution yourself; should it recur, look for a webhook that sets it back.",
+    "The entry does not have the resolution that the mutating webhook sets.",
+    "Apply the entry again, or write the resolution yourself. If it happens again, look for another webhook that "
+    "reverts it.",
 )
 OVERRIDE_REFUSED = Rule(
     "SEG013",
     "OverrideRefused",
-    "An annotation asks for something that the policy does not grant.",
+    "An override annotation has a value that the policy does not allow.",
     "Write a value within the bounds, or remove the annotation.",
 )
 EXEMPTION_REFUSED = Rule(
     "SEG014",
     "ExemptionRefused",
-    "The exempt annotation is not honoured: the policy forbids it, its reason or its end is not as the policy "
-    "requires, or it has ended.",
-    "Give the reason and the end that the policy requires, or ask the platform team for an exemption in the policy.",
+    "The exempt annotation has no effect: the policy forbids it, its reason or end date does not meet the policy, or "
+    "it has ended.",
+    "Write the reason and the end date that the policy requires, or ask the platform team for an exemption in the "
+    "policy.",
 )
 UNKNOWN_ANNOTATION = Rule(
     "SEG015",
     "UnknownAnnotation",
-    "An annotation has our prefix and a name that means nothing.",
+    "An annotation with the prefix serviceentry-guard.io/ has an unknown name.",
     "Correct its name, or remove it.",
 )
 OPAQUE_PORTS = Rule(
     "SEG016",
     "OpaquePorts",
-    "No port has a protocol that names its host (HTTP or TLS family), so the resolution is kept: with DNS, Istio would "
-    "lead every connection to such a port to one name.",
-    "Nothing, if the ports carry other protocols. If a port speaks HTTP or TLS, write that protocol.",
+    "No port has a protocol that names its host (HTTP or TLS family), so the guard keeps the resolution: with DNS, "
+    "Istio would send every connection on such a port to one host.",
+    "If a port carries HTTP or TLS, write that protocol. Otherwise there is nothing to do.",
 )
 MIXED_PORTS = Rule(
     "SEG017",
     "MixedPorts",
-    "A port that names no host stands beside one that does. With DNS, Istio would lead every connection to the first "
-    "port to one name; in an entry of its own the port would lose its cluster, for Istio merges entries of one host.",
+    "The protocol of one port names no host (such as TCP), and that of another port does (HTTP, TLS). With DNS, Istio "
+    "would send every connection on the first port to one host. Two entries do not help: Istio merges entries of one "
+    "host, and the first port would lose its cluster.",
     "Remove the port that names no host: outbound traffic policy ALLOW_ANY passes its connections through to the "
-    "address that was dialled (REGISTRY_ONLY blocks them). Or write resolution: DNS, if the host is the only one that "
-    "is called on that port. Or ask for an exemption.",
+    "address that the client dialled (REGISTRY_ONLY blocks them). Or write resolution: DNS, if clients call no other "
+    "host on that port. Or ask for an exemption.",
 )
 MATCHED_BY_ADDRESS = Rule(
     "SEG018",
     "MatchedByAddress",
-    "With addresses, Istio matches connections by address, and the host may be a name that DNS does not know.",
+    "With addresses, Istio matches connections by address, and the host may not exist in DNS.",
     _WAYS_OUT,
 )
 ENDPOINTS_WITHOUT_RESOLUTION = Rule(
     "SEG019",
     "EndpointsWithoutResolution",
-    "Istio refuses endpoints with resolution NONE, which is also what an unset resolution means.",
+    "Istio rejects endpoints with resolution NONE, which is also what an unset resolution means.",
     "Write resolution: STATIC to call the endpoints, or remove endpoints and write resolution: DNS to call the host.",
 )
 RETRIES_NOT_APPLICABLE = Rule(
@@ -158,53 +162,55 @@ DISABLED = Rule(
 OBJECT_MISSING = Rule(
     "SEG024",
     "ObjectMissing",
-    "An object that the guard emits for this entry is not in the cluster, or not as the guard writes it.",
-    "Run the controller; if it runs, its log says what keeps it from writing.",
+    "An object that the guard emits for this entry is missing, or differs from what the guard would write.",
+    "Start the controller. If it is running, read its log for failed writes.",
 )
 KUBERNETES_SERVICE = Rule(
     "SEG025",
     "KubernetesService",
     "The host is a Kubernetes Service's name: a VirtualService for it would take over the Service's own routing.",
-    "Remove the host: the mesh knows the Service. Retries for it belong into a VirtualService beside the Service.",
+    "Remove the host: the mesh knows the Service. Write retries for it into a VirtualService in the namespace of the "
+    "Service.",
 )
 HOST_EXPORTED_TWICE = Rule(
     "SEG026",
     "HostExportedTwice",
-    "ServiceEntries of different namespaces offer the same host to the whole mesh; a proxy takes only one of them.",
+    "ServiceEntries of different namespaces export the same host to the whole mesh; a proxy uses only one of them.",
     'Keep the host in one ServiceEntry, or keep each to its own namespace with exportTo: ["."].',
 )
 EXPORTED_TO_NO_ONE = Rule(
     "SEG027",
     "ExportedToNoOne",
-    'exportTo: ["~"] hides the entry from every namespace, so nothing is emitted for it; Istio refuses "~" on a '
+    'exportTo: ["~"] hides the entry from every namespace, so nothing is emitted for it; Istio rejects "~" on a '
     "VirtualService.",
     'Write exportTo: ["."] if the entry is to be used in its own namespace.',
 )
 TAKES_ALL_TLS = Rule(
     "SEG028",
     "TakesAllTls",
-    "Port 443 is not declared as TLS, and clients speak TLS there. Declared as HTTP, their calls fail. As TCP or "
-    "without a protocol, the port takes every TLS connection of the pod to port 443 that no SNI match takes.",
+    "Port 443 is not declared as TLS, and clients speak TLS there. If the port is declared as HTTP, their calls fail. "
+    "If it is TCP or has no protocol, it receives every TLS connection of the pod to port 443 that matches no SNI.",
     "Write protocol: TLS (or HTTPS) for port 443; write HTTP only if clients really send plain HTTP to it.",
 )
 STREAM_DEADLINE = Rule(
     "SEG029",
     "StreamDeadline",
-    "A GRPC or GRPC-WEB port gets a timeout, or a timeout for each try. It ends streams that answer later than that.",
-    "Leave timeout and per-try-timeout out for ports that carry streams, or write values longer than any stream.",
+    "A GRPC or GRPC-WEB port gets a timeout or a timeout per try. It also ends streams that are only long.",
+    "Remove timeout and per-try-timeout for ports that carry streams, or write values longer than any stream.",
 )
 SIBLING_STAYS = Rule(
     "SEG040",
     "SiblingStays",
-    "Another ServiceEntry of the namespace names the same host and keeps another resolution. Istio merges the two "
-    "under the resolution of the older one, and the ports of the other lose their cluster.",
+    "Another ServiceEntry of the namespace names the same host and keeps a different resolution. Istio merges both "
+    "under the resolution of the older entry, and the ports of the newer entry lose their cluster.",
     "Write the entries as one, or give all of them the same resolution and ports.",
 )
 REACH_CONFINED = Rule(
     "SEG041",
     "ReachConfined",
-    "What is emitted for a host is visible in fewer namespaces than the entry is, because others did not agree to it.",
-    "Nothing, if the entry's own namespace is the only one that calls the host. Otherwise write an entry in each "
+    "The objects for a host are visible in fewer namespaces than the entry, because other namespaces did not agree to "
+    "them.",
+    "If only the entry's own namespace calls the host, there is nothing to do. Otherwise write an entry in each "
     "namespace that calls it, or enforce the same policy for all of them.",
 )
 LIMIT_EXCEEDED = Rule(
@@ -213,7 +219,7 @@ LIMIT_EXCEEDED = Rule(
     "The entry, or its namespace, asks for more than a limit of the policy allows. Nothing is emitted for any host of "
     "the entry.",
     "Remove hosts, HTTP ports or exportTo names that are not needed, split the entry, or remove entries of the "
-    "namespace; or have the limit that the message names raised for the namespace.",
+    "namespace; or ask the platform team to raise the limit that the message names.",
 )
 REPEATED_ENTRY = Rule(
     "SEG050",
@@ -226,20 +232,21 @@ HOST_SPLIT = Rule(
     "SEG051",
     "HostSplit",
     "ServiceEntries of the namespace declare different ports (other than HTTP) or different addresses of one host. "
-    "With resolution DNS, a sidecar that captures DNS takes each entry for another address of the host, and has the "
-    "ports of an entry only there. So entries with resolution NONE keep it.",
+    "With resolution DNS, a sidecar that captures DNS gives the host a different address for each entry, and the "
+    "ports of an entry work only on its address. So entries with resolution NONE keep it.",
     "Write the entries as one. If no sidecar captures DNS, the platform team can set resolution.splitHosts to DNS.",
 )
 HOST_OWNED = Rule(
     "SEG043",
     "HostOwned",
-    "The policy gives the host, or one that the wildcard covers, to another namespace.",
+    "The policy assigns the host, or a host that the wildcard covers, to another namespace.",
     "Remove the host, and ask the owner for an entry whose exportTo names your namespace.",
 )
 EXPORTED_TO_ALL = Rule(
     "SEG044",
     "ExportedToAll",
-    "exportTo is not set or contains *, so the entry decides in every namespace that has none of its own for the host.",
+    "exportTo is not set or contains *, so the entry applies in every namespace that has no entry of its own for the "
+    "host.",
     'Write exportTo: ["."], or the names of the namespaces that call the host.',
 )
 PROTOCOLS_DIFFER = Rule(
@@ -260,14 +267,15 @@ MESH_INTERNAL = Rule(
 EXEMPTION_ENDS = Rule(
     "SEG047",
     "ExemptionEnds",
-    "The exemption of the entry ends within 14 days, or has ended. What runs stays as it is; the next write of the "
-    "entry after the last day is judged as that of any other.",
-    "Repair the entry and remove the exemption, or have it extended.",
+    "The exemption of the entry ends within 14 days, or has ended. Nothing changes on that day; the next write of the "
+    "entry after it is reviewed like that of any other entry.",
+    "Repair the entry and remove the exemption, or ask to extend it.",
 )
 SHORT_SERVICE_NAME = Rule(
     "SEG048",
     "ShortServiceName",
-    "The host is spelled as Pods spell a Kubernetes Service: service.namespace. The entry then takes the calls that "
+    "The host looks like the short name of a Kubernetes Service: service.namespace. The entry then takes the calls "
+    "that "
     "are meant for the Service.",
     "Remove the host if it is a Service: the mesh knows it. The policy can give *.NAMESPACE to that namespace with "
     "hosts.owners.",
@@ -296,4 +304,4 @@ UNFIXABLE = frozenset(
         HOST_SPLIT,
     }
 )
-"""What keeps an entry from becoming DNS."""
+"""The findings that make an entry unfixable."""

@@ -1,6 +1,6 @@
-"""Exemptions: which one counts for an entry, when it ends, and why an annotation does not count.
+"""Exemptions: which exemption applies to an entry, when it ends, and why an annotation has no effect.
 
-An exemption is held against the day on which the entry was written last: the day of the request at admission, the day
+An exemption is compared with the day on which the entry was last written: the day of the request at admission, the day
 of the last write for a stored entry. So no decision on a stored entry changes when a day ends. Only the finding that an
 exemption ends, or has ended, depends on the day of today.
 """
@@ -25,13 +25,13 @@ NOTICE_DAYS = 14
 
 @dataclass(frozen=True, slots=True)
 class Exemption:
-    """What leaves an entry alone: the place that says so, why, and its last day, "" where it has no end."""
+    """An exemption that applies: its place, its reason, and its last day ("" if it has no end)."""
 
     path: str
     message: str
     until: str = ""
     told: Severity = Severity.WARNING
-    """How its end is told: as a note where the entry has nothing to change."""
+    """The severity of the finding on its end: INFO if the entry needs no change."""
 
     @property
     def finding(self) -> Finding:
@@ -43,7 +43,7 @@ class Exemption:
         if not (self.until and today) or days_between(today, self.until) > NOTICE_DAYS:
             return ()
         when = "ends" if today <= self.until else "ended"
-        message = f"the exemption {when} on {self.until}; after that day the next write of the entry is judged"
+        message = f"the exemption {when} on {self.until}; after that day the next write of the entry is reviewed"
         return (Finding(EXEMPTION_ENDS, self.told, self.path, message),)
 
 
@@ -64,7 +64,7 @@ def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding,
     findings = list[Finding]()
     if over := [one for one in _temporary(entry, settings.exemptions) if entry.written > one.until]:
         last = _of_policy(max(over, key=lambda one: one.until), entry)
-        message = f"the policy's exemption of the entry ended on {last.until}, so the entry is judged"
+        message = f"the policy's exemption of the entry ended on {last.until}, so the entry is reviewed"
         findings.append(Finding(EXEMPTION_ENDS, last.told, last.path, message))
     if why := _unhonoured(entry, settings.exemptions):
         path = annotation_path(EXEMPT if EXEMPT in entry.annotations else EXEMPT_UNTIL)
@@ -96,14 +96,14 @@ def _of_annotation(entry: ServiceEntry) -> Exemption:
 
 
 def _unhonoured(entry: ServiceEntry, exemptions: Exemptions) -> str | None:
-    """Say why the annotations do not exempt an entry; None where they do, or it has none."""
+    """Say why the annotations do not exempt an entry; None if they do, or if there are none."""
     if EXEMPT not in entry.annotations:
-        return f"means nothing without {EXEMPT}" if EXEMPT_UNTIL in entry.annotations else None
+        return f"has no effect without {EXEMPT}" if EXEMPT_UNTIL in entry.annotations else None
     if exemptions.annotation is Permission.FORBID:
-        return "is not honoured: the policy forbids it"
+        return "has no effect: the policy forbids it"
     reason = entry.annotations[EXEMPT].strip()
     why = _bad_reason(reason, exemptions) or _bad_end(entry, exemptions)
-    return f"is not honoured: {why}" if why else None
+    return f"has no effect: {why}" if why else None
 
 
 def _bad_reason(reason: str, exemptions: Exemptions) -> str | None:

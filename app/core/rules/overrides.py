@@ -1,4 +1,4 @@
-"""How one entry's VirtualServices retry: the policy's settings, with the annotations that it grants laid over them."""
+"""The retry settings of one entry: those of the policy, with the overrides of its annotations."""
 
 import difflib
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ KNOWN = (EXEMPT, EXEMPT_UNTIL, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIR
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """What the routes of one port are emitted with; None is not written."""
+    """The settings of the routes of one port; None is not written."""
 
     timeout: Duration | None
     per_try_timeout: Duration | None
@@ -37,7 +37,7 @@ class Routing:
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What the routes of an entry are emitted with; `stream_…` is for ports whose calls may live long."""
+    """The settings of the routes of an entry; `stream_…` is for ports with long calls."""
 
     emit: bool
     attempts: int
@@ -55,7 +55,7 @@ class Tuning:
     """Whether an annotation has changed anything."""
 
     def of(self, port: Port) -> Routing:
-        """Return what the routes of a port are emitted with.
+        """Return the settings of the routes of a port.
 
         A call of gRPC is always a POST, and Istio's default repeats it: the method split does not apply.
         """
@@ -68,7 +68,10 @@ class Tuning:
 
 
 def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuning, tuple[Finding, ...]]:
-    """Lay an entry's annotations over the policy; what is refused becomes a finding and changes nothing."""
+    """Apply the annotations of an entry to the policy's settings.
+
+    A rejected annotation becomes a finding and changes nothing.
+    """
     tuning, findings = _untuned(settings), list[Finding]()
     for name in sorted(annotations.keys() & _OVERRIDES.keys()):
         try:
@@ -92,7 +95,7 @@ def _untuned(settings: VirtualService) -> Tuning:
     if len(_KNOWN) >= _MOST_KNOWN:
         _KNOWN.clear()
     tuning = _from_policy(settings)
-    _KNOWN[id(settings)] = settings, tuning  # an identity says whose it is only while the object is there
+    _KNOWN[id(settings)] = settings, tuning  # id() is unique only while the object exists
     return tuning
 
 
@@ -194,5 +197,5 @@ def _unknown(annotations: Mapping[str, str]) -> tuple[Finding, ...]:
         return ()
     near = difflib.get_close_matches(unknown[0][:QUOTED], KNOWN, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the annotations are {', '.join(KNOWN)}"
-    message = f"{quoted(PREFIX + unknown[0])} means nothing: {hint}"
+    message = f"{quoted(PREFIX + unknown[0])} is unknown: {hint}"
     return (Finding(UNKNOWN_ANNOTATION, Severity.WARNING, "metadata.annotations", and_more(message, len(unknown))),)

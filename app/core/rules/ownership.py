@@ -1,4 +1,7 @@
-"""Who may have entries for which hosts: a rule on one entry, whatever its location and whether or not it is exempt."""
+"""The owners of hosts: which namespaces may have entries for which hosts.
+
+The rule holds for any location, and for exempt entries.
+"""
 
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
@@ -13,7 +16,7 @@ from app.core.rules.findings import Finding, Severity, and_more, quoted
 
 Patterns = tuple[str, ...]
 Holding = tuple[Owner, bool, frozenset[str], Patterns]
-"""An owner, whether the entry is in one of its namespaces, and its hosts: as they are, and by their ends."""
+"""An owner, whether the entry is in one of its namespaces, and the owner's exact hosts and host suffixes."""
 
 
 def owned_by_others(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
@@ -62,7 +65,10 @@ def compiled(patterns: Patterns) -> tuple[frozenset[str], Patterns]:
 
 
 def _owner(host: str, holdings: Iterable[Holding]) -> Owner | None:
-    """Return the owner that keeps a namespace from a host: the first of the list that has a say in it, if foreign."""
+    """Return the owner that excludes a namespace from a host.
+
+    Only the first owner in the list that matches the host counts. None if the namespace is one of its own.
+    """
     for owner, own, exact, ends in holdings:
         if host in exact or host.endswith(ends):
             return None if own else owner

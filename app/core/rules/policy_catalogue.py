@@ -1,41 +1,41 @@
-"""The kinds of findings on a policy; `catalogue` has those on objects, and all of them together."""
+"""The findings on a policy. `catalogue` has those on objects, and the list of all."""
 
 from app.core.rules.findings import Rule
 
 TIMEOUT_TOO_SHORT = Rule(
     "SEG030",
     "TimeoutTooShort",
-    "The policy's timeout ends a request before its last try could.",
+    "The policy's timeout is shorter than all tries together, so it can end a request before its last try.",
     "Write a timeout of at least (attempts + 1) times perTryTimeout, or fewer attempts, or a shorter perTryTimeout.",
 )
 UNKNOWN_RETRY_CONDITION = Rule(
     "SEG031",
     "UnknownRetryCondition",
-    "The policy retries on a condition that Istio does not know, so Istio refuses every VirtualService with it.",
-    "Write one of Envoy's words that Istio takes, or an HTTP status code; docs/policy.md lists them.",
+    "The policy retries on a condition that Istio does not know, so Istio rejects every VirtualService with it.",
+    "Write a retry condition that Istio accepts, or an HTTP status code; docs/policy.md lists them.",
 )
 UNREACHABLE_NAMESPACES = Rule(
     "SEG032",
     "UnreachableNamespaces",
-    "An entry of the policy's namespaces never counts: an earlier one matches all that it matches.",
-    "Move the entry before the wider one, or remove it.",
+    "An item of the policy's namespaces is never used: an earlier item matches all that it matches.",
+    "Move the item before the wider one, or remove it.",
 )
 RETRIES_OFF = Rule(
     "SEG033",
     "RetriesOff",
-    "The policy sets how to retry beside attempts: 0, and no annotation may ask for attempts.",
-    "Write attempts of 1 or more, or leave the other settings of retries out.",
+    "The policy has retry settings although attempts is 0 and no annotation may raise it.",
+    "Write attempts of 1 or more, or remove the other settings of retries.",
 )
 EMPTY_DESTINATION_RULE = Rule(
     "SEG034",
     "EmptyDestinationRule",
-    "The policy enables DestinationRules and leaves nothing to write into one, so none is emitted.",
+    "The policy enables DestinationRules but sets none of their fields, so none is emitted.",
     "Set a field of connectionPool or tlsOrigination, or write enabled: false.",
 )
 EXEMPTION_WITHOUT_END = Rule(
     "SEG035",
     "ExemptionWithoutEnd",
-    "The policy requires an end of exemptions, and exempts hosts or namespaces itself without one.",
+    "The policy requires an end date for exemptions, and itself exempts hosts or namespaces without one.",
     "Move them to exemptions.temporary, with until and a reason, or remove requireExpiry.",
 )
 EXEMPTION_TOO_LONG = Rule(
@@ -47,12 +47,12 @@ EXEMPTION_TOO_LONG = Rule(
 EXEMPTION_OVER = Rule(
     "SEG037",
     "ExemptionOver",
-    "A temporary exemption of the policy has ended. Entries that were not written since are left alone still.",
+    "A temporary exemption of the policy has ended. Entries that were not written since then are still exempt.",
     "Remove it once audit shows no entry that needs it, or write a later day as until.",
 )
 UNREACHABLE_OWNER = Rule(
     "SEG038",
     "UnreachableOwner",
-    "An entry of hosts.owners never counts: an earlier one matches all of its hosts.",
-    "Move the entry before the wider one, or remove it.",
+    "An item of hosts.owners is never used: an earlier item matches all of its hosts.",
+    "Move the item before the wider one, or remove it.",
 )

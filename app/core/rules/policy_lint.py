@@ -1,4 +1,7 @@
-"""What may be written in a policy and yet cannot be meant: the findings of `serviceentry-guard policy check`."""
+"""Lint a valid policy: settings that contradict each other.
+
+These are the findings of `serviceentry-guard policy check`.
+"""
 
 from collections.abc import Iterable, Iterator
 
@@ -27,7 +30,10 @@ Hit = tuple[Rule, str, str]
 
 
 def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
-    """Return what is unsound in a policy, each with its path in the file; what holds for all is told once."""
+    """Return the findings on a policy, each with its path in the file.
+
+    A finding that holds for all layers appears once.
+    """
     for_all = tuple(_of_result(policy, policy.today))
     found = [*_unreachable(policy)]
     for (path, written, settings), document in zip(policy.layers(), policy.written, strict=True):
@@ -38,7 +44,7 @@ def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
 
 
 def _of_result(settings: Settings, today: str) -> Iterator[Hit]:
-    """Judge what applies once all is laid over the rest."""
+    """Check the settings of one layer, merged with those of the policy."""
     yield from _exemptions(settings.exemptions, today)
     yield from _owners(settings.hosts.owners)
     emitted, rule = settings.virtual_service, settings.destination_rule
@@ -70,7 +76,7 @@ def _owners(owners: Iterable[Owner]) -> Iterator[Hit]:
     earlier: list[str] = []
     for index, owner in enumerate(owners):
         if all(any(covers(wide, pattern) for wide in earlier) for pattern in owner.match):
-            message = f"never counts: entries before it match all that {quoted(', '.join(owner.match))} matches"
+            message = f"is never used: earlier items match all that {quoted(', '.join(owner.match))} matches"
             yield UNREACHABLE_OWNER, f"hosts.owners[{index}].match", message
         earlier.extend(owner.match)
 
@@ -93,7 +99,7 @@ def _retries_off(document: JSON, settings: Settings) -> Iterator[Hit]:
     retries = document.get("virtualService", {}).get("retries", {})
     bounds = settings.virtual_service.overrides.attempts
     if retries.get("attempts") == 0 and len(retries) > 1 and (bounds is None or not bounds.max):
-        message = "0 turns retries off, so the other settings of retries mean nothing"
+        message = "0 turns retries off, so the other settings of retries have no effect"
         yield RETRIES_OFF, "virtualService.retries.attempts", message
 
 
@@ -101,6 +107,6 @@ def _unreachable(policy: GuardPolicy) -> Iterator[Finding]:
     earlier: list[str] = []
     for index, entry in enumerate(policy.namespaces):
         if all(any(covers_glob(wide, glob) for wide in earlier) for glob in entry.match):
-            message = f"never counts: entries before it match all that {quoted(', '.join(entry.match))} matches"
+            message = f"is never used: earlier items match all that {quoted(', '.join(entry.match))} matches"
             yield Finding(UNREACHABLE_NAMESPACES, Severity.WARNING, f"namespaces[{index}].match", message)
         earlier.extend(entry.match)

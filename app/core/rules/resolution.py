@@ -1,6 +1,6 @@
-"""The decision table: what becomes of one ServiceEntry's resolution.
+"""The decision table for the resolution of one ServiceEntry.
 
-Istio's own validation (`ValidateServiceEntry`) sets the limits: nothing is changed into what istiod would refuse.
+It follows Istio's own validation (`ValidateServiceEntry`): no change makes an entry that istiod would reject.
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,19 @@ RESOLVING = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the table says: the resolution to store, or None to leave it, and why."""
+    """The result of the table: the resolution to store (None: keep it), and the findings."""
 
     findings: tuple[Finding, ...] = ()
     resolution: str | None = None
 
 
 def looked_at(entry: ServiceEntry, settings: Settings) -> bool:
-    """Say whether the policy looks at the namespace of an entry."""
+    """Say whether the policy applies to the namespace of an entry."""
     return settings.mode is not Mode.OFF and not matches(entry.key.namespace, settings.scope.excluded_namespaces)
 
 
 def in_scope(entry: ServiceEntry, settings: Settings) -> bool:
-    """Say whether the policy judges an entry; exemptions are another matter."""
+    """Say whether an entry is in the scope of the policy, regardless of exemptions."""
     return looked_at(entry, settings) and entry.location in settings.scope.locations
 
 
@@ -57,7 +57,7 @@ def malformed(entry: ServiceEntry) -> Finding | None:
 
 
 def decide(entry: ServiceEntry, settings: Settings) -> Decision:
-    """Look an entry, in scope and well-formed, up in the table."""
+    """Look up an entry that is in scope and well-formed in the table."""
     if entry.resolution in RESOLVING:
         return Decision((_round_robin(settings),) if entry.resolution == "DNS_ROUND_ROBIN" else ())
     if not entry.names_host and settings.resolution.tcp is Tcp.LEAVE:
@@ -78,7 +78,7 @@ def _round_robin(settings: Settings) -> Finding:
 
 
 def _opaque(entry: ServiceEntry) -> Decision:
-    """Keep the resolution of an entry of TCP ports: with DNS, each connection to such a port would go to one name."""
+    """Keep the resolution of an entry with TCP ports only: DNS would send all connections on a port to one host."""
     tls = any(port.number == TLS_PORT for port in entry.ports)
     message = f"no port names its host, so resolution {entry.resolution} is kept"
     instead = "If clients speak TLS on port 443, write protocol: TLS for it; otherwise nothing." if tls else ""
@@ -88,15 +88,13 @@ def _opaque(entry: ServiceEntry) -> Decision:
 def _static(entry: ServiceEntry, settings: Settings) -> Decision:
     severity = _STATIC_SEVERITY[settings.resolution.static]
     if severity is not Severity.ERROR and entry.endpoints and all(map(_stays, entry.endpoints)):
-        message = (
-            f"leads to {quoted(entry.endpoints[0])}, of this machine or its link, wherever the name of the host leads"
-        )
+        message = f"{quoted(entry.endpoints[0])} is a loopback or link-local address, which no DNS change affects"
         return Decision((Finding(STATIC_ENDPOINTS, Severity.INFO, "spec.endpoints", message),))
     return Decision((Finding(STATIC_ENDPOINTS, severity, "spec.resolution", templates.STATIC_ENDPOINTS),))
 
 
 def _stays(address: str) -> bool:
-    """Say whether an address is this machine's or its network's, and never moves."""
+    """Say whether an address is a loopback or link-local address, which never changes."""
     try:
         parsed = ip_address(address)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Where retries do not reach: what the author of one entry is told of the VirtualServices that follow from it."""
+"""Findings on the VirtualServices of one entry: ports and hosts that get no retries."""
 
 from collections.abc import Collection, Iterator
 
@@ -17,18 +17,18 @@ from app.core.rules.overrides import PER_TRY_TIMEOUT, TIMEOUT, VIRTUAL_SERVICE, 
 
 RESOLVED = frozenset({"DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"})
 NO_ONE = "~"
-"""What exportTo has in place of a namespace for an entry that none sees."""
+"""The value of exportTo that hides an entry from every namespace."""
 
 
 def routable(entry: ServiceEntry) -> bool:
-    """Say whether objects are emitted at all: with NONE, each retry would meet the same dead address."""
+    """Say whether objects are emitted for an entry: with NONE, each retry would go to the same dead address."""
     if entry.terminating or NO_ONE in entry.export_to:
         return False
     return entry.resolution in RESOLVED or (entry.resolution == "STATIC" and bool(entry.endpoints))
 
 
 def retry_findings(entry: ServiceEntry, tuning: Tuning, cluster_domains: Collection[str]) -> tuple[Finding, ...]:
-    """Tell the author of an entry, as it will be stored, where retries do not reach and what a port does."""
+    """Return the findings on the retries and ports of an entry, as it will be stored."""
     found = (*_services(entry, cluster_domains), *_hidden(entry), *_takes_all_tls(entry))
     if not routable(entry):
         return found
@@ -67,13 +67,13 @@ def _takes_all_tls(entry: ServiceEntry) -> Iterator[Finding]:
                 TAKES_ALL_TLS, Severity.WARNING, path, f"{label} is read as plain HTTP; clients speak TLS there"
             )
         elif entry.resolution != "NONE" and not entry.addresses:
-            message = f"{label} takes every TLS connection of the pod that no SNI match takes"
+            message = f"{label} receives every TLS connection of the pod that matches no SNI"
             yield Finding(TAKES_ALL_TLS, Severity.WARNING, path, message)
 
 
 def _disabled(entry: ServiceEntry) -> Iterator[Finding]:
     if VIRTUAL_SERVICE in entry.annotations:
-        message = "no VirtualService is emitted, as this annotation asks"
+        message = "this annotation turns the VirtualService off"
         yield Finding(DISABLED, Severity.INFO, annotation_path(VIRTUAL_SERVICE), message)
 
 

@@ -123,7 +123,7 @@ def split(other: Key, host: str) -> Finding:
     """Say that entries of a host declare different ports or addresses: nothing fails while they are left alone."""
     message = (
         f"ServiceEntry {other} names {quoted(host)} too, and the entries of the host declare different ports or "
-        "addresses: a sidecar that captures DNS takes them for different addresses of one host"
+        "addresses: a sidecar that captures DNS gives the host a different address for each"
     )
     return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
 
