@@ -2,6 +2,7 @@
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from app.core.soundness import soundness
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""
+TRANSITION_SECONDS = 300.0
+"""For how long after a change other replicas may have the policy before: kubelets are up to minutes apart."""
 POLL_SECONDS = 0.25
 """Time between two looks at the file; a change is in force after two to three of them."""
 
@@ -53,13 +56,27 @@ class PolicyFile:
     applies on the day of the last poll.
     """
 
-    def __init__(self, path: Path | None, told: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        told: Callable[[bool], None],
+        today: Callable[[], str] = utc_day,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._before: GuardPolicy | None = None
+        self._changed = clock()
         self._path = path
         self._told = told
         self._today = today
         self._handled = self._last = file_stamp(path)
         self.current = load_policy(path).on(today())
         self._warn()
+
+    @property
+    def previous(self) -> GuardPolicy | None:
+        """The policy before this one, while other replicas may still have it."""
+        return self._before if self._clock() < self._changed + TRANSITION_SECONDS else None
 
     def poll(self) -> bool:
         """Take up a changed file, and say whether another policy is in force now.
@@ -80,10 +97,11 @@ class PolicyFile:
 
     def _reload(self) -> bool:
         try:
-            self.current = load_policy(self._path).on(self._today())
+            loaded = load_policy(self._path).on(self._today())
         except PolicyError as error:
             log.error("%s; the policy before it stays in force", error)  # noqa: TRY400 - the sentence says it
             return False
+        self._before, self.current, self._changed = self.current, loaded, self._clock()
         log.info("policy %s is in force", self._path)
         self._warn()
         return True
