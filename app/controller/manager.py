@@ -221,6 +221,7 @@ class Manager:
             on_stopped=self._follow,
             timing=_timing(self._settings),
             find_rival=Rivals(client, self._settings.namespace, LEASE_NAME).find,
+            pod=self._settings.pod_name,
         )
 
     def _show(self) -> None:
