@@ -54,8 +54,6 @@ class ControllerSettings:
     metrics_matcher: tuple[str, ...] = ()
     siblings_config_map: str = ""
     """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
-    webhook_pods: str = ""
-    """Label selector of the webhook's pods, which are to take that ConfigMap at once."""
     pod_name: str = ""
     """The pod that this process runs in: a Lease that an earlier container of it held is free."""
     lease_duration: float = 15.0

@@ -129,14 +129,9 @@ def webhook(
     default="",
 )
 @flag(
-    "--webhook-pods",
-    "Label selector of the webhook's pods. They are annotated, so that they take a changed ConfigMap at once.",
-    default="",
-)
-@flag(
     "--pods",
-    "Label selector of all pods of the installation. They are annotated when the policy's ConfigMap or the certificate "
-    "changes, so that their kubelets bring it to them at once.",
+    "Label selector of all pods of the installation. They are annotated when a ConfigMap or the certificate that they "
+    "mount changes, so that their kubelets bring it to them at once.",
     default="",
 )
 @flag("--policy-config-map", "ConfigMap with the policy that those pods mount.", default="")
@@ -226,7 +221,8 @@ def controller(
         from app.controller.pod_sync import Mounted, pod_sync_task
 
         secret = settings["tls_secret"] if manage_certificates else ""
-        tasks.append(pod_sync_task(Mounted(settings["namespace"], pods, policy_config_map, secret)))
+        config_maps = (policy_config_map, settings["siblings_config_map"])
+        tasks.append(pod_sync_task(Mounted(settings["namespace"], pods, config_maps, secret)))
     certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
         from app.certificates.rotation import rotation_task

@@ -1,4 +1,4 @@
-"""Has kubelets bring changed files to the pods at once: the policy's ConfigMap, and the Secret of the certificate.
+"""Has kubelets bring changed files to the pods at once: policy, entries that keep their resolution, certificate.
 
 A kubelet takes up what a pod mounts when the pod changes, else once in a minute or more. So the leader annotates the
 pods of the installation with the version of what they mount. Nothing is remembered between two passes but the last
@@ -33,12 +33,13 @@ class Mounted:
 
     namespace: str
     pods: str
-    policy: str = ""
+    config_maps: tuple[str, ...] = ()
     secret: str = ""
 
     def objects(self) -> Sequence[tuple[Resource, str]]:
         """Return what there is to look at."""
-        return [(resource, name) for resource, name in ((CONFIG_MAPS, self.policy), (SECRETS, self.secret)) if name]
+        named = [*((CONFIG_MAPS, name) for name in self.config_maps), (SECRETS, self.secret)]
+        return [(resource, name) for resource, name in named if name]
 
 
 class PodSync:
@@ -52,14 +53,15 @@ class PodSync:
 
     def check(self) -> float:
         """Annotate the pods that lack the version of what they mount; returns the seconds until the next pass."""
-        version = self._read()
+        version = self.version()
         if version != self._version or self._passes * LOOK_SECONDS >= PODS_SECONDS:
             self._annotate(version)
             self._version, self._passes = version, 0
         self._passes += 1
         return LOOK_SECONDS
 
-    def _read(self) -> str:
+    def version(self) -> str:
+        """Return the version of everything that is mounted, as the annotation has it."""
         found = [self._version_of(resource, name) for resource, name in self._mounted.objects()]
         return f"{zlib.crc32(' '.join(found).encode()):08x}"
 

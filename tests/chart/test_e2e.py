@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.controller.siblings import SYNCED
+from app.controller.pod_sync import ANNOTATION
 from app.kube.resources import ADMISSION_POLICIES, PODS
 from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
@@ -93,20 +93,18 @@ def test_the_controller_uses_all_rights_that_the_chart_grants_and_needs_no_other
 
 
 def have_pods_told(anyone: Team) -> None:
-    """Have the webhook's pods annotated: an entry keeps its resolution, which their ConfigMap then says."""
+    """Have a pod of the webhook annotated with the version of what it mounts."""
     labels = {f"app.kubernetes.io/{name}": RELEASE for name in ("name", "instance")}
     metadata = {"name": "told", "namespace": NAMESPACE, "labels": {**labels, "app.kubernetes.io/component": "webhook"}}
     container = {"name": "webhook", "image": "serviceentry-guard"}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"containers": [container]}}
     anyone.client.create(PODS, pod)
-    team = Team.create(anyone.control_plane, anyone.client, f"{anyone.namespace}-keeps")
-    team.store(team.entry("ssh", ports=[{"number": 22, "name": "ssh", "protocol": "TCP"}], resolution="NONE"))
 
     def told() -> bool:
-        return SYNCED in team.client.get(PODS, NAMESPACE, "told")["metadata"].get("annotations", {})
+        return ANNOTATION in anyone.client.get(PODS, NAMESPACE, "told")["metadata"].get("annotations", {})
 
     wait_until(told, "the pod is annotated", SECONDS)
-    team.client.delete(PODS, NAMESPACE, "told")
+    anyone.client.delete(PODS, NAMESPACE, "told")
 
 
 def have_one_repaired(anyone: Team) -> None:

@@ -37,7 +37,7 @@ def test_every_pod_is_annotated_anew_when_what_it_mounts_changes(api: Client, na
 
     ours = [pod(api, namespace, {"app": "guard"}), pod(api, namespace, {"app": "guard"}, other="kept")]
     foreign = pod(api, namespace, {"app": "other"})
-    sync = PodSync(api, Mounted(namespace, "app=guard", "mounted", "mounted"))
+    sync = PodSync(api, Mounted(namespace, "app=guard", ("mounted",), "mounted"))
     seen = list[str | None]()
     for kind, value in (("", ""), ("ConfigMap", "1"), ("Secret", "1"), ("ConfigMap", "2")):
         if kind:
@@ -56,7 +56,7 @@ def test_every_pod_is_annotated_anew_when_what_it_mounts_changes(api: Client, na
 
 def test_a_new_leader_annotates_what_lacks_the_version(api: Client, namespace: str) -> None:
     put(api, "ConfigMap", namespace, "1")
-    mounted = Mounted(namespace, "app=guard", "mounted")
+    mounted = Mounted(namespace, "app=guard", ("mounted",))
     first = pod(api, namespace, {"app": "guard"})
     PodSync(api, mounted).check()
     late = pod(api, namespace, {"app": "guard"})

@@ -81,10 +81,6 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- if .Values.policyConfigMap -}}yes{{- end -}}
 {{- end -}}
 
-{{- define "seg.webhookPods" -}}
-{{- include "seg.selector" (dict "root" . "component" "webhook") -}}
-{{- end -}}
-
 {{- define "seg.allPods" -}}
 {{- include "seg.selector" (dict "root" .) -}},app.kubernetes.io/component in (webhook,controller)
 {{- end -}}
