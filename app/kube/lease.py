@@ -91,6 +91,7 @@ class LeaderElector:
         self._lease: Object = {}
         self._seen = clock()
         self._certain = False
+        self._holder = ""
         self._find_rival = find_rival
         self.rival: Rival | None = None
         self._stopping = threading.Event()
@@ -149,6 +150,7 @@ class LeaderElector:
         if not self._certain:
             self._observe()
         if not self._is_free():
+            self._note_holder()
             self.rival = None
             self._until = min(self._until, self._clock())
             return None
@@ -198,12 +200,19 @@ class LeaderElector:
         ours = holder == self.identity or (self._pod and str(holder).rpartition("_")[0] == self._pod)
         return not holder or bool(ours) or self._clock() >= self._seen + respected
 
+    def _note_holder(self) -> None:
+        """Log whom this replica waits for, once for each."""
+        holder = str(self._lease["spec"]["holderIdentity"])
+        if holder != self._holder:
+            self._holder = holder
+            _log.info("standing by: %s holds lease %s/%s", holder, self._namespace, self._name)
+
     def _call_seconds(self) -> float:
         return min(self._timing.call, self.remaining() or self._timing.call)
 
     def _begin_term(self) -> None:
         if not self._leading and self.is_leader():
-            self._leading = True
+            self._leading, self._holder = True, ""
             _log.info("leading: %s holds lease %s/%s", self.identity, self._namespace, self._name)
             self._on_started()
 

@@ -287,6 +287,18 @@ def test_an_earlier_process_of_the_same_pod_is_dead_and_its_lease_free(leases: L
     assert restarted.identity != first.identity
 
 
+def test_a_standby_logs_whom_it_waits_for_once(
+    leader: Candidate, leases: Leases, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    other = Candidate(leases, clock)
+    for _ in range(3):
+        other.elector.campaign()
+    said = [record.getMessage() for record in caplog.records if "standing by" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"standing by: {leader.elector.identity} holds lease ")
+
+
 def test_each_new_holder_counts_as_a_transition(leader: Candidate, leases: Leases, clock: Clock) -> None:
     assert leases.stored
     assert leases.stored["spec"]["leaseTransitions"] == 0

@@ -26,7 +26,11 @@ class Replica:
         self._write(before)
         self.policy = PolicyFile(self.path, lambda _: None, clock=lambda: self.now)
         self.now = 1000.0
-        self._write(now)
+        self.take(now)
+
+    def take(self, mode: str) -> None:
+        """Take another policy."""
+        self._write(mode)
         self.policy.poll()
         self.policy.poll()
 
@@ -61,6 +65,19 @@ def test_what_another_replica_has_left_alone_is_let_in_for_a_while(before: str, 
     assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
 
 
+def test_a_replica_may_have_any_of_the_policies_that_changed_within_minutes(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, "Warn", "Off")
+    for mode in ("Enforce", "Off", "Enforce"):
+        replica.now += 60.0
+        replica.take(mode)
+    assert [one.mode.value for one in replica.policy.earlier] == ["Warn", "Off", "Enforce", "Off"]
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE)
+    replica.now += TRANSITION_SECONDS - 61.0
+    assert [one.mode.value for one in replica.policy.earlier] == ["Enforce", "Off"]
+    replica.now += 61.0
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
 @pytest.mark.parametrize(("before", "now"), [*itertools.permutations(MODES, 2)])
 def test_nothing_that_both_policies_reject_is_let_in(before: str, now: str, tmp_path: Path) -> None:
     replica = Replica(tmp_path, before, now)
@@ -70,4 +87,4 @@ def test_nothing_that_both_policies_reject_is_let_in(before: str, now: str, tmp_
 
 
 def test_a_replica_that_started_with_its_policy_has_none_before(tmp_path: Path) -> None:
-    assert PolicyFile(Replica(tmp_path, "Warn", "Enforce").path, lambda _: None).previous is None
+    assert PolicyFile(Replica(tmp_path, "Warn", "Enforce").path, lambda _: None).earlier == []
