@@ -117,13 +117,51 @@ def working_set(cluster: Cluster, pod: Any) -> int:
     return found[-1]
 
 
-@pytest.mark.parametrize("given", ["", "KUBECONFIG=/tmp/none"])
-def test_in_a_pod_without_a_kubeconfig_its_service_account_is_used(
-    release: Release, cluster: Cluster, given: str
+WRITE = """
+import pathlib, sys
+for name in ("named", "variable", "home/.kube/config"):
+    path = pathlib.Path("/dev/shm", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(sys.argv[1].replace("NAME", name.partition("/")[0]))
+"""
+"""Writes a kubeconfig for each way to name one, to the only place of the pod that can be written to."""
+KUBECONFIG = json.dumps({
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "a",
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    "clusters": [{"name": "a", "cluster": {"server": "https://NAME.invalid"}}],
+    "users": [{"name": "a", "user": {}}],
+})  # fmt: skip
+HOME, VARIABLE, FLAG = "HOME=/dev/shm/home", "KUBECONFIG=/dev/shm/variable", "--kubeconfig=/dev/shm/named"
+
+
+def audit_in_pod(release: Release, variables: list[str], *flags: str) -> tuple[str, str]:
+    """What an audit in a pod of the controller prints, and what it says of failures."""
+    name = release.pods("controller")[0]["metadata"]["name"]
+    plane = release.cluster.plane
+    run = ["exec", name, f"--namespace={NAMESPACE}", "--"]
+    plane.kubectl(*run, "python3", "-c", WRITE, KUBECONFIG)
+    done = plane.kubectl(*run, "env", *variables, "serviceentry-guard", "audit", *flags, check=False)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "used"),
+    [
+        ([HOME, VARIABLE], [FLAG], "named.invalid"),
+        ([HOME, VARIABLE], [], "variable.invalid"),
+        ([HOME], [], "home.invalid"),
+        ([HOME, "KUBECONFIG="], [], "home.invalid"),
+    ],
+)
+def test_in_a_pod_a_kubeconfig_goes_first_in_the_order_of_kubectl(
+    release: Release, variables: list[str], flags: list[str], used: str
 ) -> None:
-    pod = release.pods("controller")[0]
-    command = ["env", given, "serviceentry-guard", "audit"] if given else ["serviceentry-guard", "audit"]
-    done = cluster.plane.kubectl(
-        "exec", pod["metadata"]["name"], f"--namespace={NAMESPACE}", "--", *command, check=False
-    )
-    assert "first" in done.stdout, done.stderr
+    assert used in audit_in_pod(release, variables, *flags)[1]
+
+
+@pytest.mark.parametrize("variables", [[], ["KUBECONFIG=/dev/shm/none"]])
+def test_in_a_pod_without_a_kubeconfig_its_service_account_is_used(release: Release, variables: list[str]) -> None:
+    said, complaint = audit_in_pod(release, variables)
+    assert "first" in said, complaint
