@@ -1,7 +1,9 @@
 """The policy file: read strictly, parsed by the core, and read again when it changes."""
 
+import hashlib
 import logging
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,10 @@ from app.core.rules.policy_lint import soundness
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""
+TRANSITION_SECONDS = 300.0
+"""For how long after a change other replicas may have the policy before: kubelets are up to minutes apart."""
+EARLIER_LIMIT = 8
+"""Most policies that are remembered for that time; each decides on entries that the current one would reject."""
 POLL_SECONDS = 0.25
 """Time between two looks at the file; a change is in force after two to three of them."""
 
@@ -27,14 +33,15 @@ log = logging.getLogger(__name__)
 
 def load_policy(path: Path | None) -> GuardPolicy:
     """Return the policy in a file, or the built-in one without a file; raises PolicyError."""
-    if path is None:
-        return default_policy()
+    return default_policy() if path is None else decode_policy(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT + 1)
+            return file.read(SIZE_LIMIT + 1)
     except OSError as error:
         raise PolicyError([f"{path}: cannot be read: {error.strerror}"]) from None
-    return decode_policy(content, str(path))
 
 
 def decode_policy(content: bytes, name: str) -> GuardPolicy:
@@ -53,13 +60,27 @@ class PolicyFile:
     applies on the day of the last poll.
     """
 
-    def __init__(self, path: Path | None, told: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        told: Callable[[bool], None],
+        today: Callable[[], str] = utc_day,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._earlier: list[tuple[float, GuardPolicy]] = []
         self._path = path
         self._told = told
         self._today = today
         self._handled = self._last = file_stamp(path)
-        self.current = load_policy(path).on(today())
+        self.current = self._load()
         self._warn()
+
+    @property
+    def earlier(self) -> list[GuardPolicy]:
+        """The policies before this one that other replicas may still have, the oldest first."""
+        now = self._clock()
+        return [policy for end, policy in self._earlier if now < end]
 
     def poll(self) -> bool:
         """Take up a changed file, and say whether another policy is in force now.
@@ -79,14 +100,30 @@ class PolicyFile:
         return taken
 
     def _reload(self) -> bool:
+        before = self.current
         try:
-            self.current = load_policy(self._path).on(self._today())
+            self.current = self._load()
         except PolicyError as error:
             log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
             return False
-        log.info("policy %s is in force", self._path)
+        now = self._clock()
+        current = [(end, policy) for end, policy in self._earlier if now < end]
+        self._earlier = [*current, (now + TRANSITION_SECONDS, before)][-EARLIER_LIMIT:]
         self._warn()
         return True
+
+    def _load(self) -> GuardPolicy:
+        """Read the file, and say which policy it is: people compare replicas by the digest."""
+        content = _content(self._path) if self._path else b""
+        policy = decode_policy(content, str(self._path)) if self._path else default_policy()
+        log.info(
+            "policy %s is in force: mode %s, %d overrides for namespaces, SHA-256 %s",
+            self._path or "(built-in)",
+            policy.mode.value,
+            len(policy.namespaces),
+            hashlib.sha256(content).hexdigest()[:12],
+        )
+        return policy.on(self._today())
 
     def _warn(self) -> None:
         for finding in soundness(self.current):

@@ -77,6 +77,27 @@ class Uninstall:
                 self._remove(writer, resource)
         self._forget_lease()
 
+    def found(self) -> Iterator[str]:
+        """Yield what `run` would delete: kind and name of each object that is there. Raises Unfinished."""
+        settings = self._settings
+        named = [
+            *((each, settings.webhook_configuration) for each in CONFIGURATIONS),
+            *((each, settings.revoke) for each in BINDINGS if settings.revoke),
+            *((each, name) for each in BACKSTOP for name in BACKSTOP_NAMES),
+            *((SECRETS, name) for name in settings.secrets),
+            (LEASES, LEASE_NAME),
+        ]
+        try:
+            for resource, name in named:
+                with suppress(NotFound):
+                    self._client.get(resource, settings.namespace if resource.namespaced else None, name)
+                    yield f"{resource.kind} {name}"
+            emitted = EMITTED.values() if settings.remove_objects else ()
+            for resource in (*REPORTS, *emitted):
+                yield from (f"{resource.kind} {_key(one)}" for one in sorted(self._ours(resource)))
+        except ApiError as error:
+            raise Unfinished(f"what would be deleted cannot be read: {error}") from error
+
     @contextmanager
     def _leading(self) -> Iterator[Client]:
         """Hold the Lease; gives a client that writes only while it is held."""

@@ -45,14 +45,8 @@ PHRASES = {
 }
 """Regular expressions by what is to be written instead; letters of both cases are meant."""
 STILL: dict[str, int] = {
-    r"ask the webhooks no more": 2,
-    r"one that the guard is asked for": 1,
-    r"which hold though every webhook is down": 1,
-    r"writes on without renewing": 1,
-    r"from which level on": 2,
-    r"take the guard out of a cluster": 1,
+    r"ask the webhooks no more": 1,
     r": sound\b(?!,)": 2,
-    r"this is no pod with a token": 1,
     r"does not know who asks": 1,
     r"speaks no TLS": 1,
     r": the other one\b": 1,

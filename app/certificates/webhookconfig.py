@@ -53,6 +53,15 @@ def trusting(configuration: Object, authorities: bytes) -> list[Object]:
     ]
 
 
+def failing(configuration: Object, wanted: Mapping[str, str]) -> list[Object]:
+    """Return the JSON Patch that gives webhooks their failure policies, by name; nothing where they have them."""
+    return [
+        {"op": "add", "path": f"/webhooks/{index}/failurePolicy", "value": wanted[webhook["name"]]}
+        for index, webhook in enumerate(webhooks(configuration))
+        if webhook.get("failurePolicy") != wanted[webhook["name"]]
+    ]
+
+
 def disabling(configuration: Object) -> list[Object]:
     """Return the JSON Patch that has no webhook asked; nothing where none is."""
     patch: list[Object] = []

@@ -1,17 +1,21 @@
 """The verdict as a report: on files, and on a live cluster."""
 
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.exceptions import Exit
 
 from app.cli import flags
-from app.cli.flags import choice, flag, read_policy
+from app.cli.flags import choice, flag, read_policy, switch
 from app.cli.insight import Suggest, asked, dns_flags, prometheus_flags, read_groups, suggest
 from app.cli.terminal import fail, in_colour, show_log, tell, write_out
 from app.core.policy.errors import PolicyError
 from app.report import Output
+
+if TYPE_CHECKING:
+    from app.kube.client import Access
 
 CLUSTER_FOLDERS = (
     "Glob of folders, such as 'clusters/*', from the working folder. Each folder that it matches is a cluster of its "
@@ -25,9 +29,11 @@ CLUSTER_FOLDERS = (
 @flags.today()
 @flags.namespace("manifests that name none", default="default")
 @flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
-@choice("--output", "How the report is written; text unless said otherwise.", Output)
+@choice("--output", "How the report is written; text unless said otherwise.", Output, short="-o")
 @dns_flags()
-@flag("--fix", "Set the resolution in the files, and touch nothing else in them.", is_flag=True)
+@click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="The same as PATH; can be repeated.")
+@switch("--fix", "Set the resolution in the files, and touch nothing else in them.")
+@switch("--dry-run", "With --fix: show the changes as a diff and write nothing.")
 def review(
     paths: tuple[str, ...],
     policy: Path | None,
@@ -35,9 +41,11 @@ def review(
     namespace: str,
     cluster_folders: tuple[str, ...],
     output: Output | None,
+    files: tuple[str, ...],
     proxies: tuple[str, ...],
     ttl: float,
     fix: bool,
+    dry_run: bool,
 ) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
@@ -49,11 +57,15 @@ def review(
     """
     from app.review.review import Request, Review
 
-    given = paths or ("-",)
+    given = (*paths, *files) or ("-",)
+    if given == ("-",) and sys.stdin and sys.stdin.isatty():
+        raise click.UsageError("name a file or a folder, or write manifests to standard input")
     if given.count("-") > 1:
         fail("standard input (-) can be read once only")
     if fix and "-" in given:
         fail("--fix writes files in place: name them, standard input (-) is none")
+    if fix and dry_run:
+        fix, output = False, Output.DIFF
     try:
         rules = read_policy(policy, today)
         groups = read_groups(proxies, None)
@@ -72,15 +84,21 @@ def review(
 @click.command
 @flags.policy()
 @flags.today()
-@flags.kubeconfig()
-@choice("--output", "How the report is written.", Output, Output.TEXT)
+@flags.access()
+@click.option("-n", "--namespace", default="", help="Audit this namespace only; needs no rights outside of it.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Audit all namespaces, as without --namespace.")
+@click.option("-l", "--selector", default="", help="Report only ServiceEntries with these labels, such as app=shop.")
+@choice("--output", "How the report is written.", Output, Output.TEXT, short="-o")
 @prometheus_flags()
 @suggest()
 @dns_flags("or cluster: those that the cluster has")
 def audit(
     policy: Path | None,
     today: str | None,
-    kubeconfig: Path | None,
+    access: "Access",
+    namespace: str,
+    all_namespaces: bool,
+    selector: str,
     output: Output,
     suggest: Suggest | None,
     proxies: tuple[str, ...],
@@ -89,22 +107,25 @@ def audit(
 ) -> None:
     """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
 
-    Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, and no other.
+    Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, or in the one that
+    is named, and no other. With --namespace, objects of other namespaces that decide too are not seen.
     With --proxies cluster it lists Pods and Sidecars as well. With --prometheus it says what the policy, once it is
     enforced, does to the calls of the mesh; without an answer of Prometheus it goes on without them.
 
     Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
     """
-    from app.audit import AuditError
+    from app.audit import AuditError, Part
     from app.cli.auditing import Look, look
     from app.report import write
 
     show_log()
+    if namespace and all_namespaces:
+        fail("--namespace and --all-namespaces exclude each other")
     rules = read_policy(policy, today)
     if suggest and not given["prometheus"]:
         fail("--suggest needs --prometheus")
     try:
-        seen = look(Look(kubeconfig, rules, asked(given), proxies, ttl, suggest))
+        seen = look(Look(access, rules, asked(given), proxies, ttl, suggest, Part(namespace, selector)))
     except AuditError as error:
         fail(str(error))
     if suggest:

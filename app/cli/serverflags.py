@@ -24,7 +24,7 @@ def log_format() -> Decorator:
 
 def log_level() -> Decorator:
     """Declare the level of the log."""
-    text = "From which level on; PUT /loglevel and SIGUSR1 change it."
+    text = "Minimum log level. Change it at run time with PUT /loglevel or SIGUSR1."
     return choice("--log-level", text, LogLevel, LogLevel.INFO)
 
 

@@ -184,7 +184,7 @@ class Manager:
         one = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
         if one.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, one.namespace, one.siblings_config_map, one.webhook_pods))
+            tasks.append(siblings_task(self._siblings, one.namespace, one.siblings_config_map))
         return tasks
 
     def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
@@ -221,6 +221,7 @@ class Manager:
             on_stopped=self._follow,
             timing=_timing(self._settings),
             find_rival=Rivals(client, self._settings.namespace, LEASE_NAME).find,
+            pod=self._settings.pod_name,
         )
 
     def _show(self) -> None:

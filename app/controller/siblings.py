@@ -1,16 +1,14 @@
 """Entries that share a host, followed as they change: which are held back, brought along, or put back.
 
 The webhook sees one object and has no credentials. So the leader writes the entries that keep their resolution into a
-ConfigMap, which the webhook's pods mount.
+ConfigMap, which the webhook's pods mount; `pod_sync` has their kubelets bring it to them at once.
 """
 
 import json
 import logging
 import threading
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from app.controller.inventory import Inventory
@@ -24,10 +22,8 @@ from app.core.rules.kept_resolutions import Standing, as_document
 from app.core.rules.patch import Operation, set_resolution
 from app.core.rules.siblings import follows, led, slipped, wrote
 from app.core.rules.verdict import remediation
-from app.kube.apply import list_all
 from app.kube.client import Client
-from app.kube.errors import NotFound
-from app.kube.resources import CONFIG_MAPS, PODS
+from app.kube.resources import CONFIG_MAPS
 from app.policyfile import PolicyFile
 
 log = logging.getLogger(__name__)
@@ -37,8 +33,6 @@ FILE = "siblings.json"
 ROOM = 900_000
 """Most bytes that are written: a ConfigMap takes 1 MiB."""
 LOOK_SECONDS = 0.25
-SYNCED = "serviceentry-guard.io/siblings"
-"""Annotation on the webhook's pods: a kubelet brings a ConfigMap up to date at once when a pod changes."""
 ATTEMPTS = 3
 """How often one entry is put back: whoever goes on to change it means it."""
 
@@ -160,17 +154,16 @@ class Siblings:
 class SiblingsMap:
     """Keeps the ConfigMap as `siblings` has it. One pass is `check`."""
 
-    def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str, pods: str) -> None:
+    def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str) -> None:
         self._client = client
         self._siblings = siblings
         self._namespace = namespace
         self._name = name
-        self._pods = pods
         self._written: str | None = None
         self._seen: int | None = None
 
     def check(self) -> float:
-        """Write the ConfigMap where it changed, and have the pods take it; returns the seconds until the next pass."""
+        """Write the ConfigMap where it changed; returns the seconds until the next pass."""
         version = self._siblings.version
         if not self._siblings.ready or version == self._seen:
             return LOOK_SECONDS
@@ -178,31 +171,12 @@ class SiblingsMap:
         if text != self._written:
             self._client.apply(CONFIG_MAPS, self._manifest(text), force=True)
             self._written = text
-            self._touch_pods(text)
         self._seen = version
         return LOOK_SECONDS
 
     def _manifest(self, text: str) -> dict[str, Any]:
         metadata = {"namespace": self._namespace, "name": self._name}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
-
-    def _touch_pods(self, text: str) -> None:
-        """Change an annotation on each pod of the webhook, so that its kubelet brings the file up to date at once."""
-        if not self._pods:
-            return
-        digest = f"{zlib.crc32(text.encode()):08x}"
-        for pod in list_all(self._client, PODS, self._namespace, label_selector=self._pods):
-            body = {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "namespace": self._namespace,
-                    "name": pod["metadata"]["name"],
-                    "annotations": {SYNCED: digest},
-                },
-            }
-            with suppress(NotFound):
-                self._client.apply(PODS, body, force=True)
 
 
 def document(standing: Standing) -> str:
@@ -219,13 +193,11 @@ def document(standing: Standing) -> str:
     return text
 
 
-def siblings_task(
-    siblings: Siblings, namespace: str, name: str, pods: str
-) -> Callable[[Client, Leadership], LeaderTask]:
+def siblings_task(siblings: Siblings, namespace: str, name: str) -> Callable[[Client, Leadership], LeaderTask]:
     """Return what makes the leader's task that keeps the ConfigMap."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
-        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leadership)
+        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name).check, leadership)
 
     return make
 

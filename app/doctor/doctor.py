@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from app.certificates.probe import Address, ProbeError, probe
 from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, service, webhooks
@@ -28,7 +27,7 @@ from app.doctor.diagnosis import (
     judge_refusal,
 )
 from app.kube.apply import list_all, locked
-from app.kube.client import Client, Object
+from app.kube.client import Access, Client, Object
 from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
 from app.kube.resources import CONFIGURATIONS, LEASES, MUTATING, SERVICE_ENTRIES, Resource
 from app.settings import LEASE_NAME
@@ -64,10 +63,10 @@ class DoctorError(Exception):
     """A call to the API server failed, or had no effect; the message is one sentence."""
 
 
-def open_client(kubeconfig: Path | None) -> Client:
-    """Return a client for a kubeconfig, or without one for what kubectl would use; raises DoctorError."""
+def open_client(access: Access) -> Client:
+    """Return a client for what the command line names. Raises DoctorError."""
     try:
-        return Client.from_kubeconfig(str(kubeconfig) if kubeconfig else None, connections=1)
+        return Client.from_access(access, connections=1)
     except ConfigError as error:
         raise DoctorError(str(error)) from None
 

@@ -34,6 +34,18 @@ _HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{ve
 
 
 @dataclass(frozen=True, slots=True)
+class Access:
+    """Which API server is called, and as whom: the flags that kubectl has too. None is what kubectl would use."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    user: str = ""
+    """User to impersonate; empty: the kubeconfig's own."""
+    timeout: float = 30.0
+    """Seconds for one call."""
+
+
+@dataclass(frozen=True, slots=True)
 class Page:
     """A part of a list: `resource_version` is that of the whole list; `continue_` is empty on the last page."""
 
@@ -77,8 +89,10 @@ class Client:
         observer: Observer | None = None,
         context: Context = dict,
         timeout: float = 30.0,
+        user: str = "",
     ) -> None:
         self._session = session
+        self._user = {"Impersonate-User": user} if user else {}
         self._context = context
         self._observer = observer
         self._timeout = timeout
@@ -94,13 +108,24 @@ class Client:
         timeout: float = 30.0,
         connections: int = 32,
     ) -> Self:
-        """A client for a kubeconfig; None: in-cluster when there, else the default kubeconfig.
+        """A client for a kubeconfig; None: what kubectl would use, else the pod's service account.
 
         `connections` is how many are kept open; as many threads can call at once without new handshakes.
         Raises ConfigError.
         """
         session = Session(partial(config.load, path, connections))
         return cls(session, observer=observer, context=context, timeout=timeout)
+
+    @classmethod
+    def from_access(cls, access: Access, *, connections: int = 32) -> Self:
+        """A client for what the command line names. Raises ConfigError."""
+        session = Session(partial(config.load, access.kubeconfig, connections, access.context))
+        return cls(session, timeout=access.timeout, user=access.user)
+
+    @property
+    def server(self) -> str:
+        """The API server's address, for people."""
+        return self._session.host
 
     def fenced(self, remaining: Callable[[], float]) -> "Client":
         """This client for writes that only a leader may do: `remaining` says for how many seconds it still leads.
@@ -110,6 +135,7 @@ class Client:
         """
         fenced = Client(self._session, observer=self._observer, context=self._context, timeout=self._timeout)
         fenced._remaining = remaining
+        fenced._user = self._user
         return fenced
 
     def close(self) -> None:
@@ -226,7 +252,7 @@ class Client:
         raise from_response(response.status, response.data, response.headers.get("Retry-After"))
 
     def _send(self, call: _Call, timeout: float, stream: bool) -> urllib3.BaseHTTPResponse:
-        headers = {**_HEADERS, **self._context(), "Content-Type": call.content_type}
+        headers = {**_HEADERS, **self._user, **self._context(), "Content-Type": call.content_type}
         body = None
         if call.method != "GET":
             timeout = min(timeout, self._time_left())

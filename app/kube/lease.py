@@ -56,6 +56,9 @@ class LeaderElector:
     `on_started` and `on_stopped` are called in turns from the elector's thread and must return soon. They are for
     beginning and ending work, not for deciding whether a write is allowed. `clock` gives seconds.
 
+    `pod` is the name of the pod that this process runs in. A holder of that name is an earlier process of the same pod:
+    the kubelet starts a container only when the one before has ended, so its Lease is free.
+
     `find_rival` returns another installation that acts. While there is one, no term begins, and `rival` is it.
     """
 
@@ -70,8 +73,10 @@ class LeaderElector:
         timing: Timing = _DEFAULT_TIMING,
         clock: Callable[[], float] = _CLOCK,
         find_rival: Callable[[], Rival | None] = lambda: None,
+        pod: str = "",
     ) -> None:
-        self.identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self.identity = f"{pod or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._pod = pod
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -86,6 +91,7 @@ class LeaderElector:
         self._lease: Object = {}
         self._seen = clock()
         self._certain = False
+        self._holder = ""
         self._find_rival = find_rival
         self.rival: Rival | None = None
         self._stopping = threading.Event()
@@ -144,6 +150,7 @@ class LeaderElector:
         if not self._certain:
             self._observe()
         if not self._is_free():
+            self._note_holder()
             self.rival = None
             self._until = min(self._until, self._clock())
             return None
@@ -190,14 +197,22 @@ class LeaderElector:
         spec = self._lease.get("spec", {})
         holder = spec.get("holderIdentity")
         respected = spec.get("leaseDurationSeconds", self._timing.duration)
-        return not holder or holder == self.identity or self._clock() >= self._seen + respected
+        ours = holder == self.identity or (self._pod and str(holder).rpartition("_")[0] == self._pod)
+        return not holder or bool(ours) or self._clock() >= self._seen + respected
+
+    def _note_holder(self) -> None:
+        """Log whom this replica waits for, once for each."""
+        holder = str(self._lease["spec"]["holderIdentity"])
+        if holder != self._holder:
+            self._holder = holder
+            _log.info("standing by: %s holds lease %s/%s", holder, self._namespace, self._name)
 
     def _call_seconds(self) -> float:
         return min(self._timing.call, self.remaining() or self._timing.call)
 
     def _begin_term(self) -> None:
         if not self._leading and self.is_leader():
-            self._leading = True
+            self._leading, self._holder = True, ""
             _log.info("became leader: %s holds Lease %s/%s", self.identity, self._namespace, self._name)
             self._on_started()
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from asyncio import TimerHandle
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ GOODBYE = 1.0
 
 Long enough for one that is still sending to come to read why it was refused; asyncio's 30 would hold up every stop.
 """
+ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
+"""All addresses of both families, and of IPv4 where a machine has no IPv6."""
 CLOSE = (b"connection", b"close")
 
 log = logging.getLogger(__name__)
@@ -104,6 +107,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket with an address. `::` takes both families: asyncio's own socket for it would refuse IPv4."""
+    if host == ANY and not socket.has_dualstack_ipv6():
+        host = ANY_IPV4
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, dualstack_ipv6=host == ANY)
+
+
 class Listener(uvicorn.Server):
     """One address on which an application is served while the `async with` block runs.
 
@@ -143,7 +154,8 @@ class Listener(uvicorn.Server):
         try:
             self.servers = [await self._listen()]
         except OSError as error:
-            raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {error}") from error
+            reason = (error.strerror or str(error)).partition(" (while")[0].lower()
+            raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {reason}") from error
         self._clock = asyncio.create_task(self.main_loop())
         return self
 
@@ -180,8 +192,7 @@ class Listener(uvicorn.Server):
         tls = self.config.is_ssl
         return await asyncio.get_running_loop().create_server(
             lambda: BoundedProtocol(self),
-            self.config.host,
-            self.config.port,
+            sock=_bound(self.config.host, self.config.port),
             ssl=self.config.ssl,
             backlog=self.config.backlog,
             ssl_handshake_timeout=self.bounds.receive if tls else None,

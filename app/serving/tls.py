@@ -131,7 +131,9 @@ class ServingCertificate:
 
     def _log(self, problem: str | None) -> None:
         if problem and problem != self._logged:
-            log.error("%s", problem)
+            # On every first installation the certificate comes after the pods.
+            awaited = self._stamp is None and self._current is None
+            log.log(logging.INFO if awaited else logging.ERROR, "%s", problem)
         self._logged = problem
 
     def _sentence(self, reason: str) -> str:

@@ -39,7 +39,7 @@ class LogFormat(enum.StrEnum):
 
 
 class LogLevel(enum.StrEnum):
-    """From which level on records are written."""
+    """The minimum level of the records that are written."""
 
     DEBUG = "debug"
     INFO = "info"

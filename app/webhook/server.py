@@ -25,9 +25,10 @@ from app.settings import WebhookSettings
 from app.telemetry.logs import Level, tell
 from app.telemetry.metrics import Outcome, WebhookMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
-from app.webhook.admission import Answer, BadReview, Stage, answer
+from app.webhook.admission import Answer, BadReview, Stage
 from app.webhook.responses import Disconnected, Refused, send_answer, send_refusal
 from app.webhook.siblings import SiblingsFile
+from app.webhook.transition import answer_in_transition
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
@@ -107,7 +108,7 @@ class Endpoint:
     def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
-            given = answer(self._stage, body, self._policy.current, self._siblings.current)
+            given = answer_in_transition(self._stage, body, self._policy, self._siblings.current)
         except BadReview as bad:
             raise Refused(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:

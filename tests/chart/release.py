@@ -14,7 +14,7 @@ from tests.bed.guard import Controller
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tools.reference.chart import CHART
 
-ELSEWHERE = ("--policy", "--health-port", "--namespace")
+ELSEWHERE = ("--policy", "--health-port", "--namespace", "--pod-name")
 """Flags whose values are other ones outside of a pod."""
 
 

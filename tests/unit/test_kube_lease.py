@@ -270,6 +270,35 @@ def test_a_lease_without_a_record_is_free(one: Candidate, leases: Leases) -> Non
     assert one.elector.is_leader()
 
 
+def test_an_earlier_process_of_the_same_pod_is_dead_and_its_lease_free(leases: Leases, clock: Clock) -> None:
+    def elector(pod: str) -> LeaderElector:
+        return LeaderElector(cast("Client", leases), "ns", "name", clock=clock, pod=pod)
+
+    first = elector("controller-a")
+    first.campaign()
+    assert first.is_leader()
+    for other in ("controller-b", "controller", "", "controller-a_b"):
+        late = elector(other)
+        late.campaign()
+        assert not late.is_leader(), "another pod waits for the whole duration"
+    restarted = elector("controller-a")
+    restarted.campaign()
+    assert restarted.is_leader()
+    assert restarted.identity != first.identity
+
+
+def test_a_standby_logs_whom_it_waits_for_once(
+    leader: Candidate, leases: Leases, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    other = Candidate(leases, clock)
+    for _ in range(3):
+        other.elector.campaign()
+    said = [record.getMessage() for record in caplog.records if "standing by" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"standing by: {leader.elector.identity} holds lease ")
+
+
 def test_each_new_holder_counts_as_a_transition(leader: Candidate, leases: Leases, clock: Clock) -> None:
     assert leases.stored
     assert leases.stored["spec"]["leaseTransitions"] == 0

@@ -1,5 +1,6 @@
 """The policy file: how strictly it is read, and how it is followed."""
 
+import hashlib
 import itertools
 import logging
 import os
@@ -138,6 +139,14 @@ class Watched:
 @pytest.fixture
 def watched(tmp_path: Path) -> Watched:
     return Watched(tmp_path)
+
+
+def test_the_log_says_which_policy_is_in_force(watched: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    watched.after(rewrite)
+    digest = hashlib.sha256(OFF.encode()).hexdigest()[:12]
+    expected = f"policy {watched.path} is in force: mode Off, 0 overrides for namespaces, SHA-256 {digest}"
+    assert expected in caplog.messages
 
 
 def rewrite(path: Path) -> None:
