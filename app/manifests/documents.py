@@ -1,9 +1,11 @@
-"""From text to the documents in it, within limits that hold whatever is written there.
+"""Read the documents of a YAML text, within limits that hold for every input.
 
 Values are built from libyaml's events. PyYAML's own composer recurses in C, so that deep nesting ends the process; it
-keeps half a kilobyte for each value; and what aliases multiply it hands on as it is.
+keeps half a kilobyte for each value; and it does not bound what aliases multiply. A plain scalar means what it means
+to kubectl.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -12,7 +14,6 @@ from typing import Any, TypeAlias
 import yaml
 
 from app.core.resources.service_entry import JSON
-from app.manifests.scalars import plain
 
 DEPTH_LIMIT = 128
 """Deepest nesting of lists and objects; the deepest that Kubernetes' own objects have is about half."""
@@ -23,6 +24,18 @@ ALIAS_LIMIT = 10_000
 
 _TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null"))
 _MERGE = "<<"
+
+_SPELLINGS = {None: ("~", "null"), True: ("y", "yes", "true", "on"), False: ("n", "no", "false", "off")}
+_WORDS = {
+    spelling: meaning
+    for meaning, words in _SPELLINGS.items()
+    for word in words
+    for spelling in (word, word.capitalize(), word.upper())
+} | {"": None}
+_INTEGER = re.compile(r"[-+]?(?:0b[01]{1,64}|0o?[0-7]{1,22}|0x[0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19})")
+_OCTAL = re.compile(r"^([-+]?)0([0-7]+)$")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NUMERIC = frozenset("+-.0123456789")
 
 Event: TypeAlias = Any
 """An event as PyYAML gives it; its type stubs leave out what events hold."""
@@ -171,3 +184,17 @@ def _scalar(event: Event) -> JSON:
     if event.implicit[0] or event.tag in _TYPED:
         return plain(event.value)
     return event.value
+
+
+def plain(text: str) -> JSON:
+    """Return what an unquoted scalar means to kubectl: YAML 1.1 without sexagesimals, time-stamps and infinities."""
+    if text in _WORDS:
+        return _WORDS[text]
+    return _number(text) if text[0] in _NUMERIC else text
+
+
+def _number(text: str) -> JSON:
+    digits = text.replace("_", "")
+    if _INTEGER.fullmatch(digits):
+        return int(_OCTAL.sub(r"\g<1>0o\2", digits), 0)
+    return float(digits) if _FLOAT.fullmatch(digits) else text

@@ -10,10 +10,10 @@ from app.core.insight.dns_load import dns_load
 from app.core.policy.model import GuardPolicy
 from app.core.resources.sidecars import Group
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
-from app.manifests import Manifests
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
-from app.manifests.source import Source
+from app.manifests.layout import Source
+from app.manifests.manifests import Manifests
 from app.report import Output, Place, Report, Revision, write
 from app.review.krm import configured
 
