@@ -11,6 +11,7 @@ from pathlib import Path
 
 from app.core.resources.service_entry import GROUP
 from app.core.routes.survey import Unreadable
+from app.manifests.documents import Malformed, decoded
 from app.manifests.kustomize import FILES
 
 SIZE_LIMIT = 20 * 1024 * 1024
@@ -132,10 +133,8 @@ def _foreign_json(path: Path, folder: Path | None, content: bytes) -> bool:
 def _decode(content: bytes, name: str, path: Path | None = None, folder: Path | None = None) -> File | Unreadable:
     if len(content) > SIZE_LIMIT:
         return Unreadable(name, f"is larger than {SIZE_LIMIT // 1024 // 1024} MiB")
-    marked = content.startswith(codecs.BOM_UTF8)
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Unreadable(name, f"is not text: byte 0x{content[error.start]:02x} is no UTF-8", line)
-    return File(name, text, path, folder, marked)
+        text = decoded(content)
+    except Malformed as error:
+        return Unreadable(name, error.reason, error.line)
+    return File(name, text, path, folder, content.startswith(codecs.BOM_UTF8))

@@ -93,11 +93,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+def line_of(written: str, text: str) -> int:
+    return text[: text.index(written)].count("\n") + 1
+
+
 def refused(document: object) -> list[str]:
     try:
         parse_policy(document)
     except PolicyError as error:
-        return error.problems
+        return error.lines
     return []
 
 
@@ -219,9 +223,9 @@ class TestTheCommand:
         broken = default_text().replace("mode: Enforce", "mode: On").replace("attempts: 3", "tries: 3")
         code, printed, told = self.run("check", "-", given=broken)
         assert (code, printed) == (2, "")
-        assert [line.partition(":")[2].partition(":")[2].partition(":")[0] for line in told.splitlines()] == [
-            " mode",
-            " virtualService.retries.tries",
+        assert [line.split(": ")[1:3] for line in told.splitlines()] == [
+            [f"-:{line_of('mode: On', broken)}", "mode"],
+            [f"-:{line_of('tries: 3', broken)}", "virtualService.retries.tries"],
         ]
 
     @pytest.mark.parametrize("given", [b"\xff\xfe\x00", b"", b"[" * 100_000, b"#" * 2**21])
