@@ -20,7 +20,7 @@ SIZE_LIMIT = 1024 * 1024
 POLL_SECONDS = 0.25
 """Time between two looks at the file; a change is in force after two to three of them."""
 
-Stamp = tuple[int, ...] | None
+FileStamp = tuple[int, ...] | None
 """Device, inode, times in ns and size, through all links; None where there is no file."""
 
 log = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ class PolicyFile:
             log.warning("policy %s: %s", self._path, finding.sentence)
 
 
-def file_stamp(path: Path | None) -> Stamp:
+def file_stamp(path: Path | None) -> FileStamp:
     """Look at a file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
     try:
         found = path.stat() if path else None

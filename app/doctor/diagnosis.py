@@ -24,7 +24,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """One thing that was looked at: what was found in a sentence, and what to do where that is not well.
 
     `essential` is what has to be known: without it nobody can say that the guard works.
@@ -45,7 +45,7 @@ _NO_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource')
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DryRun:
     """What became of a dry run: an entry that would be stored, or an error of the API server's.
 
     `status` is the HTTP status (201 where it would be stored, 0 without an answer).
@@ -84,20 +84,20 @@ _SILENT = (
 )
 
 
-def judge_change(seen: Outcome, around: Surroundings) -> Finding:
+def judge_change(seen: DryRun, around: Surroundings) -> Check:
     """Judge the dry run of an entry that has to be changed."""
     if trouble := _trouble(seen, around):
         return trouble
     if seen.stored and seen.resolution == "DNS":
         if seen.warned or around.repairs:
             by = "the webhook" if seen.warned else "the MutatingAdmissionPolicy"
-            return Finding(State.OK, f"{by} turns resolution NONE into DNS", essential=True)
+            return Check(State.OK, f"{by} turns resolution NONE into DNS", essential=True)
         return _problem(
             "resolution NONE becomes DNS, but something other than the guard does it",
             "See which other mutating webhook or policy changes ServiceEntries; the guard's own is not asked.",
         )
     if seen.stored and seen.warned:
-        return Finding(State.OK, "the guard answers, and changes nothing: its policy only warns here", essential=True)
+        return Check(State.OK, "the guard answers, and changes nothing: its policy only warns here", essential=True)
     if seen.stored:
         return _problem(
             "an entry that has to be changed would be stored as it is", _SILENT.format(namespace=around.namespace)
@@ -109,55 +109,55 @@ def judge_change(seen: Outcome, around: Surroundings) -> Finding:
     )
 
 
-def judge_refusal(seen: Outcome, around: Surroundings) -> Finding:
+def judge_refusal(seen: DryRun, around: Surroundings) -> Check:
     """Judge the dry run of an entry that has to be refused."""
     if trouble := _trouble(seen, around):
         return trouble
     if seen.stored and seen.warned:
-        return Finding(State.OK, "the guard answers, and refuses nothing: its policy only warns here", essential=True)
+        return Check(State.OK, "the guard answers, and refuses nothing: its policy only warns here", essential=True)
     if seen.stored:
         return _problem("an entry that has to be refused would be stored", _SILENT.format(namespace=around.namespace))
     if denied := _DENIED.search(seen.message):
-        return Finding(State.OK, f"webhook {denied['webhook']} refuses what cannot be repaired", essential=True)
+        return Check(State.OK, f"webhook {denied['webhook']} refuses what cannot be repaired", essential=True)
     if around.webhooks and not around.repairs:
         return _problem(
             "an entry that has to be refused is refused by the backstop alone: the webhooks are not asked",
             "The backstop does its work; see the findings above for what the webhooks lack.",
         )
-    return Finding(State.OK, "the ValidatingAdmissionPolicy refuses what cannot be repaired", essential=True)
+    return Check(State.OK, "the ValidatingAdmissionPolicy refuses what cannot be repaired", essential=True)
 
 
-def judge_connection(address: str, name: str, trouble: Trouble | None, message: str) -> Finding:
+def judge_connection(address: str, name: str, trouble: Trouble | None, message: str) -> Check:
     """Judge a connection of our own under the live caBundle; `trouble` None: it was good."""
     if trouble is None:
-        return Finding(State.OK, f"a fresh connection to {address} is good under the live caBundle")
+        return Check(State.OK, f"a fresh connection to {address} is good under the live caBundle")
     if cause := CAUSES.get(trouble):
         return _problem(f"a fresh connection to {address} fails: {cause.words}", cause.remedy(name), message, False)
-    return Finding(
+    return Check(
         State.UNKNOWN,
         f"no fresh connection to {address} from here ({message}): the API server's own may be old ones",
         "Run doctor inside the cluster (helm test does), or forward a port to a webhook pod and give --connect.",
     )
 
 
-def judge_lease(lease: Mapping[str, Any], now: datetime) -> Finding | None:
+def judge_lease(lease: Mapping[str, Any], now: datetime) -> Check | None:
     """Judge the Lease of another installation; None where nobody renews it."""
     spec, place = lease.get("spec") or {}, lease["metadata"]
     holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
     if not holder or not renewed or now - datetime.fromisoformat(renewed) > OUTDATED:
         return None
     said = f"another installation leads: Lease {place['namespace']}/{place['name']} is held by {holder}"
-    return Finding(State.PROBLEM, said, "Uninstall one of the two: the one that came later does nothing meanwhile.")
+    return Check(State.PROBLEM, said, "Uninstall one of the two: the one that came later does nothing meanwhile.")
 
 
-def exit_code(findings: Collection[Finding]) -> int:
+def exit_code(findings: Collection[Check]) -> int:
     """0 where the guard works, 1 where it does not, 2 where nobody can say."""
     if any(one.state is State.PROBLEM for one in findings):
         return 1
     return 2 if any(one.essential and one.state is State.UNKNOWN for one in findings) else 0
 
 
-def _trouble(seen: Outcome, around: Surroundings) -> Finding | None:
+def _trouble(seen: DryRun, around: Surroundings) -> Check | None:
     """Return what kept a dry run from coming to a verdict of the guard's; None where there is one."""
     if failed := _CALL_FAILED.search(seen.message):
         return _failed_call(failed["webhook"], failed["why"], around)
@@ -173,13 +173,13 @@ def _trouble(seen: Outcome, around: Surroundings) -> Finding | None:
     return None if seen.stored else _no_verdict(seen)
 
 
-def _failed_call(webhook: str, why: str, around: Surroundings) -> Finding:
+def _failed_call(webhook: str, why: str, around: Surroundings) -> Check:
     cause = classify(why)
     whose = "webhook" if webhook in around.webhooks or not around.webhooks else "another product's webhook"
     return _problem(f"{whose} {webhook}: {cause.words}", cause.remedy(around.called), why)
 
 
-def _stranger(who: str, message: str) -> Finding:
+def _stranger(who: str, message: str) -> Check:
     return _unknown(
         f"{who}, which is not the guard's, refuses the dry run",
         "Name a namespace with --probe-namespace in which it lets a ServiceEntry be.",
@@ -187,7 +187,7 @@ def _stranger(who: str, message: str) -> Finding:
     )
 
 
-def _no_verdict(seen: Outcome) -> Finding:
+def _no_verdict(seen: DryRun) -> Check:
     if seen.status == 404:
         return _unknown(
             "the API server knows no ServiceEntries, or not the namespace: no dry run",
@@ -205,12 +205,12 @@ def _no_verdict(seen: Outcome) -> Finding:
     return _unknown("the API server does not take the dry run", "The message says why.", seen.message)
 
 
-def _problem(sentence: str, remedy: str, message: str = "", essential: bool = True) -> Finding:
-    return Finding(State.PROBLEM, _quoting(sentence, message), remedy, essential)
+def _problem(sentence: str, remedy: str, message: str = "", essential: bool = True) -> Check:
+    return Check(State.PROBLEM, _quoting(sentence, message), remedy, essential)
 
 
-def _unknown(sentence: str, remedy: str, message: str = "") -> Finding:
-    return Finding(State.UNKNOWN, _quoting(sentence, message), remedy, essential=True)
+def _unknown(sentence: str, remedy: str, message: str = "") -> Check:
+    return Check(State.UNKNOWN, _quoting(sentence, message), remedy, essential=True)
 
 
 def _quoting(sentence: str, message: str) -> str:

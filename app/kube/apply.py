@@ -11,7 +11,7 @@ from app.core.resources.service_entry import MANAGED_BY, MANAGER
 from app.kube.client import Client, Object
 from app.kube.resources import NO_VERSION, Resource
 
-OURS = f"{MANAGED_BY}={MANAGER}"
+OUR_OBJECTS = f"{MANAGED_BY}={MANAGER}"
 """Label selector of the objects that the guard wrote."""
 
 

@@ -34,7 +34,7 @@ _HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{ve
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """A part of a list: `resource_version` is that of the whole list; `continue_` is empty on the last page."""
 
     items: Sequence[Object]
@@ -129,7 +129,7 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-    ) -> Page:
+    ) -> ListPage:
         """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`.
 
         The API server leaves `apiVersion` and `kind` out of the items of its built-in types.
@@ -144,7 +144,7 @@ class Client:
         given = {name: value for name, value in query.items() if value}
         document = self._call(_Call("list", "GET", resource.path(namespace), given))
         metadata = document.get("metadata", {})
-        return Page(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
+        return ListPage(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
     def watch(
         self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int

@@ -20,7 +20,7 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
 STDIN_NAME = "<stdin>"
 
-Identity = tuple[int, int]
+FileIdentity = tuple[int, int]
 """Device and inode."""
 
 
@@ -42,7 +42,7 @@ class File:
 
 def read_files(paths: Iterable[str]) -> Iterator[File | Unreadable]:
     """Read what the paths name, each file once: "-" is standard input, and folders are searched in order of names."""
-    seen = set[Identity]()
+    seen = set[FileIdentity]()
     for path in paths:
         if path == STDIN:
             yield _read_stdin()
@@ -93,7 +93,7 @@ def _read_stdin() -> File | Unreadable:
         return Unreadable(STDIN_NAME, f"cannot be read: {error.strerror}")
 
 
-def _search(folder: Path, seen: set[Identity]) -> Iterator[File | Unreadable]:
+def _search(folder: Path, seen: set[FileIdentity]) -> Iterator[File | Unreadable]:
     failures: list[OSError] = []
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=failures.append):
@@ -104,7 +104,7 @@ def _search(folder: Path, seen: set[Identity]) -> Iterator[File | Unreadable]:
     yield from (Unreadable(str(error.filename), f"cannot be read: {error.strerror}") for error in failures)
 
 
-def _read(path: Path, folder: Path | None, seen: set[Identity]) -> Iterator[File | Unreadable]:
+def _read(path: Path, folder: Path | None, seen: set[FileIdentity]) -> Iterator[File | Unreadable]:
     """Read what a path is, a folder too if nobody searched for it."""
     try:
         found = path.stat()

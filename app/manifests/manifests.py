@@ -16,10 +16,10 @@ from app.manifests.files import STDIN_NAME, read_files
 from app.manifests.kustomize import FILES
 from app.manifests.layout import Source
 from app.manifests.lists import is_template, members
-from app.manifests.obstacles import KIND, Obstacle, enclosed, obstacle
+from app.manifests.obstacles import ENTRY_KIND, Obstacle, enclosed, obstacle
 from app.manifests.projects import Projects, Unrendered, inline_patches
 
-KEPT = (KIND, *KINDS)
+REVIEWED_KINDS = (ENTRY_KIND, *KINDS)
 """The kinds that a review is about; of all others no more than their text is kept."""
 
 
@@ -116,7 +116,7 @@ class Manifests:
 
 def _kept(manifest: JSON) -> bool:
     """Say whether a review is about a manifest, or a route of its hosts."""
-    return is_istio(manifest, KEPT) or is_http_route(manifest)
+    return is_istio(manifest, REVIEWED_KINDS) or is_http_route(manifest)
 
 
 def is_resource_list(value: JSON) -> bool:

@@ -18,13 +18,13 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-OURS = "app"
+OUR_LOGGER = "app"
 """The logger of everything that is ours. Others are never heard below INFO: theirs may tell what is secret."""
 LONGEST = 4096
 """Most characters of a message or a field."""
 TRACE_MARK = "    | "
 
-Fields = Mapping[str, Any]
+LogFields = Mapping[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -55,12 +55,12 @@ class Level:
     @property
     def current(self) -> str:
         """The level in force, as it is called in the flag."""
-        return logging.getLevelName(logging.getLogger(OURS).getEffectiveLevel()).lower()
+        return logging.getLevelName(logging.getLogger(OUR_LOGGER).getEffectiveLevel()).lower()
 
     def set(self, level: LogLevel) -> None:
         """Put a level into force."""
         number = getattr(logging, level.name)
-        logging.getLogger(OURS).setLevel(number)
+        logging.getLogger(OUR_LOGGER).setLevel(number)
         logging.getLogger().setLevel(max(number, logging.INFO))
 
     def toggle(self) -> None:
@@ -74,7 +74,7 @@ class Level:
             signal.signal(number, lambda _number, _frame: self.toggle())
 
 
-def tell(logger: logging.Logger, message: str, fields: Fields) -> None:
+def tell(logger: logging.Logger, message: str, fields: LogFields) -> None:
     """Log at level INFO, with fields.
 
     For each request, so the record does not name its caller: `Logger.info` would search the stack for the caller, which
@@ -164,7 +164,7 @@ class TextFormatter(LineFormatter):
         return "\n".join([line, *traced])
 
 
-def _dump(members: Fields) -> bytes:
+def _dump(members: LogFields) -> bytes:
     try:
         encoded = _ENCODER.encode(members)
     except (TypeError, ValueError, OverflowError):  # a value that JSON does not have, or half of a surrogate pair
@@ -173,13 +173,13 @@ def _dump(members: Fields) -> bytes:
     return encoded if encoded.isascii() and b"\x7f" not in encoded else _escaped(members)
 
 
-def _escaped(members: Fields) -> bytes:
+def _escaped(members: LogFields) -> bytes:
     moment = members["time"].isoformat().replace("+00:00", "Z")
     return json.dumps({**members, "time": moment}, default=str).replace("\x7f", "\\u007f").encode()
 
 
-def _fields(record: logging.LogRecord) -> Fields:
-    fields: Fields = getattr(record, "fields", _NONE)
+def _fields(record: logging.LogRecord) -> LogFields:
+    fields: LogFields = getattr(record, "fields", _NONE)
     return fields
 
 
@@ -199,6 +199,6 @@ def _printable(text: str) -> str:
 
 
 _LEVELS = {10: "debug", 20: "info", 30: "warning", 40: "error", 50: "critical"}
-_NONE: Fields = {}
+_NONE: LogFields = {}
 _ENCODER = msgspec.json.Encoder()
 _PLAIN = re.compile(r"[A-Za-z0-9_.,:/@+-]+")
