@@ -116,7 +116,7 @@ class Uninstall:
 
     def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:
-            # A Conflict is another object of the same name: the next list says whose it is.
+            # A WriteConflict is another object of the same name: the next list says whose it is.
             with suppress(NotFound, WriteConflict):
                 writer.delete(resource, one.namespace, one.name, uid=one.uid)
 

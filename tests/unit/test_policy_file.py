@@ -136,6 +136,12 @@ def test_each_problem_names_the_line_of_its_field_or_of_the_nearest_that_is_writ
     assert problems(reversed_bounds) == ["file:8: namespaces[0].virtualService.overrides.attempts: min 5 is over max 2"]
 
 
+def test_only_the_first_twenty_problems_are_told() -> None:
+    told = problems("".join(f"x{number}: 1\n" for number in range(25)))
+    assert len(told) == 21
+    assert told[-1] == "file: and 5 more problems"
+
+
 def test_line_is_counted_as_editors_count_behind_a_byte_order_mark_and_windows_line_ends() -> None:
     content = f"\ufeff{IDENTITY}# \x85 \u2028\nmode: Wrong\n".replace("\n", "\r\n")
     assert problems(content.encode())[0].startswith("file:4: mode: input should be")
