@@ -12,9 +12,9 @@ from typing import NamedTuple, TypeVar
 
 from app.core.cel.admission_policy import NAMES
 from app.core.resources.service_entry import JSON, MANAGER, OWNER_ANNOTATION, Fields
-from app.kube.apply import OURS, list_all
+from app.kube.apply import OUR_OBJECTS, list_all
 from app.kube.client import Client
-from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from app.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, WriteConflict
 from app.kube.lease import LeaderElector
 from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, LEASES, REPORTS, SECRETS, Resource
 from app.kube.timing import backoff
@@ -131,14 +131,14 @@ class Uninstall:
         """Objects with our label and our mark, in all namespaces; none where the kind is not installed."""
         read = _report if resource in REPORTS else _emitted
         try:
-            return {one for item in list_all(self._client, resource, label_selector=OURS) if (one := read(item))}
+            return {one for item in list_all(self._client, resource, label_selector=OUR_OBJECTS) if (one := read(item))}
         except NotFound:
             return set()
 
     def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:
-            # A Conflict is another object of the same name: the next list says whose it is.
-            with suppress(NotFound, Conflict):
+            # A WriteConflict is another object of the same name: the next list says whose it is.
+            with suppress(NotFound, WriteConflict):
                 writer.delete(resource, one.namespace, one.name, uid=one.uid)
 
         self._patiently(call, f"deleting {resource.kind} {_key(one)}")
@@ -157,7 +157,7 @@ class Uninstall:
         """Delete the Lease if it is as we left it, held by nobody."""
 
         def call() -> None:
-            with suppress(NotFound, Conflict):
+            with suppress(NotFound, WriteConflict):
                 lease = self._client.get(LEASES, self._settings.namespace, LEASE_NAME)
                 if not lease.get("spec", {}).get("holderIdentity"):
                     version = lease["metadata"]["resourceVersion"]

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from app.certificates.x509 import (
     Certificate,
     Pair,
-    Unreadable,
+    UnreadablePair,
     create_authority,
     is_authority,
     is_from,
@@ -86,7 +86,7 @@ def succeed(held: Data, trusted: Iterable[bytes], terms: Terms, now: datetime) -
     previous = read_bundle(held.get(PREVIOUS, b""))
     try:
         signer = read_pair(held.get(CERTIFICATE, b""), held.get(KEY, b""))
-    except Unreadable as error:
+    except UnreadablePair as error:
         former = [one for bundle in (held.get(CERTIFICATE, b""), *trusted) for one in read_bundle(bundle)]
         return _successor((*previous, *former), str(error) if held else "there was none", terms, now)
     reason = lapse(signer.certificate, now) if is_authority(signer.certificate) else "it may sign nothing"
@@ -100,14 +100,14 @@ def succeed(held: Data, trusted: Iterable[bytes], terms: Terms, now: datetime) -
 def read_serving(held: Data, authority: Authority, terms: Terms, now: datetime) -> Pair:
     """Return the serving certificate of a Secret; raises Unreadable where no client would accept it."""
     if not held:
-        raise Unreadable("there was none")
+        raise UnreadablePair("there was none")
     pair = read_pair(held.get(CERTIFICATE, b""), held.get(KEY, b""))
     if reason := lapse(pair.certificate, now):
-        raise Unreadable(reason)
+        raise UnreadablePair(reason)
     if terms.name not in names(pair.certificate):
-        raise Unreadable(f"it is not for {terms.name}")
+        raise UnreadablePair(f"it is not for {terms.name}")
     if not any(is_from(pair.certificate, one) for one in (authority.signer.certificate, *authority.previous)):
-        raise Unreadable("it is from no authority of ours")
+        raise UnreadablePair("it is from no authority of ours")
     return pair
 
 

@@ -26,7 +26,7 @@ from app.certificates.ca_rotation import (
 )
 from app.certificates.probe import Address, ProbeError, Trouble, probe
 from app.certificates.webhookconfig import address, bundle, decode, trusting, webhooks
-from app.certificates.x509 import Pair, Unreadable
+from app.certificates.x509 import Pair, UnreadablePair
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
 from app.kube.apply import locked
@@ -138,7 +138,7 @@ class Rotation:
         now = self._now()
         try:
             serving = read_serving(secret.data, authority, self._terms, now)
-        except Unreadable as error:
+        except UnreadablePair as error:
             return self._issue(secret, authority, str(error))
         reason = due(serving, authority, now)
         if reason and trusted_for >= self._settings.trust_seconds:

@@ -159,4 +159,4 @@ def read_policy(path: Path | None, today: str | None = None) -> GuardPolicy:
     try:
         return load_policy(path).on(day)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

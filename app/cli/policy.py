@@ -107,4 +107,4 @@ def read_policy_input(today: str | None) -> "GuardPolicy":
     try:
         return decode_policy(sys.stdin.buffer.read(SIZE_LIMIT + 1), "-").on(today or utc_day())
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

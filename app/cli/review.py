@@ -72,7 +72,7 @@ def review(
         request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour(), proxies=groups, ttl=ttl)
         found = Review(request)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)
     for line in found.repair() if fix else ():
         tell(line)
     write_out(found.written())

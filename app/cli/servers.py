@@ -250,4 +250,4 @@ def follow_policy(path: Path | None, told: Callable[[bool], None]) -> PolicyFile
     try:
         return PolicyFile(path, told)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

@@ -24,11 +24,11 @@ from app.telemetry.metrics import BackstopMetrics
 
 log = logging.getLogger(__name__)
 
-Place = tuple[str, str]
+PolicyKey = tuple[str, str]
 """Kind and name."""
 
 
-class Siblings(Protocol):
+class SiblingsSource(Protocol):
     """Knows the stored entries that keep their resolution, once every entry was looked at."""
 
     @property
@@ -65,7 +65,7 @@ class Backstop:
         policy: PolicyFile,
         engine: Engine | None,
         metrics: BackstopMetrics,
-        siblings: Siblings,
+        siblings: SiblingsSource,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -78,8 +78,8 @@ class Backstop:
         self._version: int | None = None
         self._current: GuardPolicy | None = None
         self._objects: tuple[JSON, ...] = ()
-        self._taken: dict[Place, tuple[JSON, JSON]] = {}
-        self._foreign = frozenset[Place]()
+        self._taken: dict[PolicyKey, tuple[JSON, JSON]] = {}
+        self._foreign = frozenset[PolicyKey]()
         self._due = 0.0
 
     def check(self) -> float:
@@ -97,7 +97,7 @@ class Backstop:
         return LOOK_SECONDS if self._engine else LONG
 
     def _keep(self) -> float:
-        foreign = set[Place]()
+        foreign = set[PolicyKey]()
         for manifest in self._objects:
             found = self._find(_place(manifest))
             if found and not is_ours(found):
@@ -129,7 +129,7 @@ class Backstop:
         self._metrics.writes.inc()
         log.info("applied %s %s", kind, name)
 
-    def _clear(self, kept: set[Place]) -> None:
+    def _clear(self, kept: set[PolicyKey]) -> None:
         """Delete what an earlier policy or engine had: what refuses first, and each binding before its policy."""
         try:
             for place in _all_places():
@@ -144,27 +144,27 @@ class Backstop:
                 error.message,
             )
 
-    def _delete(self, place: Place, found: Object) -> None:
+    def _delete(self, place: PolicyKey, found: Object) -> None:
         kind, name = place
         self._client.delete(ADMISSION_POLICIES[kind], None, name, uid=found["metadata"]["uid"])
         self._metrics.writes.inc()
         log.info("deleted %s %s", kind, name)
 
-    def _find(self, place: Place) -> Object | None:
+    def _find(self, place: PolicyKey) -> Object | None:
         kind, name = place
         try:
             return self._client.get(ADMISSION_POLICIES[kind], None, name)
         except NotFound:
             return None
 
-    def _tell(self, foreign: frozenset[Place]) -> None:
+    def _tell(self, foreign: frozenset[PolicyKey]) -> None:
         for kind, name in sorted(foreign - self._foreign):
             log.warning("not changing %s %s: it has no label %s: %s", kind, name, MANAGED_BY, MANAGER)
         self._foreign = foreign
 
 
 def backstop_task(
-    engine: Engine | None, policy: PolicyFile, metrics: BackstopMetrics, siblings: Siblings
+    engine: Engine | None, policy: PolicyFile, metrics: BackstopMetrics, siblings: SiblingsSource
 ) -> Callable[[Client, Leadership], LeaderTask]:
     """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
 
@@ -175,11 +175,11 @@ def backstop_task(
     return make
 
 
-def _place(manifest: JSON) -> Place:
+def _place(manifest: JSON) -> PolicyKey:
     return manifest["kind"], manifest["metadata"]["name"]
 
 
-def _all_places() -> Iterator[Place]:
+def _all_places() -> Iterator[PolicyKey]:
     for kind, name in NAMES:
         yield f"{kind}Binding", name
         yield kind, name

@@ -19,7 +19,7 @@ from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
 from app.controller.reports import Reporter
 from app.controller.siblings import Siblings, siblings_task
-from app.controller.verdict_cache import Judge
+from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
 from app.core.resources.service_entry import MANAGER, ServiceEntry
@@ -111,7 +111,7 @@ class Manager:
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
         policy, leads = self._policy, self._leadership.leads
-        self._inventory, judge = Inventory(policy.current), Judge()
+        self._inventory, judge = Inventory(policy.current), VerdictCache()
         self._siblings = Siblings(self._inventory, judge, policy)
         self._tally = Tally(lambda entry: judge(entry, policy.current))
         identity = self._elector.identity if self._elector else MANAGER
@@ -158,7 +158,7 @@ class Manager:
             rate=self._settings.remediation_rate,
         )
 
-    def _make_reporter(self, writer: Client, judge: Judge) -> Reporter:
+    def _make_reporter(self, writer: Client, judge: VerdictCache) -> Reporter:
         return Reporter(
             writer,
             self._inventory,

@@ -24,7 +24,7 @@ from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
 
 log = logging.getLogger(__name__)
 
-NAME = "remediation"
+REMEDIATION = "remediation"
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Bounds of the back-off of an entry that the API server does not let us patch, in seconds."""
 
@@ -35,7 +35,7 @@ Its second argument is the entry as it was just read, None where it was not.
 """
 
 
-class Refused(Exception):
+class PatchRefused(Exception):
     """The API server did not take a patch, and will not until someone changes something."""
 
 
@@ -70,11 +70,13 @@ class Remediator:
             base=FIRST_RETRY,
             cap=LAST_RETRY,
             longest_pause=LAST_RETRY,
-            meter=metrics.queues.meter(NAME),
+            meter=metrics.queues.meter(REMEDIATION),
         )
-        metrics.queues.watch(NAME, self._queue)
-        meter = metrics.reconciles.meter(NAME)
-        self._worker = Worker(NAME, self._queue, self, leadership, meter, refusals=(Forbidden, Invalid, Refused))
+        metrics.queues.watch(REMEDIATION, self._queue)
+        meter = metrics.reconciles.meter(REMEDIATION)
+        self._worker = Worker(
+            REMEDIATION, self._queue, self, leadership, meter, refusals=(Forbidden, Invalid, PatchRefused)
+        )
         self._stored: dict[Key, ServiceEntry] = {}
 
     def start(self) -> None:
@@ -159,11 +161,11 @@ class Remediator:
         note = f"resolution was {entry.resolution} and is {resolution} now: {_why(resolution)}"
         self._narrator.tell(entry, Notice(REMEDIATED, note))
 
-    def _refused(self, entry: ServiceEntry, reason: str) -> Refused:
+    def _refused(self, entry: ServiceEntry, reason: str) -> PatchRefused:
         self._outcomes.labels("failed").inc()
         note = f"resolution stays {entry.resolution}: {reason}"
         self._narrator.tell(entry, Notice(REMEDIATION_REFUSED, note))
-        return Refused(reason)
+        return PatchRefused(reason)
 
 
 def _why(resolution: str) -> str:

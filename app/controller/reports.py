@@ -17,16 +17,16 @@ from app.core.resources.service_entry import JSON, MANAGER, Key, ServiceEntry
 from app.core.routes.plan import keys
 from app.core.rules.findings import Finding
 from app.core.rules.verdict import Judge, review
-from app.kube.apply import OURS, apply_over, list_all
+from app.kube.apply import OUR_OBJECTS, apply_over, list_all
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, Conflict, Forbidden, NotFound
+from app.kube.errors import ApiError, Forbidden, NotFound, WriteConflict
 from app.kube.resources import REPORTS, Resource
 from app.policyfile import PolicyFile
 from app.telemetry.metrics import ControllerMetrics
 
 log = logging.getLogger(__name__)
 
-NAME = "reports"
+REPORTING = "reports"
 DELAY = 5.0
 """Seconds from a change in a namespace until its report is written, with all that changed meanwhile."""
 SURVEY_SECONDS = 60.0
@@ -99,13 +99,13 @@ class Reporter:
             base=FIRST_RETRY,
             cap=LAST_RETRY,
             longest_pause=LAST_RETRY,
-            meter=metrics.queues.meter(NAME),
+            meter=metrics.queues.meter(REPORTING),
         )
         if enabled:
-            metrics.queues.watch(NAME, self._queue)
+            metrics.queues.watch(REPORTING, self._queue)
         self._took: dict[str, float] = {}
-        meter = metrics.reconciles.meter(NAME)
-        self._worker = Worker(NAME, self._queue, self, leadership, meter, prepare=self._prepare)
+        meter = metrics.reconciles.meter(REPORTING)
+        self._worker = Worker(REPORTING, self._queue, self, leadership, meter, prepare=self._prepare)
 
     def start(self) -> None:
         """Begin, once this replica leads."""
@@ -159,7 +159,7 @@ class Reporter:
 
     def failed(self, namespace: str, error: Exception) -> None:
         """Say that a report is written later."""
-        if isinstance(error, (Conflict, NotFound)):  # something is not as it was seen
+        if isinstance(error, (WriteConflict, NotFound)):  # something is not as it was seen
             self._survey_due = self._list_due = 0.0
         log.warning("writing the PolicyReport of namespace %s failed, will retry: %s", namespace, error)
 
@@ -220,7 +220,7 @@ class Reporter:
         return True
 
     def _list(self, kind: Resource) -> Iterator[tuple[str, _Known]]:
-        for stored in list_all(self._client, kind, label_selector=OURS):
+        for stored in list_all(self._client, kind, label_selector=OUR_OBJECTS):
             if stored["metadata"]["name"] == MANAGER:
                 yield stored["metadata"]["namespace"], _Known.parse(stored)
 

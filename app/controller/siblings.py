@@ -13,7 +13,7 @@ from typing import Any
 
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.controller.verdict_cache import Judge
+from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.core.cel.kept_resolutions import in_turns
 from app.core.policy.model import GuardPolicy
@@ -40,7 +40,7 @@ ATTEMPTS = 3
 class Siblings:
     """Answers what becomes of each entry in the company of those that share its hosts; usable from several threads."""
 
-    def __init__(self, inventory: Inventory, judge: Judge, policy: PolicyFile) -> None:
+    def __init__(self, inventory: Inventory, judge: VerdictCache, policy: PolicyFile) -> None:
         self._inventory = inventory
         self._judge = judge
         self._policy = policy

@@ -15,7 +15,7 @@ LIMIT = 256
 """Verdicts that are kept: those who ask do so one after another, at once."""
 
 
-class Judge:
+class VerdictCache:
     """Reviews entries in the company of their siblings, and remembers the last `limit` verdicts; safe for threads.
 
     An entry is known by being the same object: one that changed is another, and so is a policy that was loaded anew.

@@ -20,7 +20,7 @@ from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 
 log = logging.getLogger(__name__)
 
-NAME = "emission"
+EMISSION = "emission"
 """What the queue and its reconciliations are called in metrics."""
 BURST = 20
 """Keys that wait, or were written within a second, and make a burst: remediation is slower, and keeps its Events."""
@@ -47,7 +47,7 @@ class Workers:
         synced: Callable[[], bool],
         count: int,
     ) -> None:
-        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(NAME))
+        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(EMISSION))
         self.latency = Latency(metrics.emission_latency, leadership.leads)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
@@ -56,16 +56,16 @@ class Workers:
         self._written = deque[float](maxlen=BURST)  # when
         self._settled = False  # whether every key was looked at since this replica leads
         self._worker = Worker(
-            NAME,
+            EMISSION,
             self.queue,
             self,
             leadership,
-            metrics.reconciles.meter(NAME),
+            metrics.reconciles.meter(EMISSION),
             prepare=synced,
             refusals=REFUSALS,
             threads=count,
         )
-        metrics.queues.watch(NAME, self.queue)
+        metrics.queues.watch(EMISSION, self.queue)
 
     def start(self) -> None:
         """Begin to work."""

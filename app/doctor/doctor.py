@@ -17,8 +17,8 @@ from app.core.cel.admission_policy import VALIDATING as VALIDATING_POLICY
 from app.core.resources.service_entry import ADMISSION_GROUP, VERSIONS
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import (
-    Finding,
-    Outcome,
+    Check,
+    DryRun,
     State,
     Surroundings,
     judge_change,
@@ -28,7 +28,7 @@ from app.doctor.diagnosis import (
 )
 from app.kube.apply import list_all, locked
 from app.kube.client import Access, Client, Object
-from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
+from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound, WriteConflict
 from app.kube.resources import CONFIGURATIONS, LEASES, MUTATING, SERVICE_ENTRIES, Resource
 from app.settings import LEASE_NAME
 
@@ -50,7 +50,7 @@ ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Target:
     """The installation, the namespace of the dry runs, and the address of a webhook if `connect` names one."""
 
     namespace: str
@@ -74,24 +74,24 @@ def open_client(access: Access) -> Client:
 class Doctor:
     """Looks at one installation."""
 
-    def __init__(self, client: Client, place: Place) -> None:
+    def __init__(self, client: Client, place: Target) -> None:
         self._client = client
         self._place = place
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Check]:
         """Run all checks, cheapest first; the dry runs, which are the proof, come last. Raises DoctorError."""
         try:
             yield from self._examine()
         except ApiError as error:
             raise DoctorError(f"calling the API server failed: {error}") from None
 
-    def _examine(self) -> Iterator[Finding]:
+    def _examine(self) -> Iterator[Check]:
         yield from self._rivals()
         configurations = dict[Resource, Object]()
         repairs = any(name == REPAIR for _, name in self._bindings())
         for resource in CONFIGURATIONS:
             found = self._read(resource, None, self._place.configuration)
-            if isinstance(found, Finding):
+            if isinstance(found, Check):
                 if not (repairs and resource is MUTATING):
                     yield found
             else:
@@ -107,29 +107,29 @@ class Doctor:
         refused = judge_refusal(self._rehearse(resolution="NONE", addresses=["198.51.100.0/24"]), around)
         yield from dict.fromkeys([changed, refused])  # if both failed for one reason, report it once
 
-    def _rivals(self) -> Iterator[Finding]:
+    def _rivals(self) -> Iterator[Check]:
         """Look for other installations: only one of several writes."""
         try:
             leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={LEASE_NAME}"))
         except Forbidden as error:
             said = f"cannot list Leases to find other installations: {error.message}"
-            yield Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            yield Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
             return
         others = [one for one in leases if one["metadata"]["namespace"] != self._place.namespace]
         for lease in others:
             if finding := judge_lease(lease, datetime.now(UTC)):
                 yield finding
 
-    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Finding:
+    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Check:
         try:
             return self._client.get(resource, namespace, name)
         except NotFound:
             remedy = "Install the chart again, or name the right configuration with --webhook-configuration."
-            return Finding(
+            return Check(
                 State.PROBLEM, f"{resource.kind} {name} not found: the API server does not call the webhook", remedy
             )
         except Forbidden as error:
-            return Finding(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
+            return Check(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
 
     def _bindings(self) -> Iterator[tuple[Resource, str]]:
         """Yield the existing policy bindings of the guard, as far as they can be read."""
@@ -140,26 +140,26 @@ class Doctor:
                 continue
             yield resource, name
 
-    def _endpoints(self, namespace: str, name: str) -> Finding:
+    def _endpoints(self, namespace: str, name: str) -> Check:
         """Count the ready endpoints of a Service."""
         try:
             spec = self._client.get(SERVICES, namespace, name)["spec"]
             slices = list(list_all(self._client, SLICES, namespace, label_selector=f"{SERVICE_LABEL}={name}"))
         except NotFound:
             said = f"Service {namespace}/{name}: {Cause.NO_SERVICE.words}"
-            return Finding(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
+            return Check(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
         except Forbidden as error:
             said = f"cannot read Service {namespace}/{name} and its EndpointSlices: {error.message}"
-            return Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            return Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
         if spec.get("type") == "ExternalName":
-            return Finding(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
+            return Check(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
         ready = _ready(slices)
         if not ready:
             said = f"Service {namespace}/{name}: {Cause.NO_ENDPOINTS.words}"
-            return Finding(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
-        return Finding(State.OK, f"ready webhook pods behind Service {namespace}/{name}: {ready}")
+            return Check(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
+        return Check(State.OK, f"ready webhook pods behind Service {namespace}/{name}: {ready}")
 
-    def _connections(self, asked: list[Object]) -> Iterator[Finding]:
+    def _connections(self, asked: list[Object]) -> Iterator[Check]:
         """Open a new TLS connection with each current caBundle; a wrong one shows only here."""
         for where, authorities in dict.fromkeys((address(one), bundle(one)) for one in asked if bundle(one)):
             shown = Address(*self._place.connect, name=where.host) if self._place.connect else where
@@ -170,7 +170,7 @@ class Doctor:
             else:
                 yield judge_connection(str(shown), where.host, None, "")
 
-    def _rehearse(self, **spec: object) -> Outcome:
+    def _rehearse(self, **spec: object) -> DryRun:
         """Send an entry as a dry run. Its host is below example.com, which is reserved."""
         ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
         entry = {
@@ -187,8 +187,8 @@ class Doctor:
         try:
             seen = self._client.rehearse(SERVICE_ENTRIES, entry)
         except ApiError as error:
-            return Outcome(error.status, message=error.message)
-        return Outcome(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
+            return DryRun(error.status, message=error.message)
+        return DryRun(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
 
     def disable(self) -> Iterator[str]:
         """Stop the API server's calls to the webhooks, and yield a line for each change; raises DoctorError."""
@@ -223,35 +223,35 @@ class Doctor:
                     continue
             except NotFound:
                 return f"{resource.kind} {name} not found: the API server calls no webhook of it"
-            except Conflict:
+            except WriteConflict:
                 time.sleep(0.2)
                 continue
             return f"{resource.kind} {name} {now}"
-        raise Conflict(
+        raise WriteConflict(
             409,
-            "Conflict",
+            "WriteConflict",
             f"{resource.kind} {name} was reverted right after the change; stop the GitOps tool that does it",
         )
 
 
-def _look(resource: Resource, configuration: Object) -> Iterator[Finding]:
+def _look(resource: Resource, configuration: Object) -> Iterator[Check]:
     """Check one webhook configuration."""
     name = f"{resource.kind} {configuration['metadata']['name']}"
     if not webhooks(configuration):
-        yield Finding(
+        yield Check(
             State.PROBLEM, f"{name} contains no webhooks: the API server calls none", "Install the chart again."
         )
     for webhook in webhooks(configuration):
         if is_disabled(webhook):
             said = f"{name} is disabled: the API server does not call webhook {webhook['name']}"
-            yield Finding(
+            yield Check(
                 State.PROBLEM, said, "Run `serviceentry-guard doctor --enable` when the webhook may be called again."
             )
         elif not bundle(webhook) and service(webhook):
             said = f"{name}, webhook {webhook['name']}: {Cause.NO_BUNDLE.words}"
-            yield Finding(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
+            yield Check(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
         else:
-            yield Finding(State.OK, f"{name} calls {address(webhook)}")
+            yield Check(State.OK, f"{name} calls {address(webhook)}")
 
 
 def _ready(slices: Iterable[Object]) -> int:

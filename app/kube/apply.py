@@ -1,7 +1,7 @@
 """What several controllers need of the API server's objects: list all, apply exactly, lock a patch, know our own.
 
 A write is made over what was seen only. Where another client wrote in the meantime the API server answers with a
-Conflict, and the caller looks again.
+WriteConflict, and the caller looks again.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from app.core.resources.service_entry import MANAGED_BY, MANAGER
 from app.kube.client import Client, Object
 from app.kube.resources import NO_VERSION, Resource
 
-OURS = f"{MANAGED_BY}={MANAGER}"
+OUR_OBJECTS = f"{MANAGED_BY}={MANAGER}"
 """Label selector of the objects that the guard wrote."""
 
 
@@ -41,7 +41,7 @@ def list_all(
 
 
 def locked(stored: Object, patch: Sequence[Any]) -> list[Any]:
-    """Return a JSON Patch that is a Conflict on any other version of the object than `stored`."""
+    """Return a JSON Patch that is a WriteConflict on any other version of the object than `stored`."""
     version = stored["metadata"]["resourceVersion"]
     return [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *patch]
 

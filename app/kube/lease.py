@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, Conflict, NotFound
+from app.kube.errors import ApiError, NotFound, WriteConflict
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
 from app.kube.timestamp import micro_time
@@ -142,7 +142,7 @@ class LeaderElector:
     def _attempt_twice(self) -> float | None:
         try:
             return self._attempt()
-        except Conflict:
+        except WriteConflict:
             return self._attempt()  # someone else wrote the Lease: see at once who
 
     def _attempt(self) -> float | None:

@@ -32,7 +32,7 @@ class ListenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Timeouts:
     """How long a connection may take, in seconds."""
 
     keep_alive: float = 120.0
@@ -121,7 +121,7 @@ class Listener(uvicorn.Server):
     Takes no signals and no port but the given one (0: any free one). Raises ListenError on entry.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts, tls: ssl.SSLContext | None = None) -> None:
         self.bounds = bounds
         self._ended = asyncio.Event()
         super().__init__(

@@ -6,13 +6,13 @@ from http import HTTPStatus
 from starlette.types import Send
 
 from app.serving.server import CLOSE
-from app.telemetry.metrics import Outcome
+from app.telemetry.metrics import AdmissionOutcome
 
 
-class Refused(Exception):
+class RequestRejected(Exception):
     """A request that gets no review: the HTTP status and the reason to answer with."""
 
-    def __init__(self, status: HTTPStatus, reason: str, outcome: Outcome = "malformed") -> None:
+    def __init__(self, status: HTTPStatus, reason: str, outcome: AdmissionOutcome = "malformed") -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
@@ -23,7 +23,7 @@ class Disconnected(Exception):
     """The client went away before its request was whole."""
 
 
-async def send_refusal(send: Send, refused: Refused) -> None:
+async def send_refusal(send: Send, refused: RequestRejected) -> None:
     """Answer with a Kubernetes Status, which the API server quotes to whoever made the request."""
     status = {
         "apiVersion": "v1",

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.kube.apply import OURS, apply_exactly, apply_over, is_ours, list_all, locked
+from app.kube.apply import OUR_OBJECTS, apply_exactly, apply_over, is_ours, list_all, locked
 from app.kube.client import Client
-from app.kube.errors import Conflict
+from app.kube.errors import WriteConflict
 from app.kube.resources import NO_VERSION, Resource
 from tests.unit.kube_server import Server, json_answer, running
 
@@ -20,7 +20,7 @@ WANTED = {
     "metadata": {"namespace": "team", "name": "one"},
     "spec": {"mode": "Enforce"},
 }
-CONFLICT = {"kind": "Status", "code": 409, "reason": "Conflict", "message": "the object has been modified"}
+CONFLICT = {"kind": "Status", "code": 409, "reason": "WriteConflict", "message": "the object has been modified"}
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def sent(server: Server) -> list[Any]:
 def test_a_list_goes_on_to_its_last_page(client: Client, server: Server) -> None:
     first = {"metadata": {"continue": "next"}, "items": [{"metadata": {"name": "a"}}]}
     server.answers = [json_answer(first), json_answer({"metadata": {}, "items": [{"metadata": {"name": "b"}}]})]
-    found = list_all(client, POLICIES, "team", label_selector=OURS)
+    found = list_all(client, POLICIES, "team", label_selector=OUR_OBJECTS)
     assert [one["metadata"]["name"] for one in found] == ["a", "b"]
     assert [("continue=next" in request.path, "labelSelector=" in request.path) for request in server.seen] == [
         (False, True),
@@ -83,7 +83,7 @@ def test_a_field_that_another_client_added_is_removed(client: Client, server: Se
 def test_a_write_between_apply_and_reset_is_a_conflict(client: Client, server: Server) -> None:
     """With `op: test` the API server answered 422: the namespace was taken for one that refuses all writes."""
     server.answers = [json_answer(stored("8", added=1)), json_answer(CONFLICT, 409)]
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         apply_exactly(client, POLICIES, WANTED, "7")
     assert sent(server)[1][0]["op"] == "replace"
 

@@ -20,7 +20,7 @@ from tests.depth import examples
 def problems(document: object) -> list[str]:
     with pytest.raises(PolicyError) as raised:
         parse_policy(document)
-    return raised.value.problems
+    return raised.value.lines
 
 
 def virtual_service(**fields: Any) -> dict[str, Any]:

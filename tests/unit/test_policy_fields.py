@@ -17,7 +17,7 @@ from app.core.routes.survey import Sourced, survey
 from app.core.rules.policy_lint import soundness
 from app.core.rules.verdict import remediation
 from app.policyfile import decode_policy
-from app.reference import Field, fields
+from app.reference import PolicyField, fields
 from tests.cases import CASES, TODAY, Case
 from tools.reference.policy import DOCS, reference
 
@@ -42,7 +42,7 @@ SHOWN_ELSEWHERE = {"dns.maxQueriesPerSecond"}
 """What only counts where a number of proxies is given: tests/unit/test_dns_load.py."""
 
 
-def leaves(among: tuple[Field, ...]) -> Iterator[Field]:
+def leaves(among: tuple[PolicyField, ...]) -> Iterator[PolicyField]:
     for field in among:
         yield from (leaves(field.fields) if field.section else (field, *leaves(field.fields)))
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from app.controller.gauges import Tally
-from app.controller.verdict_cache import Judge
+from app.controller.verdict_cache import VerdictCache
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.policy_report import results
 from app.core.resources.service_entry import ServiceEntry
@@ -33,7 +33,7 @@ def reviewed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServiceEntry, GuardP
 
 
 def test_an_entry_is_reviewed_once_for_all_who_ask(reviewed: list[Any]) -> None:
-    judge, entry, remediating = Judge(), ServiceEntry.parse(MANIFEST), policy(existing="Remediate")
+    judge, entry, remediating = VerdictCache(), ServiceEntry.parse(MANIFEST), policy(existing="Remediate")
     tally = Tally(lambda one: judge(one, remediating))
     tally.put(entry.key, entry)
     assert remediation(entry, remediating, judge) == review(entry, remediating).patch != ()
@@ -43,7 +43,7 @@ def test_an_entry_is_reviewed_once_for_all_who_ask(reviewed: list[Any]) -> None:
 
 
 def test_an_entry_that_changed_is_reviewed_anew(reviewed: list[Any]) -> None:
-    judge, entry = Judge(), ServiceEntry.parse(MANIFEST)
+    judge, entry = VerdictCache(), ServiceEntry.parse(MANIFEST)
     changed = replace(entry, resolution="DNS")
     for one in (entry, changed, entry, changed):
         assert judge(one, default_policy()) == review(one, default_policy())
@@ -51,14 +51,14 @@ def test_an_entry_that_changed_is_reviewed_anew(reviewed: list[Any]) -> None:
 
 
 def test_another_policy_is_asked_anew(reviewed: list[Any]) -> None:
-    judge, entry = Judge(), ServiceEntry.parse(MANIFEST)
+    judge, entry = VerdictCache(), ServiceEntry.parse(MANIFEST)
     for one in (default_policy(), off := policy(mode="Off"), off):
         assert judge(entry, one) == review(entry, one)
     assert len(reviewed) == 2
 
 
 def test_no_more_is_remembered_than_the_limit(reviewed: list[Any]) -> None:
-    judge, entries = Judge(limit=2), [ServiceEntry.parse(MANIFEST) for _ in range(3)]
+    judge, entries = VerdictCache(limit=2), [ServiceEntry.parse(MANIFEST) for _ in range(3)]
     for entry in [*entries, entries[2], entries[1], entries[0]]:
         judge(entry, default_policy())
     assert [id(entry) for entry, _ in reviewed] == [id(entries[number]) for number in (0, 1, 2, 0)]

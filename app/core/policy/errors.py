@@ -1,6 +1,7 @@
 """Errors of a policy file, as sentences that name the path and the values that are allowed there."""
 
-from dataclasses import fields
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, get_args
 
 from app.core.policy.fields import camel, is_model
@@ -16,32 +17,51 @@ MOST = 20
 """Most problems that are reported."""
 
 
+@dataclass(frozen=True, slots=True)
+class PolicyProblem:
+    """A problem of a policy. `place` is a path in the document, or a file and line; empty for the whole document."""
+
+    message: str
+    place: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.message}" if self.place else self.message
+
+
 class PolicyError(Exception):
-    """A policy that cannot be used; each of `problems` is one line."""
+    """A policy that cannot be used; each of `problems` is one line, written in `lines`."""
 
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("; ".join(problems))
+    def __init__(self, *problems: PolicyProblem) -> None:
         self.problems = problems
+        self.lines = [str(problem) for problem in problems]
+        super().__init__("; ".join(self.lines))
 
 
-def explain(error: "ValidationError", model: type) -> list[str]:
-    """Return one line for each error of reading `model`, at most MOST of them."""
+def explain(error: "ValidationError", model: type) -> Iterator[PolicyProblem]:
+    """Yield one problem for each error of reading `model`, at most MOST of them."""
     details = error.errors(include_url=False)
-    more = [f"and {len(details) - MOST} more problems"] if len(details) > MOST else []
-    return [*(_explain(detail, model) for detail in details[:MOST]), *more]
+    for detail in details[:MOST]:
+        yield PolicyProblem(_message(detail, model), "".join(map(_step, detail["loc"])).lstrip("."))
+    if len(details) > MOST:
+        yield PolicyProblem(f"and {len(details) - MOST} more problems")
 
 
-def _explain(detail: JSON, model: type) -> str:
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in detail["loc"]).lstrip(".")
+def _step(part: str | int) -> str:
+    if isinstance(part, int):
+        return f"[{part}]"
+    return f".{part}" if part.isprintable() else f".{part!r}"
+
+
+def _message(detail: JSON, model: type) -> str:
     match detail["type"]:
         case "unexpected_keyword_argument":
-            return f"{path}: unknown key; allowed here: {', '.join(_keys(detail['loc'][:-1], model))}"
+            return f"unknown key; allowed here: {', '.join(_keys(detail['loc'][:-1], model))}"
         case "missing":
-            return f"{path}: is required"
+            return "is required"
         case "too_short":
-            return f"{path}: must list at least {detail['ctx']['min_length']}"
+            return f"must list at least {detail['ctx']['min_length']}"
     message = str(detail["msg"]).removeprefix("Value error, ")
-    return f"{path}: {message[0].lower()}{message[1:]}, not {_shown(detail['input'])}"
+    return f"{message[0].lower()}{message[1:]}, not {_shown(detail['input'])}"
 
 
 def _shown(value: JSON) -> str:

@@ -6,11 +6,11 @@ pydantic is imported when the first policy is read, as in `model`.
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from app.core.policy.errors import PolicyError, explain
+from app.core.policy.errors import PolicyError, PolicyProblem, explain
 from app.core.policy.fields import camel
 from app.core.policy.model import API_VERSION, KIND, GuardPolicy, PolicyDocument, Settings
 from app.core.policy.traffic import AttemptsBounds, DurationBounds
@@ -28,13 +28,15 @@ INT_BITS = 63
 def parse_policy(given: object) -> GuardPolicy:
     """Read a decoded policy file; raises PolicyError."""
     if not isinstance(given, dict):
-        raise PolicyError([f"the policy must be an object with apiVersion: {API_VERSION} and kind: {KIND}"])
-    missing = [f"{name}: must be {value}" for name, value in _IDENTITY.items() if given.get(name) != value]
+        raise PolicyError(
+            PolicyProblem(f"the policy must be an object with apiVersion: {API_VERSION} and kind: {KIND}")
+        )
+    missing = [PolicyProblem(f"must be {value}", name) for name, value in _IDENTITY.items() if given.get(name) != value]
     if missing:
-        raise PolicyError(missing)
+        raise PolicyError(*missing)
     policy = _read(_plain(given, iter(range(MAX_VALUES))))
     if reversed_bounds := list(_reversed_bounds(policy)):
-        raise PolicyError(reversed_bounds)
+        raise PolicyError(*reversed_bounds)
     return policy
 
 
@@ -71,7 +73,7 @@ def _validate(model: type, given: JSON) -> Any:  # noqa: ANN401 - one of the mod
     try:
         return adapter(model).validate_json(json.dumps(given), by_alias=True, by_name=False)
     except ValidationError as error:
-        raise PolicyError(explain(error, model)) from error
+        raise PolicyError(*explain(error, model)) from error
 
 
 def _settings(layer: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,7 +83,8 @@ def _settings(layer: Mapping[str, Any]) -> dict[str, Any]:
 def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
     """Copy a document as JSON, within bounds; what JSON does not have becomes text, which the models refuse."""
     if depth > MAX_DEPTH or next(left, None) is None:
-        raise PolicyError([f"the policy has more than {MAX_VALUES} values, or is nested deeper than {MAX_DEPTH}"])
+        excess = f"the policy has more than {MAX_VALUES} values, or is nested deeper than {MAX_DEPTH}"
+        raise PolicyError(PolicyProblem(excess))
     if isinstance(value, Mapping):
         return {_text(name): _plain(one, left, depth + 1) for name, one in value.items()}
     if isinstance(value, list):
@@ -114,12 +117,13 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _reversed_bounds(policy: GuardPolicy) -> Iterator[str]:
+def _reversed_bounds(policy: GuardPolicy) -> Iterator[PolicyProblem]:
     """Find bounds that nothing is within; a layer's are checked as they are once it is laid over the rest."""
-    known = set[str]()
+    known = set[PolicyProblem]()
     for path, _, settings in policy.layers():
         for name, bounds in vars(settings.virtual_service.overrides).items():
             if isinstance(bounds, AttemptsBounds | DurationBounds) and bounds.reversed:
-                problem = f"virtualService.overrides.{camel(name)}: min {bounds.min} is over max {bounds.max}"
-                yield from () if problem in known else (path + problem,)
+                field = f"virtualService.overrides.{camel(name)}"
+                problem = PolicyProblem(f"min {bounds.min} is over max {bounds.max}", field)
+                yield from () if problem in known else (replace(problem, place=path + field),)
                 known.add(problem)
