@@ -195,6 +195,7 @@ class Webhook:
             watching = [asyncio.create_task(self._certificate.watch()), asyncio.create_task(self._follow_policy())]
             self.unready = None
             log.info("reviewing on %s, health on %s", self.admission.address, self.health.address)
+            self._policy.announce()
             await self._stop.wait()
             self.unready = "draining"
             self.admission.drain()
