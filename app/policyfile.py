@@ -117,20 +117,24 @@ class PolicyFile:
         now = self._clock()
         current = [(end, policy) for end, policy in self._earlier if now < end]
         self._earlier = [*current, (now + TRANSITION_SECONDS, before)][-EARLIER_LIMIT:]
+        self.announce()
         self._warn()
         return True
 
-    def _load(self) -> GuardPolicy:
-        """Read the file, and say which policy it is: people compare replicas by the digest."""
-        content = _content(self._path) if self._path else b""
-        policy = decode_policy(content, str(self._path)) if self._path else default_policy()
+    def announce(self) -> None:
+        """Log which policy is in force: people compare replicas by the digest of the file."""
         log.info(
             "policy %s is in force: mode %s, %d overrides for namespaces, SHA-256 %s",
             self._path or "(built-in)",
-            policy.mode.value,
-            len(policy.namespaces),
-            hashlib.sha256(content).hexdigest()[:12],
+            self.current.mode.value,
+            len(self.current.namespaces),
+            self._digest,
         )
+
+    def _load(self) -> GuardPolicy:
+        content = _content(self._path) if self._path else b""
+        policy = decode_policy(content, str(self._path)) if self._path else default_policy()
+        self._digest = hashlib.sha256(content).hexdigest()[:12]
         return policy.on(self._today())
 
     def _warn(self) -> None:

@@ -57,6 +57,7 @@ def run(  # noqa: PLR0913 - all that the process is made of
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: end.set())
+    policy.announce()
     manager.start()
     # Handlers run in this thread only, and a signal that the kernel gives to another one does not wake it.
     while not end.wait(SIGNAL_SECONDS):

@@ -199,6 +199,7 @@ class Webhook:
             log.info(
                 "serving admission on %s, health checks and metrics on %s", self.admission.address, self.health.address
             )
+            self._policy.announce()
             await self._stop.wait()
             self.unready = "draining"
             self.admission.drain()

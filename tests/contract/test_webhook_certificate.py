@@ -169,7 +169,7 @@ def test_the_process_waits_for_a_pair_and_serves_it(files: Files, authority: Aut
 def test_without_its_port_the_process_ends_with_2(files: Files) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, process(files, port=taken.getsockname()[1]) as failed:
         assert failed.exit_code() == 2
-        *_, line = failed.log.splitlines()
+        (line,) = failed.log.splitlines()
     assert line.startswith("ERROR cannot listen on 127.0.0.1 port ")
     assert "address already in use" in line
 
