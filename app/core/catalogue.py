@@ -1,6 +1,6 @@
 """The catalogue: every kind of finding, with its stable code, its meaning and what to write instead."""
 
-from app.core import policy_catalogue, traffic_catalogue
+from app.core import policy_catalogue, traffic_catalogue, waypoint_catalogue
 from app.core.findings import Rule
 
 MALFORMED = Rule(
@@ -273,7 +273,7 @@ SHORT_SERVICE_NAME = Rule(
     "hosts.owners.",
 )
 
-_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue))
+_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue), vars(waypoint_catalogue))
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(
