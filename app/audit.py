@@ -63,9 +63,9 @@ class Audit:
         self._policy = policy
         self._index = Index(policy)
         self._documents: list[tuple[bytes, str]] = []
+        alone = [self._keep(item) for item in _listed(client, SERVICE_ENTRIES)]
         for item in _tolerated(client, NAMESPACES, "labels of namespaces are not seen"):
             self._index.put_namespace(item["metadata"]["name"], Namespace.parse(item))
-        alone = [self._keep(item) for item in _listed(client, SERVICE_ENTRIES)]
         for each in alone:
             self._index.bindings.put(None, each.entry, each.entry.key)
         members = dict(enumerate(replace(one, verdict=self._at_waypoint(one.entry, one.verdict)) for one in alone))
