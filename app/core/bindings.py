@@ -5,7 +5,7 @@ A change of labels concerns the entries of the namespace, those that are bound t
 other namespaces that share a host and a waypoint with one of them; no others are looked at.
 """
 
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
@@ -16,8 +16,6 @@ from app.core.resources import Key, ServiceEntry
 A = TypeVar("A", bound=Hashable)
 B = TypeVar("B")
 _Nested: TypeAlias = dict[A, dict[Hashable, B]]
-Shared = tuple[str, Key]
-"""A canonical host, and a waypoint that serves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,12 @@ class Waypoints:
     """The namespace's own entries for the host that are bound, each with its waypoint."""
     plain: frozenset[str] = frozenset()
     """Namespaces of those waypoints whose labels say that no Pod gets a sidecar."""
+    hidden: tuple[tuple[str, Key], ...] = ()
+    """Namespaces of waypoints that must not see a VirtualService for the host, each with the entry that would suffer.
+
+    At a waypoint, istiod takes a VirtualService for every host that overlaps with its own: that of `api.example.com`
+    for an entry of `*.example.com` as well, whose calls it would all lead to the one host.
+    """
 
 
 NO_WAYPOINTS = Waypoints()
@@ -41,20 +45,26 @@ class Bindings:
         self._entries: _Nested[str, ServiceEntry] = {}  # by namespace and handle
         self._bound: dict[Hashable, tuple[ServiceEntry, Key]] = {}  # with the waypoint
         self._users: _Nested[str, ServiceEntry] = {}  # by the namespace of the waypoint
-        self._sharing: _Nested[Shared, Key] = {}
+        self._hosts: _Nested[str, tuple[Key, Key]] = {}  # an entry and its waypoint, by canonical host
         self._touched: dict[Key, None] = {}
 
     def namespace(self, name: str) -> Namespace | None:
         """Return a namespace, None where its labels are unknown."""
         return self._namespaces.get(name)
 
-    def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> None:
-        """Take an entry as it was, None if it is new, and as it is, None if it is gone."""
+    def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> bool:
+        """Take an entry as it was, None if it is new, and as it is, None if it is gone; says whether it is bound anew.
+
+        Then it may mean something else to entries whose hosts overlap with its own.
+        """
         if old:
             _drop(self._entries, old.key.namespace, handle)
         if new:
             self._entries.setdefault(new.key.namespace, {})[handle] = new
+        before = self._bound.get(handle)
         self._bind(new, handle)
+        after = self._bound.get(handle)
+        return _meaning(before) != _meaning(after)
 
     def put_namespace(self, name: str, new: Namespace | None) -> Collection[ServiceEntry]:
         """Take the labels of a namespace, None if it is gone; returns the entries that the change concerns."""
@@ -80,14 +90,15 @@ class Bindings:
         """Return the waypoint that serves an entry."""
         return waypoint_of(entry, self._namespaces.get(entry.key.namespace))
 
-    def at(self, entries: Mapping[Hashable, Candidate]) -> Waypoints:
-        """Return what waypoints mean for the entries of a namespace that name a host."""
+    def at(self, home: str, entries: Mapping[Hashable, Candidate], overlapping: Iterable[str]) -> Waypoints:
+        """Return what waypoints mean for the entries of a namespace that name a host; others overlap with that."""
         if not self._bound:
             return NO_WAYPOINTS
         pairs = ((one.key, self._bound[handle][1]) for handle, one in entries.items() if handle in self._bound)
         bound = tuple(sorted(pairs, key=str))
         plain = (key.namespace for _, key in bound if _plain(self._namespaces.get(key.namespace)))
-        return Waypoints(bound, frozenset(plain)) if bound else NO_WAYPOINTS
+        hidden = sorted({one for host in overlapping for one in self._hiding(home, host)}, key=str)
+        return Waypoints(bound, frozenset(plain), tuple(hidden)) if bound or hidden else NO_WAYPOINTS
 
     def shared(self, entry: ServiceEntry) -> tuple[str, Key, Key] | None:
         """Return a host, a waypoint, and an entry of another namespace that the waypoint serves for the host as well."""
@@ -95,34 +106,46 @@ class Bindings:
         if waypoint is None:
             return None
         for host in entry.hosts:
-            others = self._sharing.get((host.canonical, waypoint), {}).values()
-            found = (key for key in others if key.namespace != entry.key.namespace)
+            others = self._hosts.get(host.canonical, {}).values()
+            found = (key for key, at in others if at == waypoint and key.namespace != entry.key.namespace)
             if other := min(found, key=str, default=None):
                 return host.canonical, waypoint, other
         return None
 
+    def _hiding(self, home: str, host: str) -> Iterator[tuple[str, Key]]:
+        """Yield the namespaces of waypoints that take a VirtualService of `home` for the entries that name a host."""
+        for key, waypoint in self._hosts.get(host, {}).values():
+            if home in {key.namespace, waypoint.namespace}:
+                yield waypoint.namespace, key
+
     def _bind(self, new: ServiceEntry | None, handle: Hashable) -> None:
         """Bind an entry anew, and note the entries of others with which it begins or ends to share a waypoint."""
-        before = self._places(handle)
-        if handle in self._bound:
-            _, waypoint = self._bound.pop(handle)
-            _drop(self._users, waypoint.namespace, handle)
-            for place in before:
-                _drop(self._sharing, place, handle)
-        if new and (found := self.waypoint(new)):
-            self._bound[handle] = new, found
-            self._users.setdefault(found.namespace, {})[handle] = new
-            for place in self._places(handle):
-                self._sharing.setdefault(place, {})[handle] = new.key
-        for place in before ^ self._places(handle):
-            others = self._sharing.get(place, {})
-            self._touched |= {key: None for other, key in others.items() if other != handle}
+        before = self._bound.pop(handle, None)
+        if before:
+            _drop(self._users, before[1].namespace, handle)
+            for host in _hosts(before[0]):
+                _drop(self._hosts, host, handle)
+        waypoint = self.waypoint(new) if new else None
+        if new and waypoint:
+            self._bound[handle] = new, waypoint
+            self._users.setdefault(waypoint.namespace, {})[handle] = new
+            for host in _hosts(new):
+                self._hosts.setdefault(host, {})[handle] = new.key, waypoint
+        for place in _meaning(before) ^ _meaning(self._bound.get(handle)):
+            self._touch(*place, handle)
 
-    def _places(self, handle: Hashable) -> frozenset[Shared]:
-        if handle not in self._bound:
-            return frozenset()
-        entry, waypoint = self._bound[handle]
-        return frozenset((host.canonical, waypoint) for host in entry.hosts)
+    def _touch(self, host: str, waypoint: Key, handle: Hashable) -> None:
+        found = self._hosts.get(host, {}).items()
+        self._touched |= {key: None for other, (key, at) in found if at == waypoint and other != handle}
+
+
+def _hosts(entry: ServiceEntry) -> Iterator[str]:
+    return (host.canonical for host in entry.hosts)
+
+
+def _meaning(bound: tuple[ServiceEntry, Key] | None) -> frozenset[tuple[str, Key]]:
+    """Return the hosts of an entry, each with its waypoint."""
+    return frozenset((host, bound[1]) for host in _hosts(bound[0])) if bound else frozenset()
 
 
 def _plain(namespace: Namespace | None) -> bool:

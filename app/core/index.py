@@ -65,8 +65,10 @@ class Index:
         """Take a ServiceEntry that came, changed or went; `handle` tells entries of one key apart."""
         key = next((one.key for one in (old, new) if one), None)
         handle = key if handle is None else handle
-        self.bindings.put(old, new, handle)
+        anew = self.bindings.put(old, new, handle)
         found = self.entries.put(old, new, handle)
+        if anew:
+            found |= frozenset(self._overlapping(*filter(None, (old, new))))
         if key and any(self._children.at(key)):
             found |= {name for host in self.entries.hosts_of(old, new) for name in self.entries.asking(host)}
         return found
@@ -74,9 +76,8 @@ class Index:
     def put_namespace(self, name: str, new: Namespace | None) -> frozenset[Key]:
         """Take the labels of a namespace as they are, None if it is gone."""
         concerned = self.bindings.put_namespace(name, new)
-        return frozenset(
-            Key(one.key.namespace, host.object_name) for one in concerned for host in one.hosts if host.object_name
-        )
+        own = {Key(one.key.namespace, host.object_name) for one in concerned for host in one.hosts if host.object_name}
+        return frozenset({*own, *self._overlapping(*concerned)})
 
     def put_object(self, old: Observed | None, new: Observed | None) -> frozenset[Key]:
         """Take an object of an emitted kind, or an HTTPRoute, that came, changed or went."""
@@ -101,7 +102,8 @@ class Index:
         parents = self._parents(host)
         objects |= {(one.kind, one.key): one for one in self._routing(host, parents)}
         others = other_entries(host, key.namespace, self.entries.by_host)
-        waypoints = self.bindings.at(own)
+        overlapping = (each for each in self.entries.by_host.meeting(host) if each != host)
+        waypoints = self.bindings.at(key.namespace, own, overlapping)
         return Neighbours(host, tuple(own.values()), others, tuple(objects.values()), parents, waypoints, policy)
 
     def names(self) -> frozenset[Key]:
@@ -138,6 +140,13 @@ class Index:
             self._claims.drop(claim, at)
         for parent in one.parents:
             self._children.drop(parent, at)
+
+    def _overlapping(self, *entries: ServiceEntry) -> Iterator[Key]:
+        """Yield the names of all hosts that overlap with those of entries, without being the same."""
+        for one in self.entries.hosts_of(*entries):
+            for met in self.entries.by_host.meeting(one):
+                if met != one:
+                    yield from self.entries.names_of(met)
 
     def _routed_by(self, one: Observed) -> Iterator[Key]:
         """Yield the names that an object of others has a say in."""

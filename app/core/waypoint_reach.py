@@ -16,7 +16,12 @@ from app.core.host_entries import HTTP_PORT
 from app.core.index import Neighbours
 from app.core.observed import ROUTES, Observed
 from app.core.resources import Key
-from app.core.waypoint_catalogue import ROUTED_BEFORE, RULE_NOT_AT_WAYPOINT, WAYPOINT_NOT_REACHED
+from app.core.waypoint_catalogue import (
+    ROUTED_BEFORE,
+    RULE_NOT_AT_WAYPOINT,
+    WAYPOINT_NOT_REACHED,
+    WILDCARD_CAPTURED,
+)
 
 NO_NOTES = tuple[Note, ...]()
 
@@ -33,7 +38,9 @@ class AtWaypoints:
 def at_waypoints(
     kind: str, served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None
 ) -> AtWaypoints:
-    """Have what is emitted at a home reach the waypoints that serve its entries."""
+    """Have what is emitted at a home reach the waypoints that serve its entries, and keep it from those that it harms."""
+    if kind == "VirtualService" and neighbours.waypoints.hidden:
+        return _hidden(served, dict(neighbours.waypoints.hidden), export_to)
     missed = dict(_missed(served, neighbours, export_to))
     if not missed:
         return AtWaypoints(export_to)
@@ -45,6 +52,20 @@ def at_waypoints(
     harmful = _on_port_80(served) and not neighbours.waypoints.plain.issuperset(added)
     names = sorted(OWN if name == served.home.namespace else name for name in added)
     return AtWaypoints((*(export_to or ()), *names) or None, harmful, tuple(notes))
+
+
+def _hidden(served: Served, harmed: dict[str, Key], export_to: tuple[str, ...] | None) -> AtWaypoints:
+    """Take the namespaces of waypoints from exportTo where calls of another entry would be led astray."""
+    home = served.home.namespace
+    public = export_to is not None and (not export_to or PUBLIC in export_to)
+    names = {OWN: home} if public else {name: home if name == OWN else name for name in export_to or ()}
+    kept = tuple(name for name, namespace in names.items() if namespace not in harmed)
+    if not public and kept == (export_to or ()):
+        return AtWaypoints(export_to)
+    other = min(harmed.values(), key=str)
+    message = f"a waypoint would take the VirtualService of {quoted(served.home.host)} for ServiceEntry {other} too"
+    finding = Finding(WILDCARD_CAPTURED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
+    return AtWaypoints(kept or None, notes=tuple((one.key, finding) for one in served.home.entries))
 
 
 def _missed(
