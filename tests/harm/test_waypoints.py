@@ -185,7 +185,7 @@ def test_by_hand_a_sidecar_beside_the_waypoint_is_led_to_a_cluster_that_it_lacks
 
 def taken(routes: Sequence[Route]) -> list[Any]:
     """Return where the routes lead that Envoy ever takes: none after the first that takes every call."""
-    everything = [one.match for one in routes].index('{"prefix":"/"}')
+    everything = next((index for index, one in enumerate(routes) if one.match == '{"prefix":"/"}'), len(routes))
     return [(one.match, one.clusters, one.direct) for one in routes[: everything + 1]]
 
 
