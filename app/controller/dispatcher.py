@@ -11,6 +11,7 @@ from app.controller.remediation import Remediator
 from app.controller.reports import Reporter
 from app.controller.siblings import Siblings
 from app.controller.workers import Workers
+from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
@@ -73,11 +74,18 @@ class Dispatcher:
                 handler.put(entry.key, new)
         self._siblings_changed(siblings)
         self._tell_siblings(told=changed)
+        self._waypoints_changed()
 
     def object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         """Take an object of an emitted kind, or an HTTPRoute, that came, changed or went."""
         keys = self._inventory.put_object(old, new)
         self._enqueue(key for key in keys if not self._reconciler.settled(key))
+
+    def namespace_changed(self, key: tuple[str, str], _old: Namespace | None, new: Namespace | None) -> None:
+        """Take the labels of a namespace that came, changed or went."""
+        _, name = key
+        self._enqueue(self._inventory.put_namespace(name, new))
+        self._waypoints_changed()
 
     def follow_policy(self) -> None:
         """See whether another policy is in force, or another day, on which exemptions may end."""
@@ -121,6 +129,12 @@ class Dispatcher:
             self._tally.put(key, self._entries().store.get((key.namespace, key.name)))
             self._reporter.touch(key.namespace)
         self._remediator.touch_keys(keys)
+
+    def _waypoints_changed(self) -> None:
+        """Look again at entries of which waypoints show something else."""
+        touched = self._inventory.touched()
+        stored = (self._entries().store.get((key.namespace, key.name)) for key in touched)
+        self._siblings_changed(touched | self._siblings.at_waypoints(filter(None, stored)))
 
     def _tell_siblings(self, *, told: bool) -> None:
         """Tell the owners of entries that share a host with one that changed."""

@@ -127,7 +127,7 @@ class Reconciler:
 
 def _entries(neighbours: Neighbours) -> Hashable:
     """Return what is compared of the entries that decide a name; each is another object once it changed."""
-    return neighbours.entries, neighbours.others, neighbours.parents
+    return neighbours.entries, neighbours.others, neighbours.parents, neighbours.waypoints
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:

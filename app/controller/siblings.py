@@ -62,6 +62,12 @@ class Siblings:
         self._news |= others if old or not new else others - {new.key}  # a new entry has an Event of its own
         return others | (siblings.keys() - {one.key for one in (old, new) if one})
 
+    def at_waypoints(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
+        """Look again at entries of which waypoints show something else, and return their siblings that it concerns."""
+        policy = self._policy.current
+        changed = (self._judge.reconsider(self._together([one]), policy) for one in (entries if self._ready else ()))
+        return frozenset[Key]().union(*changed)
+
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
         """Look at all entries: every one is known now, or another policy is in force."""
         entries, policy = tuple(entries), self._policy.current

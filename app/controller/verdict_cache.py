@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -11,6 +11,8 @@ from app.core.rules.kept_resolutions import Place, Standing, Stays, places
 from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, told
 from app.core.rules.verdict import Verdict, review
 
+AtWaypoint = Callable[[ServiceEntry, Verdict, GuardPolicy], Verdict]
+"""Adds to the verdict on an entry what its company in an ambient mesh shows."""
 LIMIT = 256
 """Verdicts that are kept: those who ask do so one after another, at once."""
 
@@ -21,8 +23,9 @@ class VerdictCache:
     An entry is known by being the same object: one that changed is another, and so is a policy that was loaded anew.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, at_waypoint: AtWaypoint = lambda _entry, verdict, _policy: verdict) -> None:
         self._limit = limit
+        self._at_waypoint = at_waypoint
         self._lock = threading.Lock()
         # An identity says whose it is only while the object is there: so it is kept beside its verdict.
         self._made: OrderedDict[int, tuple[ServiceEntry, GuardPolicy, Verdict]] = OrderedDict()
@@ -34,7 +37,7 @@ class VerdictCache:
 
     def __call__(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
         """Return what `review` says, unless a sibling keeps the entry from changing, or is at odds with it."""
-        verdict = self._alone(entry, policy)
+        verdict = self._at_waypoint(entry, self._alone(entry, policy), policy)
         found = self._held.get(entry.key)
         if found and verdict.patch:
             return keep(verdict, found, policy)
@@ -48,7 +51,10 @@ class VerdictCache:
 
         `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
         """
-        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
+        members = {
+            key: Member.stored(entry, self._at_waypoint(entry, self._alone(entry, policy), policy), policy)
+            for key, entry in siblings.items()
+        }
         kept = held(members)
         stays, odds = standing(members, kept), at_odds(members, kept)
         with self._lock:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from app.core.namespaces import is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, is_http_route, is_istio
 from app.core.routes.observed import KINDS
 from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
@@ -102,7 +103,7 @@ class Manifests:
         for one in found:
             if obstacles := list(_obstacles(one, value, source)):
                 self._leave_out(one, obstacles, source)
-            elif _kept(one.manifest):
+            elif _kept(one.manifest) or is_namespace(one.manifest):
                 self.documents.append(one)
 
     def _leave_out(self, one: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:

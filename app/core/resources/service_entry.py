@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.hosts import Host
 
@@ -113,6 +114,8 @@ class ServiceEntry:
     export_to: tuple[str, ...] = ()
     written: str = ""
     """The day (UTC) on which the spec or one of our annotations was written last, "" where nothing says it."""
+    ambient: Ambient = NOTHING
+    """What its labels and its status say of a waypoint."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -153,6 +156,7 @@ class ServiceEntry:
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
             written=_last_write(meta.values) if written is None else written,
+            ambient=Ambient.read(meta.values.get("labels"), root.values.get("status")),
             problems=tuple(root.problems),
         )
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 
+from app.core.ambient import NOTHING
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.hosts import object_name
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -203,4 +204,4 @@ def _names(entry: ServiceEntry | None) -> dict[str, str]:
 def _stance(entry: ServiceEntry) -> ServiceEntry:
     """Return what other namespaces can see of an entry: not how it tunes its own retries."""
     kept = {name: text for name, text in entry.annotations.items() if name in SEEN}
-    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=())
+    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=(), ambient=NOTHING)

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
@@ -23,6 +24,7 @@ from app.core.routes.reach import Company, Decision, reach, routing_of
 from app.core.routes.virtual_service import Emitted, Place, virtual_service
 from app.core.rules.catalogue import HOST_CONFLICT
 from app.core.rules.findings import Finding, Severity, printable, quoted
+from app.core.waypoint_reach import AtWaypoints, at_waypoints
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,16 @@ def keys(entry: ServiceEntry) -> frozenset[Key]:
     return frozenset(Key(entry.key.namespace, name) for name in names)
 
 
-def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iterable[Observed] = ()) -> Plan:
+def desired(
+    entries: Iterable[ServiceEntry],
+    policy: GuardPolicy,
+    observed: Iterable[Observed] = (),
+    namespaces: Iterable[Namespace] = (),
+) -> Plan:
     """Return the plan for a set of entries of any namespaces, given the observed objects."""
     index = Index(policy)
+    for namespace in namespaces:
+        index.put_namespace(namespace.name, namespace)
     for number, entry in enumerate(entries):
         index.put_entry(None, entry, number)
     for one in observed:
@@ -102,15 +111,17 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
     for kind in KINDS:
         if served := served_at(key, kind, neighbours, notes):
             decision = _reach(kind, served, neighbours)
-            claimant, emitted = _emit(key, kind, served, neighbours, decision)
+            reached = at_waypoints(kind, served, neighbours, decision.export_to)
+            claimant, emitted = _emit(key, kind, served, neighbours, reached)
             if emitted and claimant:
                 routes = claimant.decides(neighbours.host, neighbours.parents)
                 conflicts.append(Conflict(emitted, claimant, routes))
-            elif emitted and decision.export_to is not None:
+            elif emitted and reached.export_to is not None:
                 objects.append(emitted)
             notes += served.notes() if explained else ()
             if emitted and decision.finding and not claimant:
                 notes += [(entry.key, decision.finding) for entry in served.home.entries]
+            notes += reached.notes if emitted and not claimant else ()
     return Plan(tuple(objects), tuple(conflicts), _by_entry(notes) if explained else {})
 
 
@@ -169,7 +180,7 @@ def _same(claim: Observed, host: str) -> bool:
 
 
 def _emit(
-    key: Key, kind: str, served: Served, neighbours: Neighbours, decision: Decision
+    key: Key, kind: str, served: Served, neighbours: Neighbours, reached: AtWaypoints
 ) -> tuple[Observed | None, Emitted | None]:
     """Return what is emitted, and the object that it yields to, if there is one."""
     home = served.home
@@ -181,7 +192,7 @@ def _emit(
     visible = [one for one in _claims(kind, neighbours) if one.visible(key.namespace)]
     claims = [one for one in visible if _counts(one, home.settings, key.namespace)]
     claimant = min(claims, key=lambda one: str(one.key), default=None if free else stored[key.name])
-    place = Place(home.owner.entry, served.host, free or key.name, decision.export_to or ())
+    place = Place(home.owner.entry, served.host, free or key.name, reached.export_to or (), reached.as_http_route)
     if kind == "VirtualService":
         return claimant, virtual_service(place, served.routed, alone=served.alone)
     return claimant, destination_rule(place, served.declared, home.settings.destination_rule)

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
+from app.core.bindings import Bindings
+from app.core.namespaces import Namespace, is_namespace
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry, is_http_route, is_istio, is_service_entry
 from app.core.routes.observed import KINDS, Observed
@@ -16,6 +18,7 @@ from app.core.rules.findings import Finding, Severity
 from app.core.rules.patch import apply_patch
 from app.core.rules.siblings import Member, judged
 from app.core.rules.verdict import Verdict, review
+from app.core.waypoints import at_waypoint
 
 T = TypeVar("T")
 DEFAULT_NAMESPACE = "default"
@@ -114,6 +117,14 @@ class Reviewed:
         return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What stands beside the entries of a cluster."""
+
+    observed: tuple[Observed, ...]
+    namespaces: tuple[Namespace, ...]
+
+
 def survey(
     documents: Iterable[Sourced], policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[Reviewed, ...]:
@@ -154,9 +165,12 @@ def _cluster(documents: Sequence[Sourced], policy: GuardPolicy, namespace: str) 
             one = judge(document, policy, namespace, policy.today)
             rounds[seen[one.entry.key]].append(one)
             seen[one.entry.key] += 1
-    observed = tuple(_observed(documents, namespace))
+    beside = Beside(
+        tuple(_observed(documents, namespace)),
+        tuple(Namespace.parse(one.manifest) for one in documents if is_namespace(one.manifest)),
+    )
     for number, reviewed in rounds.items():
-        for one in _together(reviewed, observed, policy):
+        for one in _together(reviewed, beside, policy):
             yield replace(one, shared=(*_repeated(one), *one.shared)) if number else one
 
 
@@ -169,14 +183,18 @@ def _repeated(one: Reviewed) -> tuple[Finding, ...]:
     return (Finding(REPEATED_ENTRY, Severity.WARNING, "metadata.name", message, other),)
 
 
-def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: GuardPolicy) -> Iterator[Reviewed]:
+def _together(alone: Sequence[Reviewed], beside: Beside, policy: GuardPolicy) -> Iterator[Reviewed]:
     """Add to each entry what only the company of the others shows."""
-    verdicts = judged(
-        {number: Member.written(one.entry, one.verdict, policy) for number, one in enumerate(alone)}, policy
-    )
+    bindings = _bindings(alone, beside.namespaces)
+    bound = (at_waypoint(one.entry, one.verdict, bindings, policy) for one in alone)
+    members = {
+        number: Member.written(one.entry, verdict, policy)
+        for number, (one, verdict) in enumerate(zip(alone, bound, strict=True))
+    }
+    verdicts = judged(members, policy)
     reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
     stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
-    plan = desired(stored, policy, observed)
+    plan = desired(stored, policy, beside.observed, beside.namespaces)
     emitted = _by_owner((one, one) for one in plan.objects)
     contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
     overlapping = overlaps(one.entry for one in reviewed)
@@ -187,6 +205,15 @@ def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: G
             emitted=emitted.get(id(entry), ()),
             conflicts=contested.get(id(entry), ()),
         )
+
+
+def _bindings(alone: Iterable[Reviewed], namespaces: Iterable[Namespace]) -> Bindings:
+    bindings = Bindings()
+    for one in namespaces:
+        bindings.put_namespace(one.name, one)
+    for number, each in enumerate(alone):
+        bindings.put(None, each.entry, number)
+    return bindings
 
 
 def _refused(entry: ServiceEntry) -> ServiceEntry:
