@@ -10,8 +10,8 @@ import msgspec
 from app.core.insight.calls import Traffic
 from app.core.insight.forecast import Forecast, by_change
 from app.core.insight.outlook import outlook
-from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.resources.sidecars import Group, Sidecar, group
 from app.core.routes.index import Index
@@ -20,11 +20,11 @@ from app.core.routes.overlap import Overlaps, overlap_findings, overlaps
 from app.core.routes.plan import Plan, changes, desired_at, keys
 from app.core.routes.survey import Reviewed, Sourced, judge
 from app.core.routes.virtual_service import Emitted
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.catalogue import OBJECT_MISSING
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.siblings import Held, Member, at_odds, held, keep, told
 from app.core.rules.verdict import Verdict
-from app.core.waypoints import at_waypoint
 from app.kube.apply import list_all
 from app.kube.client import Access, Client, Object
 from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound

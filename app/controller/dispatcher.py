@@ -11,8 +11,8 @@ from app.controller.remediation import Remediator
 from app.controller.reports import Reporter
 from app.controller.siblings import Siblings
 from app.controller.workers import Workers
-from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.watch import Reflector

@@ -3,15 +3,15 @@
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 
-from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.entry_index import Limited
 from app.core.routes.index import Index, Neighbours
 from app.core.routes.limits import Exceeded
 from app.core.routes.observed import Observed
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.verdict import Verdict
-from app.core.waypoints import at_waypoint
 
 
 class Inventory:

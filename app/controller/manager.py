@@ -22,7 +22,7 @@ from app.controller.siblings import Siblings, siblings_task
 from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
-from app.core.namespaces import Namespace
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import MANAGER, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.client import Client

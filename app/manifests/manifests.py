@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
-from app.core.namespaces import is_namespace
+from app.core.resources.namespaces import is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, is_http_route, is_istio
 from app.core.routes.observed import KINDS
 from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed

@@ -10,8 +10,8 @@ from app.core.insight.dns_load import dns_load
 from app.core.policy.model import GuardPolicy
 from app.core.resources.sidecars import Group
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
+from app.core.routes.unseen_namespaces import unseen_namespaces
 from app.core.rules.findings import printable
-from app.core.unseen import unseen_namespaces
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
 from app.manifests.layout import Source

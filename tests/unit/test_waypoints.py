@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from app.core.ambient import NOTHING, Ambient
-from app.core.namespaces import Namespace, is_namespace, waypoint_of
+from app.core.resources.ambient import NOTHING, Ambient
+from app.core.resources.namespaces import Namespace, is_namespace, waypoint_of
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.routes.index import Index
 from app.core.routes.observed import Observed
 from app.core.routes.plan import Plan, changes, desired, desired_at
 from app.core.routes.survey import Reviewed, Sourced, survey
 from app.core.routes.virtual_service import SEMANTICS
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.verdict import review
-from app.core.waypoints import at_waypoint
 from tests.builders import HOST, HTTP, TCP, manifest, policy, virtual_service
 
 WAYPOINT = {"istio.io/use-waypoint": "waypoint"}
@@ -48,7 +48,10 @@ def export_to(made: Plan) -> list[Any]:
     return [one.manifest["spec"].get("exportTo") for one in made.objects]
 
 
-def codes(made: Plan, key: Key = Key("team", "api")) -> list[str]:
+API = Key("team", "api")
+
+
+def codes(made: Plan, key: Key = API) -> list[str]:
     return [one.code for one in made.findings.get(key, ())]
 
 

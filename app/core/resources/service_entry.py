@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core.ambient import NOTHING, Ambient
+from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.hosts import Host
 

@@ -9,11 +9,11 @@ from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
-from app.core.bindings import NO_WAYPOINTS, Bindings, Waypoints
-from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.hosts import first_name, second_name
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.bindings import NO_WAYPOINTS, Bindings, Waypoints
 from app.core.routes.candidates import Candidate
 from app.core.routes.entry_index import EntryIndex
 from app.core.routes.host_index import wildcards

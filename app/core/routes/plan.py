@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from app.core.namespaces import Namespace
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
@@ -22,9 +22,9 @@ from app.core.routes.index import Index, Neighbours
 from app.core.routes.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
 from app.core.routes.reach import Company, Decision, reach, routing_of
 from app.core.routes.virtual_service import Emitted, Place, virtual_service
+from app.core.routes.waypoint_reach import AtWaypoints, at_waypoints
 from app.core.rules.catalogue import HOST_CONFLICT
 from app.core.rules.findings import Finding, Severity, printable, quoted
-from app.core.waypoint_reach import AtWaypoints, at_waypoints
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,20 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
-from app.core.bindings import Bindings
-from app.core.namespaces import Namespace, is_namespace
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace, is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry, is_http_route, is_istio, is_service_entry
+from app.core.routes.bindings import Bindings
 from app.core.routes.observed import KINDS, Observed
 from app.core.routes.overlap import overlap_findings, overlaps
 from app.core.routes.plan import Conflict, desired
 from app.core.routes.virtual_service import Emitted
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.catalogue import REPEATED_ENTRY
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.patch import apply_patch
 from app.core.rules.siblings import Member, judged
 from app.core.rules.verdict import Verdict, review
-from app.core.waypoints import at_waypoint
 
 T = TypeVar("T")
 DEFAULT_NAMESPACE = "default"

@@ -1,7 +1,6 @@
 """The catalogue of findings: each has a stable code, a meaning and a remedy."""
 
-from app.core import waypoint_catalogue
-from app.core.rules import policy_catalogue, traffic_catalogue
+from app.core.rules import policy_catalogue, traffic_catalogue, waypoint_catalogue
 from app.core.rules.findings import Rule
 
 MALFORMED = Rule(

@@ -14,7 +14,7 @@ from app.core.rules.overrides import tune
 from app.core.rules.ownership import owned_by_others
 from app.core.rules.patch import Operation, set_resolution
 from app.core.rules.retries import retry_findings
-from app.core.waypoint_findings import waypoint_findings
+from app.core.rules.waypoint_findings import waypoint_findings
 
 WARNING_LIMIT = 256
 """Kubernetes may cut longer warnings (KEP-1693)."""

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from app.core.bindings import Bindings
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.bindings import Bindings
 from app.core.rules.catalogue import EXEMPTED, RESOLUTION_CHANGED
 from app.core.rules.resolution import in_scope
 from app.core.rules.verdict import Verdict
-from app.core.waypoint_findings import shared_finding, waypoint_findings
+from app.core.rules.waypoint_findings import shared_finding, waypoint_findings
 
 
 def at_waypoint(entry: ServiceEntry, verdict: Verdict, bindings: Bindings, policy: GuardPolicy) -> Verdict:

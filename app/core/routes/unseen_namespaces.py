@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from app.core.namespaces import Namespace, is_namespace, waypoint_of
+from app.core.resources.namespaces import Namespace, is_namespace, waypoint_of
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.survey import Reviewed, Sourced
 

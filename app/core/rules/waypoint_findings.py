@@ -6,12 +6,12 @@ other namespaces, the controller, review and audit say more.
 
 from collections.abc import Iterator
 
-from app.core.namespaces import Namespace, waypoint_of
 from app.core.resources.hosts import HostKind
+from app.core.resources.namespaces import Namespace, waypoint_of
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.findings import Finding, Severity, port_label, printable, quoted
 from app.core.rules.retries import RESOLVED
-from app.core.waypoint_catalogue import (
+from app.core.rules.waypoint_catalogue import (
     AMBIENT_WILDCARD,
     BYPASSES_WAYPOINT,
     NO_WAYPOINT,

@@ -9,7 +9,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
-from app.core.namespaces import Namespace, waypoint_of
+from app.core.resources.namespaces import Namespace, waypoint_of
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate
 
@@ -101,7 +101,7 @@ class Bindings:
         return Waypoints(bound, frozenset(plain), tuple(hidden)) if bound or hidden else NO_WAYPOINTS
 
     def shared(self, entry: ServiceEntry) -> tuple[str, Key, Key] | None:
-        """Return a host, a waypoint, and an entry of another namespace that the waypoint serves for the host as well."""
+        """Return a host, a waypoint, and an entry of another namespace that the waypoint also serves for the host."""
         waypoint = self.waypoint(entry) if self._bound else None
         if waypoint is None:
             return None

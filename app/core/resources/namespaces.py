@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app.core.ambient import DATAPLANE_MODE, INJECTION, NOTHING, Ambient, text
+from app.core.resources.ambient import DATAPLANE_MODE, INJECTION, NOTHING, Ambient, text
 from app.core.resources.service_entry import JSON, REVISION_LABEL, Fields, Key, ServiceEntry
 
 

@@ -16,7 +16,7 @@ from app.core.routes.host_entries import HTTP_PORT
 from app.core.routes.index import Neighbours
 from app.core.routes.observed import ROUTES, Observed
 from app.core.rules.findings import Finding, Severity, printable, quoted
-from app.core.waypoint_catalogue import (
+from app.core.rules.waypoint_catalogue import (
     ROUTED_BEFORE,
     RULE_NOT_AT_WAYPOINT,
     WAYPOINT_NOT_REACHED,
@@ -36,7 +36,7 @@ class AtWaypoints:
 
 
 def at_waypoints(kind: str, served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> AtWaypoints:
-    """Have what is emitted at a home reach the waypoints that serve its entries, and keep it from those that it harms."""
+    """Make objects of a home visible to the waypoints that serve its entries, and hide them from those they harm."""
     if kind == "VirtualService" and neighbours.waypoints.hidden:
         return _hidden(served, dict(neighbours.waypoints.hidden), export_to)
     missed = dict(_missed(served, neighbours, export_to))
