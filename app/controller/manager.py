@@ -1,6 +1,6 @@
-"""The manager of a controller: caches and queues that every replica fills, and work that begins where it leads.
+"""The manager of a controller: caches and queues of every replica, and work that only the leader does.
 
-What to do is the core's business; this is who does it, and when.
+The core decides what to do; this module decides which thread does it, and when.
 """
 
 import threading
@@ -38,16 +38,16 @@ from app.telemetry.tracing import UNTRACED, Tracer
 T = TypeVar("T", ServiceEntry, Observed)
 
 SILENCE_LIMIT = 360.0
-"""Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
+"""Seconds without any event of the API server (including bookmarks) after which the replica is not ready."""
 
 MakeTask = Callable[[Client, Leadership], LeaderTask]
-"""Makes a task of the leader's of its fenced client and the leadership."""
+"""Creates a leader's task from its fenced client and the leadership."""
 
 
 class Manager:
-    """Starts and stops all parts of a controller, and has them know whether this replica leads."""
+    """Starts and stops all parts of a controller, and tells them whether this replica leads."""
 
-    def __init__(  # noqa: PLR0913 - all that the process is made of
+    def __init__(  # noqa: PLR0913 - the parts of the process
         self,
         client: Client,
         settings: ControllerSettings,
@@ -75,7 +75,7 @@ class Manager:
         self._show()
 
     def start(self) -> None:
-        """Begin to observe, to campaign and, once every cache is filled and this replica leads, to write."""
+        """Start the watches and the election. Writing starts when every cache is filled and this replica leads."""
         for reflector in self._reflectors.values():
             reflector.start()
         self._events.start()
@@ -88,7 +88,7 @@ class Manager:
             one.start()
 
     def stop(self) -> None:
-        """End writing, then give the Lease back."""
+        """Stop writing, then release the Lease."""
         self._stopping.set()
         for one in self._runnables:
             one.stop(self._settings.renew_deadline)
@@ -100,7 +100,7 @@ class Manager:
             self._elector.stop()
 
     def unready(self) -> str | None:
-        """Say why this replica could not lead, if it could not."""
+        """Say why this replica cannot lead; None if it can."""
         if self._elector and (rival := self._elector.rival):
             return f"another installation leads: {rival}"
         waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
@@ -224,7 +224,7 @@ class Manager:
         )
 
     def _show(self) -> None:
-        """Say where the metrics of what is there are read."""
+        """Set the sources of the gauges."""
         metrics, leads = self._metrics, self._leadership.leads
         metrics.queues.leading = leads
         metrics.show(metrics.findings, self._tally.findings, leads)

@@ -120,7 +120,7 @@ class EntryIndex:
         return self._limited[handle][1] if handle in self._limited else None
 
     def newly_limited(self) -> tuple[Limited, ...]:
-        """Return the entries that exceed a limit since this was asked last."""
+        """Return the entries that have exceeded a limit since the last call."""
         newly = tuple(one for handle, one in self._newly.items() if handle in self._limited)
         self._newly.clear()
         return newly

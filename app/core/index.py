@@ -65,7 +65,7 @@ class Index:
         return found
 
     def put_object(self, old: Observed | None, new: Observed | None) -> frozenset[Key]:
-        """Take an object of an emitted kind, or an HTTPRoute, that came, changed or went."""
+        """Process an added, changed or deleted object of an emitted kind, or HTTPRoute."""
         if old:
             self._remove_object(old)
         if new:
@@ -105,7 +105,7 @@ class Index:
                 yield from ((one.key, host, one.created) for host in one.claims)
 
     def count_managed(self, kind: str) -> int:
-        """Count our objects of a kind."""
+        """Count the emitted objects of a kind."""
         return sum(one.managed and one.kind == kind for one in self._objects.values())
 
     def _add_object(self, one: Observed) -> None:

@@ -1,7 +1,7 @@
-"""The admission webhook's transport: HTTPS in, one pure call for the answer, HTTPS out.
+"""The admission webhook's transport: HTTPS in, one pure call for the response, HTTPS out.
 
-It calls no API and keeps no state. What cannot be answered is an HTTP error, which the API server treats as its
-`failurePolicy` says: it is never "allowed".
+It calls no API and keeps no state. A request that cannot be reviewed gets an HTTP error, never "allowed"; the API
+server then applies the `failurePolicy`.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ from app.webhook.siblings import SiblingsFile
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
 LONGEST_NAME, LONGEST_USER = 253, 512
-"""Most characters of what a request says that are logged. A service account's user name has up to 340."""
+"""Maximum number of characters of a request field in the log. A service account's user name has up to 340."""
 
 log = logging.getLogger(__name__)
 
 
 class Endpoint:
-    """The ASGI application of one stage. `slots` bounds the requests under way, all endpoints together."""
+    """The ASGI application of one stage. `slots` limits the number of concurrent requests of all endpoints together."""
 
-    def __init__(  # noqa: PLR0913 - all that a request is answered with
+    def __init__(  # noqa: PLR0913 - the dependencies of a response
         self,
         stage: Stage,
         policy: PolicyFile,
@@ -161,9 +161,9 @@ def create_app(
 
 
 class Webhook:
-    """Both listeners of the process, from their start to the end of draining."""
+    """Both listeners of the process, from start to the end of draining."""
 
-    def __init__(  # noqa: PLR0913 - all that the process is made of
+    def __init__(  # noqa: PLR0913 - the parts of the process
         self,
         settings: WebhookSettings,
         policy: PolicyFile,
@@ -191,7 +191,7 @@ class Webhook:
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until stop() is called, then drain: unready at once, reachable for as long as settings say."""
+        """Serve until stop() is called, then drain: unready immediately, reachable for the configured time."""
         async with self.health, self.admission:
             watching = [asyncio.create_task(self._certificate.watch()), asyncio.create_task(self._follow_policy())]
             self.unready = None
@@ -209,14 +209,14 @@ class Webhook:
         log.info("stopped")
 
     async def _follow_policy(self) -> None:
-        """Keep the policy and the siblings in step with their files, which a thread reads: no review waits for it."""
+        """Follow the files of the policy and the siblings. A thread reads them, so that no review waits for a file."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await asyncio.to_thread(self._policy.poll)
             await asyncio.to_thread(self._siblings.poll)
 
     def stop(self) -> None:
-        """Drain and end; called again, end at once."""
+        """Drain, then stop. A second call stops immediately."""
         if self._stop.is_set():
             self._hurry.set()
             self.admission.hurry()
@@ -231,7 +231,7 @@ def serve(
     level: Level | None = None,
     tracer: Tracer = UNTRACED,
 ) -> int:
-    """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 where it could not start."""
+    """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 if it could not start."""
     level = level or Level()
     level.listen()
     try:
@@ -281,4 +281,4 @@ _NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""No variable of the environment may send what is reviewed elsewhere."""
+"""No environment variable may send the reviewed objects elsewhere."""
