@@ -75,7 +75,7 @@ class WithFindings:
         self._findings = findings
 
     def __iter__(self) -> Iterator[Reviewed]:
-        """Give the entries in order."""
+        """Yield the entries in order."""
         for one in self._reviewed:
             finding = self._findings.get(one.entry.key)
             yield replace(one, shared=(*one.shared, finding)) if finding else one

@@ -119,7 +119,7 @@ def survey(
 ) -> tuple[Reviewed, ...]:
     """Review every ServiceEntry among the documents, each in the company of the others in its cluster.
 
-    `namespace` is that of manifests that name none.
+    `namespace` is the namespace of manifests that have none.
     """
     documents = tuple(documents)
     clusters = defaultdict[str, list[Sourced]](list)

@@ -1,6 +1,6 @@
-"""The report as a page that can be sent round: one file, without a request to anywhere, to be read without scripts.
+"""The report as one HTML file to send to others: it loads nothing over the network, and can be read without scripts.
 
-The page is written piece by piece. The entries are gone through twice: the summary above the table counts them first.
+The page is written in pieces. The entries are iterated twice: first for the summary above the table.
 """
 
 from collections import deque
@@ -24,7 +24,7 @@ OUTCOMES = {
 }
 HEADS = (("ServiceEntry", "half"), ("Outcome", "narrow"), ("Findings and what to do", ""), ("YAML", "half"))
 OF_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
-"""Metadata that a manifest to copy does not have."""
+"""Metadata that is removed from a manifest to copy."""
 _HERE = Path(__file__).parent
 _ORDER = {name: str(place) for place, name in enumerate(OUTCOMES)}
 
@@ -80,7 +80,7 @@ def _finding(finding: Finding) -> str:
 
 
 def _yaml(one: Reviewed) -> str:
-    """Return the entry as it should be written, where something changes, and what is emitted for it."""
+    """Return the changed entry, if any, and the objects emitted for it."""
     entry = yaml_block("ServiceEntry", dump(_written(one.stored))) if one.verdict.patch else ""
     emitted = "".join(
         yaml_block(f"{each.kind} {each.key.name}", dump(_written(manifest)))
@@ -90,7 +90,7 @@ def _yaml(one: Reviewed) -> str:
 
 
 def _written(manifest: JSON) -> JSON:
-    """Return a manifest as it is written: without what the API server puts into it."""
+    """Return a manifest without the fields that the API server adds."""
     metadata = {name: value for name, value in manifest["metadata"].items() if name not in OF_THE_SERVER}
     metadata.pop("ownerReferences", None)
     return {name: metadata if name == "metadata" else value for name, value in manifest.items() if name != "status"}

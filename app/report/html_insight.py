@@ -14,13 +14,13 @@ from app.report.insight import elsewhere_sentence, notable, quiet_hosts
 from app.report.markup import Bar, Cell, bars, items, table, text, yaml_block
 
 BARS = 15
-"""Most bars of a kind."""
+"""Maximum number of bars of a kind."""
 UNANSWERED = (Ending.TERMINATED, Ending.UNREACHED, Ending.EXHAUSTED)
-"""How calls end with 503, which is what the recipe is for."""
+"""The endings of a call with 503, which the recipe repairs."""
 
 
 def sections(insight: Insight, overview: Overview) -> Iterator[str]:
-    """Yield what there is to say besides the entries."""
+    """Yield the parts after the entries."""
     if insight.usage:
         yield from _usage(insight.usage)
     if insight.dns:

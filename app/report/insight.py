@@ -1,4 +1,4 @@
-"""What a report says after the entries: exemptions that end, objects, traffic and DNS queries; as lines and as JSON."""
+"""The parts of a report after the entries, as lines and as JSON: ending exemptions, objects, traffic, DNS queries."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,13 +11,13 @@ from app.core.resources import Key
 from app.report import Report
 
 SHOWN = 20
-"""Most lines of a kind in a text, which people read; JSON and HTML have all of them."""
+"""Maximum number of lines of a kind in a text; JSON and HTML have all of them."""
 NAMED = 5
-"""Most hosts that a sentence names."""
+"""Maximum number of hosts in a sentence."""
 
 
 def insight_lines(report: Report) -> Iterator[str]:
-    """Yield lines for people, nothing where there is nothing to say."""
+    """Yield lines of text; none if there is nothing to report."""
     yield from _overview(report.overview, report.insight)
     if report.insight.dns:
         yield f"DNS: {report.insight.dns.sentence}"
@@ -28,7 +28,7 @@ def insight_lines(report: Report) -> Iterator[str]:
 
 
 def insight_document(report: Report) -> dict[str, Any]:
-    """Return what there is to say, as JSON; read once all entries are written."""
+    """Return these parts as JSON; call it after all entries are written."""
     overview, insight = report.overview, report.insight
     document: dict[str, Any] = {
         "exemptions": [{"until": one.until, **_key(one)} for one in overview.ending],
@@ -43,18 +43,18 @@ def insight_document(report: Report) -> dict[str, Any]:
 
 
 def notable(forecasts: Sequence[Forecast]) -> list[Forecast]:
-    """Return the forecasts of hosts that something calls."""
+    """Return the forecasts of hosts with calls."""
     return [one for one in forecasts if not one.quiet]
 
 
 def quiet_hosts(forecasts: Sequence[Forecast]) -> list[str]:
-    """Return the hosts that nothing calls, whichever entry names them."""
+    """Return the hosts without calls, of any entry."""
     called = {one.host for one in forecasts if not one.quiet}
     return sorted({one.host for one in forecasts} - called)
 
 
 def elsewhere_sentence(one: Elsewhere) -> str:
-    """Say what a namespace called without an entry."""
+    """Return the sentence about calls of a namespace to a host without an entry."""
     what = f"{count(one.calls)} calls" if one.calls else f"{count(one.connections)} connections"
     host = "an unknown host" if one.host in {"", "unknown", one.cluster} else one.host
     blocked = "were blocked" if one.cluster == "BlackHoleCluster" else "were passed through"

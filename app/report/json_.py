@@ -1,4 +1,4 @@
-"""The report for programs, as docs/schemas/review.schema.json describes it; an entry a line."""
+"""The report as JSON, as docs/schemas/review.schema.json describes it, with one entry per line."""
 
 import json
 from collections.abc import Iterable, Iterator

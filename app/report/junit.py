@@ -8,11 +8,11 @@ from app.core.survey import Reviewed, Unreviewed
 from app.report import Report
 
 _ILLEGAL = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-"""What XML 1.0 has no way to write."""
+"""Characters that XML 1.0 does not allow."""
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield one document; what could not be read is a test case with an error."""
+    """Yield one document; a file that could not be read is a test case with an error."""
     cases = [_case(one, report) for one in report]
     allowed, errors, skipped = report.summary.outcomes["allowed"], len(report.unreadable), len(report.skipped)
     counts = f'tests="{len(cases) + errors + skipped}" failures="{len(cases) - allowed}" errors="{errors}"'

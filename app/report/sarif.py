@@ -1,4 +1,4 @@
-"""The report as SARIF 2.1.0, for views of code scanning."""
+"""The report as SARIF 2.1.0, for code scanning."""
 
 import hashlib
 import json
@@ -22,7 +22,7 @@ _RULES = {code: index for index, code in enumerate(CATALOGUE)}
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield one SARIF log in pieces, a result a line."""
+    """Yield one SARIF log in pieces, one result per line."""
     run = {"tool": {"driver": _driver()}, "columnKind": "unicodeCodePoints", "invocations": [_invocation(report)]}
     head = json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
     yield head.removesuffix("}]}") + ', "results": ['
@@ -91,6 +91,6 @@ def _artifact(source: str) -> JSON:
 
 
 def _fingerprint(one: Reviewed, finding: Finding, number: int) -> str:
-    """Digest what stays the same when lines move and sentences are reworded; `number` tells equal ones apart."""
+    """Return a digest that stays the same if lines move or sentences change; `number` distinguishes equal results."""
     identity = [relative(one.source), str(one.entry.key), finding.code, finding.path, number]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The report for people: a file after the other, an entry after the other, and a summary."""
+"""The report as text: by file and entry, with a summary."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -15,7 +15,7 @@ _INDENT = " " * 12
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield lines; each finding with the line it is about, and errors and warnings with a remedy."""
+    """Yield lines; each finding with its line in the file, and errors and warnings with a remedy."""
     for source, entries in groupby(report, key=lambda one: one.source):
         yield _coloured(source, BOLD, report) + "\n"
         for one in entries:

@@ -1,4 +1,4 @@
-"""The report as manifests: what would be stored, and what would be emitted."""
+"""The report as manifests: entries as they would be stored, and the objects that would be emitted."""
 
 from collections.abc import Iterator
 

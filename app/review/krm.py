@@ -1,6 +1,6 @@
-"""What is particular to KRM functions: their configuration, and the results they give.
+"""KRM functions: their configuration and their results.
 
-After kustomize's Configuration Functions Specification, which kpt follows too.
+It follows kustomize's Configuration Functions Specification, as kpt does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ ANNOTATIONS = ("internal.config.kubernetes.io/", "config.kubernetes.io/")
 
 
 def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
-    """Return the policy that a function is called with, None if it is with something else; raises PolicyError."""
+    """Return the policy in a function's configuration, None if that is something else; raises PolicyError."""
     config = resource_list.get("functionConfig")
     if not isinstance(config, dict) or config.get("kind") != KIND:
         return None
@@ -25,7 +25,7 @@ def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
 
 
 def results(reviewed: Iterable[Reviewed], skipped: Iterable[Skipped]) -> list[JSON]:
-    """Return what there is to say of the entries, and of those that are not reviewed, as a function says it."""
+    """Return the findings on entries, and the entries that were not reviewed, as results of a function."""
     unreviewed = [{"message": f"The list {one.reason}", "severity": "warning"} for one in skipped]
     return [*(_result(one, finding) for one in reviewed for finding in one.findings), *unreviewed]
 

@@ -1,4 +1,4 @@
-"""Standard input as a pipeline passes it on: everything as it came, entries repaired, objects added."""
+"""Standard input as a pipeline passes it on: all documents unchanged, entries repaired, objects added."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,7 +25,7 @@ from app.review.krm import results
 
 
 class Pipeline:
-    """What came in on standard input, and what its entries ask for."""
+    """The documents on standard input, and the objects of their entries."""
 
     def __init__(self, manifests: Manifests, reviewed: Sequence[Reviewed], namespace: str) -> None:
         self._manifests = manifests
@@ -34,16 +34,16 @@ class Pipeline:
         self._namespace = namespace
 
     def stream(self) -> str:
-        """Return the documents that came in, and those of the objects that are to come; raises NotEditable."""
+        """Return the documents of the input, and those of new objects; raises NotEditable."""
         text = edited(self._source, self._edits(), self._meaning())
         added = [document(manifest) for manifest in self._added()]
         if added and not text.endswith("\n"):
             text += "\n"
-        # What begins like JSON is taken for JSON to its end by older kubectl, and YAML may follow.
+        # Older kubectl reads a stream that begins like JSON as JSON to its end, and YAML may follow.
         return "".join(["---\n" if text.lstrip().startswith("{") else "", text, *added])
 
     def resource_list(self) -> str:
-        """Return the list that a KRM function gives; it is written anew where no other way is found."""
+        """Return the ResourceList of a KRM function; it is written from scratch if it cannot be edited."""
         added, documents = list(self._added()), self._meaning()
         said = results(self._entries, [one for one in self._manifests.skipped if one.source == STDIN_NAME])
         documents[0]["items"] += added
@@ -83,6 +83,6 @@ class Pipeline:
             yield from zip(one.emitted, one.objects, strict=True)
 
     def _present(self, emitted: Emitted) -> Sourced | None:
-        """Return the object of this name that came in, which is ours: otherwise nothing would be emitted."""
+        """Return the object of this name in the input. It belongs to the guard: otherwise nothing would be emitted."""
         named = self._manifests.named(emitted.kind, emitted.key)
         return next((one for one in reversed(named) if one.source == STDIN_NAME), None)

@@ -1,4 +1,4 @@
-"""The review of files: read, judge, and write a report; or repair the files; or stand in a pipeline."""
+"""The review of files: read, review, and write a report; or repair the files; or act in a pipeline."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to review, and how; without `output` as text, or as a ResourceList where one comes in.
+    """What to review, and how; without `output` as text, or as a ResourceList if the input is one.
 
-    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
+    `namespace` is the namespace of manifests that have none. `cluster_folders` are globs of folders that are clusters.
     """
 
     paths: Sequence[str]
@@ -35,21 +35,21 @@ class Request:
     output: Output | None = None
     colour: bool = False
     proxies: tuple[Group, ...] = ()
-    """Whose DNS queries are counted."""
+    """The proxies whose DNS queries are counted."""
     ttl: float = 30.0
 
 
 class Review:
-    """One review: first perhaps `repair`, then `written` to its end, then `complaints` and `exit_code`."""
+    """One review. Call `repair` (if wanted), then iterate `written` to its end, then `complaints` and `exit_code`."""
 
     def __init__(self, request: Request) -> None:
-        """Read and judge everything; raises PolicyError where a KRM function is called with a broken policy."""
+        """Read and review everything; raises PolicyError if a KRM function has an invalid policy."""
         self._request = request
         self._failures: list[str] = []
         self._read()
 
     def repair(self) -> Iterator[str]:
-        """Set every resolution that would be changed, in its file; yield a line for each, and read all again."""
+        """Set every resolution that would be changed in its file; yield a line for each, and read all files again."""
         for source, entries in self._changed():
             try:
                 replace_file(source.file, repaired(source, entries))
@@ -62,7 +62,7 @@ class Review:
         self._read()
 
     def written(self) -> Iterator[str]:
-        """Yield what goes to standard output, piece by piece."""
+        """Yield the standard output in pieces."""
         if self._function:
             return self._transformed()
         if self._request.output is Output.YAML:
@@ -81,7 +81,7 @@ class Review:
 
     @property
     def exit_code(self) -> int:
-        """Return what the process ends with. To a KRM function, whose purpose it is, a change is no reason for 1."""
+        """Return the exit code. A KRM function ends with 0 after a change, because changing is its purpose."""
         report = self._report()
         if self._function and not report.incomplete:
             return int(bool(self._refused))
@@ -97,7 +97,7 @@ class Review:
             self._count_queries(policy or request.policy)
 
     def _count_queries(self, policy: GuardPolicy) -> None:
-        """Count the DNS queries, and warn of the entries that cost most where the policy has a lower limit."""
+        """Count the DNS queries, and warn about the most expensive entries if the policy's limit is exceeded."""
         under = survey(self._manifests.documents, enforced(policy), self._request.namespace)
         pairs = ((one.entry, one.repaired if one.verdict.allowed else one.entry) for one in under)
         dns = dns_load(pairs, self._request.proxies, self._request.ttl)
@@ -106,7 +106,7 @@ class Review:
 
     @property
     def _function(self) -> bool:
-        """Whether this is the call of a KRM function."""
+        """Whether this runs as a KRM function."""
         return self._manifests.resource_list is not None and self._request.output in {None, Output.YAML}
 
     @property
@@ -133,7 +133,7 @@ class Review:
         )
 
     def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
-        """Yield the sources in which something would be changed, but not those that cannot be read to their end."""
+        """Yield the sources with changes, except those that cannot be read completely."""
         broken = {one.source for one in self._manifests.unreadable}
         groups = defaultdict[str, list[Reviewed]](list)
         for one in self._reviewed:
@@ -150,7 +150,7 @@ class Review:
 
     @property
     def _pipeline(self) -> "Pipeline":
-        from app.review.pipeline import Pipeline  # noqa: PLC0415 - few reviews stand in a pipeline
+        from app.review.pipeline import Pipeline  # noqa: PLC0415 - few reviews are part of a pipeline
 
         return Pipeline(self._manifests, self._reviewed, self._request.namespace)
 
@@ -159,7 +159,7 @@ class Review:
             yield self._pipeline.resource_list()
 
     def _passed_on(self) -> Iterator[str]:
-        """Yield what files come to; a pipeline whole or not at all: what it leaves out may be deleted at its end."""
+        """Yield the output. A pipeline gets all of it or nothing, because objects that are missing may be deleted."""
         if STDIN_NAME in self._manifests.sources:
             if self._refused or self._manifests.unreadable:
                 return
