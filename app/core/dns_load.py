@@ -1,7 +1,7 @@
-"""What DNS resolution costs: the queries that the proxies of a mesh send, before and after entries become DNS.
+"""The DNS load: the queries that the proxies of a mesh send, before and after entries become DNS.
 
-Envoy resolves each cluster by itself, again and again, whether or not it is called (Istio: "Understanding DNS"). istiod
-makes a cluster for each port of a host. So a host costs its ports, times the proxies that know it, divided by the TTL.
+Envoy resolves each cluster separately and repeatedly, even without calls (Istio: "Understanding DNS"). istiod creates
+a cluster for each port of a host. So a host costs its ports, times the proxies that know it, divided by the TTL.
 """
 
 from collections import Counter
@@ -17,7 +17,7 @@ from app.core.sidecars import ANY, Group
 from app.core.traffic_catalogue import DNS_LOAD
 
 PERIODIC = frozenset({"DNS", "DNS_ROUND_ROBIN"})
-"""The resolutions that ask for a name again and again; DYNAMIC_DNS asks when a request comes."""
+"""The resolutions with periodic queries; DYNAMIC_DNS sends a query at a request."""
 HELPS = (
     "exportTo or a Sidecar resource that leave out proxies that never call the host; a longer TTL; a DNS cache on each "
     "node; a waypoint, which asks once for all"
@@ -26,19 +26,19 @@ HELPS = (
 
 @dataclass(frozen=True, slots=True)
 class EntryLoad:
-    """What one entry costs once the policy is enforced: its clusters, the proxies that know them, queries a second."""
+    """The cost of one entry under an enforced policy: its clusters, the proxies that know them, queries per second."""
 
     key: Key
     clusters: int
     proxies: int
     queries: float
     new: bool
-    """Whether it is not resolved today."""
+    """Whether it is not resolved now."""
 
 
 @dataclass(frozen=True, slots=True)
 class DnsLoad:
-    """Queries a second, today and once the policy is enforced; entries by what they cost, the dearest first."""
+    """Queries per second, now and under an enforced policy; entries by their cost, the most expensive first."""
 
     ttl: float
     proxies: int
@@ -55,7 +55,7 @@ class DnsLoad:
         )
 
     def findings(self, most: int | None) -> Mapping[Key, Finding]:
-        """Return a finding for each of the dearest entries, until the load without them is within the limit."""
+        """Return a finding for each of the most expensive entries, until the load without them is within the limit."""
         found, left = dict[Key, Finding](), self.after
         for one in self.entries:
             if most is None or left <= most:
@@ -76,7 +76,7 @@ def _told(number: int) -> str:
 
 @dataclass(slots=True)
 class _Cluster:
-    """One name that is asked for on behalf of one port of a host, and who knows it."""
+    """A name that is resolved for one port of a host, and the proxies that know it."""
 
     entry: ServiceEntry
     audience: set[str] = field(default_factory=set)
@@ -85,7 +85,7 @@ class _Cluster:
 
 
 def dns_load(pairs: Iterable[tuple[ServiceEntry, ServiceEntry]], groups: Iterable[Group], ttl: float) -> DnsLoad:
-    """Count the queries for entries, each as it is stored and as it will be; `ttl` in seconds."""
+    """Count the queries for entries, each as it is stored and as it would be; `ttl` in seconds."""
     both, groups = sorted(pairs, key=lambda pair: age(pair[0])), tuple(groups)
     counted = _Proxies(groups)
     before = sum(number for _, number in _asked(_clusters(one for one, _ in both), counted))
@@ -102,7 +102,7 @@ def dns_load(pairs: Iterable[tuple[ServiceEntry, ServiceEntry]], groups: Iterabl
 
 
 class _Proxies:
-    """How many proxies know a cluster."""
+    """The number of proxies that know a cluster."""
 
     def __init__(self, groups: tuple[Group, ...]) -> None:
         self.total = sum(one.proxies for one in groups)
@@ -128,7 +128,7 @@ def _imports(one: Group, cluster: _Cluster, host: str) -> bool:
 
 
 def _clusters(entries: Iterable[ServiceEntry]) -> Mapping[tuple[str, int], _Cluster]:
-    """Gather the clusters that are resolved; a proxy has one for a host and port, whichever entries name it."""
+    """Collect the clusters that are resolved; a proxy has one for each host and port, even of several entries."""
     found: dict[tuple[str, int], _Cluster] = {}
     for entry in entries:
         if entry.resolution not in PERIODIC or entry.terminating:
@@ -143,7 +143,7 @@ def _clusters(entries: Iterable[ServiceEntry]) -> Mapping[tuple[str, int], _Clus
 
 
 def _names(entry: ServiceEntry) -> int:
-    """Count the names that a cluster of the entry asks for: those of its endpoints, or the host itself."""
+    """Count the names that a cluster of the entry resolves: those of its endpoints, or the host itself."""
     return sum(map(_is_name, entry.endpoints)) if entry.endpoints else 1
 
 
@@ -156,6 +156,6 @@ def _is_name(address: str) -> bool:
 
 
 def _asked(clusters: Mapping[tuple[str, int], _Cluster], proxies: _Proxies) -> Iterator[tuple[_Cluster, int]]:
-    """Yield the clusters with the names that all proxies together ask for in one TTL."""
+    """Yield the clusters with the number of queries of all proxies in one TTL."""
     for (host, _), cluster in clusters.items():
         yield cluster, proxies.knowing(cluster, host) * cluster.names

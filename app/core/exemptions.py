@@ -35,7 +35,7 @@ class Exemption:
 
     @property
     def finding(self) -> Finding:
-        """The note that the entry is exempt."""
+        """The finding that the entry is exempt."""
         return Finding(EXEMPTED, Severity.INFO, self.path, self.message)
 
     def expiry(self, today: str) -> tuple[Finding, ...]:
@@ -48,7 +48,7 @@ class Exemption:
 
 
 def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
-    """Return the exemption that counts for an entry."""
+    """Return the exemption that applies to an entry."""
     exemptions, namespace = settings.exemptions, entry.key.namespace
     if matches(namespace, exemptions.namespaces):
         return Exemption("metadata.namespace", f"the policy exempts namespace {quoted(namespace)}")
@@ -60,7 +60,7 @@ def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
 
 
 def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
-    """Return the findings on an exemption that does not count for an entry, which is therefore judged."""
+    """Return the findings on an exemption that has no effect, so that the entry is reviewed."""
     findings = list[Finding]()
     if over := [one for one in _temporary(entry, settings.exemptions) if entry.written > one.until]:
         last = _of_policy(max(over, key=lambda one: one.until), entry)

@@ -40,7 +40,7 @@ class Home:
         return self.owner.settings
 
     def confined(self, why: str, other: tuple[str, Key] | None = None) -> Finding:
-        """Say why fewer namespaces see what is emitted than see an entry; `other` is an object that `why` names."""
+        """Return the finding that fewer namespaces see the object than the entry; `why` names `other`."""
         message = f"objects for {quoted(self.host)} are visible in fewer namespaces: {why}"
         return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
 
@@ -54,17 +54,17 @@ class Served:
     declared: tuple[Declared, ...]
     contested: Declarations
     apart: tuple[tuple[Candidate, str], ...] = ()
-    """Entries that other sidecars see than the oldest, which has the host; and the field that tells them apart."""
+    """Entries with a different visibility than the oldest entry, which owns the object; and the field that differs."""
     alone: bool = False
     """Whether port 80 is the only one that istiod serves with a VirtualService of the host.
 
-    Without a match by port, a route counts for port 80 too: istiod writes the routes of port 80 for every host that a
-    VirtualService names, declared there or not.
+    Without a match by port, a route also applies to port 80: istiod writes the routes of port 80 for every host of a
+    VirtualService, even if no entry declares it.
     """
 
     @property
     def routed(self) -> tuple[Declared, ...]:
-        """The ports that get a route: HTTP ports, where all entries of the namespace agree on the protocol."""
+        """The ports that get a route: HTTP ports on whose protocol all entries of the namespace agree."""
         return tuple(one for one in self.declared if one.port.http and one.port.number not in self.contested)
 
     def notes(self) -> Iterator[Note]:
@@ -97,7 +97,7 @@ class Served:
 
 
 def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) -> Served | None:
-    """Gather what is emitted of a kind at a name, None if nothing is; `notes` takes why, where entries asked for it."""
+    """Return the home of an object of a kind and name, None if nothing is emitted; `notes` gets the reasons."""
     own = sorted(neighbours.entries, key=lambda one: age(one.entry))
     emitting = [one for one in own if one.withheld(kind, neighbours.host) is None]
     if not emitting:
@@ -107,7 +107,7 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
         return None
     together, apart = _together(emitting)
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
-    # Which protocol a sidecar uses depends on the age of the entries and on who sees them.
+    # The protocol that a sidecar uses depends on the age and the visibility of the entries.
     contested = disagreeing(one for one in own if one.seen_by != {NO_ONE})
     served = Served(home, _spelling(home.owner.entry, home.host), tuple(_declared(home)), contested, tuple(apart))
     if kind == "VirtualService":
@@ -132,7 +132,7 @@ def _unrouted(home: Home, contested: Declarations) -> Iterator[Note]:
 
 
 def _together(emitting: Sequence[Candidate]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
-    """Split off the entries that other sidecars see than the oldest: one object serves what the others declare."""
+    """Split off the entries with a different visibility than the oldest; one object serves the others."""
     together, apart, seen = [emitting[0]], list[tuple[Candidate, str]](), emitting[0].seen_by
     for one in emitting[1:]:
         common = meet(seen, one.seen_by)

@@ -1,7 +1,7 @@
-"""The entries that name one host, in all namespaces, and the little of them that decides for one namespace.
+"""The entries for one host in all namespaces, and a summary that decides for one namespace.
 
-A host may be named in a thousand namespaces. What is decided in one of them depends on the oldest of the others, not on
-each: so that is found once for all of them, and is found again when an entry of the host has changed.
+A thousand namespaces may have entries for a host. The result in one of them depends only on the oldest of the others.
+So the summary is computed once for all of them, and again when an entry of the host has changed.
 """
 
 from collections import defaultdict
@@ -15,12 +15,12 @@ from app.core.resources import Key
 from app.core.retries import NO_ONE
 
 HTTP_PORT = 80
-"""istiod writes the routes of this port for every host that a VirtualService names, known on that port or not."""
+"""istiod writes the routes of this port for every host of a VirtualService, even if no entry declares it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EntryRef:
-    """An entry that counts in other namespaces, and why nothing is emitted for it, if so."""
+    """An entry that counts in other namespaces, and the reason why nothing is emitted for it, if any."""
 
     age: Age
     key: Key
@@ -28,12 +28,12 @@ class EntryRef:
 
     @property
     def created(self) -> str:
-        """When it was created; "" for what was never stored."""
+        """The creation time; "" if it was never stored."""
         return self.age[1]
 
 
 EntryRefs = tuple[EntryRef, ...]
-"""The oldest entries of two namespaces, as far as there are any: one of them is not of the namespace that looks."""
+"""The oldest entries of up to two namespaces: at least one belongs to another namespace than the one that decides."""
 
 Protocols = Mapping[int, Mapping[str, EntryRefs]]
 """The entries that declare a port with a protocol, by the number of the port."""
@@ -41,7 +41,7 @@ Protocols = Mapping[int, Mapping[str, EntryRefs]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the entries of a host mean to other namespaces; what there is for each kind is in the order of KINDS."""
+    """The summary of the entries of a host for other namespaces; tuples by kind are in the order of KINDS."""
 
     ports: frozenset[int]
     """The numbers of all ports that istiod may serve with a VirtualService of the host."""
@@ -49,13 +49,13 @@ class Summary:
     public: tuple[EntryRefs, ...]
     """For each kind public entries for which an object is emitted."""
     silent: tuple[EntryRefs, ...]
-    """For each kind entries for which none is."""
+    """For each kind entries without an emitted object."""
     without_port_80: tuple[str, ...]
-    """The first two namespaces whose entries have no port 80: to them, a route for it would be new."""
+    """The first two namespaces whose entries have no port 80, where a route for it would be new."""
     contested: Protocols
-    """The protocols of ports that entries declare with more than one, and who sees them in other namespaces."""
+    """The ports with more than one declared protocol, and the visibility of each declaration."""
     named: frozenset[str]
-    """Namespaces with an entry that is exported to others by their names: whatever is there besides counts for it."""
+    """Namespaces with an entry that is exported to others by name, for which all other entries count."""
 
     @classmethod
     def of(cls, host: str, candidates: Iterable[Candidate]) -> "Summary":
@@ -80,7 +80,7 @@ class Summary:
 class HostEntries:
     """The candidates that name a host, by namespace and handle."""
 
-    __slots__ = ("_by_namespace", "_host", "_summary")  # there are very many
+    __slots__ = ("_by_namespace", "_host", "_summary")  # there are very many such hosts
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -113,7 +113,7 @@ class HostEntries:
         return (port.number for one in self for port in one.entry.ports if port.served)
 
     def put(self, handle: Hashable, one: Candidate) -> None:
-        """Take a candidate, in place of one with the same handle."""
+        """Add a candidate, or replace the one with the same handle."""
         self._summary = None
         self._by_namespace.setdefault(one.key.namespace, {})[handle] = one
 
@@ -127,7 +127,7 @@ class HostEntries:
 
     @property
     def summary(self) -> Summary:
-        """What the candidates mean to other namespaces; kept until one of them changes, where there are several."""
+        """The summary for other namespaces, cached until a candidate changes."""
         found = self._summary or Summary.of(self._host, self)
         if next(islice(self, 1, None), None):
             self._summary = found
@@ -152,7 +152,7 @@ def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
 
 
 def _contested(ones: Iterable[Candidate]) -> Protocols:
-    """Return the ports that entries declare with more than one protocol, as far as other namespaces see them."""
+    """Return the ports with more than one declared protocol, as far as other namespaces see them."""
     return {
         number: {protocol: _seen_elsewhere(declaring) for protocol, declaring in protocols.items()}
         for number, protocols in disagreeing(ones).items()
@@ -164,7 +164,7 @@ def _seen_elsewhere(ones: Iterable[Candidate]) -> EntryRefs:
 
 
 def ref(one: Candidate, reason: str = "") -> EntryRef:
-    """Say what of an entry counts in other namespaces."""
+    """Return the part of an entry that counts in other namespaces."""
     return EntryRef(age(one.entry), one.key, reason)
 
 

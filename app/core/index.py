@@ -1,7 +1,7 @@
-"""ServiceEntries and the objects that route hosts, indexed so that one name is decided without a look at all others.
+"""An index of ServiceEntries and objects that route hosts, to decide one object name without reading all others.
 
-A name is a namespace and the name that objects for a host have. What is decided there depends on the entries that name
-the host in any namespace, on wildcards that meet it, and on others' objects that route it.
+A name is a namespace and the object name of a host. Its result depends on the entries for the host in any namespace,
+on wildcards that overlap it, and on other objects that route it.
 """
 
 from collections import Counter
@@ -26,7 +26,7 @@ NO_OTHERS = OtherEntries()
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """All that decides one name."""
+    """Everything that decides one name."""
 
     host: str
     entries: tuple[Candidate, ...] = ()
@@ -34,18 +34,18 @@ class Neighbours:
     others: OtherEntries = NO_OTHERS
     """What other entries there are."""
     observed: tuple[Observed, ...] = ()
-    """Others' objects that route the host, and every object that has the name."""
+    """Objects of others that route the host, and every object with the name."""
     parents: frozenset[Key] = frozenset()
-    """Entries of any namespace that name the host and that an HTTPRoute has for its parent."""
+    """Entries of any namespace for the host that are the parent of an HTTPRoute."""
     policy: GuardPolicy = field(default_factory=default_policy, compare=False, repr=False)
-    """What the entries were judged by."""
+    """The policy of the entries."""
 
 
 class Index:
-    """What was observed, under a policy; not for use from several threads.
+    """The observed objects, under a policy; not safe for threads.
 
-    `put_entry` and `put_object` take a thing as it was, None if it is new, and as it is, None if it is gone. They
-    return the names whose decision may have changed by it.
+    `put_entry` and `put_object` get the old state (None: new) and the new state (None: deleted). They return the names
+    to reconcile.
     """
 
     def __init__(self, policy: GuardPolicy | None = None) -> None:
@@ -57,7 +57,7 @@ class Index:
     def put_entry(
         self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable | None = None
     ) -> frozenset[Key]:
-        """Take a ServiceEntry that came, changed or went; `handle` tells entries of one key apart."""
+        """Process an added, changed or deleted ServiceEntry; `handle` distinguishes entries with the same key."""
         key = next((one.key for one in (old, new) if one), None)
         found = self.entries.put(old, new, key if handle is None else handle)
         if key and any(self._children.at(key)):
@@ -78,7 +78,7 @@ class Index:
         return frozenset(found)
 
     def neighbours(self, key: Key) -> Neighbours:
-        """Return all that decides a name; without entries where none of its namespace asks for it."""
+        """Return everything that decides a name; without entries if none of its namespace asks for it."""
         host, policy = self.entries.host(key.name), self.entries.policy
         objects = {(one.kind, one.key): one for one in self._named(key)}
         entries = tuple(self.entries.by_host.at(host).of(key.namespace).values())
@@ -90,16 +90,16 @@ class Index:
         return Neighbours(host, entries, others, tuple(objects.values()), parents, policy)
 
     def names(self) -> frozenset[Key]:
-        """Return every name that there is anything to decide about: asked for by an entry, or of an object of ours."""
+        """Return every name that an entry asks for or that an object of the guard has."""
         managed = (place(one.key) for one in self._objects.values() if one.managed)
         return frozenset({*self.entries.names(), *managed})
 
     def managed_by_namespace(self) -> Counter[str]:
-        """Count our objects in each namespace."""
+        """Count the guard's objects in each namespace."""
         return Counter(one.key.namespace for one in self._objects.values() if one.managed)
 
     def routed(self) -> Iterator[tuple[Key, str, str]]:
-        """Yield our VirtualServices: each with its host, and when it was created."""
+        """Yield the guard's VirtualServices, each with its host and creation time."""
         for one in self._objects.values():
             if one.managed and one.kind == "VirtualService":
                 yield from ((one.key, host, one.created) for host in one.claims)
@@ -125,7 +125,7 @@ class Index:
             self._children.drop(parent, at)
 
     def _routed_by(self, one: Observed) -> Iterator[Key]:
-        """Yield the names that an object of others has a say in."""
+        """Yield the names that an object of others affects."""
         for claim in one.claims:
             covered = self.entries.by_host.under(claim) if claim.startswith("*") else ()
             for host in {claim, *covered}:
@@ -135,7 +135,7 @@ class Index:
                 yield from self.entries.asking(host)
 
     def _parents(self, host: str) -> frozenset[Key]:
-        """Return the entries for a host that HTTPRoutes have for their parents."""
+        """Return the entries for a host that are parents of HTTPRoutes."""
         return (
             frozenset(one.key for one in self.entries.by_host.at(host) if any(self._children.at(one.key)))
             if self._children
@@ -180,6 +180,6 @@ class _Index(Generic[A, B, V]):
 
 
 def place(key: Key) -> Key:
-    """Return the name at which an object is decided."""
+    """Return the name that decides an object."""
     name = first_name(key.name)
     return key if name == key.name else replace(key, name=name)

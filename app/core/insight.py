@@ -1,4 +1,4 @@
-"""What is known about a cluster beside its manifests: its traffic, what DNS would cost, exemptions that end, objects.
+"""Information on a cluster beside its manifests: traffic, DNS load, ending exemptions, objects.
 
 A report shows it after the entries. Nothing here changes a verdict; the finding on DNS load is a warning.
 """
@@ -19,7 +19,7 @@ from app.core.survey import Reviewed
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was called in a window: a forecast for each host, and calls to hosts that no entry names."""
+    """The calls in a window: a forecast for each host, and calls to hosts without an entry."""
 
     window: Window
     forecasts: Sequence[Forecast] = ()
@@ -28,7 +28,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """What was asked for besides the verdicts; None where it was not."""
+    """The parts of a report besides the verdicts; None if not requested."""
 
     usage: Usage | None = None
     dns: DnsLoad | None = None
@@ -38,7 +38,7 @@ class Insight:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """An exemption that ends, and the entry that it leaves alone."""
+    """An exemption with an end date, and its entry."""
 
     until: str
     entry: Key
@@ -46,7 +46,7 @@ class Ends:
 
 @dataclass(slots=True)
 class Overview:
-    """What entries have in common: exemptions by the day on which they end, objects by namespace, hosts of others."""
+    """Overviews over all entries: exemptions by end date, objects by namespace, hosts with other owners."""
 
     ends: list[Ends] = field(default_factory=list)
     to_write: Counter[str] = field(default_factory=Counter)
@@ -62,15 +62,15 @@ class Overview:
 
     @property
     def ending(self) -> list[Ends]:
-        """The exemptions, those that end first before others."""
+        """The exemptions by end date."""
         return sorted(self.ends, key=lambda one: (one.until, str(one.entry)))
 
 
 class WithFindings:
-    """Reviewed entries, some with a finding more; to be gone through as often as they can be."""
+    """Reviewed entries, some with an additional finding; can be iterated as often as the source."""
 
     def __init__(self, reviewed: Iterable[Reviewed], findings: Mapping[Key, Finding]) -> None:
-        """Take the entries, and the findings by their keys."""
+        """Create it from the entries, and the additional findings by key."""
         self._reviewed = reviewed
         self._findings = findings
 
@@ -82,7 +82,7 @@ class WithFindings:
 
 
 def enforced(policy: GuardPolicy) -> GuardPolicy:
-    """Return a policy as it is once it is enforced: Warn becomes Enforce. The same object where nothing changes."""
+    """Return an enforced policy: Warn becomes Enforce. The same object if nothing changes."""
     layers = (policy, *policy.laid_over)
     if all(one.mode is not Mode.WARN for one in layers):
         return policy

@@ -1,4 +1,4 @@
-"""What the entries of other namespaces that name a host, or meet it by a wildcard, mean for it in one namespace."""
+"""The effect of other namespaces' entries for a host, or for a wildcard that overlaps it, in one namespace."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,30 +15,30 @@ NO_REFS = (None,) * len(KINDS)
 
 @dataclass(frozen=True, slots=True)
 class OtherEntries:
-    """What they mean; where it differs by kind, in the order of KINDS."""
+    """The effect; values by kind are in the order of KINDS."""
 
     ports: frozenset[int] = frozenset()
-    """Ports that istiod may serve with a VirtualService of the host, of any entry: one or two, if there are more."""
+    """Ports that istiod may serve with a VirtualService of the host, of any entry: at most two of them."""
     public: tuple[EntryRef | None, ...] = NO_REFS
     """For each kind the oldest public entry for the host for which an object is emitted."""
     silent: tuple[EntryRef | None, ...] = NO_REFS
     """For each kind the oldest entry for the host for which none is."""
     wild: EntryRef | None = None
-    """An entry that does not name the host, but has a wildcard that meets it, or a host that it meets as a wildcard."""
+    """An entry for an overlapping host: a wildcard that covers the host, or a host that it covers as a wildcard."""
     without_port_80: str | None = None
     """A namespace whose entries for the host have no port 80."""
     protocols: Mapping[int, Mapping[str, EntryRef]] = field(default_factory=dict)
-    """Ports that entries for the host declare with more than one protocol: for each the oldest that others see."""
+    """Ports with more than one declared protocol: for each the oldest entry that others see."""
     captured: Key | None = None
     """An entry for a host that a wildcard's VirtualService would route as well."""
     same: tuple[Candidate, ...] = ()
-    """The other namespaces' entries for the host: where this namespace exports its own by name, each of them counts."""
+    """The other namespaces' entries for the host, if this namespace exports its own by name: then all count."""
     meeting: frozenset[str] = frozenset()
-    """In that case also the namespaces of entries that do not name the host and meet it."""
+    """In that case also the namespaces of entries for overlapping hosts."""
 
 
 def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
-    """Find what the entries of other namespaces mean for a host in a namespace that names it."""
+    """Find the effect of other namespaces' entries for a host in a namespace that names it."""
     entries = index.at(host)
     summary = entries.summary
     named = any(by_name(one) for one in entries.of(namespace).values())
@@ -62,7 +62,7 @@ def _others(declared: Mapping[str, EntryRefs], namespace: str) -> dict[str, Entr
 
 
 def _two(ports: Iterable[int]) -> frozenset[int]:
-    """Return the first two different ports: where there are two, it does not matter whether there are more."""
+    """Return the first two different ports: more than two make no difference."""
     found = set[int]()
     for port in ports:
         found.add(port)
@@ -72,7 +72,7 @@ def _two(ports: Iterable[int]) -> frozenset[int]:
 
 
 def _related(host: str, index: HostIndex) -> Iterator[HostEntries]:
-    """Yield the entries of each host that meets a host: a wildcard has very many, and most often the first will do."""
+    """Yield the entries of each overlapping host; a wildcard has very many, and the first one is usually enough."""
     return (index.at(each) for each in index.meeting(host) if each != host)
 
 
@@ -92,7 +92,7 @@ def _meeting(entries: HostEntries, related: Iterable[HostEntries]) -> Iterator[s
 
 
 def _captured(wildcard: str, namespace: str, index: HostIndex) -> Key | None:
-    """Find an entry for a host beneath a wildcard that the namespace sees and has no VirtualService for."""
+    """Find an entry for a host below a wildcard that the namespace sees and has no VirtualService for."""
     for host in index.under(wildcard):
         seen = (one for one in index.at(host) if _sees(namespace, one) and not _routed(one, namespace, wildcard))
         if found := min(seen, key=lambda one: age(one.entry), default=None):
@@ -105,7 +105,7 @@ def _sees(namespace: str, one: Candidate) -> bool:
 
 
 def _routed(one: Candidate, namespace: str, wildcard: str) -> bool:
-    """Say whether the namespace has VirtualServices for all hosts of an entry that are beneath a wildcard."""
+    """Say whether the namespace has VirtualServices for all hosts of an entry that are below a wildcard."""
     hosts = (host.canonical for host in one.entry.hosts if _beneath(host.canonical, wildcard))
     return one.key.namespace == namespace and all(one.withheld("VirtualService", host) is None for host in hosts)
 

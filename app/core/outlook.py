@@ -1,4 +1,4 @@
-"""The forecasts for a whole cluster: each host of each entry, with the calls of the namespaces that it decides for."""
+"""The forecasts for a whole cluster: each host of each entry, with the calls of the namespaces that use it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +14,7 @@ KIND = "VirtualService"
 
 
 def outlook(index: Index, traffic: Traffic) -> Iterator[Forecast]:
-    """Yield a forecast for each host of each entry; a wildcard without figures says nothing, for calls name hosts."""
+    """Yield a forecast for each host of each entry, except for wildcards without figures, because calls name hosts."""
     for host in index.entries.hosts():
         candidates = sorted(index.entries.by_host.at(host), key=lambda one: age(one.entry))
         decided = _decided(candidates, traffic.callers(host))
@@ -27,7 +27,7 @@ def outlook(index: Index, traffic: Traffic) -> Iterator[Forecast]:
 
 
 def _decided(candidates: list[Candidate], callers: Mapping[str, Figures]) -> dict[Key, dict[str, Figures]]:
-    """Give the calls of each namespace to the entry that decides them; those of unknown origin to the oldest."""
+    """Assign the calls of each namespace to the entry that it uses; those of unknown origin to the oldest entry."""
     found: dict[Key, dict[str, Figures]] = {}
     for namespace, figures in callers.items():
         one = deciding(namespace, candidates) or candidates[0]

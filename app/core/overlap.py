@@ -13,9 +13,9 @@ from app.core.retries import NO_ONE
 from app.core.rules import in_scope
 
 MOST = 4
-"""Most entries, one of a namespace, that are kept for a protocol of a port: all of them could be very many."""
+"""Maximum number of entries, one per namespace, that are stored for a protocol of a port."""
 ALIKE = {"HTTPS": "TLS"}
-"""Protocols that Istio takes for another one."""
+"""Protocols that Istio treats like another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Overlaps:
     """What entries of different namespaces share, by canonical host; lists are in the order of their keys."""
 
     offers: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
-    """The entries that offer it to the whole mesh."""
+    """The entries that export it to the whole mesh."""
     protocols: Mapping[str, Mapping[int, Protocols]] = field(default_factory=dict)
     """Ports with more than one protocol."""
 

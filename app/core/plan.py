@@ -1,8 +1,8 @@
-"""From all ServiceEntries to all objects, and from both to what must be written.
+"""The plan: from all ServiceEntries to all objects, and from both to the writes.
 
-`desired` says what should exist, `changes` compares it with what is observed. Both are functions of sets: the order of
-their input does not matter, and after the changes are made there are none left. Hosts are shared, so an object is
-decided for a host and a namespace, from every entry that has a say in it.
+`desired` returns the objects that should exist, `changes` compares them with the observed ones. Both are functions of
+sets: the order of their input does not matter, and after the changes no further changes follow. Hosts are shared, so
+an object is decided for a host and a namespace, from all entries that affect it.
 """
 
 import json
@@ -27,12 +27,12 @@ from app.core.routing import Emitted, Place, virtual_service
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """An object that yields to one that is not ours."""
+    """An object that is not emitted because an object of others has its host or name."""
 
     emitted: Emitted
     claimant: Observed
     routes: bool = True
-    """Whether it routes the host; otherwise it only has the name."""
+    """Whether the other object routes the host; otherwise it only has the name."""
 
     @property
     def finding(self) -> Finding:
@@ -69,7 +69,7 @@ class Changes:
 
 
 def keys(entry: ServiceEntry) -> frozenset[Key]:
-    """Return the keys of all objects that an entry may have a say in; each can be decided by itself."""
+    """Return the keys of all objects that an entry may affect; each can be decided alone."""
     names = {host.object_name for host in entry.hosts if host.object_name}
     return frozenset(Key(entry.key.namespace, name) for name in names)
 
@@ -152,7 +152,7 @@ def _destination_rule_of(settings: Settings) -> object:
 
 
 def _claims(kind: str, neighbours: Neighbours) -> Iterator[Observed]:
-    """Yield others' objects of which a sidecar would use only one beside ours."""
+    """Yield objects of others of which a sidecar would use only one, together with ours."""
     kinds = ROUTES if kind == "VirtualService" else {kind}
     for one in neighbours.observed:
         if not one.managed and one.kind in kinds and one.decides(neighbours.host, neighbours.parents):
@@ -160,7 +160,7 @@ def _claims(kind: str, neighbours: Neighbours) -> Iterator[Observed]:
 
 
 def _counts(claim: Observed, settings: Settings, namespace: str) -> bool:
-    """Say whether the guard yields to a claim: to each of the namespace, and to those of others as the policy says."""
+    """Say whether the guard yields to a claim: always in the same namespace, otherwise as the policy says."""
     return claim.key.namespace == namespace or matches(claim.key.namespace, settings.virtual_service.yield_to)
 
 
@@ -171,7 +171,7 @@ def _same(claim: Observed, host: str) -> bool:
 def _emit(
     key: Key, kind: str, served: Served, neighbours: Neighbours, decision: Decision
 ) -> tuple[Observed | None, Emitted | None]:
-    """Return what is emitted, and the object that it yields to, if there is one."""
+    """Return the emitted object, and the object that it yields to, if any."""
     home = served.home
     stored = {
         one.key.name: one for one in neighbours.observed if one.kind == kind and one.key.namespace == key.namespace
@@ -188,7 +188,7 @@ def _emit(
 
 
 def _lack(emitted: Emitted, claimant: Observed) -> tuple[str, str]:
-    """Say what an object lacks that routes the host in place of ours, and what to do about it."""
+    """Return what is missing in an object that claims the host, and a remedy."""
     if emitted.kind != "VirtualService":
         return "", ""
     if claimant.kind == HTTP_ROUTE:

@@ -1,6 +1,6 @@
-"""The GuardPolicy: what a platform team sets.
+"""The GuardPolicy: the configuration of the guard.
 
-Every field has a default, and the defaults together are the recipe: resolution DNS, three retries, enforced.
+Every field has a default, and the defaults are the recipe: resolution DNS, three retries, mode Enforce.
 """
 
 import enum

@@ -1,4 +1,4 @@
-"""Reading a policy: strictly. An unknown key, a wrong type or an impossible value is an error with its path.
+"""The reader of policies. It is strict: an unknown key, a wrong type or an impossible value is an error with its path.
 
 pydantic is imported when the first policy is read, as in `model`.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 INT_BITS = 63
-"""Bounds of a document: YAML's aliases can make any number of values out of a few lines, or one that holds itself."""
+"""Limits of a document: YAML aliases can create any number of values from a few lines, or an endless value."""
 
 
 def parse_policy(given: object) -> GuardPolicy:
-    """Read a decoded policy file; raises PolicyError."""
+    """Read a parsed policy file; raises PolicyError."""
     if not isinstance(given, dict):
         raise PolicyError([f"the policy must be an object with apiVersion: {API_VERSION} and kind: {KIND}"])
     missing = [f"{name}: must be {value}" for name, value in _IDENTITY.items() if given.get(name) != value]
@@ -39,14 +39,14 @@ def parse_policy(given: object) -> GuardPolicy:
 
 
 def as_document(value: object, model: type) -> dict[str, Any]:
-    """Write a value as a policy file has it: every field of a model, which the value may have more of."""
+    """Return a value in the form of a policy file, with the fields of a model."""
     written: dict[str, Any] = adapter(model).dump_python(value, mode="json", by_alias=True)
     return written
 
 
 @cache
 def adapter(model: type) -> "TypeAdapter[Any]":
-    """Return what reads and writes a model; made once, for it takes long."""
+    """Return pydantic's adapter of a model; cached, because creating it takes long."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(model)
@@ -57,7 +57,7 @@ _SETTINGS = {camel(field.name) for field in fields(Settings)}
 
 
 def _read(given: Mapping[str, Any]) -> GuardPolicy:
-    """Read a document, and lay each namespace's settings over the rest, once."""
+    """Read a document, and merge the settings of each item of `namespaces` into the rest."""
     file = _validate(PolicyDocument, given)
     base, *layers = written = tuple(map(_settings, (given, *given.get("namespaces", ()))))
     laid_over = tuple(_validate(Settings, _merge(base, layer)) for layer in layers)
@@ -65,7 +65,7 @@ def _read(given: Mapping[str, Any]) -> GuardPolicy:
 
 
 def _validate(model: type, given: JSON) -> Any:  # noqa: ANN401 - one of the model
-    """Read as JSON: strictness then still takes arrays for tuples and strings for enumerations."""
+    """Read as JSON: strict mode then still accepts arrays for tuples and strings for enumerations."""
     from pydantic import ValidationError
 
     try:
@@ -79,7 +79,7 @@ def _settings(layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
-    """Copy a document as JSON, within bounds; what JSON does not have becomes text, which the models refuse."""
+    """Copy a document as JSON within limits; values that JSON does not have become text, which the models reject."""
     if depth > MAX_DEPTH or next(left, None) is None:
         raise PolicyError([f"the policy has more than {MAX_VALUES} values, or is nested deeper than {MAX_DEPTH}"])
     if isinstance(value, Mapping):
@@ -92,7 +92,7 @@ def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
 
 
 def _float(value: int) -> float:
-    """Return a float of about that size. No field takes one: neither a field of whole numbers nor one of text."""
+    """Return a float of about that size, which no field accepts."""
     try:
         return float(value)
     except OverflowError:
@@ -115,7 +115,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reversed_bounds(policy: GuardPolicy) -> Iterator[str]:
-    """Find bounds that nothing is within; a layer's are checked as they are once it is laid over the rest."""
+    """Find empty bounds; those of a layer are checked after merging."""
     known = set[str]()
     for path, _, settings in policy.layers():
         for name, bounds in vars(settings.virtual_service.overrides).items():

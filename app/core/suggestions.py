@@ -1,4 +1,4 @@
-"""What a forecast suggests, as manifests: annotations for the ServiceEntries, or a policy for their namespaces."""
+"""The suggestions of a forecast as manifests: annotations for ServiceEntries, or a policy for their namespaces."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,7 +13,7 @@ from app.core.resources import JSON, PREFIX
 
 
 def annotations(forecasts: Iterable[Forecast]) -> Iterator[JSON]:
-    """Yield a part of each ServiceEntry that needs annotations; of several hosts the longest value counts."""
+    """Yield a fragment of each ServiceEntry that needs annotations; for several hosts, the longest value is used."""
     for key, values in sorted(_longest((one.entry, one) for one in forecasts).items(), key=lambda one: str(one[0])):
         if granted := {name: str(value) for name, (value, allowed) in values.items() if allowed}:
             metadata = {"namespace": key.namespace, "name": key.name}
@@ -26,9 +26,9 @@ def annotations(forecasts: Iterable[Forecast]) -> Iterator[JSON]:
 
 
 def policy_for(forecasts: Iterable[Forecast], policy: GuardPolicy) -> JSON | None:
-    """Return a policy with longer timeouts for the namespaces that need them; None where none does.
+    """Return a policy with longer timeouts for the namespaces that need them; None if none does.
 
-    Each namespace keeps what the policy says about it: only the first entry of `namespaces` that matches counts.
+    Each namespace keeps its other settings, because only the first matching item of `namespaces` applies.
     """
     by_namespace = _longest((one.entry.namespace, one) for one in forecasts)
     layers = [_layer(name, values, policy) for name, values in sorted(by_namespace.items()) if values]
@@ -47,7 +47,7 @@ _Values = dict[str, tuple[Duration, bool]]
 
 
 def _longest(pairs: Iterable[tuple[Any, Forecast]]) -> Mapping[Any, _Values]:
-    """Collect the longest suggested value of each annotation, by entry or namespace, and whether it is granted."""
+    """Collect the longest suggested value of each annotation, by entry or namespace, and whether it is allowed."""
     found = defaultdict[Any, _Values](dict)
     for key, one in pairs:
         for cut in one.cuts:

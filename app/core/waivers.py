@@ -1,7 +1,7 @@
-"""In CEL, who is exempt and who owns a host: `exemptions.exemption` and `ownership.owned_by_others`.
+"""Exemptions and owners in CEL: `exemptions.exemption` and `ownership.owned_by_others`.
 
-CEL in admission has no clock. The day stands in the expressions as a literal, and the controller writes them anew when
-another day begins.
+CEL has no clock at admission. The expressions contain the day as a literal, and the controller writes them again when
+a new day begins.
 """
 
 from app.core.cel import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
@@ -22,7 +22,7 @@ Owners = tuple[tuple[Owner, tuple[str, ...]], ...]
 
 
 def exempt(layers: Layers) -> str:
-    """Return the condition that an entry is left alone."""
+    """Return the condition that an entry is exempt."""
     today = layers.today
     return either(
         layers.by(lambda one: one.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
@@ -33,12 +33,12 @@ def exempt(layers: Layers) -> str:
 
 
 def owned_hosts(layers: Layers) -> str:
-    """Return a list with a text for each host: the owner's name as a message has it, "" where it may be used."""
+    """Return a list with a text for each host: the owner for a message, "" if the entry may use it."""
     return layers.choose(_owners, _owned)
 
 
 def has_owners(layers: Layers) -> bool:
-    """Say whether any host belongs to anyone."""
+    """Say whether any host has an owner."""
     return any(layers.values(_owners))
 
 
@@ -80,7 +80,7 @@ def _owned(owners: Owners) -> str:
 
 
 def _decides(patterns: tuple[str, ...], own: str) -> str:
-    """Return the condition that an owner has a say in host h: it owns h, or is foreign and h covers what it owns."""
+    """Return the condition that an owner matches host h: it owns h, or it is foreign and h covers its hosts."""
     exact, ends = compiled(patterns)
     covered = f"{array(sorted((*exact, *ends)))}.exists(p, p.endsWith(h.substring(1)))"
     return either(
