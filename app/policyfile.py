@@ -20,7 +20,7 @@ POLL_SECONDS = 0.25
 """Seconds between two checks of the file; a change takes effect after two or three checks."""
 
 Stamp = tuple[int, ...] | None
-"""Device, inode, times in ns and size, through all links; None where there is no file."""
+"""Device, inode, times in ns and size, through all links; None if there is no file."""
 
 log = logging.getLogger(__name__)
 

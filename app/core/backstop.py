@@ -40,7 +40,7 @@ class Engine(enum.Enum):
 
 
 def backstop(policy: GuardPolicy, engine: Engine, standing: Standing | None = None) -> tuple[JSON, ...]:
-    """Return the objects for a policy, each before its binding; none where the policy is Off everywhere.
+    """Return the objects for a policy, each before its binding; empty if the policy is Off everywhere.
 
     `standing` are the stored entries that keep their resolution; their siblings are not changed. Only the native
     engine needs them.

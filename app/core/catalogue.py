@@ -12,7 +12,7 @@ MALFORMED = Rule(
 EXEMPTED = Rule(
     "SEG002",
     "Exempted",
-    "The entry is left alone, because the policy or an annotation exempts it.",
+    "The guard does not change or reject the entry, because the policy or an annotation exempts it.",
     "Remove the exemption once its reason is gone.",
 )
 RESOLUTION_CHANGED = Rule(

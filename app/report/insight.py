@@ -21,8 +21,8 @@ def insight_lines(report: Report) -> Iterator[str]:
     yield from _overview(report.overview, report.insight)
     if report.insight.dns:
         yield f"DNS: {report.insight.dns.sentence}"
-        dearest = report.insight.dns.entries[:NAMED]
-        yield from (f"  ServiceEntry {one.key}: {one.queries:.3g} queries a second" for one in dearest)
+        costly = report.insight.dns.entries[:NAMED]
+        yield from (f"  ServiceEntry {entry.key}: {entry.queries:.3g} queries a second" for entry in costly)
     if report.insight.usage:
         yield from _usage(report.insight.usage)
 

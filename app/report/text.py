@@ -41,7 +41,7 @@ def _places(one: Reviewed, finding: Finding, report: Report) -> Iterator[str]:
     if line := ": ".join(filter(None, [str(place) if place.line else "", remedy])):
         yield line
     if other := report.other(one, finding):
-        yield f"{other}: the other one"
+        yield f"{other}: conflicting object"
 
 
 def _coloured(text: str, colour: str, report: Report) -> str:

@@ -89,7 +89,7 @@ class ServingCertificate:
         reason = self._current.unfit(self._clock()) if self._current else self._problem
         if not reason or not self._current:
             return reason
-        return f"{self._problem}; of the one before: {reason}" if self._problem else self._sentence(reason)
+        return f"{self._problem}; the previous certificate: {reason}" if self._problem else self._sentence(reason)
 
     def reload(self) -> bool:
         """Load a changed pair, and return whether a different certificate is served now. A problem is logged once."""
@@ -126,7 +126,7 @@ class ServingCertificate:
         if self._newest and (not reason or not self._current or self._current.unfit(now)):
             self._current = self._newest
         kept = self._problem or (reason and self._sentence(reason))
-        self._log(self.unready() or (kept and f"{kept}; the one before stays in use"))
+        self._log(self.unready() or (kept and f"{kept}; the previous certificate stays in use"))
 
     def _log(self, problem: str | None) -> None:
         if problem and problem != self._logged:
