@@ -53,9 +53,9 @@ class PolicyFile:
     applies on the day of the last poll.
     """
 
-    def __init__(self, path: Path | None, told: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
+    def __init__(self, path: Path | None, changed: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
         self._path = path
-        self._told = told
+        self._told = changed
         self._today = today
         self._handled = self._last = file_stamp(path)
         self.current = load_policy(path).on(today())

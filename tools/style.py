@@ -1,6 +1,6 @@
 """`python -m tools.style`, a part of `make lint`: it finds phrases that we have replaced by plainer ones.
 
-It reads pages, help, messages, comments and the chart as one text per file, so that it finds a phrase across line breaks.
+It reads pages, help, messages, comments and the chart as one text per file, to find phrases across line breaks.
 """
 
 import re

@@ -90,7 +90,7 @@ class Backstop:
             return LOOK_SECONDS
         if not same:
             self._objects = backstop(policy, self._engine, self._siblings.standing()) if self._engine else ()
-        self._clear({_place(one) for one in self._objects})
+        self._clear({_place(desired) for desired in self._objects})
         seconds = self._keep()
         self._current, self._version, self._due = policy, version, self._clock() + seconds
         return LOOK_SECONDS if self._engine else LONG

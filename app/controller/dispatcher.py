@@ -72,7 +72,7 @@ class Dispatcher:
             for handler in self._handlers:
                 handler.put(entry.key, new)
         self._siblings_changed(siblings)
-        self._tell_siblings(told=changed)
+        self._tell_siblings(write_events=changed)
 
     def object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         """Process an added, changed or deleted object of an emitted kind, or HTTPRoute."""
@@ -122,11 +122,11 @@ class Dispatcher:
             self._reporter.touch(key.namespace)
         self._remediator.touch_keys(keys)
 
-    def _tell_siblings(self, *, told: bool) -> None:
+    def _tell_siblings(self, *, write_events: bool) -> None:
         """Write Events on entries that share a host with a changed entry."""
         for key in self._siblings.news():
             entry = self._entries().store.get((key.namespace, key.name))
-            if entry and told:
+            if entry and write_events:
                 self._narrator.sibling_changed(entry, self._policy.current)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:

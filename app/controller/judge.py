@@ -59,7 +59,7 @@ class Judge:
                 self._odds.pop(key, None)
             self._held |= kept
             self._odds |= odds
-            looked_at = {place for one in (*siblings.values(), gone) if one for place in places(one)}
+            looked_at = {place for sibling in (*siblings.values(), gone) if sibling for place in places(sibling)}
             for place in looked_at:
                 if self._standing.get(place) != stays.get(place):
                     self.standing_version += 1
@@ -67,13 +67,13 @@ class Judge:
             self._standing |= stays
         return frozenset(changed)
 
-    def alike(self, one: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
+    def alike(self, entry: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
         """Say whether two states of an entry are equal for its siblings."""
         fields = [
             (each.uid, each.hosts, each.ports, each.addresses, each.resolution, each.terminating)
-            for each in (one, other)
+            for each in (entry, other)
         ]
-        return fields[0] == fields[1] and self._alone(one, policy).patch == self._alone(other, policy).patch
+        return fields[0] == fields[1] and self._alone(entry, policy).patch == self._alone(other, policy).patch
 
     def standing(self) -> Standing:
         """Return the entries that keep their resolution, at each place that they name."""
@@ -86,9 +86,9 @@ class Judge:
             return {place: self._standing[place] for place in places(entry) if place in self._standing}
 
     def _alone(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
-        made = self._made.get(id(entry))
-        if made and made[1] is policy:
-            return made[2]
+        cached = self._made.get(id(entry))
+        if cached and cached[1] is policy:
+            return cached[2]
         verdict = review(entry, policy)
         with self._lock:
             self._made[id(entry)] = (entry, policy, verdict)

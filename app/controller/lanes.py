@@ -79,14 +79,14 @@ class Lanes(Generic[K]):
         """Note that the work on a key of a lane has ended."""
         lane.held -= 1
         lanes = self._groups[lane.group]
-        if any(one.waiting or one.held for one in lanes):
-            for one in lanes:
-                self._offer(one)
+        if any(each_lane.waiting or each_lane.held for each_lane in lanes):
+            for each_lane in lanes:
+                self._offer(each_lane)
             return
         del self._groups[lane.group]
-        for one in lanes:
-            self._turns.pop(one, None)
-            self._troubled.pop(one, None)
+        for each_lane in lanes:
+            self._turns.pop(each_lane, None)
+            self._troubled.pop(each_lane, None)
 
     def succeed(self, lane: Lane[K]) -> None:
         """Note that a key of a lane was not rejected, so the others need not wait."""
@@ -102,7 +102,7 @@ class Lanes(Generic[K]):
         Keys that were taken before a pause began do not lengthen it, because they were rejected for the same reason.
         """
         lanes = self._groups[lane.group]
-        news = not any(one.failures for one in lanes)
+        news = not any(each_lane.failures for each_lane in lanes)
         if taken >= lane.until or not lane.failures:
             self._make_pause(lane, now)
         if not lanes[1].failures:  # the key goes there
@@ -165,4 +165,4 @@ class Lanes(Generic[K]):
     def _may_go(self, lane: Lane[K], now: float) -> bool:
         if not lane.waiting or lane.until > now or (lane.failures and lane.held):
             return False
-        return sum(one.held for one in self._groups[lane.group]) < self._share
+        return sum(other.held for other in self._groups[lane.group]) < self._share

@@ -68,8 +68,8 @@ class Manager:
         self._make_parts(writer, tracer)
         self._reflectors = self._make_reflectors(client)
         self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
-        made = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
-        self._runnables += [make(writer, self._leadership) for make in made]
+        creators = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
+        self._runnables += [create(writer, self._leadership) for create in creators]
         self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
         self._show()
@@ -84,14 +84,14 @@ class Manager:
         else:
             self._lead()
         self._policy_follower.start()
-        for one in self._runnables:
-            one.start()
+        for runnable in self._runnables:
+            runnable.start()
 
     def stop(self) -> None:
         """Stop writing, then release the Lease."""
         self._stopping.set()
-        for one in self._runnables:
-            one.stop(self._settings.renew_deadline)
+        for runnable in self._runnables:
+            runnable.stop(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
             reflector.stop()
@@ -103,10 +103,10 @@ class Manager:
         """Say why this replica cannot lead; None if it can."""
         if self._elector and (rival := self._elector.rival):
             return f"another installation leads: {rival}"
-        waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
+        waiting = [name for name, reflector in self._reflectors.items() if not reflector.has_synced]
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
-        silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
+        silent = [name for name, reflector in self._reflectors.items() if reflector.age > SILENCE_LIMIT]
         return f"no watch event or list of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
@@ -181,10 +181,12 @@ class Manager:
 
     def _own_tasks(self) -> list[MakeTask]:
         """Make the leader's tasks that follow from what is observed."""
-        one = self._settings
+        settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
-        if one.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, one.namespace, one.siblings_config_map, one.webhook_pods))
+        if settings.siblings_config_map:
+            tasks.append(
+                siblings_task(self._siblings, settings.namespace, settings.siblings_config_map, settings.webhook_pods)
+            )
         return tasks
 
     def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
@@ -249,8 +251,8 @@ class Manager:
         return self._workers.busy()
 
     def _lead(self) -> None:
-        for one in self._leader_aware:
-            one.open()
+        for part in self._leader_aware:
+            part.open()
         self._metrics.leader.labels(LEASE_NAME).set(1)
         self._leadership.begin()
 

@@ -73,9 +73,9 @@ class Narrator:
         )
 
     def _tell_new(self, entry: ServiceEntry, before: Iterable[Notice], policy: GuardPolicy) -> None:
-        told = set(before)
+        known = set(before)
         for notice in notices(self._judge(entry, policy)):
-            if notice not in told:
+            if notice not in known:
                 self.tell(entry, notice)
 
 

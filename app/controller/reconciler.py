@@ -82,7 +82,7 @@ class Reconciler:
 
     def owner(self, key: Key) -> ServiceEntry | None:
         """Return the oldest entry of the namespace that asks for objects with a name."""
-        entries = (one.entry for one in self._inventory.neighbours(key).entries)
+        entries = (neighbour.entry for neighbour in self._inventory.neighbours(key).entries)
         return min(entries, key=age, default=None)
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
@@ -132,7 +132,7 @@ def _entries(neighbours: Neighbours) -> Hashable:
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:
-    return {(one.kind, one.key): one.resource_version for one in observed}
+    return {(stored.kind, stored.key): stored.resource_version for stored in observed}
 
 
 def _line(key: Key, done: Changes, seconds: float) -> dict[str, object]:

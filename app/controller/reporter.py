@@ -252,11 +252,11 @@ class Reporter:
         with self._lock:
             entries = list(self._entries.get(namespace, {}).values())
         policy = self._policy.current
-        told = self._contested(entries)
+        contested = self._contested(entries)
         found = (
-            one
+            result
             for entry in entries
-            for one in results(entry, policy, (*told[entry.key], *self._also(entry)), self._judge)
+            for result in results(entry, policy, (*contested[entry.key], *self._also(entry)), self._judge)
         )
         return report(Key(namespace, MANAGER), found, known.since if known else {}, int(time.time()))
 

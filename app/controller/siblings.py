@@ -65,7 +65,7 @@ class Siblings:
         others = self._judge.reconsider(siblings, policy, old)
         self._note_slip(old, new, policy)
         self._news |= others if old or not new else others - {new.key}  # a new entry has an Event of its own
-        return others | (siblings.keys() - {one.key for one in (old, new) if one})
+        return others | (siblings.keys() - {state.key for state in (old, new) if state})
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
         """Review all entries, because all are known now, or because the policy has changed."""
@@ -130,8 +130,8 @@ class Siblings:
         if old and new and old.resolution == new.resolution:
             return  # entries to restore stay so
         was = slipped(old, new, self._judge.stays_at(new), policy) if new else None
-        for one in filter(None, (old, new)):
-            self._leave(one.key)
+        for state in filter(None, (old, new)):
+            self._leave(state.key)
         with self._lock:
             if new and was and self._attempts[new.uid] < ATTEMPTS:
                 self._put_back[new.key] = was
@@ -154,7 +154,7 @@ class Siblings:
         return led(entry, target, self._inventory.siblings(entry).values())
 
     def _together(self, entries: Iterable[ServiceEntry]) -> dict[Key, ServiceEntry]:
-        return {one.key: one for entry in entries for one in self._inventory.siblings(entry).values()}
+        return {sibling.key: sibling for entry in entries for sibling in self._inventory.siblings(entry).values()}
 
 
 class SiblingsMap:

@@ -100,12 +100,14 @@ class Conflicts:
 
     def put(self, key: Key, found: Iterable[Conflict]) -> tuple[Conflict, ...]:
         """Store the current conflicts at a key, and return the new ones."""
-        now = {(one.emitted.owner.uid, one.finding.message, _stranger(one)): one for one in found}
+        now = {
+            (conflict.emitted.owner.uid, conflict.finding.message, _stranger(conflict)): conflict for conflict in found
+        }
         with self._lock:
             before = self._known.pop(key, frozenset())
             if now:
                 self._known[key] = frozenset(now)
-        return tuple(one for identity, one in now.items() if identity not in before)
+        return tuple(conflict for identity, conflict in now.items() if identity not in before)
 
     def counts(self) -> Mapping[tuple[str, ...], int]:
         """Return the number of conflicts, by namespace."""

@@ -139,7 +139,7 @@ def _matched() -> JSON:
 
 def _refusable(layers: Layers) -> str:
     """Return the condition that an entry may be rejected; if hosts have owners, any entry may be."""
-    public = any(layers.values(lambda one: one.export_to.require is Require.NAMESPACE))
+    public = any(layers.values(lambda settings: settings.export_to.require is Require.NAMESPACE))
     return either(UNRESOLVED, ANNOTATED, PUBLIC if public else FALSE, TRUE if has_owners(layers) else FALSE)
 
 
@@ -148,5 +148,5 @@ def _conditions(judged: str) -> JSON:
     return [{"name": "not-compliant", "expression": judged}, {"name": "touched", "expression": TOUCHED}]
 
 
-def _named(given: Variables) -> JSON:
-    return [{"name": name, "expression": expression} for name, expression in given.items()]
+def _named(variables: Variables) -> JSON:
+    return [{"name": name, "expression": expression} for name, expression in variables.items()]

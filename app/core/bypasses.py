@@ -53,5 +53,5 @@ def _short_name(host: str, namespaces: frozenset[str]) -> bool:
 def _told(rule: Rule, severity: Severity, entry: ServiceEntry, hits: list[int], message: str) -> tuple[Finding, ...]:
     if not hits:
         return ()
-    told = and_more(message.format(host=quoted(entry.hosts[hits[0]].text)), len(hits))
-    return (Finding(rule, severity, f"spec.hosts[{hits[0]}]", told),)
+    sentence = and_more(message.format(host=quoted(entry.hosts[hits[0]].text)), len(hits))
+    return (Finding(rule, severity, f"spec.hosts[{hits[0]}]", sentence),)

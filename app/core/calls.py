@@ -47,7 +47,7 @@ def ending(flags: str) -> Ending | None:
     Of several flags, the one about the connection is used.
     """
     present = {_FLAGS[flag] for flag in flags.split(",") if flag in _FLAGS}
-    return next((one for one in Ending if one in present), None)
+    return next((kind for kind in Ending if kind in present), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +178,14 @@ class Traffic:
 def together(figures: Iterable[Figures]) -> Figures:
     """Count the calls of several."""
     total = Figures()
-    for one in figures:
-        total.add(one)
+    for part in figures:
+        total.add(part)
     return total
 
 
 def _rising(counts: Iterable[float]) -> Iterator[float]:
     """Yield counts that never fall, because counters that are read at different times may differ slightly."""
     most = 0.0
-    for one in counts:
-        most = max(most, one)
+    for number in counts:
+        most = max(most, number)
         yield most

@@ -105,10 +105,10 @@ def candidate(entry: ServiceEntry, policy: GuardPolicy) -> Candidate:
     return replace(found, size=size, exceeded=exceeded, audiences=() if exceeded else tuple(_audiences(found, policy)))
 
 
-def _audiences(one: Candidate, policy: GuardPolicy) -> Iterator[Audience]:
+def _audiences(candidate: Candidate, policy: GuardPolicy) -> Iterator[Audience]:
     groups = defaultdict[int, list[str]](list)
     settings: dict[int, Settings] = {}
-    for name in one.seen_by - {PUBLIC, one.key.namespace}:
+    for name in candidate.seen_by - {PUBLIC, candidate.key.namespace}:
         found = policy.settings(name)
         settings[id(found)] = found
         groups[id(found)].append(name)
@@ -126,8 +126,8 @@ def _unwilling(names: Iterable[str], settings: Settings) -> Iterator[tuple[str, 
 
 
 def _exempt(names: Iterable[str], settings: Settings) -> Iterator[tuple[Temporary, frozenset[str]]]:
-    for one in settings.exemptions.temporary:
-        yield one, frozenset(name for name in names if matches(name, one.namespaces))
+    for temporary in settings.exemptions.temporary:
+        yield temporary, frozenset(name for name in names if matches(name, temporary.namespaces))
 
 
 def seen_by(entry: ServiceEntry) -> frozenset[str]:
@@ -145,27 +145,27 @@ def exported_to(export_to: Collection[str], namespace: str) -> frozenset[str]:
 def disagreeing(candidates: Iterable[Candidate]) -> Declarations:
     """Return the ports that entries declare with more than one protocol."""
     declared = defaultdict[int, dict[str, list[Candidate]]](dict)
-    for one in candidates:
-        for port in one.entry.ports:
-            declared[port.number].setdefault(port.protocol, []).append(one)
+    for each in candidates:
+        for port in each.entry.ports:
+            declared[port.number].setdefault(port.protocol, []).append(each)
     return {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
 
 
 def seen_together(candidates: Iterable[Candidate]) -> frozenset[str]:
     """Return the namespaces that see all of the entries."""
     seen = EVERYONE
-    for one in candidates:
-        seen = meet(seen, one.seen_by)
+    for each in candidates:
+        seen = meet(seen, each.seen_by)
     return seen
 
 
-def meet(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+def meet(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
     """Return the namespaces that two sets have in common."""
-    if one is other:
-        return one
-    if PUBLIC in one or PUBLIC in other:
-        return other if PUBLIC in one else one
-    return one & other
+    if left is right:
+        return left
+    if PUBLIC in left or PUBLIC in right:
+        return right if PUBLIC in left else left
+    return left & right
 
 
 def age(entry: ServiceEntry) -> Age:

@@ -31,18 +31,18 @@ def array(values: Iterable[str | int]) -> str:
 
 def both(*conditions: str) -> str:
     """Join conditions with AND."""
-    given = [condition for condition in conditions if condition != TRUE]
-    if FALSE in given:
+    parts = [condition for condition in conditions if condition != TRUE]
+    if FALSE in parts:
         return FALSE
-    return " && ".join(map(_grouped, given) if len(given) > 1 else given) or TRUE
+    return " && ".join(map(_grouped, parts) if len(parts) > 1 else parts) or TRUE
 
 
 def either(*conditions: str) -> str:
     """Join conditions with OR."""
-    given = [condition for condition in conditions if condition != FALSE]
-    if TRUE in given:
+    parts = [condition for condition in conditions if condition != FALSE]
+    if TRUE in parts:
         return TRUE
-    return " || ".join(given) or FALSE
+    return " || ".join(parts) or FALSE
 
 
 def negated(condition: str) -> str:

@@ -65,7 +65,7 @@ def variables(layers: Layers, standing: Standing | None = None) -> Variables:
 
 
 def _fields(layers: Layers) -> Variables:
-    given = {
+    variables = {
         "annotations": _ANNOTATIONS,
         "hosts": "object.?spec.?hosts.orValue([])",
         "addresses": "object.?spec.?addresses.orValue([])",
@@ -76,16 +76,18 @@ def _fields(layers: Layers) -> Variables:
         "resolution": _RESOLUTION,
         "words": f'variables.annotations[?{literal(PREFIX + RETRY_ON)}].orValue("").split(",").map(w, w.trim())',
     }
-    return ({"layer": layers.variable} if layers.several else {}) | given
+    return ({"layer": layers.variable} if layers.several else {}) | variables
 
 
 def _scope(layers: Layers) -> Variables:
     """Return the variables of scope: `rules.looked_at`, `rules.in_scope`, `exemptions.exemption`."""
     looked_at = both(
         layers.within,
-        negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
+        negated(
+            layers.by(lambda settings: settings.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))
+        ),
     )
-    located = layers.by(lambda one: frozenset(one.scope.locations), _located)
+    located = layers.by(lambda settings: frozenset(settings.scope.locations), _located)
     exempted = exempt(layers)
     return {
         "canonical": f"variables.hosts.map(h, {_CANONICAL})",
@@ -141,13 +143,13 @@ def _chosen(condition: str, items: str) -> str:
 
 def tcp_left(layers: Layers) -> str:
     """Return the condition that entries whose ports name no host keep their resolution, like `rules.decide`."""
-    return layers.where(lambda one: one.resolution.tcp is Tcp.LEAVE)
+    return layers.where(lambda settings: settings.resolution.tcp is Tcp.LEAVE)
 
 
 def _target(layers: Layers) -> str:
     """Return the new resolution of an entry, "" for none."""
-    given = layers.where(lambda one: one.resolution.wildcards is Wildcards.DYNAMIC_DNS)
-    dynamic = both("variables.open", "variables.dynamic", given, 'variables.location == "MESH_EXTERNAL"')
+    allowed = layers.where(lambda settings: settings.resolution.wildcards is Wildcards.DYNAMIC_DNS)
+    dynamic = both("variables.open", "variables.dynamic", allowed, 'variables.location == "MESH_EXTERNAL"')
     named = either("variables.named", negated(tcp_left(layers)))
     static = both("variables.open", "!variables.dynamic", "variables.free", named)
     return f'{dynamic} ? "DYNAMIC_DNS" : {static} ? "DNS" : ""' if dynamic != FALSE else f'{static} ? "DNS" : ""'

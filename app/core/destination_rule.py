@@ -26,9 +26,9 @@ def _traffic_policy(declared: Sequence[Declared], settings: DestinationRule) -> 
     pool = _connection_pool(settings.connection_pool)
     shared = {"connectionPool": pool} if pool else {}
     origination = [
-        {"port": {"number": one.port.number}, **shared, "tls": ORIGINATION}
-        for one in declared
-        if settings.tls_origination and one.port.http and one.port.target == TLS_PORT
+        {"port": {"number": each.port.number}, **shared, "tls": ORIGINATION}
+        for each in declared
+        if settings.tls_origination and each.port.http and each.port.target == TLS_PORT
     ]
     return {**shared, **({"portLevelSettings": origination} if origination else {})}
 

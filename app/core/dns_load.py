@@ -57,15 +57,15 @@ class DnsLoad:
     def findings(self, most: int | None) -> Mapping[Key, Finding]:
         """Return a finding for each of the most expensive entries, until the load without them is within the limit."""
         found, left = dict[Key, Finding](), self.after
-        for one in self.entries:
+        for load in self.entries:
             if most is None or left <= most:
                 break
             message = (
-                f"costs {rate(one.queries)} of {rate(self.after)} DNS queries a second ({_told(one.clusters)} on "
-                f"{one.proxies:,} proxies, TTL {self.ttl:g} s); the policy's limit is {most}"
+                f"costs {rate(load.queries)} of {rate(self.after)} DNS queries a second ({_told(load.clusters)} on "
+                f"{load.proxies:,} proxies, TTL {self.ttl:g} s); the policy's limit is {most}"
             )
-            found[one.key] = Finding(DNS_LOAD, Severity.WARNING, "spec.resolution", message)
-            left -= one.queries
+            found[load.key] = Finding(DNS_LOAD, Severity.WARNING, "spec.resolution", message)
+            left -= load.queries
         return found
 
 
@@ -88,16 +88,16 @@ def dns_load(pairs: Iterable[tuple[ServiceEntry, ServiceEntry]], groups: Iterabl
     """Count the queries for entries, each as it is stored and as it would be; `ttl` in seconds."""
     both, groups = sorted(pairs, key=lambda pair: age(pair[0])), tuple(groups)
     counted = _Proxies(groups)
-    before = sum(number for _, number in _asked(_clusters(one for one, _ in both), counted))
-    resolved = {one.key for one, _ in both if one.resolution in PERIODIC}
+    before = sum(number for _, number in _asked(_clusters(pair_entry for pair_entry, _ in both), counted))
+    resolved = {pair_entry.key for pair_entry, _ in both if pair_entry.resolution in PERIODIC}
     costs, sizes, known = Counter[Key](), Counter[Key](), Counter[Key]()
-    for cluster, number in _asked(_clusters(one for _, one in both), counted):
+    for cluster, number in _asked(_clusters(pair_entry for _, pair_entry in both), counted):
         key = cluster.entry.key
         costs[key] += number
         sizes[key] += cluster.names
         known[key] = max(known[key], number // max(1, cluster.names))
     entries = (EntryLoad(key, sizes[key], known[key], costs[key] / ttl, key not in resolved) for key in costs)
-    ordered = tuple(sorted(entries, key=lambda one: (-one.queries, str(one.key))))
+    ordered = tuple(sorted(entries, key=lambda load: (-load.queries, str(load.key))))
     return DnsLoad(ttl, counted.total, before / ttl, costs.total() / ttl, ordered)
 
 
@@ -105,13 +105,13 @@ class _Proxies:
     """The number of proxies that know a cluster."""
 
     def __init__(self, groups: tuple[Group, ...]) -> None:
-        self.total = sum(one.proxies for one in groups)
+        self.total = sum(group.proxies for group in groups)
         self._plain, self._limited = Counter[str](), list[Group]()
-        for one in groups:
-            if one.sidecar and one.sidecar.imports is not None:
-                self._limited.append(one)
+        for group in groups:
+            if group.sidecar and group.sidecar.imports is not None:
+                self._limited.append(group)
             else:
-                self._plain[one.namespace] += one.proxies
+                self._plain[group.namespace] += group.proxies
         self._everywhere = self._plain.total()
 
     def knowing(self, cluster: _Cluster, host: str) -> int:
@@ -119,12 +119,12 @@ class _Proxies:
             number = self._everywhere
         else:
             number = sum(self._plain[name] for name in {*cluster.audience, ANY})
-        return number + sum(one.proxies for one in self._limited if _imports(one, cluster, host))
+        return number + sum(group.proxies for group in self._limited if _imports(group, cluster, host))
 
 
-def _imports(one: Group, cluster: _Cluster, host: str) -> bool:
-    seen = PUBLIC in cluster.audience or one.namespace in cluster.audience
-    return seen and one.sidecar is not None and any(one.sidecar.takes(name, host) for name in cluster.namespaces)
+def _imports(group: Group, cluster: _Cluster, host: str) -> bool:
+    seen = PUBLIC in cluster.audience or group.namespace in cluster.audience
+    return seen and group.sidecar is not None and any(group.sidecar.takes(name, host) for name in cluster.namespaces)
 
 
 def _clusters(entries: Iterable[ServiceEntry]) -> Mapping[tuple[str, int], _Cluster]:

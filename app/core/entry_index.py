@@ -36,10 +36,10 @@ class EntryIndex:
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> frozenset[Key]:
         """Process an added, changed or deleted entry; returns the names to reconcile."""
-        one = new or old
-        if one is None:
+        state = new or old
+        if state is None:
             return frozenset()
-        names, home, limited = _names(old) | _names(new), one.key.namespace, handle in self._limited
+        names, home, limited = _names(old) | _names(new), state.key.namespace, handle in self._limited
         after = candidate(new, self.policy) if new else None
         before = {host: self._seen_at(host, home) for host in names} if self._seen_otherwise(handle, after) else {}
         others = self._replace(old, after, handle)
@@ -55,8 +55,8 @@ class EntryIndex:
     def take_policy(self, policy: GuardPolicy) -> None:
         """Review all entries again, because the policy has changed; every name may have a different result."""
         known, self.policy, self._budgets, self._alone = self._alone, policy, Budgets(), {}
-        for handle, one in known.items():
-            self._alone[handle] = candidate(one.entry, policy)
+        for handle, old in known.items():
+            self._alone[handle] = candidate(old.entry, policy)
             self._budgets.change(handle, None, self._alone[handle])
         for handle in known:
             self._place(handle)
@@ -94,7 +94,7 @@ class EntryIndex:
 
     def hosts_of(self, *entries: ServiceEntry | None) -> Iterator[str]:
         """Yield the hosts of some entries."""
-        return (host for one in entries for host in _names(one))
+        return (host for entry in entries for host in _names(entry))
 
     def siblings(self, entry: ServiceEntry) -> dict[Hashable, ServiceEntry]:
         """Return an entry, and those of its namespace that share a host with it or each other, by their handles."""
@@ -105,10 +105,10 @@ class EntryIndex:
             if host in seen:
                 continue
             seen.add(host)
-            for handle, one in self.by_host.at(host).of(entry.key.namespace).items():
+            for handle, sibling in self.by_host.at(host).of(entry.key.namespace).items():
                 if handle not in found:
-                    found[handle] = one.entry
-                    waiting.extend(each.canonical for each in one.entry.hosts)
+                    found[handle] = sibling.entry
+                    waiting.extend(each.canonical for each in sibling.entry.hosts)
         return found
 
     def limited(self) -> tuple[Limited, ...]:
@@ -121,7 +121,7 @@ class EntryIndex:
 
     def newly_limited(self) -> tuple[Limited, ...]:
         """Return the entries that have exceeded a limit since the last call."""
-        newly = tuple(one for handle, one in self._newly.items() if handle in self._limited)
+        newly = tuple(found for handle, found in self._newly.items() if handle in self._limited)
         self._newly.clear()
         return newly
 
@@ -182,17 +182,17 @@ class EntryIndex:
     def _place(self, handle: Hashable) -> None:
         """Add an entry to its hosts, with the limit that it exceeds."""
         before = self._limited.pop(handle, None)
-        one = self._alone.get(handle)
-        if one is None:
+        alone = self._alone.get(handle)
+        if alone is None:
             return
-        if one.exceeded is None and (exceeded := self._budgets.exceeded(handle, one)):
-            one = replace(one, exceeded=exceeded)
-        for host in _names(one.entry):
-            self.by_host.put(host, handle, one)
-        if one.exceeded:
-            self._limited[handle] = one.entry, one.exceeded
-            if before is None or (before[0].uid, before[1]) != (one.entry.uid, one.exceeded):
-                self._newly[handle] = one.entry, one.exceeded
+        if alone.exceeded is None and (exceeded := self._budgets.exceeded(handle, alone)):
+            alone = replace(alone, exceeded=exceeded)
+        for host in _names(alone.entry):
+            self.by_host.put(host, handle, alone)
+        if alone.exceeded:
+            self._limited[handle] = alone.entry, alone.exceeded
+            if before is None or (before[0].uid, before[1]) != (alone.entry.uid, alone.exceeded):
+                self._newly[handle] = alone.entry, alone.exceeded
 
 
 def _names(entry: ServiceEntry | None) -> dict[str, str]:

@@ -109,9 +109,9 @@ class _Subject:
     """The calls from namespaces that see the object."""
 
 
-def effect_of(tuning: Tuning, one: Candidate, seen_by: frozenset[str], *, in_force: bool) -> Effect:
+def effect_of(tuning: Tuning, subject: Candidate, seen_by: frozenset[str], *, in_force: bool) -> Effect:
     """Return the effect for the HTTP ports of an entry; of several ports, the shortest timeouts are used."""
-    routings = [tuning.of(port) for port in one.entry.ports if port.http]
+    routings = [tuning.of(port) for port in subject.entry.ports if port.http]
     tries = [each.per_try_timeout for each in routings if each.per_try_timeout]
     whole = [each.timeout for each in routings if each.timeout and each.timeout.milliseconds]
     conditions = frozenset(word for each in routings for word in each.retry_on)
@@ -129,20 +129,20 @@ def forecast(  # noqa: PLR0913, PLR0917 - the inputs of a forecast
     cuts = tuple(_cuts(subject, reached))
     repaired = 0.0 if effect.in_force else sum(map(reached.endings.get, _repeated(effect), [0.0] * len(Ending)))
     sentences = (*_summary(subject, callers), *_failures(subject), *(_cut(subject, cut) for cut in cuts))
-    by_size = sorted(callers.items(), key=lambda one: (-one[1].calls, one[0]))
-    told = tuple(Caller(name, one, _cuts_of(subject, name, one)) for name, one in by_size)
-    return Forecast(entry, host, total, told, sentences, cuts, repaired)
+    by_size = sorted(callers.items(), key=lambda item: (-item[1].calls, item[0]))
+    by_caller = tuple(Caller(name, calls, _cuts_of(subject, name, calls)) for name, calls in by_size)
+    return Forecast(entry, host, total, by_caller, sentences, cuts, repaired)
 
 
 def by_change(forecasts: Iterable[Forecast]) -> list[Forecast]:
     """Sort by the effect of enforcement, most changed calls first."""
-    return sorted(forecasts, key=lambda one: (-one.changed, -one.figures.failed, -one.figures.calls, one.host))
+    return sorted(forecasts, key=lambda each: (-each.changed, -each.figures.failed, -each.figures.calls, each.host))
 
 
 def deciding(namespace: str, candidates: Iterable[Candidate]) -> Candidate | None:
     """Return the entry that decides a host for a namespace: its own entry, otherwise the oldest one that it sees."""
-    seeing = (one for one in candidates if PUBLIC in one.seen_by or namespace in one.seen_by)
-    return min(seeing, key=lambda one: (one.key.namespace != namespace, age(one.entry)), default=None)
+    seeing = (candidate for candidate in candidates if PUBLIC in candidate.seen_by or namespace in candidate.seen_by)
+    return min(seeing, key=lambda candidate: (candidate.key.namespace != namespace, age(candidate.entry)), default=None)
 
 
 def _repeated(effect: Effect) -> list[Ending]:

@@ -49,7 +49,7 @@ class Grant:
 
     def objections(self, layers: Layers) -> Objections:
         """Yield all objections."""
-        granted = layers.where(lambda one: self._granted(one) is not None)
+        granted = layers.where(lambda settings: self._granted(settings) is not None)
         yield negated(granted), sentences.FORBIDDEN
         if granted != FALSE:
             for condition, message in self.object_to(self):

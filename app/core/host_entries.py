@@ -60,20 +60,25 @@ class Summary:
     @classmethod
     def of(cls, host: str, candidates: Iterable[Candidate]) -> "Summary":
         """Summarise the entries that name a host."""
-        ones = sorted(candidates, key=lambda one: age(one.entry))
+        ordered = sorted(candidates, key=lambda candidate: age(candidate.entry))
         return cls(
-            ports=frozenset(port.number for one in ones for port in one.entry.ports if port.served),
-            oldest=_first(ref(one) for one in ones),
+            ports=frozenset(port.number for candidate in ordered for port in candidate.entry.ports if port.served),
+            oldest=_first(ref(candidate) for candidate in ordered),
             public=tuple(
-                _first(ref(one) for one in ones if PUBLIC in one.seen_by and not one.withheld(kind, host))
+                _first(
+                    ref(candidate)
+                    for candidate in ordered
+                    if PUBLIC in candidate.seen_by and not candidate.withheld(kind, host)
+                )
                 for kind in KINDS
             ),
             silent=tuple(
-                _first(ref(one, reason) for one in ones if (reason := one.withheld(kind, host))) for kind in KINDS
+                _first(ref(candidate, reason) for candidate in ordered if (reason := candidate.withheld(kind, host)))
+                for kind in KINDS
             ),
-            without_port_80=tuple(_lacking(ones))[:2],
-            contested=_contested(ones),
-            named=frozenset(one.key.namespace for one in ones if by_name(one)),
+            without_port_80=tuple(_lacking(ordered))[:2],
+            contested=_contested(ordered),
+            named=frozenset(candidate.key.namespace for candidate in ordered if by_name(candidate)),
         )
 
 
@@ -105,17 +110,17 @@ class HostEntries:
 
     def has(self, key: Key) -> bool:
         """Say whether an entry names the host."""
-        return any(one.key == key for one in self.of(key.namespace).values())
+        return any(candidate.key == key for candidate in self.of(key.namespace).values())
 
     @property
     def ports(self) -> Iterator[int]:
         """The numbers of ports that istiod may serve with a VirtualService of the host; some of them repeatedly."""
-        return (port.number for one in self for port in one.entry.ports if port.served)
+        return (port.number for candidate in self for port in candidate.entry.ports if port.served)
 
-    def put(self, handle: Hashable, one: Candidate) -> None:
+    def put(self, handle: Hashable, candidate: Candidate) -> None:
         """Add a candidate, or replace the one with the same handle."""
         self._summary = None
-        self._by_namespace.setdefault(one.key.namespace, {})[handle] = one
+        self._by_namespace.setdefault(candidate.key.namespace, {})[handle] = candidate
 
     def drop(self, namespace: str, handle: Hashable) -> None:
         """Remove a candidate."""
@@ -134,46 +139,46 @@ class HostEntries:
         return found
 
 
-def by_name(one: Candidate) -> bool:
+def by_name(candidate: Candidate) -> bool:
     """Say whether an entry is exported to other namespaces by their names."""
-    return PUBLIC not in one.seen_by and bool(one.seen_by - {one.key.namespace})
+    return PUBLIC not in candidate.seen_by and bool(candidate.seen_by - {candidate.key.namespace})
 
 
 def other(refs: EntryRefs, namespace: str) -> EntryRef | None:
     """Return the oldest of other namespaces."""
-    return next((one for one in refs if one.key.namespace != namespace), None)
+    return next((each for each in refs if each.key.namespace != namespace), None)
 
 
-def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
+def _lacking(candidates: Iterable[Candidate]) -> Iterator[str]:
     ports = defaultdict[str, set[int]](set)
-    for one in ones:
-        ports[one.key.namespace].update(port.number for port in one.entry.ports)
+    for candidate in candidates:
+        ports[candidate.key.namespace].update(port.number for port in candidate.entry.ports)
     return (namespace for namespace, numbers in sorted(ports.items()) if HTTP_PORT not in numbers)
 
 
-def _contested(ones: Iterable[Candidate]) -> Protocols:
+def _contested(candidates: Iterable[Candidate]) -> Protocols:
     """Return the ports with more than one declared protocol, as far as other namespaces see them."""
     return {
         number: {protocol: _seen_elsewhere(declaring) for protocol, declaring in protocols.items()}
-        for number, protocols in disagreeing(ones).items()
+        for number, protocols in disagreeing(candidates).items()
     }
 
 
-def _seen_elsewhere(ones: Iterable[Candidate]) -> EntryRefs:
-    return _first(ref(one) for one in ones if one.seen_by - {one.key.namespace, NO_ONE})
+def _seen_elsewhere(candidates: Iterable[Candidate]) -> EntryRefs:
+    return _first(ref(candidate) for candidate in candidates if candidate.seen_by - {candidate.key.namespace, NO_ONE})
 
 
-def ref(one: Candidate, reason: str = "") -> EntryRef:
+def ref(candidate: Candidate, reason: str = "") -> EntryRef:
     """Return the part of an entry that counts in other namespaces."""
-    return EntryRef(age(one.entry), one.key, reason)
+    return EntryRef(age(candidate.entry), candidate.key, reason)
 
 
 def _first(refs: Iterable[EntryRef]) -> EntryRefs:
     """Keep the first of each of the first two namespaces."""
     found = list[EntryRef]()
-    for one in refs:
-        if not found or one.key.namespace != found[0].key.namespace:
-            found.append(one)
+    for each in refs:
+        if not found or each.key.namespace != found[0].key.namespace:
+            found.append(each)
         if len(found) == 2:
             break
     return tuple(found)

@@ -22,13 +22,13 @@ class HostIndex:
         """Return the candidates that name a host."""
         return self._entries.get(host, _NOBODY)
 
-    def put(self, host: str, handle: Hashable, one: Candidate) -> None:
+    def put(self, host: str, handle: Hashable, candidate: Candidate) -> None:
         """Add a candidate to a host, or replace the one with the same handle."""
         if host not in self._entries:
             self._entries[host] = HostEntries(host)
             insort(self._reversed, host[::-1])
             self._wild += host.startswith("*")
-        self._entries[host].put(handle, one)
+        self._entries[host].put(handle, candidate)
 
     def drop(self, host: str, namespace: str, handle: Hashable) -> None:
         """Remove a candidate that no longer names a host."""
@@ -66,9 +66,9 @@ def wildcards(host: str) -> Iterator[str]:
         yield f"*{host[start:]}"
 
 
-def meets(one: str, other: str) -> bool:
+def meets(host: str, other: str) -> bool:
     """Say whether two hosts are the same, or one is a wildcard that covers the other."""
-    return one == other or _wild(one, other) or _wild(other, one)
+    return host == other or _wild(host, other) or _wild(other, host)
 
 
 def _wild(wildcard: str, host: str) -> bool:

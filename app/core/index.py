@@ -58,7 +58,7 @@ class Index:
         self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable | None = None
     ) -> frozenset[Key]:
         """Process an added, changed or deleted ServiceEntry; `handle` distinguishes entries with the same key."""
-        key = next((one.key for one in (old, new) if one), None)
+        key = next((state.key for state in (old, new) if state), None)
         found = self.entries.put(old, new, key if handle is None else handle)
         if key and any(self._children.at(key)):
             found |= {name for host in self.entries.hosts_of(old, new) for name in self.entries.asking(host)}
@@ -71,73 +71,73 @@ class Index:
         if new:
             self._add_object(new)
         found = set[Key]()
-        for one in (old, new):
-            if one:
-                found.add(place(one.key))
-                found.update(() if one.managed else self._routed_by(one))
+        for state in (old, new):
+            if state:
+                found.add(place(state.key))
+                found.update(() if state.managed else self._routed_by(state))
         return frozenset(found)
 
     def neighbours(self, key: Key) -> Neighbours:
         """Return everything that decides a name; without entries if none of its namespace asks for it."""
         host, policy = self.entries.host(key.name), self.entries.policy
-        objects = {(one.kind, one.key): one for one in self._named(key)}
+        objects = {(stored.kind, stored.key): stored for stored in self._named(key)}
         entries = tuple(self.entries.by_host.at(host).of(key.namespace).values())
         if not entries:
             return Neighbours(host, observed=tuple(objects.values()), policy=policy)
         parents = self._parents(host)
-        objects |= {(one.kind, one.key): one for one in self._routing(host, parents)}
+        objects |= {(stored.kind, stored.key): stored for stored in self._routing(host, parents)}
         others = other_entries(host, key.namespace, self.entries.by_host)
         return Neighbours(host, entries, others, tuple(objects.values()), parents, policy)
 
     def names(self) -> frozenset[Key]:
         """Return every name that an entry asks for or that an object of the guard has."""
-        managed = (place(one.key) for one in self._objects.values() if one.managed)
+        managed = (place(stored.key) for stored in self._objects.values() if stored.managed)
         return frozenset({*self.entries.names(), *managed})
 
     def managed_by_namespace(self) -> Counter[str]:
         """Count the guard's objects in each namespace."""
-        return Counter(one.key.namespace for one in self._objects.values() if one.managed)
+        return Counter(stored.key.namespace for stored in self._objects.values() if stored.managed)
 
     def routed(self) -> Iterator[tuple[Key, str, str]]:
         """Yield the guard's VirtualServices, each with its host and creation time."""
-        for one in self._objects.values():
-            if one.managed and one.kind == "VirtualService":
-                yield from ((one.key, host, one.created) for host in one.claims)
+        for stored in self._objects.values():
+            if stored.managed and stored.kind == "VirtualService":
+                yield from ((stored.key, host, stored.created) for host in stored.claims)
 
     def count_managed(self, kind: str) -> int:
         """Count the emitted objects of a kind."""
-        return sum(one.managed and one.kind == kind for one in self._objects.values())
+        return sum(stored.managed and stored.kind == kind for stored in self._objects.values())
 
-    def _add_object(self, one: Observed) -> None:
-        at = (one.kind, one.key)
-        self._objects[at] = one
-        for claim in () if one.managed else one.claims:
-            self._claims.put(claim, at, one)
-        for parent in one.parents:
-            self._children.put(parent, at, one)
+    def _add_object(self, stored: Observed) -> None:
+        at = (stored.kind, stored.key)
+        self._objects[at] = stored
+        for claim in () if stored.managed else stored.claims:
+            self._claims.put(claim, at, stored)
+        for parent in stored.parents:
+            self._children.put(parent, at, stored)
 
-    def _remove_object(self, one: Observed) -> None:
-        at = (one.kind, one.key)
+    def _remove_object(self, stored: Observed) -> None:
+        at = (stored.kind, stored.key)
         self._objects.pop(at, None)
-        for claim in one.claims:
+        for claim in stored.claims:
             self._claims.drop(claim, at)
-        for parent in one.parents:
+        for parent in stored.parents:
             self._children.drop(parent, at)
 
-    def _routed_by(self, one: Observed) -> Iterator[Key]:
+    def _routed_by(self, stored: Observed) -> Iterator[Key]:
         """Yield the names that an object of others affects."""
-        for claim in one.claims:
+        for claim in stored.claims:
             covered = self.entries.by_host.under(claim) if claim.startswith("*") else ()
             for host in {claim, *covered}:
                 yield from self.entries.names_of(host)
-        for parent in one.parents:
+        for parent in stored.parents:
             for host in self.entries.hosts_of(self.entries.get(parent)):
                 yield from self.entries.asking(host)
 
     def _parents(self, host: str) -> frozenset[Key]:
         """Return the entries for a host that are parents of HTTPRoutes."""
         return (
-            frozenset(one.key for one in self.entries.by_host.at(host) if any(self._children.at(one.key)))
+            frozenset(entry.key for entry in self.entries.by_host.at(host) if any(self._children.at(entry.key)))
             if self._children
             else frozenset()
         )

@@ -52,18 +52,20 @@ class Overview:
     to_write: Counter[str] = field(default_factory=Counter)
     owned: list[tuple[Key, str]] = field(default_factory=list)
 
-    def add(self, one: Reviewed) -> None:
+    def add(self, reviewed: Reviewed) -> None:
         """Count one more entry."""
-        if one.verdict.exempt_until:
-            self.ends.append(Ends(one.verdict.exempt_until, one.entry.key))
-        for emitted in one.emitted:
+        if reviewed.verdict.exempt_until:
+            self.ends.append(Ends(reviewed.verdict.exempt_until, reviewed.entry.key))
+        for emitted in reviewed.emitted:
             self.to_write[emitted.key.namespace] += 1
-        self.owned += [(one.entry.key, found.message) for found in one.verdict.findings if found.rule is HOST_OWNED]
+        self.owned += [
+            (reviewed.entry.key, found.message) for found in reviewed.verdict.findings if found.rule is HOST_OWNED
+        ]
 
     @property
     def ending(self) -> list[Ends]:
         """The exemptions by end date."""
-        return sorted(self.ends, key=lambda one: (one.until, str(one.entry)))
+        return sorted(self.ends, key=lambda exemption: (exemption.until, str(exemption.entry)))
 
 
 class WithFindings:
@@ -76,17 +78,17 @@ class WithFindings:
 
     def __iter__(self) -> Iterator[Reviewed]:
         """Yield the entries in order."""
-        for one in self._reviewed:
-            finding = self._findings.get(one.entry.key)
-            yield replace(one, shared=(*one.shared, finding)) if finding else one
+        for reviewed in self._reviewed:
+            finding = self._findings.get(reviewed.entry.key)
+            yield replace(reviewed, shared=(*reviewed.shared, finding)) if finding else reviewed
 
 
 def enforced(policy: GuardPolicy) -> GuardPolicy:
     """Return an enforced policy: Warn becomes Enforce. The same object if nothing changes."""
     layers = (policy, *policy.laid_over)
-    if all(one.mode is not Mode.WARN for one in layers):
+    if all(layer.mode is not Mode.WARN for layer in layers):
         return policy
-    return replace(policy, mode=_enforced(policy), laid_over=tuple(_layer(one) for one in policy.laid_over))
+    return replace(policy, mode=_enforced(policy), laid_over=tuple(_layer(layer) for layer in policy.laid_over))
 
 
 def _layer(settings: Settings) -> Settings:

@@ -32,7 +32,7 @@ def siblings(standing: Standing) -> str:
     """Return the literal: names of entries, by host, by namespace."""
     found, room = defaultdict[str, dict[str, list[str]]](dict), ROOM
     for namespace, host in in_turns(standing):
-        names = [one.name for one in standing[namespace, host]]
+        names = [entry.name for entry in standing[namespace, host]]
         room -= len(json.dumps({namespace: {host: names}}))
         if room < 0:
             break

@@ -93,17 +93,17 @@ def _size(entry: ServiceEntry, tuning: Tuning, settings: Settings) -> Size:
     named = [host for host in entry.hosts if host.object_name]
     if not named:
         return Size()
-    host = max(named, key=lambda one: len(one.text))
+    host = max(named, key=lambda host: len(host.text))
     # An entry in a file has no uid yet, and an object in the cluster has that of its owner: both must get the same
     # size.
     place = Place(entry if entry.uid else replace(entry, uid=UID), host, host.object_name, entry.export_to)
     declared = [Declared(entry, host, port, tuning) for port in entry.ports]
     sizes = [*_virtual_service(place, declared), *_destination_rule(place, declared, settings)]
-    return Size(max((one.base for one in sizes), default=0), max((one.port for one in sizes), default=0))
+    return Size(max((size.base for size in sizes), default=0), max((size.port for size in sizes), default=0))
 
 
 def _virtual_service(place: Place, declared: Sequence[Declared]) -> Iterator[Size]:
-    routed = [one for one in declared if one.port.http and one.tuning.emit]
+    routed = [each for each in declared if each.port.http and each.tuning.emit]
     if routed:
         manifest = virtual_service(place, routed, alone=False).manifest
         yield _measured(manifest, manifest["spec"]["http"], len(routed))

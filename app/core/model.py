@@ -32,10 +32,10 @@ def camel(name: str) -> str:
 CONFIG: "ConfigDict" = {"strict": True, "extra": "forbid", "alias_generator": camel}
 
 
-def setting(description: str, **given: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
+def setting(description: str, **options: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
     """Declare a field of a model: its description, its `default`, and bounds in the format of pydantic's Field."""
-    default = {"default": given.pop("default")} if "default" in given else {}
-    return field(**default, metadata={"description": description, **given})
+    default = {"default": options.pop("default")} if "default" in options else {}
+    return field(**default, metadata={"description": description, **options})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
@@ -53,8 +53,8 @@ def is_model(annotation: object) -> TypeGuard[type]:
 class Bounds:
     """Annotates a type with arguments of pydantic's Field, such as `pattern` and `max_length`."""
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - as pydantic's Field
-        self._given = given
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as pydantic's Field
+        self._given = options
 
     def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":  # noqa: ANN401
         """Say how the type is read."""

@@ -121,7 +121,7 @@ def _claims(kind: str, spec: Fields) -> tuple[str, ...]:
 def _for_mesh(route: Fields) -> bool:
     """Say whether sidecars use a route: it has no match, or one that is not for gateways only."""
     matches = tuple(route.children("match"))
-    return not matches or any(not (names := tuple(one.texts("gateways"))) or MESH in names for one in matches)
+    return not matches or any(not (names := tuple(match.texts("gateways"))) or MESH in names for match in matches)
 
 
 def _parents(spec: Fields, namespace: str) -> Iterator[Key]:
@@ -137,7 +137,7 @@ def _seen_by(namespace: str, parents: tuple[Key, ...]) -> tuple[str, ...]:
 
 def _legs(spec: Fields) -> Iterator[Leg]:
     for index, route in enumerate(_http(spec)):
-        named = (one.child("destination").text("host") for one in route.children("route"))
+        named = (leg.child("destination").text("host") for leg in route.children("route"))
         yield Leg(index, tuple(map(canonical_host, filter(None, named))), _retries(route))
 
 

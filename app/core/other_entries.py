@@ -41,7 +41,7 @@ def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
     """Find the effect of other namespaces' entries for a host in a namespace that names it."""
     entries = index.at(host)
     summary = entries.summary
-    named = any(by_name(one) for one in entries.of(namespace).values())
+    named = any(by_name(entry) for entry in entries.of(namespace).values())
     ports = chain(summary.ports, (port for each in _related(host, index) for port in each.ports))
     return OtherEntries(
         ports=_two(ports),
@@ -51,14 +51,14 @@ def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
         without_port_80=next((name for name in summary.without_port_80 if name != namespace), None),
         protocols={number: _others(declared, namespace) for number, declared in summary.contested.items()},
         captured=_captured(host, namespace, index) if host.startswith("*") else None,
-        same=tuple(one for one in entries if one.key.namespace != namespace) if named else (),
+        same=tuple(entry for entry in entries if entry.key.namespace != namespace) if named else (),
         meeting=frozenset(_meeting(entries, _related(host, index))) if named else frozenset(),
     )
 
 
 def _others(declared: Mapping[str, EntryRefs], namespace: str) -> dict[str, EntryRef]:
     found = ((protocol, other(refs, namespace)) for protocol, refs in declared.items())
-    return {protocol: one for protocol, one in found if one}
+    return {protocol: ref for protocol, ref in found if ref}
 
 
 def _two(ports: Iterable[int]) -> frozenset[int]:
@@ -83,31 +83,41 @@ def _wild(entries: HostEntries, namespace: str, related: Iterable[HostEntries]) 
         if first and not entries.has(first.key):
             yield first
         elif first:
-            ones = (one for one in each if one.key.namespace != namespace and not entries.has(one.key))
-            yield from islice(sorted(ref(one) for one in ones), 1)
+            others = (
+                each_entry
+                for each_entry in each
+                if each_entry.key.namespace != namespace and not entries.has(each_entry.key)
+            )
+            yield from islice(sorted(ref(each_entry) for each_entry in others), 1)
 
 
 def _meeting(entries: HostEntries, related: Iterable[HostEntries]) -> Iterator[str]:
-    return (one.key.namespace for each in related for one in each if not entries.has(one.key))
+    return (each_entry.key.namespace for each in related for each_entry in each if not entries.has(each_entry.key))
 
 
 def _captured(wildcard: str, namespace: str, index: HostIndex) -> Key | None:
     """Find an entry for a host below a wildcard that the namespace sees and has no VirtualService for."""
     for host in index.under(wildcard):
-        seen = (one for one in index.at(host) if _sees(namespace, one) and not _routed(one, namespace, wildcard))
-        if found := min(seen, key=lambda one: age(one.entry), default=None):
+        seen = (
+            candidate
+            for candidate in index.at(host)
+            if _sees(namespace, candidate) and not _routed(candidate, namespace, wildcard)
+        )
+        if found := min(seen, key=lambda candidate: age(candidate.entry), default=None):
             return found.key
     return None
 
 
-def _sees(namespace: str, one: Candidate) -> bool:
-    return one.key.namespace == namespace or "*" in one.seen_by or namespace in one.seen_by
+def _sees(namespace: str, candidate: Candidate) -> bool:
+    return candidate.key.namespace == namespace or "*" in candidate.seen_by or namespace in candidate.seen_by
 
 
-def _routed(one: Candidate, namespace: str, wildcard: str) -> bool:
+def _routed(candidate: Candidate, namespace: str, wildcard: str) -> bool:
     """Say whether the namespace has VirtualServices for all hosts of an entry that are below a wildcard."""
-    hosts = (host.canonical for host in one.entry.hosts if _beneath(host.canonical, wildcard))
-    return one.key.namespace == namespace and all(one.withheld("VirtualService", host) is None for host in hosts)
+    hosts = (host.canonical for host in candidate.entry.hosts if _beneath(host.canonical, wildcard))
+    return candidate.key.namespace == namespace and all(
+        candidate.withheld("VirtualService", host) is None for host in hosts
+    )
 
 
 def _beneath(host: str, wildcard: str) -> bool:

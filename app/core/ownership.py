@@ -30,8 +30,8 @@ def owned_by_others(entry: ServiceEntry, settings: Settings) -> tuple[Finding, .
         return ()
     index, owner = hits[0]
     message = sentences.HOST_OWNED.format(host=quoted(entry.hosts[index].text), owner=owned(owner))
-    told = and_more(message, len(hits))
-    return (Finding(HOST_OWNED, Severity.ERROR, f"spec.hosts[{index}]", told),)
+    sentence = and_more(message, len(hits))
+    return (Finding(HOST_OWNED, Severity.ERROR, f"spec.hosts[{index}]", sentence),)
 
 
 def owned(owner: Owner) -> str:
@@ -72,6 +72,6 @@ def _owner(host: str, holdings: Iterable[Holding]) -> Owner | None:
     for owner, own, exact, ends in holdings:
         if host in exact or host.endswith(ends):
             return None if own else owner
-        if not own and host.startswith("*") and any(one.endswith(host[1:]) for one in (*exact, *ends)):
+        if not own and host.startswith("*") and any(owned.endswith(host[1:]) for owned in (*exact, *ends)):
             return owner
     return None

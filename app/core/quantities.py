@@ -27,8 +27,8 @@ def share(part: float, whole: float) -> str:
 
 def shares(least: float, most: float, whole: float) -> str:
     """Format a range of shares: 3.1 % to 12 %."""
-    one, other = share(least, whole), share(most, whole)
-    return one if one == other else f"{one} to {other}"
+    low, high = share(least, whole), share(most, whole)
+    return low if low == high else f"{low} to {high}"
 
 
 def rate(number: float) -> str:

@@ -65,7 +65,7 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
 
 def _confinement(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
     """Return the reason why only the home's own namespace may see the object, if any."""
-    if any(one.tuning.overridden for one in home.entries) and _own_overrides(home):
+    if any(member.tuning.overridden for member in home.entries) and _own_overrides(home):
         return "its annotations count in its own namespace only"
     if (oldest := company.oldest) and _younger(home, oldest):
         return f"ServiceEntry {oldest.key} is {_standing_before(home, oldest)}"
@@ -94,7 +94,7 @@ def _objections(
 
 def _younger(home: Home, oldest: EntryRef) -> bool:
     """Say whether a public entry of another namespace is older than all public entries of the home."""
-    return not any(PUBLIC in one.seen_by and age(one.entry) < oldest.age for one in home.entries)
+    return not any(PUBLIC in member.seen_by and age(member.entry) < oldest.age for member in home.entries)
 
 
 def _differing(home: Home, company: Company) -> tuple[int, EntryRef] | None:
@@ -111,18 +111,18 @@ def _differing(home: Home, company: Company) -> tuple[int, EntryRef] | None:
 
 
 def _http_ports(home: Home) -> Iterator[tuple[int, str]]:
-    return ((port.number, port.protocol) for one in home.entries for port in one.entry.ports if port.http)
+    return ((port.number, port.protocol) for member in home.entries for port in member.entry.ports if port.http)
 
 
 def _standing_before(home: Home, oldest: EntryRef) -> str:
     """Return the reason why an entry of another namespace comes before those of the home: its age, or its name."""
-    created = {one.entry.created for one in home.entries if PUBLIC in one.seen_by}
+    created = {member.entry.created for member in home.entries if PUBLIC in member.seen_by}
     named = oldest.created in created
     return f"the {'first' if named else 'oldest'} public one for the host{' by name' if named else ''}"
 
 
 def _serves_port_80(home: Home) -> bool:
-    return any(port.http and port.number == HTTP_PORT for one in home.entries for port in one.entry.ports)
+    return any(port.http and port.number == HTTP_PORT for member in home.entries for port in member.entry.ports)
 
 
 def _own_overrides(home: Home) -> bool:
@@ -132,19 +132,19 @@ def _own_overrides(home: Home) -> bool:
 def _left_out(home: Home, company: Company, agrees: Callable[[Settings], object]) -> dict[str, str]:
     """Return the namespaces in exportTo that do not agree, each with the reason."""
     named = home.seen_by - {home.namespace}
-    found = {name: f"sees {one.kind} {one.key}, which routes the host" for name, one in _claimed(named, company)}
+    found = {name: f"sees {route.kind} {route.key}, which routes the host" for name, route in _claimed(named, company)}
     ports = dict(_http_ports(home))
-    for one in company.others.same:
-        if any(port.protocol != ports.get(port.number, port.protocol) for port in one.entry.ports):
-            found.update(dict.fromkeys(meet(named, one.seen_by), "sees another protocol for a port of the host"))
-        if age(one.entry) < age(home.owner.entry):
-            same = one.entry.created == home.owner.entry.created
+    for other in company.others.same:
+        if any(port.protocol != ports.get(port.number, port.protocol) for port in other.entry.ports):
+            found.update(dict.fromkeys(meet(named, other.seen_by), "sees another protocol for a port of the host"))
+        if age(other.entry) < age(home.owner.entry):
+            same = other.entry.created == home.owner.entry.created
             why = "sees an entry for the host that is first by name" if same else "sees an older entry for the host"
-            found.update(dict.fromkeys(meet(named, one.seen_by), why))
-    for name in (*(one.key.namespace for one in company.others.same), *company.others.meeting):
+            found.update(dict.fromkeys(meet(named, other.seen_by), why))
+    for name in (*(other.key.namespace for other in company.others.same), *company.others.meeting):
         if name in named:
             found[name] = "has an entry of its own for the host"
-    naming = next(one for one in home.entries if PUBLIC not in one.seen_by)
+    naming = next(other for other in home.entries if PUBLIC not in other.seen_by)
     for audience in naming.audiences:
         found.update(
             {name: f"does not agree ({why})" for name, why in _dissenting(audience, home, agrees) if name in named}
@@ -158,8 +158,8 @@ def _dissenting(audience: Audience, home: Home, agrees: Callable[[Settings], obj
         return dict.fromkeys(audience.names, why).items()
     exempt = {
         name: "exemptions.temporary"
-        for one, names in audience.exempt
-        if matches(home.host, one.hosts)
+        for item, names in audience.exempt
+        if matches(home.host, item.hosts)
         for name in names
     }
     return (exempt | dict(audience.unwilling)).items()
@@ -167,9 +167,11 @@ def _dissenting(audience: Audience, home: Home, agrees: Callable[[Settings], obj
 
 def _claimed(named: frozenset[str], company: Company) -> Iterator[tuple[str, Observed]]:
     """Yield the namespaces that see an object of others; the first object comes last, so that it wins."""
-    for one in reversed(company.claims):
-        seen = named if one.public else named & {*one.export_to}
-        yield from ((name, one) for name in {*seen, *(named & {one.key.namespace} if OWN in one.export_to else ())})
+    for claim in reversed(company.claims):
+        seen = named if claim.public else named & {*claim.export_to}
+        yield from (
+            (name, claim) for name in {*seen, *(named & {claim.key.namespace} if OWN in claim.export_to else ())}
+        )
 
 
 def _dissent(settings: Settings, home: Home, agrees: Callable[[Settings], object]) -> str | None:
@@ -187,7 +189,7 @@ def _names_some(settings: Settings, host: str) -> str | None:
         return "scope.excludedNamespaces"
     if settings.exemptions.namespaces:
         return "exemptions.namespaces"
-    exempt = any(matches(host, one.hosts) for one in settings.exemptions.temporary)
+    exempt = any(matches(host, item.hosts) for item in settings.exemptions.temporary)
     return "exemptions.temporary" if exempt else None
 
 

@@ -25,14 +25,14 @@ INT_BITS = 63
 """Limits of a document: YAML aliases can create any number of values from a few lines, or an endless value."""
 
 
-def parse_policy(given: object) -> GuardPolicy:
+def parse_policy(document: object) -> GuardPolicy:
     """Read a parsed policy file; raises PolicyError."""
-    if not isinstance(given, dict):
+    if not isinstance(document, dict):
         raise PolicyError([f"the policy must be an object with apiVersion: {API_VERSION} and kind: {KIND}"])
-    missing = [f"{name}: must be {value}" for name, value in _IDENTITY.items() if given.get(name) != value]
+    missing = [f"{name}: must be {value}" for name, value in _IDENTITY.items() if document.get(name) != value]
     if missing:
         raise PolicyError(missing)
-    policy = _read(_plain(given, iter(range(MAX_VALUES))))
+    policy = _read(_plain(document, iter(range(MAX_VALUES))))
     if reversed_bounds := list(_reversed_bounds(policy)):
         raise PolicyError(reversed_bounds)
     return policy
@@ -56,20 +56,20 @@ _IDENTITY = {"apiVersion": API_VERSION, "kind": KIND}
 _SETTINGS = {camel(field.name) for field in fields(Settings)}
 
 
-def _read(given: Mapping[str, Any]) -> GuardPolicy:
+def _read(document: Mapping[str, Any]) -> GuardPolicy:
     """Read a document, and merge the settings of each item of `namespaces` into the rest."""
-    file = _validate(PolicyDocument, given)
-    base, *layers = written = tuple(map(_settings, (given, *given.get("namespaces", ()))))
+    file = _validate(PolicyDocument, document)
+    base, *layers = written = tuple(map(_settings, (document, *document.get("namespaces", ()))))
     laid_over = tuple(_validate(Settings, _merge(base, layer)) for layer in layers)
     return GuardPolicy(**vars(file), laid_over=laid_over, written=written)
 
 
-def _validate(model: type, given: JSON) -> Any:  # noqa: ANN401 - one of the model
+def _validate(model: type, document: JSON) -> Any:  # noqa: ANN401 - one of the model
     """Read as JSON: strict mode then still accepts arrays for tuples and strings for enumerations."""
     from pydantic import ValidationError
 
     try:
-        return adapter(model).validate_json(json.dumps(given), by_alias=True, by_name=False)
+        return adapter(model).validate_json(json.dumps(document), by_alias=True, by_name=False)
     except ValidationError as error:
         raise PolicyError(explain(error, model)) from error
 
@@ -83,9 +83,9 @@ def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
     if depth > MAX_DEPTH or next(left, None) is None:
         raise PolicyError([f"the policy has more than {MAX_VALUES} values, or is nested deeper than {MAX_DEPTH}"])
     if isinstance(value, Mapping):
-        return {_text(name): _plain(one, left, depth + 1) for name, one in value.items()}
+        return {_text(name): _plain(item, left, depth + 1) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(one, left, depth + 1) for one in value]
+        return [_plain(item, left, depth + 1) for item in value]
     if isinstance(value, int) and value.bit_length() > INT_BITS:
         return _float(value)
     return value if value is None or isinstance(value, int | float) else _text(value)

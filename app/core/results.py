@@ -61,7 +61,7 @@ def results(
     found = tuple(_result(entry, finding) for finding in findings)
     if not in_scope(entry, policy.settings(entry.key.namespace)):
         return found
-    if all(one.severity is Severity.INFO and one.rule is not EXEMPTED for one in findings):
+    if all(each.severity is Severity.INFO and each.rule is not EXEMPTED for each in findings):
         return (*found, Result(entry, "pass", COMPLIANT, "info", "nothing is to be changed or refused"))
     return found
 
@@ -81,11 +81,13 @@ def report(place: Key, found: Iterable[Result], known: Mapping[int, int], now: i
 
     A result keeps its time in `known`, in seconds since the epoch, and gets `now` if it is new.
     """
-    ordered = sorted(found, key=lambda one: (OUTCOMES.index(one.outcome), one.entry.key.name, one.rule, one.message))
+    ordered = sorted(
+        found, key=lambda result: (OUTCOMES.index(result.outcome), result.entry.key.name, result.rule, result.message)
+    )
     if not ordered:
         return None
-    counts = Counter(one.outcome for one in ordered)
-    kept = list(_fitting((_document(one, known, now) for one in ordered), room))
+    counts = Counter(result.outcome for result in ordered)
+    kept = list(_fitting((_document(result, known, now) for result in ordered), room))
     left_out = len(ordered) - len(kept)
     return {
         "metadata": {
@@ -102,7 +104,7 @@ def report(place: Key, found: Iterable[Result], known: Mapping[int, int], now: i
 def since(report: JSON) -> dict[int, int]:
     """Return the time of each result of a report, by its identity."""
     results = Fields(report, "").children("results")
-    return {_identity(one.values): one.child("timestamp").number("seconds") for one in results}
+    return {_identity(item.values): item.child("timestamp").number("seconds") for item in results}
 
 
 def digest(report: JSON) -> bytes:
@@ -120,19 +122,19 @@ def _result(entry: ServiceEntry, finding: Finding) -> Result:
     return Result(entry, outcome, rule, severity, message, finding.remedy)
 
 
-def _document(one: Result, known: Mapping[int, int], now: int) -> JSON:
-    key = one.entry.key
+def _document(result: Result, known: Mapping[int, int], now: int) -> JSON:
+    key = result.entry.key
     about = {"apiVersion": API_VERSION, "kind": "ServiceEntry", "namespace": key.namespace, "name": key.name}
     document = {
         "source": MANAGER,
         "policy": MANAGER,
         "category": "Istio",
-        "rule": one.rule,
-        "result": one.outcome,
-        "severity": one.severity,
-        "message": one.message,
-        "resources": [about | {"uid": one.entry.uid}],
-        **({"properties": {"remedy": one.remedy}} if one.remedy else {}),
+        "rule": result.rule,
+        "result": result.outcome,
+        "severity": result.severity,
+        "message": result.message,
+        "resources": [about | {"uid": result.entry.uid}],
+        **({"properties": {"remedy": result.remedy}} if result.remedy else {}),
     }
     return {**document, "timestamp": {"seconds": known.get(_identity(document), now), "nanos": 0}}
 
@@ -144,8 +146,8 @@ def _identity(document: JSON) -> int:
 
 
 def _fitting(documents: Iterable[JSON], room: int) -> Iterator[JSON]:
-    for one in documents:
-        room -= len(json.dumps(one, ensure_ascii=False).encode()) + 1
+    for document in documents:
+        room -= len(json.dumps(document, ensure_ascii=False).encode()) + 1
         if room < 0:
             return
-        yield one
+        yield document

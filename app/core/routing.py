@@ -62,7 +62,11 @@ def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) 
     An unnecessary `match` would lose the route on a sidecar's HTTP-proxy port. Without a `match`, requests for other
     ports also use the route.
     """
-    http = [route for one in declared for route in _routes(one, {} if alone else {"port": one.port.number})]
+    http = [
+        route
+        for declaration in declared
+        for route in _routes(declaration, {} if alone else {"port": declaration.port.number})
+    ]
     return emitted("VirtualService", place, {"hosts": [place.host.text], **exported(place), "http": http})
 
 
@@ -104,33 +108,33 @@ def _owner_reference(entry: ServiceEntry) -> JSON:
     }
 
 
-def _routes(one: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
-    unsafe = one.tuning.of(one.port).retry_on_unsafe
+def _routes(declaration: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
+    unsafe = declaration.tuning.of(declaration.port).retry_on_unsafe
     if unsafe is not None:
-        yield _route(one, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
-    yield _route(one, match, one.tuning.of(one.port).retry_on)
+        yield _route(declaration, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
+    yield _route(declaration, match, declaration.tuning.of(declaration.port).retry_on)
 
 
-def _route(one: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
-    timeout = one.tuning.of(one.port).timeout
-    destination = {"host": one.host.text, "port": {"number": one.port.number}}
+def _route(declaration: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
+    timeout = declaration.tuning.of(declaration.port).timeout
+    destination = {"host": declaration.host.text, "port": {"number": declaration.port.number}}
     return {
         **({"match": [match]} if match else {}),
         "route": [{"destination": destination, "weight": 100}],
         **_written("timeout", timeout),
-        "retries": _retries(one, retry_on),
+        "retries": _retries(declaration, retry_on),
     }
 
 
-def _retries(one: Declared, retry_on: tuple[str, ...]) -> JSON:
+def _retries(declaration: Declared, retry_on: tuple[str, ...]) -> JSON:
     """Return the retries; with 0 attempts, istiod rejects every other field."""
-    if one.tuning.attempts == 0 or not retry_on:
+    if declaration.tuning.attempts == 0 or not retry_on:
         return {"attempts": 0}
     return {
-        "attempts": one.tuning.attempts,
-        **_written("perTryTimeout", one.tuning.of(one.port).per_try_timeout),
+        "attempts": declaration.tuning.attempts,
+        **_written("perTryTimeout", declaration.tuning.of(declaration.port).per_try_timeout),
         "retryOn": ",".join(retry_on),
-        **one.tuning.options,
+        **declaration.tuning.options,
     }
 
 

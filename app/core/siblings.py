@@ -100,9 +100,9 @@ def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
         while waiting:
             place = next(iter(waiting))
             del waiting[place]
-            for kept, one in list(keep_at(place, [(handle, members[handle]) for handle in sharing[place]], found)):
-                found[kept] = one
-                waiting |= {each: None for each in places(one.entry) if each != place and each in sharing}
+            for kept, newly in list(keep_at(place, [(handle, members[handle]) for handle in sharing[place]], found)):
+                found[kept] = newly
+                waiting |= {each: None for each in places(newly.entry) if each != place and each in sharing}
     return found
 
 
@@ -116,7 +116,7 @@ def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdi
 def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity | None = None) -> Verdict:
     """Remove the patch from a verdict and add the reason, as for an unfixable entry."""
     finding = found.finding(severity or _severity(policy.settings(found.entry.key.namespace)))
-    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
+    return Verdict((*(each for each in verdict.findings if each.rule is not RESOLUTION_CHANGED), finding))
 
 
 def split(other: Key, host: str) -> Finding:
@@ -146,9 +146,9 @@ def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place,
             splits = handle in kept and kept[handle].sibling.splits
             for place in places(member.entry):
                 found[place].append(Stays.of(member.entry, splits=splits))
-    for one in kept.values():
-        if one.sibling.splits and one.sibling.resolution in TARGETS:
-            found[one.entry.key.namespace, one.host].append(one.sibling)
+    for keeper in kept.values():
+        if keeper.sibling.splits and keeper.sibling.resolution in TARGETS:
+            found[keeper.entry.key.namespace, keeper.host].append(keeper.sibling)
     return {place: tuple(first_of_each(stays)) for place, stays in found.items()}
 
 
@@ -168,7 +168,7 @@ def beside(
         for sibling in stored.get(place, ())
         if sibling.name != entry.key.name and (sibling.splits or sibling.resolution != target)
     )
-    _, found = min(others, key=lambda one: one[0], default=(False, None))
+    _, found = min(others, key=lambda pair: pair[0], default=(False, None))
     if not found:
         return verdict
     put_back = old and old.resolution == target and entry.resolution == found.sibling.resolution
@@ -179,8 +179,10 @@ def led(entry: ServiceEntry, target: str, siblings: Iterable[ServiceEntry]) -> b
     """Say whether a sibling of this entry already has the resolution that this entry would get."""
     hosts = {host.canonical for host in entry.hosts}
     return any(
-        one.key != entry.key and one.resolution == target and not hosts.isdisjoint(each.canonical for each in one.hosts)
-        for one in siblings
+        sibling.key != entry.key
+        and sibling.resolution == target
+        and not hosts.isdisjoint(each.canonical for each in sibling.hosts)
+        for sibling in siblings
     )
 
 
@@ -231,7 +233,7 @@ def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tu
             shapes.setdefault(_shape(member), member.entry)
         for handle, member in sharing if len(shapes) > 1 else ():
             resolution, ports = _shape(member)
-            shape = next((one for one in shapes if one[0] != resolution and one[1] != ports), None)
+            shape = next((shape for shape in shapes if shape[0] != resolution and shape[1] != ports), None)
             if shape:
                 other = shapes[shape]
                 message = f"ServiceEntry {other.key} names {quoted(host)} too and has resolution {other.resolution}: "
@@ -266,7 +268,7 @@ def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H
     """Yield the entries that must keep their resolution, because a sibling keeps a different one."""
     stays = [(handle, member.entry) for handle, member in sharing if handle in found or member.stays]
     for handle, member in sharing:
-        others = (one for other, one in stays if other != handle and one.resolution != member.resolution)
+        others = (stay for other, stay in stays if other != handle and stay.resolution != member.resolution)
         if member.verdict.patch and handle not in found and (sibling := next(others, None)):
             yield handle, Held(member.entry, Stays.of(sibling), place[1])
 
@@ -275,7 +277,7 @@ def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[
     """Yield the entries that keep their resolution because siblings declare different ports or addresses."""
     addressed = _addressed(sharing)
     apart = _apart(addressed)
-    left = next((one.entry for handle, one in sharing if handle in found and found[handle].sibling.splits), None)
+    left = next((member.entry for handle, member in sharing if handle in found and found[handle].sibling.splits), None)
     for handle, member in addressed.items():
         if member.verdict.patch and handle not in found and (other := apart.get(handle, left)):
             yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])

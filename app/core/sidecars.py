@@ -48,7 +48,8 @@ class Sidecar:
         if self.imports is None:
             return True
         return any(
-            one.namespace in {ANY, namespace} and (one.host == ANY or covers(one.host, host)) for one in self.imports
+            part.namespace in {ANY, namespace} and (part.host == ANY or covers(part.host, host))
+            for part in self.imports
         )
 
 
@@ -64,8 +65,8 @@ class Group:
 def group(pods: Iterable[tuple[str, Mapping[str, str]]], sidecars: Iterable[Sidecar]) -> tuple[Group, ...]:
     """Group the pods with a proxy, each a namespace and labels, by their Sidecar."""
     by_namespace: dict[str, list[Sidecar]] = {}
-    for one in sorted(sidecars, key=lambda one: str(one.key)):
-        by_namespace.setdefault(one.key.namespace, []).append(one)
+    for sidecar in sorted(sidecars, key=lambda sidecar: str(sidecar.key)):
+        by_namespace.setdefault(sidecar.key.namespace, []).append(sidecar)
     counts = Counter((namespace, _for(namespace, labels, by_namespace)) for namespace, labels in pods)
     return tuple(Group(namespace, number, sidecar) for (namespace, sidecar), number in counts.items())
 
@@ -73,9 +74,9 @@ def group(pods: Iterable[tuple[str, Mapping[str, str]]], sidecars: Iterable[Side
 def _for(namespace: str, labels: Mapping[str, str], sidecars: Mapping[str, list[Sidecar]]) -> Sidecar | None:
     """Return the Sidecar of a pod: one that selects it, else that of its namespace, else that of the root namespace."""
     own = sidecars.get(namespace, [])
-    selecting = [one for one in own if one.labels and one.selects(labels)]
-    root = [one for one in sidecars.get(ROOT_NAMESPACE, []) if not one.labels]
-    return next(iter([*selecting, *(one for one in own if not one.labels), *root]), None)
+    selecting = [sidecar for sidecar in own if sidecar.labels and sidecar.selects(labels)]
+    root = [sidecar for sidecar in sidecars.get(ROOT_NAMESPACE, []) if not sidecar.labels]
+    return next(iter([*selecting, *(each for each in own if not each.labels), *root]), None)
 
 
 def _import(host: str, own: str) -> Import:

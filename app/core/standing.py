@@ -52,17 +52,17 @@ def places(entry: ServiceEntry) -> Iterator[Place]:
 def first_of_each(stays: Iterable[Stays]) -> Iterator[Stays]:
     """Yield two of each resolution, because one of them may be the reviewed entry itself."""
     count = Counter[str]()
-    for one in sorted(set(stays), key=lambda one: (one.name, one.splits)):
-        count[one.resolution] += 1
-        if count[one.resolution] <= 2:
-            yield one
+    for stay in sorted(set(stays), key=lambda stay: (stay.name, stay.splits)):
+        count[stay.resolution] += 1
+        if count[stay.resolution] <= 2:
+            yield stay
 
 
 def as_document(stored: Standing) -> JSON:
     """Return standing entries as a document for the webhook, by namespace and host."""
     document: dict[str, dict[str, list[list[str]]]] = {}
     for (namespace, host), stays in sorted(stored.items()):
-        document.setdefault(namespace, {})[host] = [one.words for one in stays]
+        document.setdefault(namespace, {})[host] = [stay.words for stay in stays]
     return document
 
 
@@ -79,8 +79,8 @@ def parse_standing(document: JSON) -> Standing:
 
 
 def _parse_stays(stays: JSON) -> Iterator[Stays]:
-    for one in stays if isinstance(stays, list) else (None,):
-        if not isinstance(one, list) or len(one) not in {3, 4} or not all(isinstance(each, str) for each in one):
+    for item in stays if isinstance(stays, list) else (None,):
+        if not isinstance(item, list) or len(item) not in {3, 4} or not all(isinstance(each, str) for each in item):
             raise ValueError("each host must have a list of [name, resolution, ports], with or without a word more")
-        name, resolution, ports, *rest = one
+        name, resolution, ports, *rest = item
         yield Stays(name, resolution, ports, splits=SPLITS in rest)

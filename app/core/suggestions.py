@@ -14,7 +14,9 @@ from app.core.resources import JSON, PREFIX
 
 def annotations(forecasts: Iterable[Forecast]) -> Iterator[JSON]:
     """Yield a fragment of each ServiceEntry that needs annotations; for several hosts, the longest value is used."""
-    for key, values in sorted(_longest((one.entry, one) for one in forecasts).items(), key=lambda one: str(one[0])):
+    for key, values in sorted(
+        _longest((forecast.entry, forecast) for forecast in forecasts).items(), key=lambda forecast: str(forecast[0])
+    ):
         if granted := {name: str(value) for name, (value, allowed) in values.items() if allowed}:
             metadata = {"namespace": key.namespace, "name": key.name}
             written = {PREFIX + name: text for name, text in sorted(granted.items())}
@@ -30,7 +32,7 @@ def policy_for(forecasts: Iterable[Forecast], policy: GuardPolicy) -> JSON | Non
 
     Each namespace keeps its other settings, because only the first matching item of `namespaces` applies.
     """
-    by_namespace = _longest((one.entry.namespace, one) for one in forecasts)
+    by_namespace = _longest((forecast.entry.namespace, forecast) for forecast in forecasts)
     layers = [_layer(name, values, policy) for name, values in sorted(by_namespace.items()) if values]
     if not layers:
         return None
@@ -49,8 +51,8 @@ _Values = dict[str, tuple[Duration, bool]]
 def _longest(pairs: Iterable[tuple[Any, Forecast]]) -> Mapping[Any, _Values]:
     """Collect the longest suggested value of each annotation, by entry or namespace, and whether it is allowed."""
     found = defaultdict[Any, _Values](dict)
-    for key, one in pairs:
-        for cut in one.cuts:
+    for key, forecast in pairs:
+        for cut in forecast.cuts:
             if cut.keeps and (cut.annotation not in found[key] or found[key][cut.annotation][0] < cut.keeps):
                 found[key][cut.annotation] = cut.keeps, cut.granted
     return found
@@ -73,4 +75,4 @@ def _layer(namespace: str, values: _Values, policy: GuardPolicy) -> dict[str, An
 
 
 def _copied(value: JSON) -> JSON:
-    return {name: _copied(one) for name, one in value.items()} if isinstance(value, Mapping) else value
+    return {name: _copied(item) for name, item in value.items()} if isinstance(value, Mapping) else value

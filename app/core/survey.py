@@ -102,10 +102,10 @@ class Reviewed:
     @property
     def objects(self) -> tuple[JSON, ...]:
         """The manifests to emit. Without a namespace of the entry, they have none either, and follow it anywhere."""
-        manifests = (one.manifest for one in self.emitted)
+        manifests = (emitted.manifest for emitted in self.emitted)
         if Fields(self.manifest, "").child("metadata").text("namespace"):
             return tuple(manifests)
-        return tuple(one | {"metadata": _without(one["metadata"], "namespace")} for one in manifests)
+        return tuple(manifest | {"metadata": _without(manifest["metadata"], "namespace")} for manifest in manifests)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -123,11 +123,13 @@ def survey(
     """
     documents = tuple(documents)
     clusters = defaultdict[str, list[Sourced]](list)
-    for one in documents:
-        clusters[one.cluster].append(one)
-    reviewed = (one for cluster in clusters.values() for one in _cluster(cluster, policy, namespace))
-    found = {id(one.origin): one for one in reviewed}
-    return tuple(found[id(one)] for one in documents if id(one) in found)
+    for document in documents:
+        clusters[document.cluster].append(document)
+    reviewed = (
+        reviewed_entry for cluster in clusters.values() for reviewed_entry in _cluster(cluster, policy, namespace)
+    )
+    found = {id(reviewed_entry.origin): reviewed_entry for reviewed_entry in reviewed}
+    return tuple(found[id(document)] for document in documents if id(document) in found)
 
 
 def judge(
@@ -151,39 +153,39 @@ def _cluster(documents: Sequence[Sourced], policy: GuardPolicy, namespace: str) 
     rounds = defaultdict[int, list[Reviewed]](list)
     for document in documents:
         if is_service_entry(document.manifest):
-            one = judge(document, policy, namespace, policy.today)
-            rounds[seen[one.entry.key]].append(one)
-            seen[one.entry.key] += 1
+            result = judge(document, policy, namespace, policy.today)
+            rounds[seen[result.entry.key]].append(result)
+            seen[result.entry.key] += 1
     observed = tuple(_observed(documents, namespace))
     for number, reviewed in rounds.items():
-        for one in _together(reviewed, observed, policy):
-            yield replace(one, shared=(*_repeated(one), *one.shared)) if number else one
+        for result in _together(reviewed, observed, policy):
+            yield replace(result, shared=(*_repeated(result), *result.shared)) if number else result
 
 
-def _repeated(one: Reviewed) -> tuple[Finding, ...]:
+def _repeated(reviewed: Reviewed) -> tuple[Finding, ...]:
     """Return the finding on a repeated name; generated names cannot repeat."""
-    if not Fields(one.manifest, "").child("metadata").text("name"):
+    if not Fields(reviewed.manifest, "").child("metadata").text("name"):
         return ()
     message = "another manifest in this cluster has the same namespace and name"
-    other = ("ServiceEntry", one.entry.key)
+    other = ("ServiceEntry", reviewed.entry.key)
     return (Finding(REPEATED_ENTRY, Severity.WARNING, "metadata.name", message, other),)
 
 
 def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: GuardPolicy) -> Iterator[Reviewed]:
     """Add the findings and objects of each entry that depend on the others."""
     verdicts = judged(
-        {number: Member.written(one.entry, one.verdict, policy) for number, one in enumerate(alone)}, policy
+        {number: Member.written(result.entry, result.verdict, policy) for number, result in enumerate(alone)}, policy
     )
-    reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
-    stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
+    reviewed = [replace(result, verdict=verdicts[number]) for number, result in enumerate(alone)]
+    stored = [result.repaired if result.verdict.allowed else _refused(result.entry) for result in reviewed]
     plan = desired(stored, policy, observed)
-    emitted = _by_owner((one, one) for one in plan.objects)
+    emitted = _by_owner((emitted_object, emitted_object) for emitted_object in plan.objects)
     contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
-    overlapping = overlaps(one.entry for one in reviewed)
-    for one, entry in zip(reviewed, stored, strict=True):
+    overlapping = overlaps(result.entry for result in reviewed)
+    for result, entry in zip(reviewed, stored, strict=True):
         yield replace(
-            one,
-            shared=(*plan.findings.get(one.entry.key, ()), *overlap_findings(one.entry, overlapping, policy)),
+            result,
+            shared=(*plan.findings.get(result.entry.key, ()), *overlap_findings(result.entry, overlapping, policy)),
             emitted=emitted.get(id(entry), ()),
             conflicts=contested.get(id(entry), ()),
         )
@@ -207,6 +209,6 @@ def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
 
 
 def _observed(documents: Iterable[Sourced], namespace: str) -> Iterator[Observed]:
-    for one in documents:
-        if is_istio(one.manifest, KINDS) or is_http_route(one.manifest):
-            yield Observed.parse(one.manifest, namespace)
+    for document in documents:
+        if is_istio(document.manifest, KINDS) or is_http_route(document.manifest):
+            yield Observed.parse(document.manifest, namespace)

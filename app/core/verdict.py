@@ -36,7 +36,9 @@ class Verdict:
     @property
     def unfixable(self) -> tuple[Finding, ...]:
         """The findings that make the entry unfixable, whether or not they reject it."""
-        return tuple(one for one in self.findings if one.rule in UNFIXABLE and one.severity is not Severity.INFO)
+        return tuple(
+            finding for finding in self.findings if finding.rule in UNFIXABLE and finding.severity is not Severity.INFO
+        )
 
     @property
     def allowed(self) -> bool:
@@ -56,8 +58,8 @@ class Verdict:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warning lines at admission. If the entry is changed, they include the notes."""
-        told = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
-        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in told)
+        shown = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
+        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in shown)
 
 
 Judge = Callable[[ServiceEntry, GuardPolicy], Verdict]
@@ -104,7 +106,7 @@ def as_stored(verdict: Verdict) -> Verdict:
         return verdict
     message = sentences.NOT_MUTATED.format(target=verdict.patch[0]["value"])
     refusal = Finding(NOT_MUTATED, Severity.ERROR, "spec.resolution", message)
-    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), refusal))
+    return Verdict((*(finding for finding in verdict.findings if finding.rule is not RESOLUTION_CHANGED), refusal))
 
 
 def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:

@@ -25,10 +25,12 @@ def exempt(layers: Layers) -> str:
     """Return the condition that an entry is exempt."""
     today = layers.today
     return either(
-        layers.by(lambda one: one.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
-        layers.by(lambda one: one.exemptions.hosts, _all_hosts),
-        layers.by(lambda one: tuple(each for each in one.exemptions.temporary if today <= each.until), _temporary),
-        layers.by(lambda one: _of_annotation(one.exemptions, today), str),
+        layers.by(lambda settings: settings.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
+        layers.by(lambda settings: settings.exemptions.hosts, _all_hosts),
+        layers.by(
+            lambda settings: tuple(each for each in settings.exemptions.temporary if today <= each.until), _temporary
+        ),
+        layers.by(lambda settings: _of_annotation(settings.exemptions, today), str),
     )
 
 
@@ -48,7 +50,7 @@ def _all_hosts(globs: tuple[str, ...]) -> str:
 
 
 def _temporary(lasting: tuple[Temporary, ...]) -> str:
-    every = (both(globbed(NAMESPACE, one.namespaces), _all_hosts(one.hosts)) for one in lasting)
+    every = (both(globbed(NAMESPACE, item.namespaces), _all_hosts(item.hosts)) for item in lasting)
     return either(*every)
 
 

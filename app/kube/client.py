@@ -141,8 +141,8 @@ class Client:
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
         }
-        given = {name: value for name, value in query.items() if value}
-        document = self._call(_Call("list", "GET", resource.path(namespace), given))
+        parameters = {name: value for name, value in query.items() if value}
+        document = self._call(_Call("list", "GET", resource.path(namespace), parameters))
         metadata = document.get("metadata", {})
         return Page(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
@@ -208,8 +208,8 @@ class Client:
     ) -> None:
         """Delete the object. If a UID or resource version is given and does not match, raises Conflict."""
         preconditions = {"uid": uid, "resourceVersion": resource_version}
-        given = {field: value for field, value in preconditions.items() if value is not None}
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": given}
+        present = {field: value for field, value in preconditions.items() if value is not None}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": present}
         self._call(_Call("delete", "DELETE", resource.path(namespace, name), {}, body))
 
     def _call(self, call: _Call, timeout: float | None = None) -> Object:

@@ -119,8 +119,8 @@ class EventRecorder:
         }
 
     def _run(self) -> None:
-        while told := self._next():
-            event, standing = told
+        while waiting := self._next():
+            event, standing = waiting
             self._give_way()
             self._stopping.wait(self._pace.take())
             try:

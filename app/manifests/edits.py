@@ -38,7 +38,7 @@ class Edit:
 
 def repaired(source: Source, entries: Sequence[Reviewed]) -> str:
     """Return the text of a file with the resolution of these entries set; raises NotEditable."""
-    edits = [set_resolution(source, one) for one in entries]
+    edits = [set_resolution(source, entry) for entry in entries]
     return edited(source, edits, exchanged(source, entries))
 
 
@@ -57,9 +57,9 @@ def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> st
 def exchanged(source: Source, repairs: Iterable[Reviewed], renewals: Iterable[Change] = ()) -> list[JSON]:
     """Return the intended documents of a file: with patched entries and replaced manifests."""
     values = [document.value for document in documents(source.file.text)]
-    for one in repairs:
-        holder, index = _place(values, one.origin)
-        holder[index] = apply_patch(holder[index], one.verdict.patch)
+    for reviewed in repairs:
+        holder, index = _place(values, reviewed.origin)
+        holder[index] = apply_patch(holder[index], reviewed.verdict.patch)
     for origin, manifest in renewals:
         holder, index = _place(values, origin)
         holder[index] = manifest
@@ -74,12 +74,12 @@ def _place(values: list[JSON], origin: Sourced) -> tuple[list[JSON], int]:
     return document[member_field(document)], origin.item
 
 
-def set_resolution(source: Source, one: Reviewed) -> Edit:
+def set_resolution(source: Source, reviewed: Reviewed) -> Edit:
     """Set the resolution of an entry as its verdict says; raises NotEditable if it has no spec of its own."""
-    found = source.node(one.origin).fields.get("spec")
+    found = source.node(reviewed.origin).fields.get("spec")
     if found is None or not found.value.fields:
         raise NotEditable("its spec is behind a YAML alias or merge key")
-    text, spec, resolution = source.file.text, found.value, one.verdict.patch[0]["value"]
+    text, spec, resolution = source.file.text, found.value, reviewed.verdict.patch[0]["value"]
     if RESOLUTION in spec.fields:
         return _exchange(text, spec.fields[RESOLUTION], resolution)
     return add_field(text, spec, RESOLUTION, resolution)

@@ -26,10 +26,10 @@ def patches(kustomization: JSON) -> Iterator[Patch]:
     """Yield the patches of a kustomization; none if the document is something else. Never raises."""
     root = Fields(kustomization, "")
     for name in ("patches", "patchesJson6902"):
-        for one in root.children(name):
-            inline = "patch" in one.values
-            field = f"{one.path}.{'patch' if inline else 'path'}"
-            yield Patch(field, one.text("path"), one.text("patch"), one.child("target").text("kind"))
+        for item in root.children(name):
+            inline = "patch" in item.values
+            field = f"{item.path}.{'patch' if inline else 'path'}"
+            yield Patch(field, item.text("path"), item.text("patch"), item.child("target").text("kind"))
     for index, text in enumerate(root.texts("patchesStrategicMerge")):
         inline = "\n" in text or text.lstrip().startswith("{")
         yield Patch(f"patchesStrategicMerge[{index}]", "" if inline else text, text if inline else "")

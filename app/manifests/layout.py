@@ -44,7 +44,9 @@ class Node:
             return index[0] if int(index[1]) < len(self.items) else None
         spellings = (spelling for name in self.fields for spelling in (f".{name}", f'["{name}"]'))
         matching = (
-            one for one in spellings if path.startswith(one) and path[len(one) : len(one) + 1] in {"", ".", "["}
+            spelling
+            for spelling in spellings
+            if path.startswith(spelling) and path[len(spelling) : len(spelling) + 1] in {"", ".", "["}
         )
         return max(matching, key=len, default=None)
 

@@ -115,7 +115,12 @@ def _build(kustomization: Path, value: JSON) -> str:
 
 def _read(path: Path) -> list[JSON]:
     try:
-        return [one.value for file in read_files([str(path)]) if isinstance(file, File) for one in documents(file.text)]
+        return [
+            document.value
+            for file in read_files([str(path)])
+            if isinstance(file, File)
+            for document in documents(file.text)
+        ]
     except Malformed:
         return []
 

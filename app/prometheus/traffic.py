@@ -114,8 +114,8 @@ class _Reading:
     def _note(self, sample: Sample, calls: float = 0.0, connections: float = 0.0) -> None:
         if sample.value > 0:
             host, cluster = sample.labels.get(HOST, "unknown"), sample.labels.get(CLUSTER, "")
-            one = Elsewhere(host, cluster, _caller(sample), calls, connections)
-            self._traffic.elsewhere.append(one)
+            found = Elsewhere(host, cluster, _caller(sample), calls, connections)
+            self._traffic.elsewhere.append(found)
 
     def _figures(self, sample: Sample) -> Figures | None:
         return self._traffic.at(sample.labels.get(HOST, ""), _caller(sample))
@@ -147,10 +147,10 @@ def _bound(sample: Sample) -> float | None:
 
 def matchers_of(own: Sequence[str]) -> tuple[str, ...]:
     """Return the matchers of every selector; a given matcher for the reporter replaces the default one."""
-    for one in own:
-        if not MATCHER.fullmatch(one):
-            raise PrometheusError(f'{one!r} is not a matcher of labels such as cluster="prod"')
-    return tuple(own) if any(re.match(r"reporter[=!]", one) for one in own) else (_REPORTER, *own)
+    for matcher in own:
+        if not MATCHER.fullmatch(matcher):
+            raise PrometheusError(f'{matcher!r} is not a matcher of labels such as cluster="prod"')
+    return tuple(own) if any(re.match(r"reporter[=!]", matcher) for matcher in own) else (_REPORTER, *own)
 
 
 def services_of(domains: Sequence[str]) -> str:

@@ -57,16 +57,16 @@ class Summary:
     outcomes: Counter[str] = field(default_factory=Counter)
     emitted: int = 0
 
-    def add(self, one: Reviewed) -> None:
+    def add(self, reviewed: Reviewed) -> None:
         """Count one more."""
-        self.outcomes[one.outcome] += 1
-        self.emitted += len(one.emitted)
+        self.outcomes[reviewed.outcome] += 1
+        self.emitted += len(reviewed.emitted)
 
 
 class Places(Protocol):
     """The positions of the reviewed manifests."""
 
-    def line(self, one: Sourced, path: str) -> int:
+    def line(self, manifest: Sourced, path: str) -> int:
         """Return the line of a field, counted from 1; 0 if there are no lines."""
 
     def named(self, kind: str, key: Key) -> Sequence[Sourced]:
@@ -120,8 +120,8 @@ class Report:
         insight: Insight = NO_INSIGHT,
     ) -> None:
         unreviewed = tuple(unreviewed)
-        self.unreadable = [one for one in unreviewed if isinstance(one, Unreadable)]
-        self.skipped = [one for one in unreviewed if isinstance(one, Skipped)]
+        self.unreadable = [item for item in unreviewed if isinstance(item, Unreadable)]
+        self.skipped = [item for item in unreviewed if isinstance(item, Skipped)]
         self.revisions = revisions
         self.colour = colour
         self.insight = insight
@@ -133,10 +133,10 @@ class Report:
     def __iter__(self) -> Iterator[Reviewed]:
         """Yield the entries in order."""
         self.summary, self.overview = Summary(), Overview()
-        for one in self._reviewed:
-            self.summary.add(one)
-            self.overview.add(one)
-            yield one
+        for reviewed in self._reviewed:
+            self.summary.add(reviewed)
+            self.overview.add(reviewed)
+            yield reviewed
 
     @property
     def incomplete(self) -> bool:
@@ -152,14 +152,14 @@ class Report:
             return 2
         return int(bool(self.summary.outcomes.keys() - {"allowed"}))
 
-    def place(self, one: Reviewed, path: str = "") -> Place:
+    def place(self, reviewed: Reviewed, path: str = "") -> Place:
         """Return the position of a field of an entry."""
-        return Place(one.source, self._places.line(one.origin, path))
+        return Place(reviewed.source, self._places.line(reviewed.origin, path))
 
-    def other(self, one: Reviewed, finding: Finding) -> Place | None:
+    def other(self, reviewed: Reviewed, finding: Finding) -> Place | None:
         """Return the position of the other object that a finding names, if it belongs to the same cluster."""
         named = self._places.named(*finding.other) if finding.other else ()
-        others = (each for each in named if each is not one.origin and each.cluster == one.origin.cluster)
+        others = (each for each in named if each is not reviewed.origin and each.cluster == reviewed.origin.cluster)
         other = next(others, None)
         return Place(other.source, self._places.line(other, "")) if other else None
 

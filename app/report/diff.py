@@ -25,9 +25,9 @@ def write(report: Report) -> Iterator[str]:
 
 
 def _entries(report: Report) -> Iterator[Revision]:
-    for one in report:
-        if one.verdict.patch:
-            yield Revision(f"{one.entry.key}.yaml", document(one.manifest), document(one.stored))
+    for reviewed in report:
+        if reviewed.verdict.patch:
+            yield Revision(f"{reviewed.entry.key}.yaml", document(reviewed.manifest), document(reviewed.stored))
 
 
 def _header(name: str) -> Iterator[str]:

@@ -62,15 +62,15 @@ def _said(name: str, number: int, total: int) -> str:
 
 def _entries(report: Report) -> Iterator[str]:
     yield "<h2>ServiceEntries</h2>\n"
-    yield from table(HEADS, ((one.outcome, _row(one, report)) for one in report))
+    yield from table(HEADS, ((reviewed.outcome, _row(reviewed, report)) for reviewed in report))
 
 
-def _row(one: Reviewed, report: Report) -> tuple[Cell, ...]:
-    place = report.place(one)
-    name = f'<strong>{text(one.entry.key)}</strong><br><span class="soft">{text(place)}</span>'
-    outcome = f'<span class="outcome {one.outcome}">{one.outcome}</span>'
-    findings = items(_finding(finding) for finding in one.findings)
-    return Cell(name), Cell(outcome, _ORDER[one.outcome]), Cell(findings or "none"), Cell(_yaml(one))
+def _row(reviewed: Reviewed, report: Report) -> tuple[Cell, ...]:
+    place = report.place(reviewed)
+    name = f'<strong>{text(reviewed.entry.key)}</strong><br><span class="soft">{text(place)}</span>'
+    outcome = f'<span class="outcome {reviewed.outcome}">{reviewed.outcome}</span>'
+    findings = items(_finding(finding) for finding in reviewed.findings)
+    return Cell(name), Cell(outcome, _ORDER[reviewed.outcome]), Cell(findings or "none"), Cell(_yaml(reviewed))
 
 
 def _finding(finding: Finding) -> str:
@@ -79,12 +79,12 @@ def _finding(finding: Finding) -> str:
     return f"<strong>{finding.code}</strong>{place}: {text(finding.message)}{remedy}"
 
 
-def _yaml(one: Reviewed) -> str:
+def _yaml(reviewed: Reviewed) -> str:
     """Return the changed entry, if any, and the objects emitted for it."""
-    entry = yaml_block("ServiceEntry", dump(_written(one.stored))) if one.verdict.patch else ""
+    entry = yaml_block("ServiceEntry", dump(_written(reviewed.stored))) if reviewed.verdict.patch else ""
     emitted = "".join(
         yaml_block(f"{each.kind} {each.key.name}", dump(_written(manifest)))
-        for each, manifest in zip(one.emitted, one.objects, strict=True)
+        for each, manifest in zip(reviewed.emitted, reviewed.objects, strict=True)
     )
     return entry + emitted
 
@@ -98,6 +98,6 @@ def _written(manifest: JSON) -> JSON:
 
 def _unreviewed(report: Report) -> Iterator[str]:
     unreviewed: list[Unreviewed] = [*report.unreadable, *report.skipped]
-    lines = [f"{text(one.source)}: {text(one.reason)}" for one in unreviewed]
+    lines = [f"{text(item.source)}: {text(item.reason)}" for item in unreviewed]
     if lines:
         yield f"<h2>Not reviewed</h2>\n{items(lines)}"

@@ -51,12 +51,12 @@ def table(heads: Sequence[tuple[str, str]], rows: Iterable[tuple[str, Sequence[C
 
 def bars(found: Iterable[Bar]) -> Iterator[str]:
     """Yield bars, one below the other."""
-    for one in found:
-        width = f"{100 * max(0.0, min(1.0, one.share)):.2f}%"
+    for bar in found:
+        width = f"{100 * max(0.0, min(1.0, bar.share)):.2f}%"
         yield (
-            f'<div class="bar"><span class="name">{text(one.name)}</span>'
+            f'<div class="bar"><span class="name">{text(bar.name)}</span>'
             f'<span class="track"><span style="width:{width}"></span></span>'
-            f'<span class="value">{text(one.value)}</span></div>\n'
+            f'<span class="value">{text(bar.value)}</span></div>\n'
         )
 
 

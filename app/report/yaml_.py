@@ -8,6 +8,6 @@ from app.report import Report
 
 def write(report: Report) -> Iterator[str]:
     """Yield YAML documents: each entry that is not refused as it would be stored, and the objects emitted for it."""
-    for one in report:
-        if one.verdict.allowed:
-            yield from map(document, (one.stored, *one.objects))
+    for reviewed in report:
+        if reviewed.verdict.allowed:
+            yield from map(document, (reviewed.stored, *reviewed.objects))

@@ -26,29 +26,29 @@ def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
 
 def results(reviewed: Iterable[Reviewed], skipped: Iterable[Skipped]) -> list[JSON]:
     """Return the findings on entries, and the entries that were not reviewed, as results of a function."""
-    unreviewed = [{"message": f"The list {one.reason}", "severity": "warning"} for one in skipped]
-    return [*(_result(one, finding) for one in reviewed for finding in one.findings), *unreviewed]
+    unreviewed = [{"message": f"The list {item.reason}", "severity": "warning"} for item in skipped]
+    return [*(_result(entry, finding) for entry in reviewed for finding in entry.findings), *unreviewed]
 
 
-def _result(one: Reviewed, finding: Finding) -> JSON:
-    kind = {name: one.manifest[name] for name in ("apiVersion", "kind")}
-    field, file = dict(_field(one, finding)), dict(_file(one.manifest))
+def _result(reviewed: Reviewed, finding: Finding) -> JSON:
+    kind = {name: reviewed.manifest[name] for name in ("apiVersion", "kind")}
+    field, file = dict(_field(reviewed, finding)), dict(_file(reviewed.manifest))
     return {
         "message": f"{finding.code}: {finding.message}. {finding.remedy}",
         "severity": finding.severity.value,
-        "resourceRef": {**kind, "namespace": one.entry.key.namespace, "name": one.entry.key.name},
+        "resourceRef": {**kind, "namespace": reviewed.entry.key.namespace, "name": reviewed.entry.key.name},
         **({"field": field} if field else {}),
         **({"file": file} if file else {}),
         "tags": {"code": finding.code, "rule": finding.rule.name},
     }
 
 
-def _field(one: Reviewed, finding: Finding) -> Iterator[tuple[str, JSON]]:
+def _field(reviewed: Reviewed, finding: Finding) -> Iterator[tuple[str, JSON]]:
     if finding.path:
         yield "path", finding.path
-    if one.verdict.patch and finding.path == "spec.resolution":
-        yield "currentValue", one.entry.resolution
-        yield "proposedValue", one.verdict.patch[0]["value"]
+    if reviewed.verdict.patch and finding.path == "spec.resolution":
+        yield "currentValue", reviewed.entry.resolution
+        yield "proposedValue", reviewed.verdict.patch[0]["value"]
 
 
 def _file(manifest: JSON) -> Iterator[tuple[str, JSON]]:

@@ -30,7 +30,7 @@ class Pipeline:
     def __init__(self, manifests: Manifests, reviewed: Sequence[Reviewed], namespace: str) -> None:
         self._manifests = manifests
         self._source = manifests.sources[STDIN_NAME]
-        self._entries = [one for one in reviewed if one.source == STDIN_NAME]
+        self._entries = [entry for entry in reviewed if entry.source == STDIN_NAME]
         self._namespace = namespace
 
     def stream(self) -> str:
@@ -45,7 +45,7 @@ class Pipeline:
     def resource_list(self) -> str:
         """Return the ResourceList of a KRM function; it is written from scratch if it cannot be edited."""
         added, documents = list(self._added()), self._meaning()
-        said = results(self._entries, [one for one in self._manifests.skipped if one.source == STDIN_NAME])
+        said = results(self._entries, [item for item in self._manifests.skipped if item.source == STDIN_NAME])
         documents[0]["items"] += added
         if said or "results" in documents[0]:
             documents[0]["results"] = said
@@ -62,11 +62,11 @@ class Pipeline:
             yield set_field(text, root, "results", said)
 
     def _meaning(self) -> list[JSON]:
-        repairs = (one for one in self._entries if one.verdict.patch)
+        repairs = (entry for entry in self._entries if entry.verdict.patch)
         return exchanged(self._source, repairs, self._renewals())
 
     def _edits(self) -> Iterator[Edit]:
-        yield from (set_resolution(self._source, one) for one in self._entries if one.verdict.patch)
+        yield from (set_resolution(self._source, entry) for entry in self._entries if entry.verdict.patch)
         yield from (renew(self._source, *change) for change in self._renewals())
 
     def _renewals(self) -> Iterator[Change]:
@@ -79,10 +79,10 @@ class Pipeline:
         yield from (manifest for emitted, manifest in self._emitted() if self._present(emitted) is None)
 
     def _emitted(self) -> Iterator[tuple[Emitted, JSON]]:
-        for one in self._entries:
-            yield from zip(one.emitted, one.objects, strict=True)
+        for entry in self._entries:
+            yield from zip(entry.emitted, entry.objects, strict=True)
 
     def _present(self, emitted: Emitted) -> Sourced | None:
         """Return the object of this name in the input. It belongs to the guard: otherwise nothing would be emitted."""
         named = self._manifests.named(emitted.kind, emitted.key)
-        return next((one for one in reversed(named) if one.source == STDIN_NAME), None)
+        return next((document for document in reversed(named) if document.source == STDIN_NAME), None)

@@ -58,7 +58,7 @@ class Review:
             except OSError as error:
                 self._failures.append(f"{source.file.name}: is not fixed: {error.strerror}")
             else:
-                yield from (f"{self._place(one)}: ServiceEntry {one.entry.key} is fixed" for one in entries)
+                yield from (f"{self._place(entry)}: ServiceEntry {entry.entry.key} is fixed" for entry in entries)
         self._read()
 
     def written(self) -> Iterator[str]:
@@ -73,8 +73,8 @@ class Review:
 
     def complaints(self) -> Iterator[str]:
         """Yield the lines for standard error."""
-        for one in self._manifests.unreviewed:
-            yield f"{Place(one.source, one.line)}: {one.reason}"
+        for item in self._manifests.unreviewed:
+            yield f"{Place(item.source, item.line)}: {item.reason}"
         yield from self._failures
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
             yield from (line for each in self._refused for line in self._refusal(each))
@@ -99,7 +99,9 @@ class Review:
     def _count_queries(self, policy: GuardPolicy) -> None:
         """Count the DNS queries, and warn about the most expensive entries if the policy's limit is exceeded."""
         under = survey(self._manifests.documents, enforced(policy), self._request.namespace)
-        pairs = ((one.entry, one.repaired if one.verdict.allowed else one.entry) for one in under)
+        pairs = (
+            (reviewed.entry, reviewed.repaired if reviewed.verdict.allowed else reviewed.entry) for reviewed in under
+        )
         dns = dns_load(pairs, self._request.proxies, self._request.ttl)
         self._insight = Insight(dns=dns)
         self._reviewed = tuple(WithFindings(self._reviewed, dns.findings(policy.dns.max_queries_per_second)))
@@ -111,15 +113,15 @@ class Review:
 
     @property
     def _refused(self) -> list[Reviewed]:
-        return [one for one in self._reviewed if not one.verdict.allowed]
+        return [reviewed for reviewed in self._reviewed if not reviewed.verdict.allowed]
 
-    def _refusal(self, one: Reviewed) -> Iterator[str]:
-        for finding in one.verdict.errors:
-            place = self._report().place(one, finding.path)
-            yield f"{place}: ServiceEntry {one.entry.key} is refused: {finding.sentence}. {finding.remedy}"
+    def _refusal(self, reviewed: Reviewed) -> Iterator[str]:
+        for finding in reviewed.verdict.errors:
+            place = self._report().place(reviewed, finding.path)
+            yield f"{place}: ServiceEntry {reviewed.entry.key} is refused: {finding.sentence}. {finding.remedy}"
 
-    def _place(self, one: Reviewed) -> Place:
-        return self._report().place(one, "spec.resolution")
+    def _place(self, reviewed: Reviewed) -> Place:
+        return self._report().place(reviewed, "spec.resolution")
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
         manifests = self._manifests
@@ -134,11 +136,11 @@ class Review:
 
     def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
         """Yield the sources with changes, except those that cannot be read completely."""
-        broken = {one.source for one in self._manifests.unreadable}
+        broken = {item.source for item in self._manifests.unreadable}
         groups = defaultdict[str, list[Reviewed]](list)
-        for one in self._reviewed:
-            if one.verdict.patch and one.source not in broken:
-                groups[one.source].append(one)
+        for reviewed in self._reviewed:
+            if reviewed.verdict.patch and reviewed.source not in broken:
+                groups[reviewed.source].append(reviewed)
         yield from ((self._manifests.sources[name], entries) for name, entries in groups.items())
 
     def _revisions(self) -> Iterator[Revision]:
@@ -168,4 +170,4 @@ class Review:
             except NotEditable as error:
                 self._failures.append(f"{STDIN_NAME}: is not passed on: {error}")
                 return
-        yield from write(Report([one for one in self._reviewed if one.source != STDIN_NAME]), Output.YAML)
+        yield from write(Report([entry for entry in self._reviewed if entry.source != STDIN_NAME]), Output.YAML)

@@ -161,7 +161,7 @@ class ServingCertificate:
             found = [path.stat() for path in self._files]
         except OSError:
             return None
-        return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in found)
+        return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
 
 
 def _server_context() -> ssl.SSLContext:

@@ -97,15 +97,15 @@ def _record(name: str, message: str, fields: Fields) -> logging.LogRecord:
     return record
 
 
-def configure(given: LogFormat, level: LogLevel) -> Level:
+def configure(log_format: LogFormat, level: LogLevel) -> Level:
     """Configure logging to standard error, and return the log level."""
     # No line contains these values, and looking them up takes time (Python's logging HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    as_text = given is LogFormat.TEXT or (given is LogFormat.AUTO and sys.stderr.isatty())
+    as_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and sys.stderr.isatty())
     logging.getLogger().handlers[:] = [Writer(sys.stderr.buffer, TextFormatter() if as_text else JsonFormatter())]
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _kind, error, _trace: log.critical("ends by an exception", exc_info=error)
-    threading.excepthook = lambda given: log.critical("a thread ended with an exception", exc_info=given.exc_value)
+    threading.excepthook = lambda args: log.critical("a thread ended with an exception", exc_info=args.exc_value)
     in_force = Level(level)
     in_force.set(level)
     return in_force
@@ -188,7 +188,7 @@ class TextFormatter(LineFormatter):
         message = _printable(_cut(record.getMessage()))
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = f"{moment.removesuffix('+00:00')}Z {record.levelname} {record.name}: {message}{fields}"
-        traced = (TRACE_MARK + _printable(one) for one in self.trace(record).split("\n") if one)
+        traced = (TRACE_MARK + _printable(part) for part in self.trace(record).split("\n") if part)
         return "\n".join([line, *traced])
 
 

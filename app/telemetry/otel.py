@@ -43,8 +43,8 @@ class OtelTracer:
     @contextmanager
     def serving(self, name: str, headers: Headers) -> Iterator["OtelSpan"]:
         """Create the span of a response to a request with these headers, in the caller's trace."""
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        context = self._context.extract(given)
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        context = self._context.extract(carrier)
         with self._tracer.start_as_current_span(name, context, SpanKind.SERVER) as span:
             yield OtelSpan(span)
 

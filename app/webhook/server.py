@@ -107,35 +107,35 @@ class Endpoint:
     def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
-            given = answer(self._stage, body, self._policy.current, self._siblings.current)
+            reply = answer(self._stage, body, self._policy.current, self._siblings.current)
         except BadReview as bad:
             raise Refused(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
             log.exception("unexpected error in a review")
             raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
-        seconds, outcome = time.perf_counter() - began, _outcome(given)
+        seconds, outcome = time.perf_counter() - began, _outcome(reply)
         stage, size = self._stage.value, len(body)
-        self._metrics.answered(stage, given.operation, outcome, given.codes, seconds=seconds, size=size)
-        self._tell(given, outcome, seconds, span)
-        return given.body
+        self._metrics.answered(stage, reply.operation, outcome, reply.codes, seconds=seconds, size=size)
+        self._tell(reply, outcome, seconds, span)
+        return reply.body
 
-    def _tell(self, given: Answer, outcome: Outcome, seconds: float, span: Span) -> None:
+    def _tell(self, reply: Answer, outcome: Outcome, seconds: float, span: Span) -> None:
         if log.isEnabledFor(logging.INFO):
-            line = self._line(given, outcome, seconds)
+            line = self._line(reply, outcome, seconds)
             tell(log, "admission", {**line, "trace": span.trace} if span.trace else line)
         if span.trace:
-            span.note(_attributes(given, outcome))
+            span.note(_attributes(reply, outcome))
 
-    def _line(self, given: Answer, outcome: Outcome, seconds: float) -> dict[str, object]:
+    def _line(self, reply: Answer, outcome: Outcome, seconds: float) -> dict[str, object]:
         return {
             "stage": self._stage.value,
-            "uid": given.uid[:LONGEST_NAME],
-            "operation": given.operation[:LONGEST_NAME],
-            "namespace": given.namespace[:LONGEST_NAME],
-            "name": given.name[:LONGEST_NAME],
-            "user": given.user[:LONGEST_USER],
+            "uid": reply.uid[:LONGEST_NAME],
+            "operation": reply.operation[:LONGEST_NAME],
+            "namespace": reply.namespace[:LONGEST_NAME],
+            "name": reply.name[:LONGEST_NAME],
+            "user": reply.user[:LONGEST_USER],
             "verdict": outcome,
-            "codes": given.codes,
+            "codes": reply.codes,
             "milliseconds": round(seconds * 1000, 3),
         }
 
@@ -257,21 +257,21 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() in {b"", b"application/json"}
 
 
-def _attributes(given: Answer, outcome: Outcome) -> Attributes:
+def _attributes(reply: Answer, outcome: Outcome) -> Attributes:
     return {
-        "k8s.namespace.name": given.namespace,
-        "serviceentry_guard.name": given.name,
-        "serviceentry_guard.operation": given.operation,
+        "k8s.namespace.name": reply.namespace,
+        "serviceentry_guard.name": reply.name,
+        "serviceentry_guard.operation": reply.operation,
         "serviceentry_guard.verdict": outcome,
-        "serviceentry_guard.codes": given.codes,
-        ENTRY_UIDS: (given.entry_uid,) if given.entry_uid else (),
+        "serviceentry_guard.codes": reply.codes,
+        ENTRY_UIDS: (reply.entry_uid,) if reply.entry_uid else (),
     }
 
 
-def _outcome(given: Answer) -> Outcome:
-    if not given.allowed:
+def _outcome(reply: Answer) -> Outcome:
+    if not reply.allowed:
         return "denied"
-    return "patched" if given.patched else "allowed"
+    return "patched" if reply.patched else "allowed"
 
 
 _NO_TELEMETRY: TelemetryConfig = {
