@@ -152,7 +152,7 @@ class Remediator:
         except (Forbidden, Invalid) as error:
             raise self._refused(entry, error.message) from error
         if stored["spec"].get("resolution") != resolution:
-            raise self._refused(entry, f"another webhook turns {resolution} back")
+            raise self._refused(entry, f"another webhook reverted resolution {resolution}")
         self._patched(entry)
         self._outcomes.labels("patched").inc()
         line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
@@ -170,4 +170,4 @@ class Remediator:
 def _why(resolution: str) -> str:
     if resolution in RESOLVING:
         return "the policy says existing: Remediate"
-    return "an entry of the namespace that names the same host keeps this resolution, and Istio merges the two"
+    return "another entry of the namespace for the same host keeps this resolution, and Istio merges both"

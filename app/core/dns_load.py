@@ -20,7 +20,7 @@ PERIODIC = frozenset({"DNS", "DNS_ROUND_ROBIN"})
 """The resolutions with periodic queries; DYNAMIC_DNS sends a query at a request."""
 HELPS = (
     "exportTo or a Sidecar resource that leave out proxies that never call the host; a longer TTL; a DNS cache on each "
-    "node; a waypoint, which asks once for all"
+    "node; a waypoint, which sends one query for all"
 )
 
 

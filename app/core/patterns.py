@@ -178,7 +178,7 @@ class _Parser:
         while not self._take("]"):
             ranges += self._item()
         if not ranges:
-            raise self._wrong("ends a class that lists nothing")
+            raise self._wrong("ends an empty class")
         return Chars(tuple(ranges), negated)
 
     def _item(self) -> tuple[Range, ...]:
@@ -188,7 +188,7 @@ class _Parser:
         self._next()
         last, named = self._member()
         if named or last[0][0] < first[0][0]:
-            raise self._wrong("ends a range that is none")
+            raise self._wrong("ends an invalid range")
         return ((first[0][0], last[0][0]),)
 
     def _member(self) -> tuple[tuple[Range, ...], bool]:
@@ -206,7 +206,7 @@ class _Parser:
             return program
         least, most = self._times()
         if self._text[self._at : self._at + 1] in {"*", "+", "?", "{"}:
-            raise self._wrong("repeats what is repeated already")
+            raise self._wrong("repeats a repetition")
         return _times(program, least, most)
 
     def _times(self) -> tuple[int, int | None]:
@@ -263,5 +263,5 @@ def _times(program: Program, least: int, most: int | None) -> Program:
 
 def _bounded(program: Program) -> Program:
     if len(program) > MOST_STEPS:
-        raise ValueError(f"is too long once its repetitions are written out: more than {MOST_STEPS} steps")
+        raise ValueError(f"is too long with expanded repetitions: more than {MOST_STEPS} steps")
     return program

@@ -59,14 +59,14 @@ def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[S
     if not left_out:
         return _exported(home, home.seen_by)
     name = min(left_out)
-    finding = home.confined(f"namespace {name} {left_out[name]}, so it does not see what is emitted")
+    finding = home.confined(f"namespace {name} {left_out[name]}, so it does not see the object")
     return _exported(home, home.seen_by - left_out.keys(), finding)
 
 
 def _confinement(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> str | None:
     """Return the reason why only the home's own namespace may see the object, if any."""
     if any(member.tuning.overridden for member in home.entries) and _own_overrides(home):
-        return "its annotations count in its own namespace only"
+        return "its overrides apply in its own namespace only"
     if (oldest := company.oldest) and _younger(home, oldest):
         return f"ServiceEntry {oldest.key} is {_standing_before(home, oldest)}"
     return next(_objections(home, company, policy, agrees), None) if PUBLIC in home.seen_by else None
@@ -77,7 +77,7 @@ def _objections(
 ) -> Iterator[str]:
     """Yield the reasons why some namespace does not agree to the object of a public entry."""
     if silent := company.silent:
-        yield f"ServiceEntry {silent.key} is for the host as well, and nothing is emitted for it: {silent.reason}"
+        yield f"ServiceEntry {silent.key} is also for the host, and nothing is emitted for it: {silent.reason}"
     if wild := company.others.wild:
         yield f"ServiceEntry {wild.key} has a wildcard that covers the host, or a host that this one covers"
     if differing := _differing(home, company):
@@ -86,7 +86,7 @@ def _objections(
         yield f"namespace {lacking} has an entry of its own for the host, without port {HTTP_PORT}"
     for path, _, settings in policy.layers():
         if setting := _dissent(settings, home, agrees) or _names_some(settings, home.host):
-            yield f"the policy does not emit the same everywhere ({path}{setting})"
+            yield f"the policy does not have the same settings everywhere ({path}{setting})"
     for claim in company.claims:
         if claim.visible_beyond(home.namespace):
             yield f"{claim.kind} {claim.key} routes the host in other namespaces"

@@ -94,7 +94,7 @@ class _Reader:
     def _value(self, event: Event, depth: int) -> JSON:
         self._count += 1
         if self._count > VALUE_LIMIT:
-            raise self._malformed(event, f"holds more than {VALUE_LIMIT:,} values")
+            raise self._malformed(event, f"has more than {VALUE_LIMIT:,} values")
         if type(event) is yaml.ScalarEvent and not event.anchor:
             return _scalar(event)
         if type(event) is yaml.AliasEvent:
@@ -115,7 +115,7 @@ class _Reader:
         if event.anchor in self._open:
             raise self._malformed(event, f"*{event.anchor} refers to an object that it is part of")
         if event.anchor not in self._anchors:
-            raise self._malformed(event, f"*{event.anchor} refers to nothing")
+            raise self._malformed(event, f"*{event.anchor} refers to an unknown anchor")
         value, size = self._anchors[event.anchor]
         self._count += size - 1
         self._repeated += size
@@ -160,7 +160,7 @@ class _Reader:
         """Apply a merge key: of several objects, the first with a key wins."""
         sources = value if isinstance(value, list) else [value]
         if not all(isinstance(source, dict) for source in sources):
-            raise self._malformed(event, "merges what is not an object")
+            raise self._malformed(event, "merges a value that is not an object")
         return {key: source[key] for source in reversed(sources) for key in source}
 
     def _malformed(self, event: Event, reason: str) -> Malformed:

@@ -137,5 +137,5 @@ def _decode(content: bytes, name: str, path: Path | None = None, folder: Path | 
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return Unreadable(name, f"is not text: byte 0x{content[error.start]:02x} is no UTF-8", line)
+        return Unreadable(name, f"is not text: byte 0x{content[error.start]:02x} is not UTF-8", line)
     return File(name, text, path, folder, marked)

@@ -101,9 +101,9 @@ class Prometheus:
     def _check(self, response: urllib3.BaseHTTPResponse) -> None:
         if response.status in {401, 403}:
             hint = "set --prometheus-token-file" if not self._endpoint.token_file else "the token is not accepted"
-            raise PrometheusError(f"Prometheus at {self._shown} refuses the credentials ({response.status}): {hint}")
+            raise PrometheusError(f"Prometheus at {self._shown} rejects the credentials ({response.status}): {hint}")
         if 300 <= response.status < 400:
-            raise PrometheusError(f"{self._shown} redirects to another address; name that with --prometheus")
+            raise PrometheusError(f"{self._shown} redirects to another address; use that address for --prometheus")
         if response.status >= 400:
             said = _error(response.read1(CHUNK) or b"")
             if "timed out" in said:
@@ -125,16 +125,18 @@ class Prometheus:
                     self._insist_on_all(rest)
                     return
                 if number == MOST_SERIES:
-                    raise PrometheusError(f"Prometheus at {self._shown} has more than {MOST_SERIES:,} series to tell")
+                    raise PrometheusError(f"Prometheus at {self._shown} returns more than {MOST_SERIES:,} series")
                 yield Sample(document["metric"], float(document["value"][1]), float(document["value"][0]))
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise PrometheusError(f"{self._shown} does not answer as Prometheus does") from error
+            raise PrometheusError(f"{self._shown} did not return a Prometheus response") from error
 
     def _insist_on_all(self, rest: str) -> None:
         """Check for warnings after the result, such as that of Thanos about a store that does not respond."""
         document = json.loads('{"data":{"result":[' + rest)
         if warnings := document.get("warnings"):
-            raise PrometheusError(f"Prometheus at {self._shown} has only a part of the figures: {_clean(warnings[0])}")
+            raise PrometheusError(
+                f"Prometheus at {self._shown} returned only a part of the data: {_clean(warnings[0])}"
+            )
 
     def _slow(self) -> PrometheusError:
         return PrometheusError(
@@ -221,9 +223,9 @@ def _shown(url: str) -> str:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        raise PrometheusError(f"{url!r} is not an address such as https://prometheus.example:9090") from None
+        raise PrometheusError(f"{url!r} is not a URL such as https://prometheus.example:9090") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise PrometheusError(f"{url!r} is not an address such as https://prometheus.example:9090")
+        raise PrometheusError(f"{url!r} is not a URL such as https://prometheus.example:9090")
     if parts.username:
-        raise PrometheusError("credentials do not belong into the address; set --prometheus-token-file")
+        raise PrometheusError("the URL must not contain credentials; set --prometheus-token-file")
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"

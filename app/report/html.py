@@ -20,7 +20,7 @@ OUTCOMES = {
     "refused": "would be refused",
     "changed": "would be changed",
     "incomplete": "lack an object of the guard",
-    "allowed": "are as they should be",
+    "allowed": "need no change",
 }
 HEADS = (("ServiceEntry", "half"), ("Outcome", "narrow"), ("Findings and what to do", ""), ("YAML", "half"))
 OF_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")

@@ -40,7 +40,7 @@ def _usage(usage: Usage) -> Iterator[str]:
     yield "<h2>Hosts whose calls would be ended and repeated</h2>\n"
     cut = [(forecast, each) for forecast in called for each in forecast.cuts if each.annotation == PER_TRY_TIMEOUT]
     cut.sort(key=lambda pair: -pair[1].most / max(pair[0].figures.calls, 1))
-    yield from _bars([_cut_bar(*pair) for pair in cut], "No call takes longer than a try may.")
+    yield from _bars([_cut_bar(*pair) for pair in cut], "No call takes longer than perTryTimeout.")
     yield "<h2>Calls by host</h2>\n"
     heads = (("Host", "half"), ("Calls", "narrow"), ("What enforcement does", ""), ("To keep the calls", "half"))
     yield from table(heads, (("", _row(forecast)) for forecast in called))
@@ -93,7 +93,7 @@ def _dns(dns: DnsLoad) -> Iterator[str]:
         Bar(f"ServiceEntry {entry.key}", entry.queries / most if most else 0.0, f"{rate(entry.queries)} a second")
         for entry in dns.entries
     ]
-    yield from _bars(found, "No ServiceEntry makes a proxy ask DNS.")
+    yield from _bars(found, "No ServiceEntry causes DNS queries.")
 
 
 def _exemptions(overview: Overview) -> Iterator[str]:

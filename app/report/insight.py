@@ -87,7 +87,7 @@ def _left(lines: Sequence[object]) -> Iterator[str]:
 
 def _usage(usage: Usage) -> Iterator[str]:
     called = notable(usage.forecasts)
-    yield f"Traffic of the last {usage.window.words}, the hosts first for which enforcement changes most:"
+    yield f"Traffic of the last {usage.window.words}, sorted by the effect of enforcement:"
     for forecast in called[:SHOWN]:
         yield f"  {forecast.host} (ServiceEntry {forecast.entry})"
         yield from (f"    {sentence}" for sentence in forecast.sentences)

@@ -101,11 +101,11 @@ def keyed(value: JSON) -> JSON:
         ("a: b\nc: [}", ("is not YAML: did not find expected node content", 2)),
         ("a: b: c", ("is not YAML: mapping values are not allowed in this context", 1)),
         ("a: b\nc: \0", ("is not YAML: control characters are not allowed", 2)),
-        ("a: *b", ("*b refers to nothing", 1)),
+        ("a: *b", ("*b refers to an unknown anchor", 1)),
         ("a: &a\n- *a", ("*a refers to an object that it is part of", 2)),
         ("a: &a {b: *a}", ("*a refers to an object that it is part of", 1)),
         ("---\n? [a]\n: b", ("has a key that is not text", 2)),
-        ("<<: 1", ("merges what is not an object", 1)),
+        ("<<: 1", ("merges a value that is not an object", 1)),
     ],
 )
 def test_broken_yaml_is_refused_with_its_reason_and_line(text: str, expected: tuple[str, int]) -> None:
@@ -242,8 +242,8 @@ def test_json_that_is_none_of_ours_is_not_read_unless_it_is_named(tmp_path: Path
     [
         (lambda _path: None, "cannot be read: No such file or directory"),
         (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels of symbolic links"),
-        (lambda path: path.write_bytes(b"a: \xff"), "is not text: byte 0xff is no UTF-8"),
-        (lambda path: path.write_bytes("a: b".encode("utf-16")), "is not text: byte 0xff is no UTF-8"),
+        (lambda path: path.write_bytes(b"a: \xff"), "is not text: byte 0xff is not UTF-8"),
+        (lambda path: path.write_bytes("a: b".encode("utf-16")), "is not text: byte 0xff is not UTF-8"),
         (lambda path: path.write_bytes(b" " * (SIZE_LIMIT + 1)), "is larger than 20 MiB"),
     ],
 )
@@ -266,7 +266,7 @@ def test_memory_stays_bounded_whatever_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "review", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 4)
-    assert f"wide.yaml:1: holds more than {VALUE_LIMIT:,} values" in done.stderr
+    assert f"wide.yaml:1: has more than {VALUE_LIMIT:,} values" in done.stderr
     peak = next(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
     assert peak < 250 * 1024
 

@@ -164,8 +164,8 @@ def test_an_entry_that_is_given_back_what_it_had_is_told_why(cluster: Cluster) -
         wait(lambda: cluster.events, "the event is there")
     assert cluster.resolution() == "NONE"
     note = (
-        "resolution was DNS and is NONE now: an entry of the namespace that names the same host keeps this resolution, "
-        "and Istio merges the two"
+        "resolution was DNS and is NONE now: another entry of the namespace for the same host keeps this resolution, "
+        "and Istio merges both"
     )
     assert cluster.events == [("api", "Remediated", note)]
     assert [one.key.name for one in patched] == ["api"]
@@ -255,7 +255,9 @@ def test_an_entry_whose_patch_another_webhook_undoes_is_refused_too(cluster: Clu
             remediator.put(*delivered)
         wait(lambda: cluster.events, "the event is there")
         wait(lambda: len(cluster.patches) == 2, "it is tried again")
-    assert cluster.events == [("api", "RemediationRefused", "resolution stays NONE: another webhook turns DNS back")]
+    assert cluster.events == [
+        ("api", "RemediationRefused", "resolution stays NONE: another webhook reverted resolution DNS")
+    ]
     assert cluster.counted("patched") == 0
 
 
