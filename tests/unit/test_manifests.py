@@ -180,7 +180,7 @@ def test_lines_are_counted_as_editors_do(tmp_path: Path) -> None:
     assert manifests.line(manifests.documents[0], "spec.hosts[0]") == 8
 
 
-def test_a_list_whose_items_stand_elsewhere_is_found_as_a_whole(tmp_path: Path) -> None:
+def test_a_list_whose_items_are_behind_an_alias_is_found_as_a_whole(tmp_path: Path) -> None:
     items = textwrap.indent(ENTRY, "  ").replace("  api", "- api", 1)
     (tmp_path / "a.yaml").write_text(f"kept: &kept\n{items}kind: List\nitems: *kept\n")
     manifests = Manifests([str(tmp_path)])
@@ -231,7 +231,7 @@ def test_folders_are_searched_by_name_and_each_file_is_read_once(tmp_path: Path)
     assert len(names) == len(found)
 
 
-def test_json_that_is_none_of_ours_is_not_read_unless_it_is_named(tmp_path: Path) -> None:
+def test_json_without_istio_objects_is_not_read_unless_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "tsconfig.json").write_text("{ // [")
     assert Manifests([str(tmp_path)]).unreadable == []
     assert len(Manifests([str(tmp_path / "tsconfig.json")]).unreadable) == 1
@@ -247,7 +247,7 @@ def test_json_that_is_none_of_ours_is_not_read_unless_it_is_named(tmp_path: Path
         (lambda path: path.write_bytes(b" " * (SIZE_LIMIT + 1)), "is larger than 20 MiB"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_and_the_others_are_read(
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_read(
     make: Callable[[Path], object], expected: str, tmp_path: Path
 ) -> None:
     make(tmp_path / "bad.yaml")

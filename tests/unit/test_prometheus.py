@@ -117,7 +117,7 @@ def test_a_redirect_is_not_followed(server: Server) -> None:
     assert len(server.seen) == 1
 
 
-def test_a_token_is_sent_and_a_wrong_one_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_token_is_sent_and_a_wrong_token_is_an_error(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("secret\n")
     server.answers = [json_answer(vector()), json_answer({}, 403)]
@@ -145,7 +145,7 @@ def test_files_that_cannot_be_used_are_named(
 
 
 @pytest.mark.parametrize("url", ["prometheus:9090", "ftp://host", "http://", "http://host:port", "http://a:b@host"])
-def test_an_address_that_is_none_is_told(url: str) -> None:
+def test_an_invalid_address_is_an_error(url: str) -> None:
     with pytest.raises(PrometheusError, match=r"is not an address|credentials do not belong"):
         Prometheus(Endpoint(url=url))
 
