@@ -141,7 +141,7 @@ def test_what_aliases_repeat_is_copied_so_that_a_change_to_one_is_none_to_the_ot
 
 def test_more_values_than_memory_is_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(documents.__globals__, "VALUE_LIMIT", 1_000)
-    assert reason("[" + "1," * 1_001 + "]")[0] == "holds more than 1,000 values"
+    assert reason("[" + "1," * 1_001 + "]")[0] == "has more than 1,000 values"
     assert len(values("[" + "1," * 998 + "]")) == 1
 
 

@@ -146,7 +146,7 @@ def test_files_that_cannot_be_used_are_named(
 
 @pytest.mark.parametrize("url", ["prometheus:9090", "ftp://host", "http://", "http://host:port", "http://a:b@host"])
 def test_an_invalid_address_is_an_error(url: str) -> None:
-    with pytest.raises(PrometheusError, match=r"is not an address|credentials do not belong"):
+    with pytest.raises(PrometheusError, match=r"is not a URL such as|must not contain credentials"):
         Prometheus(Endpoint(url=url))
 
 

@@ -342,7 +342,7 @@ class TestPublicEntries:
         planned = plan(older, younger)
         assert reach(planned) == {f"second/{HOST}": ["."]}
         assert told(planned, younger) == confined(
-            "only namespace second sees it: ServiceEntry first/z is for the host as well, and nothing is emitted for "
+            "only namespace second sees it: ServiceEntry first/z is also for the host, and nothing is emitted for "
             'it: exempt: "the vendor pins its addresses"'
         )
 
