@@ -70,6 +70,7 @@ ARG VERSION=unknown
 ARG REVISION=unknown
 ARG CREATED=1970-01-01T00:00:00Z
 ARG SOURCE=unknown
+ENV SERVICEENTRY_GUARD_COMMIT=${REVISION}
 LABEL org.opencontainers.image.title="serviceentry-guard" \
     org.opencontainers.image.description="Admission webhook and controller that give every Istio ServiceEntry DNS resolution and retries" \
     org.opencontainers.image.licenses="Apache-2.0" \

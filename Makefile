@@ -58,6 +58,10 @@ docs: $(STAMP)  ## build the documentation site into site/
 image-test: $(STAMP)  ## build the image with buildah, and try it; needs root and Debian's debootstrap
 	$(BIN)/python -m pytest -s tests/image
 
+.PHONY: cluster-test
+cluster-test: $(STAMP)  ## install the chart on two nodes of its own, and disrupt them; needs root and Linux
+	$(BIN)/python -m pytest -s tests/cluster
+
 .PHONY: sbom
 sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom

@@ -3,26 +3,27 @@
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from app.core.calls import Traffic
-from app.core.catalogue import OBJECT_MISSING
-from app.core.findings import Finding, Severity
-from app.core.forecast import Forecast, by_change
-from app.core.index import Index
-from app.core.observed import Observed
-from app.core.outlook import outlook
-from app.core.overlap import Overlaps, overlap_findings, overlaps
-from app.core.plan import Plan, changes, desired_at, keys
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
-from app.core.routing import Emitted
-from app.core.siblings import Held, Member, at_odds, held, keep, told
-from app.core.sidecars import Group, Sidecar, group
-from app.core.survey import Reviewed, Sourced, judge
-from app.kube.client import Client, Object
+from app.core.insight.calls import Traffic
+from app.core.insight.forecast import Forecast, by_change
+from app.core.insight.outlook import outlook
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.resources.sidecars import Group, Sidecar, group
+from app.core.routes.index import Index
+from app.core.routes.observed import Observed
+from app.core.routes.overlap import Overlaps, overlap_findings, overlaps
+from app.core.routes.plan import Plan, changes, desired_at, keys
+from app.core.routes.survey import Reviewed, Sourced, judge
+from app.core.routes.virtual_service import Emitted
+from app.core.rules.catalogue import OBJECT_MISSING
+from app.core.rules.findings import Finding, Severity
+from app.core.rules.siblings import Held, Member, at_odds, held, keep, told
+from app.kube.apply import list_all
+from app.kube.client import Access, Client, Object
 from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound
 from app.kube.resources import EMITTED, HTTP_ROUTES, PODS, SERVICE_ENTRIES, SIDECARS, Resource
 
@@ -31,6 +32,16 @@ INJECTED = "sidecar.istio.io/status"
 """The annotation that Istio's injector leaves on a pod."""
 
 log = logging.getLogger(__name__)
+
+
+class Part(NamedTuple):
+    """What is audited: one namespace or all ("") of them, and the entries with certain labels or all."""
+
+    namespace: str = ""
+    selector: str = ""
+
+
+EVERYTHING = Part()
 
 
 class AuditError(Exception):
@@ -55,12 +66,13 @@ class Audit:
     fits into memory decoded. An entry that would be refused counts as it is stored, for the cluster has it.
     """
 
-    def __init__(self, client: Client, policy: GuardPolicy) -> None:
-        """Read the cluster; raises AuditError."""
+    def __init__(self, client: Client, policy: GuardPolicy, part: Part = EVERYTHING) -> None:
+        """Read the cluster, or one of its namespaces. Raises AuditError."""
         self._policy = policy
+        self._wanted = _selected(client, part)
         self._index = Index(policy)
         self._documents: list[tuple[bytes, str]] = []
-        members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES))}
+        members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES, part))}
         kept = held(members)
         self._held: dict[Key, Held] = {found.entry.key: found for found in kept.values()}
         self._stored = {one.entry.key: one.entry.resolution for one in members.values()}
@@ -69,9 +81,9 @@ class Audit:
         for one in members.values():
             self._index.put_entry(None, self._as_repaired(one))
         for resource in EMITTED.values():
-            for item in _listed(client, resource):
+            for item in _listed(client, resource, part):
                 self._index.put_object(None, Observed.parse(item))
-        for item in _http_routes(client):
+        for item in _http_routes(client, part):
             self._index.put_object(None, Observed.parse(item))
 
     @property
@@ -94,11 +106,13 @@ class Audit:
             yield replace(one.entry, resolution=self._stored[one.key]), one.entry
 
     def __len__(self) -> int:
-        return len(self._documents)
+        return len(self._documents) if self._wanted is None else len(self._wanted)
 
     def __iter__(self) -> Iterator[Reviewed]:
         for document, written in self._documents:
-            yield self._in_company(self._judge(msgspec.json.decode(document), written))
+            manifest = msgspec.json.decode(document)
+            if self._wanted is None or _place(manifest) in self._wanted:
+                yield self._in_company(self._judge(manifest, written))
 
     def _keep(self, manifest: Object) -> Member:
         one = judge(Sourced(SOURCE, manifest), self._policy)
@@ -138,19 +152,30 @@ class Audit:
         )
 
 
-def connect(kubeconfig: Path | None) -> Client:
-    """Return a client for a kubeconfig, or without one for what kubectl would use; raises AuditError."""
+def connect(access: Access) -> Client:
+    """Return a client for what the command line names. Raises AuditError."""
     try:
-        return Client.from_kubeconfig(str(kubeconfig) if kubeconfig else None, connections=1)
+        return Client.from_access(access, connections=1)
     except ConfigError as error:
         raise AuditError(str(error)) from None
 
 
-def proxies(client: Client) -> tuple[Group, ...]:
+def _place(manifest: Object) -> tuple[str, str]:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+def _selected(client: Client, part: Part) -> set[tuple[str, str]] | None:
+    """Find the entries that a selector selects; None without one. All others still count for the decisions on these."""
+    if not part.selector:
+        return None
+    return {_place(item) for item in _listed(client, SERVICE_ENTRIES, part, part.selector)}
+
+
+def proxies(client: Client, part: Part = EVERYTHING) -> tuple[Group, ...]:
     """Count the pods that have a sidecar, by what their Sidecar resource lets them know; raises AuditError."""
-    sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS)]
+    sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS, part)]
     named = {name for one in sidecars for name, _ in one.labels}
-    return group((pod for item in _listed(client, PODS) if (pod := _injected(item, named))), sidecars)
+    return group((pod for item in _listed(client, PODS, part) if (pod := _injected(item, named))), sidecars)
 
 
 def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]] | None:
@@ -162,22 +187,16 @@ def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]]
     return meta["namespace"], {name: labels[name] for name in named if name in labels}
 
 
-def _listed(client: Client, resource: Resource) -> Iterator[Object]:
+def _listed(client: Client, resource: Resource, part: Part, selector: str = "") -> Iterator[Object]:
     """Yield all objects of a resource in pages, which the API server keeps consistent with each other."""
-    continue_ = ""
-    while True:
-        try:
-            page = client.list_page(resource, continue_=continue_)
-        except NotFound:
-            raise NoSuchResource(resource) from None
-        except Forbidden as error:
-            raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
-        except ApiError as error:
-            raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
-        yield from page.items
-        continue_ = page.continue_
-        if not continue_:
-            return
+    try:
+        yield from list_all(client, resource, part.namespace or None, label_selector=selector)
+    except NotFound:
+        raise NoSuchResource(resource) from None
+    except Forbidden as error:
+        raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
+    except ApiError as error:
+        raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
 
 
 def _owned(plan: Plan, owner: Key) -> Plan:
@@ -187,10 +206,10 @@ def _owned(plan: Plan, owner: Key) -> Plan:
     )
 
 
-def _http_routes(client: Client) -> Iterator[Object]:
+def _http_routes(client: Client, part: Part) -> Iterator[Object]:
     """Yield the HTTPRoutes; none where the cluster has no Gateway API, or does not let them be listed."""
     try:
-        yield from _listed(client, HTTP_ROUTES)
+        yield from _listed(client, HTTP_ROUTES, part)
     except NoSuchResource:
         return
     except NotAllowed as error:

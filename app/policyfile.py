@@ -1,25 +1,32 @@
 """The policy file: read strictly, parsed by the core, and read again when it changes."""
 
+import hashlib
 import logging
-import re
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from app.clock import utc_day
-from app.core.policy import GuardPolicy, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import MAX_DEPTH, parse_policy
-from app.core.soundness import soundness
+from app.core.policy.errors import PolicyError, PolicyProblem
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import MAX_DEPTH, parse_policy
+from app.core.rules.findings import quoted
+from app.core.rules.policy_lint import soundness
+from app.manifests.documents import Dialect, Document, Malformed, core_schema, decoded, documents, line_at
+from app.manifests.layout import layout
 
 SIZE_LIMIT = 1024 * 1024
 """Maximum size of a policy file in bytes: that of a ConfigMap."""
+TRANSITION_SECONDS = 300.0
+"""For how long after a change other replicas may have the policy before: kubelets are up to minutes apart."""
+EARLIER_LIMIT = 8
+"""Most policies that are remembered for that time; each decides on entries that the current one would reject."""
 POLL_SECONDS = 0.25
 """Seconds between two checks of the file; a change takes effect after two or three checks."""
 
-Stamp = tuple[int, ...] | None
+FileStamp = tuple[int, ...] | None
 """Device, inode, times in ns and size, through all links; None if there is no file."""
 
 log = logging.getLogger(__name__)
@@ -27,39 +34,61 @@ log = logging.getLogger(__name__)
 
 def load_policy(path: Path | None) -> GuardPolicy:
     """Return the policy in a file, or the built-in one without a file; raises PolicyError."""
-    if path is None:
-        return default_policy()
+    return default_policy() if path is None else decode_policy(_content(path), str(path))
+
+
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(SIZE_LIMIT + 1)
+            return file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise PolicyError([f"{path}: cannot be read: {error.strerror}"]) from None
-    return decode_policy(content, str(path))
+        raise PolicyError(PolicyProblem(f"cannot be read: {error.strerror}", str(path))) from None
 
 
 def decode_policy(content: bytes, name: str) -> GuardPolicy:
-    """Read a policy as YAML; raises PolicyError, with the name before each problem."""
+    """Read a policy as YAML 1.2; raises PolicyError, with the name and the line before each problem."""
+    if len(content) > SIZE_LIMIT:
+        raise PolicyError(PolicyProblem(f"is larger than {SIZE_LIMIT} bytes", name))
     try:
-        return parse_policy(_decode(content))
+        text = decoded(content)
+        document = _only_document(text)
+    except Malformed as error:
+        raise PolicyError(PolicyProblem(error.reason, f"{name}:{error.line}" if error.line else name)) from None
+    try:
+        return parse_policy(document.value)
     except PolicyError as error:
-        raise PolicyError([f"{name}: {problem}" for problem in error.problems]) from None
+        raise PolicyError(*(_located(problem, document, text, name) for problem in error.problems)) from None
 
 
 class PolicyFile:
     """A policy that follows its file. If the file is missing or not valid, the previous policy stays in force.
 
-    `told` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
+    `changed` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
     policy to start with. Without a path it is the built-in policy, which never changes. `current` is the policy as it
     applies on the day of the last poll.
     """
 
-    def __init__(self, path: Path | None, changed: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
+    def __init__(
+        self,
+        path: Path | None,
+        changed: Callable[[bool], None],
+        today: Callable[[], str] = utc_day,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._earlier: list[tuple[float, GuardPolicy]] = []
         self._path = path
         self._told = changed
         self._today = today
         self._handled = self._last = file_stamp(path)
-        self.current = load_policy(path).on(today())
+        self.current = self._load()
         self._warn()
+
+    @property
+    def earlier(self) -> list[GuardPolicy]:
+        """The policies before this one that other replicas may still have, the oldest first."""
+        now = self._clock()
+        return [policy for end, policy in self._earlier if now < end]
 
     def poll(self) -> bool:
         """Load a changed file, and return whether a different policy is in force now.
@@ -79,21 +108,41 @@ class PolicyFile:
         return taken
 
     def _reload(self) -> bool:
+        before = self.current
         try:
-            self.current = load_policy(self._path).on(self._today())
+            self.current = self._load()
         except PolicyError as error:
             log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
             return False
-        log.info("policy %s is in force", self._path)
+        now = self._clock()
+        current = [(end, policy) for end, policy in self._earlier if now < end]
+        self._earlier = [*current, (now + TRANSITION_SECONDS, before)][-EARLIER_LIMIT:]
+        self.announce()
         self._warn()
         return True
+
+    def announce(self) -> None:
+        """Log which policy is in force: people compare replicas by the digest of the file."""
+        log.info(
+            "policy %s is in force: mode %s, %d overrides for namespaces, SHA-256 %s",
+            self._path or "(built-in)",
+            self.current.mode.value,
+            len(self.current.namespaces),
+            self._digest,
+        )
+
+    def _load(self) -> GuardPolicy:
+        content = _content(self._path) if self._path else b""
+        policy = decode_policy(content, str(self._path)) if self._path else default_policy()
+        self._digest = hashlib.sha256(content).hexdigest()[:12]
+        return policy.on(self._today())
 
     def _warn(self) -> None:
         for finding in soundness(self.current):
             log.warning("policy %s: %s", self._path, finding.sentence)
 
 
-def file_stamp(path: Path | None) -> Stamp:
+def file_stamp(path: Path | None) -> FileStamp:
     """Return the identity of a file. It contains the ctime, to notice `chmod` and copies that keep their times."""
     try:
         found = path.stat() if path else None
@@ -102,56 +151,24 @@ def file_stamp(path: Path | None) -> Stamp:
     return found and (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML 1.2: `Off` is text, there are no merge keys, and a duplicate key is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        if twice := _repeated_key(node):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice.value} comes twice", twice.start_mark)
-        return super().construct_mapping(node, deep)
+_DIALECT = Dialect(core_schema, MAX_DEPTH, strict=True)
 
 
-_TAG = "tag:yaml.org,2002:"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag in {f"{_TAG}null", f"{_TAG}int", f"{_TAG}float"}]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_MISTAGGED = (ValueError, LookupError, AttributeError, ArithmeticError)
-"""The errors of PyYAML for `!!int x`, `!!bool x`, `!!timestamp x` and the like."""
+def _only_document(text: str) -> Document:
+    """Read the one document of a policy file, without value if the file has none; raises Malformed."""
+    found = list(islice(documents(text, _DIALECT), 2))
+    if len(found) > 1:
+        raise Malformed("holds more than one document", line_at(text, found[1].start))
+    document = found[0] if found else Document(None, 0, 0)
+    if document.twice:
+        key, line = document.twice
+        raise Malformed(f"has the key {quoted(key)} twice in one object", line)
+    return document
 
 
-def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:
-    """Find the first duplicate key; a node that is not a mapping (`!!map []`) has none."""
-    seen = set[str]()
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
-                return key
-            seen.add(key.value)
-    return None
-
-
-def _decode(content: bytes) -> object:
-    if len(content) > SIZE_LIMIT:
-        raise PolicyError([f"is larger than {SIZE_LIMIT} bytes"])
-    try:
-        _bound_depth(content)
-        return yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
-        raise PolicyError([f"is not YAML: {_one_line(error)}"]) from error
-    except _MISTAGGED as error:
-        raise PolicyError([f"is not YAML: a value does not have the type of its YAML tag: {error}"]) from error
-
-
-def _bound_depth(content: bytes) -> None:
-    """Reject deep nesting before loading, because libyaml's recursion would end the process."""
-    depth = 0
-    for event in yaml.parse(content, Loader=yaml.CSafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise PolicyError([f"is nested deeper than {MAX_DEPTH}"])
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).replace('"<byte string>", ', "").split())
+def _located(problem: PolicyProblem, document: Document, text: str, name: str) -> PolicyProblem:
+    """Put the file before a problem, with the line of its field, or of the nearest that is written."""
+    if not problem.place:
+        return replace(problem, place=name)
+    written = layout(text, document.start, document.end).find(problem.place)
+    return PolicyProblem(str(problem), f"{name}:{line_at(text, written.start)}")

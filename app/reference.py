@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from app.core.durations import Duration
-from app.core.policy import PolicyDocument, default_policy
-from app.core.reader import adapter, as_document
-from app.core.resources import JSON
+from app.core.policy.model import PolicyDocument, default_policy
+from app.core.policy.reader import adapter, as_document
+from app.core.resources.durations import Duration
+from app.core.resources.service_entry import JSON
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTION = "section"
@@ -24,7 +24,7 @@ INLINE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class PolicyField:
     """One field of the policy: its description and its allowed values."""
 
     path: tuple[str, ...]
@@ -34,7 +34,7 @@ class Field:
     default: JSON
     """None for sections, and where there is none."""
     example: JSON
-    fields: tuple["Field", ...]
+    fields: tuple["PolicyField", ...]
     """Those of a section; of a list of sections those that the policy itself does not have."""
 
     @property
@@ -48,7 +48,7 @@ def schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **adapter(PolicyDocument).json_schema(schema_generator=_Generator)}
 
 
-def fields() -> tuple[Field, ...]:
+def fields() -> tuple[PolicyField, ...]:
     """Return every field of a policy file, in order; sections hold theirs."""
     return _Reader(schema()).fields
 
@@ -88,9 +88,9 @@ class _Reader:
         self._known = root["properties"].keys()
         self.fields = tuple(self._field((name,), written) for name, written in root["properties"].items())
 
-    def _field(self, path: tuple[str, ...], written: JSON) -> Field:
+    def _field(self, path: tuple[str, ...], written: JSON) -> PolicyField:
         meant, nullable = self._meant(written)
-        return Field(
+        return PolicyField(
             path=path,
             description=written.get("description") or meant["description"],
             allowed=self._allowed(meant) + (", or null" if nullable else ""),
@@ -99,7 +99,7 @@ class _Reader:
             fields=tuple(self._nested(path, meant)),
         )
 
-    def _nested(self, path: tuple[str, ...], meant: JSON) -> Iterator[Field]:
+    def _nested(self, path: tuple[str, ...], meant: JSON) -> Iterator[PolicyField]:
         for name, written in meant.get("properties", {}).items():
             yield self._field((*path, name), written)
         listed, _ = self._meant(meant.get("items", {}))
@@ -127,7 +127,7 @@ class _Reader:
         return str(names[meant["type"]])
 
 
-def _written(field: Field, value: JSON) -> list[str]:
+def _written(field: PolicyField, value: JSON) -> list[str]:
     """Write a field with its comments."""
     name = field.path[-1]
     lines = _comment(field.description)
@@ -142,7 +142,7 @@ def _written(field: Field, value: JSON) -> list[str]:
     return [*lines, f"{name}: {_flow(value)}{allowed}", *_indented(_unset(field))]
 
 
-def _unset(field: Field) -> Iterator[str]:
+def _unset(field: PolicyField) -> Iterator[str]:
     """Write, as comments, what could stand in the place of null or of an empty list."""
     if field.example is not None:
         yield f"# for example: {_flow(field.example)}"

@@ -19,7 +19,8 @@ class WebhookSettings:
     policy: Path | None = None
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""
-    bind_address: str = "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
+    bind_address: str = "::"
+    """Both families; a pod is reached by its own address, which is known only at run time."""
     port: int = 9443
     health_port: int = 8081
     keep_alive: float = 120.0
@@ -53,8 +54,8 @@ class ControllerSettings:
     metrics_matcher: tuple[str, ...] = ()
     siblings_config_map: str = ""
     """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
-    webhook_pods: str = ""
-    """Label selector of the webhook's pods, which should load that ConfigMap at once."""
+    pod_name: str = ""
+    """The pod that this process runs in: a Lease that an earlier container of it held is free."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

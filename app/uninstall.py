@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
-from app.core.backstop import NAMES
-from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
-from app.kube.backoff import backoff
+from app.core.cel.admission_policy import NAMES
+from app.core.resources.service_entry import JSON, MANAGER, OWNER_ANNOTATION, Fields
+from app.kube.apply import OUR_OBJECTS, list_all
 from app.kube.client import Client
-from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from app.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, WriteConflict
 from app.kube.lease import LeaderElector
 from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, LEASES, REPORTS, SECRETS, Resource
+from app.kube.timing import backoff
 from app.settings import LEASE_NAME, UninstallSettings
 
 T = TypeVar("T")
@@ -76,6 +77,27 @@ class Uninstall:
                 self._remove(writer, resource)
         self._forget_lease()
 
+    def found(self) -> Iterator[str]:
+        """Yield what `run` would delete: kind and name of each object that is there. Raises Unfinished."""
+        settings = self._settings
+        named = [
+            *((each, settings.webhook_configuration) for each in CONFIGURATIONS),
+            *((each, settings.revoke) for each in BINDINGS if settings.revoke),
+            *((each, name) for each in BACKSTOP for name in BACKSTOP_NAMES),
+            *((SECRETS, name) for name in settings.secrets),
+            (LEASES, LEASE_NAME),
+        ]
+        try:
+            for resource, name in named:
+                with suppress(NotFound):
+                    self._client.get(resource, settings.namespace if resource.namespaced else None, name)
+                    yield f"{resource.kind} {name}"
+            emitted = EMITTED.values() if settings.remove_objects else ()
+            for resource in (*REPORTS, *emitted):
+                yield from (f"{resource.kind} {_key(one)}" for one in sorted(self._ours(resource)))
+        except ApiError as error:
+            raise Unfinished(f"what would be deleted cannot be read: {error}") from error
+
     @contextmanager
     def _leading(self) -> Iterator[Client]:
         """Hold the Lease; gives a client that writes only while it is held."""
@@ -107,21 +129,16 @@ class Uninstall:
 
     def _ours(self, resource: Resource) -> set[_Written]:
         """Objects with our label and our mark, in all namespaces; none where the kind is not installed."""
-        found, more, label = set[_Written](), "", f"{MANAGED_BY}={MANAGER}"
         read = _report if resource in REPORTS else _emitted
-        with suppress(NotFound):
-            while True:
-                page = self._client.list_page(resource, label_selector=label, continue_=more)
-                found |= {one for item in page.items if (one := read(item))}
-                more = page.continue_
-                if not more:
-                    break
-        return found
+        try:
+            return {one for item in list_all(self._client, resource, label_selector=OUR_OBJECTS) if (one := read(item))}
+        except NotFound:
+            return set()
 
     def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:
-            # A Conflict is another object of the same name: the next list says whose it is.
-            with suppress(NotFound, Conflict):
+            # A WriteConflict is another object of the same name: the next list says whose it is.
+            with suppress(NotFound, WriteConflict):
                 writer.delete(resource, one.namespace, one.name, uid=one.uid)
 
         self._patiently(call, f"deleting {resource.kind} {_key(one)}")
@@ -140,7 +157,7 @@ class Uninstall:
         """Delete the Lease if it is as we left it, held by nobody."""
 
         def call() -> None:
-            with suppress(NotFound, Conflict):
+            with suppress(NotFound, WriteConflict):
                 lease = self._client.get(LEASES, self._settings.namespace, LEASE_NAME)
                 if not lease.get("spec", {}).get("holderIdentity"):
                     version = lease["metadata"]["resourceVersion"]

@@ -72,25 +72,18 @@ PHRASES = {
 """Regular expressions, which ignore case, by the words to write instead."""
 STILL: dict[str, int] = {
     r"\bsentence for a person\b": 1,
-    r"\bnothing where\b|\bnone where\b": 7,
+    r"\bnothing where\b|\bnone where\b": 8,
+    r"\bone before (?:it|stays|is)\b|\bpolicy before it\b": 2,
+    r"\bwhat (?:becomes|became) of\b": 3,
     r"trusted no longer": 1,
     r"to trust the authority": 1,
     r"\b(?:nobody|somebody|whoever)\b": 6,
-    r"\bone before (?:it|stays|is)\b|\bpolicy before it\b": 2,
     r"has no webhook asked": 1,
-    r"ask the webhooks no more": 1,
-    r"one that the guard is asked for": 1,
-    r"\b(?:is|are) asked no more\b|\bask the webhooks?\b": 1,
     r"\bwhose it is\b": 2,
     r": sound\b(?!,)": 1,
     r"\bthough (?:every|they|it|the|not)\b": 2,
-    r"from which level on": 1,
-    r"which hold though every webhook is down": 1,
-    r"writes on without renewing": 1,
-    r"take the guard out of a cluster": 1,
-    r"this is no pod with a token": 1,
     r"\bwhose the webhook'?s? certificate": 2,
-    r"\bwhat (?:becomes|became) of\b": 6,
+    r"\blaid over\b": 2,
 }
 """Number of places where a phrase is still used, until they are rewritten. Numbers only fall."""
 LITERALS = re.compile(r"\"\s*\n\s*f?\"")

@@ -47,7 +47,7 @@ class Address:
 
 
 def probe(address: Address, bundle: bytes, seconds: float = SECONDS) -> None:
-    """Shake hands, trusting a bundle of authorities (PEM) and nothing else; raises ProbeError."""
+    """Complete a TLS handshake that trusts a bundle of CA certificates (PEM) and no others. Raises ProbeError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.hostname_checks_common_name = False  # nor does the API server look there
     try:

@@ -53,6 +53,15 @@ def trusting(configuration: Object, authorities: bytes) -> list[Object]:
     ]
 
 
+def failing(configuration: Object, wanted: Mapping[str, str]) -> list[Object]:
+    """Return the JSON Patch that gives webhooks their failure policies, by name; nothing where they have them."""
+    return [
+        {"op": "add", "path": f"/webhooks/{index}/failurePolicy", "value": wanted[webhook["name"]]}
+        for index, webhook in enumerate(webhooks(configuration))
+        if webhook.get("failurePolicy") != wanted[webhook["name"]]
+    ]
+
+
 def disabling(configuration: Object) -> list[Object]:
     """Return the JSON Patch that has no webhook asked; nothing where none is."""
     patch: list[Object] = []
@@ -73,12 +82,6 @@ def enabling(configuration: Object) -> list[Object]:
         for index, webhook in enumerate(webhooks(configuration))
         if is_disabled(webhook)
     ]
-
-
-def locked(configuration: Object, patch: list[Object]) -> list[Object]:
-    """Return a patch that is a Conflict on anything but what was read."""
-    version = configuration["metadata"]["resourceVersion"]
-    return [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *patch]
 
 
 def decode(text: str) -> bytes:

@@ -16,11 +16,13 @@ from app.cli.groups import InOrder
 MODULES = {
     "webhook": "servers",
     "controller": "servers",
-    "review": "reviewing",
-    "audit": "reviewing",
+    "review": "review",
+    "audit": "review",
     "policy": "policy",
     "doctor": "doctor",
-    "uninstall": "uninstalling",
+    "uninstall": "uninstall",
+    "version": "about",
+    "completion": "about",
     "demo": "demo",
 }
 """Where each command is, in the order in which help lists them."""
@@ -60,7 +62,24 @@ class OnDemand(InOrder):
         return result
 
 
-@click.group("serviceentry-guard", cls=OnDemand, context_settings={"help_option_names": ["-h", "--help"]})
+def show_version(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    """Print the version and end, as `--version` asks for."""
+    if wanted:
+        from app.cli.about import short_version
+
+        click.echo(short_version())
+        context.exit()
+
+
+@click.group(
+    "serviceentry-guard",
+    cls=OnDemand,
+    # Help may be as wide as the terminal: names of commands and their texts are not cut.
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=show_version, help="Show the version."
+)
 def cli() -> None:
     """Give every Istio ServiceEntry DNS resolution, and retries by a VirtualService per host."""
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-from app.audit import Audit, connect, proxies
+from app.audit import EVERYTHING, Audit, Part, connect, proxies
 from app.cli.insight import Asked, Suggest, read_dns, read_groups, read_usage
-from app.core.insight import Insight, WithFindings, enforced
-from app.core.policy import GuardPolicy
-from app.core.suggestions import annotations, policy_for
-from app.kube.client import Client
+from app.core.insight.cluster import Insight, WithFindings, enforced
+from app.core.insight.suggestions import annotations, policy_for
+from app.core.policy.model import GuardPolicy
+from app.kube.client import Access, Client
 from app.manifests.writer import document
 from app.report import Report
 
@@ -18,12 +17,13 @@ from app.report import Report
 class Look:
     """What is looked at, and how."""
 
-    kubeconfig: Path | None
+    access: Access
     policy: GuardPolicy
     asked: Asked
     proxies: tuple[str, ...]
     ttl: float
     suggest: Suggest | None = None
+    part: Part = EVERYTHING
 
 
 class Seen:
@@ -64,20 +64,20 @@ class Seen:
 
 def look(what: Look) -> Seen:
     """Read the cluster, and Prometheus if it was named; raises AuditError."""
-    client = connect(what.kubeconfig)
+    client = connect(what.access)
     asked = what.asked.prometheus or what.proxies
     policy = enforced(what.policy) if asked else what.policy
-    audit = Audit(client, policy)
+    audit = Audit(client, policy, what.part)
     insight = _insight(client, audit, what)
     if policy is not what.policy:
         del audit  # two of them at a time would take twice the memory
-        audit = Audit(client, what.policy)
+        audit = Audit(client, what.policy, what.part)
     return Seen(audit, insight, what.policy)
 
 
 def _insight(client: Client, audit: Audit, what: Look) -> Insight:
     """Ask what was asked for: what the policy does once it is enforced."""
     usage = read_usage(what.asked, what.policy, audit.hosts, audit.forecasts, needed=what.suggest is not None)
-    groups = read_groups(what.proxies, lambda: proxies(client))
+    groups = read_groups(what.proxies, lambda: proxies(client, what.part))
     dns = read_dns(audit.resolutions(), groups, what.ttl)
     return Insight(usage, dns, audit.stored_objects)

@@ -11,12 +11,15 @@ from app.cli.terminal import fail
 CHECKOUT = Path(__file__).parent.parent.parent
 
 
-@click.command
+IN_A_CHECKOUT = (CHECKOUT / "tests" / "demo").is_dir()
+
+
+@click.command(hidden=not IN_A_CHECKOUT)
 def demo() -> None:
     """Show the main job on an API server of its own; runs from a checkout, as `make demo` does."""
     import subprocess
 
-    if not (CHECKOUT / "tests" / "demo").is_dir():
+    if not IN_A_CHECKOUT:
         fail("demo runs from a checkout of the repository, where the test bed is: use `make demo` there")
     command = [sys.executable, "-m", "tests.demo"]
     raise Exit(subprocess.run(command, cwd=CHECKOUT, check=False).returncode)  # noqa: S603 - our own module

@@ -1,18 +1,18 @@
 """The doctor: is the installation sound, and how is it taken out of the way if it is not."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from click.exceptions import Exit
 
 from app.cli import flags
-from app.cli.flags import flag
-from app.cli.terminal import fail, in_colour, show_log, tell
+from app.cli.flags import flag, switch
+from app.cli.terminal import confirm, fail, in_colour, show_log, tell
 
 if TYPE_CHECKING:
-    from app.doctor.diagnosis import Finding
+    from app.doctor.diagnosis import Check
+    from app.kube.client import Access
 
 COLOURS = {"ok": "green", "problem": "red", "unknown": "yellow"}
 VERDICTS = {
@@ -23,38 +23,49 @@ VERDICTS = {
 
 
 @click.command
-@flags.kubeconfig()
+@flags.access()
 @flags.namespace("the installation")
 @flags.webhook_configuration()
-@flag("--probe-namespace", "Namespace of the dry runs: one that the guard is asked for.", default="default")
+@flag("--probe-namespace", "Namespace for the dry-run requests; the webhooks must apply to it.", default="default")
 @flag("--connect", "HOST:PORT at which a webhook is reached from here.")
 @click.option(
     "--disable/--enable",
     "change",
     default=None,
-    help="Have the API server ask the webhooks no more, at once; or again.",
+    help="Stop (or resume) the API server's calls to the webhooks. Takes effect within seconds.",
 )
+@switch("--dry-run", "With --disable or --enable: name the cluster and the objects, and change nothing.")
+@switch("--yes", "With --disable or --enable: do not ask on a terminal.")
 def doctor(
-    kubeconfig: Path | None,
+    access: "Access",
     namespace: str,
     webhook_configuration: str,
     probe_namespace: str,
     connect: str | None,
     change: bool | None,
+    dry_run: bool,
+    yes: bool,
 ) -> None:
     """Prove that the guard works, and say what is wrong and what to do where it does not.
 
     Nothing is stored: two entries are created as dry runs, one that must be changed and one that must be refused.
     Exits with 0 where the guard works, with 1 where it does not, and with 2 where that could not be seen.
     """
-    from app.doctor.doctor import Doctor, DoctorError, Place, open_client
+    from app.doctor.doctor import Doctor, DoctorError, Target, open_client
 
     show_log()
-    place = Place(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
+    place = Target(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
     try:
-        patient = Doctor(open_client(kubeconfig), place)
+        client = open_client(access)
+        patient = Doctor(client, place)
         if change is None:
             raise Exit(examine(patient.findings()))
+        verb = "disable" if change else "enable"
+        what = f"{verb} both webhook configurations {webhook_configuration} in {client.server}"
+        if dry_run:
+            click.echo(f"would {what}")
+            return
+        confirm(f"{what}?", yes=yes)
         for line in patient.disable() if change else patient.enable():
             click.echo(line)
     except DoctorError as error:
@@ -72,7 +83,7 @@ AFTER = {
 }
 
 
-def examine(findings: "Iterator[Finding]") -> int:
+def examine(findings: "Iterator[Check]") -> int:
     """Print findings as they come, and the verdict; returns the exit code."""
     from app.doctor.diagnosis import exit_code
 

@@ -6,6 +6,7 @@ What only the servers need is in `serverflags`: a review is not to wait for it.
 import enum
 import math
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,9 +14,10 @@ import click
 
 from app.cli.terminal import fail
 from app.clock import utc_day
-from app.core.days import is_day
-from app.core.policy import GuardPolicy, default_policy
-from app.core.problems import PolicyError
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.days import is_day
+from app.core.resources.durations import parse_duration
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 E = TypeVar("E", bound=enum.Enum)
@@ -59,18 +61,31 @@ class Day(click.ParamType[str]):
         return value
 
 
-def flag(name: str, text: str, *, into: str = "", **more: Any) -> Decorator:  # noqa: ANN401 - what Click takes
+def flag(name: str, text: str, *short: str, into: str = "", **more: Any) -> Decorator:  # noqa: ANN401 - Click's
     """Declare a flag that is an environment variable too; `into` is the parameter, where it is not called the same."""
     variable = "SERVICEENTRY_GUARD_" + name.split("/", maxsplit=1)[0].removeprefix("--").replace("-", "_").upper()
-    names = [name, into] if into else [name]
+    names = [*short, name, into] if into else [*short, name]
     return click.option(*names, envvar=variable, help=text, show_envvar=True, **{"show_default": True, **more})
 
 
-def choice(name: str, text: str, kind: type[E], default: E | None = None, **more: Any) -> Decorator:  # noqa: ANN401
+def switch(name: str, text: str) -> Decorator:
+    """Declare a flag that only a command line can set: what is written or deleted is no matter of the environment."""
+    return click.option(name, is_flag=True, help=text)
+
+
+def choice(
+    name: str,
+    text: str,
+    kind: type[E],
+    default: E | None = None,
+    *,
+    short: str = "",
+    **more: Any,  # noqa: ANN401 - what Click takes
+) -> Decorator:
     """Declare a flag that is a member of an enumeration."""
     if default is not None:
         more["default"] = default.value
-    return flag(name, text, type=OneOf(kind), **more)
+    return flag(name, text, *([short] if short else []), type=OneOf(kind), **more)
 
 
 def policy() -> Decorator:
@@ -88,9 +103,45 @@ def kubeconfig(without: str = "what kubectl would use") -> Decorator:
     return flag("--kubeconfig", f"Kubeconfig file; without it {without}.", type=FILE)
 
 
+ACCESS = (
+    kubeconfig("$KUBECONFIG, ~/.kube/config, or the service account of the pod"),
+    flag("--context", "Context of the kubeconfig; without it the current one."),
+    flag("--as", "User to impersonate.", into="user", default="", show_default=False),
+    flag("--request-timeout", "How long one call of the API server may take.", default="30s"),
+)
+
+
+def access() -> Decorator:
+    """Declare which cluster is called and as whom, with kubectl's flags; the parameter is an Access."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @wraps(command)
+        def called(
+            *, kubeconfig: Path | None, context: str | None, user: str, request_timeout: str, **given: object
+        ) -> None:
+            from app.kube.client import Access
+
+            path = str(kubeconfig) if kubeconfig else None
+            command(access=Access(path, context, user, _request_seconds(request_timeout)), **given)
+
+        decorated: Callable[..., None] = called
+        for each in reversed(ACCESS):
+            decorated = each(decorated)
+        return decorated
+
+    return decorate
+
+
+def _request_seconds(text: str) -> float:
+    try:
+        return parse_duration(text).milliseconds / 1000
+    except ValueError as error:
+        fail(f'--request-timeout is "{text}": it {error}')
+
+
 def namespace(of: str, default: str = INSTALLED) -> Decorator:
     """Declare a namespace; what is said is whose it is."""
-    return flag("--namespace", f"Namespace of {of}.", default=default)
+    return flag("--namespace", f"Namespace of {of}.", "-n", default=default)
 
 
 def webhook_configuration(which: str = "both") -> Decorator:
@@ -108,4 +159,4 @@ def read_policy(path: Path | None, today: str | None = None) -> GuardPolicy:
     try:
         return load_policy(path).on(day)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

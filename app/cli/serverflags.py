@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.flags import Decorator, choice, flag
 from app.cli.terminal import fail
-from app.core.durations import parse_duration
+from app.core.resources.durations import parse_duration
 from app.telemetry.logs import LogFormat, LogLevel
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def log_format() -> Decorator:
 
 def log_level() -> Decorator:
     """Declare the level of the log."""
-    text = "From which level on; PUT /loglevel and SIGUSR1 change it."
+    text = "Minimum log level. Change it at run time with PUT /loglevel or SIGUSR1."
     return choice("--log-level", text, LogLevel, LogLevel.INFO)
 
 

@@ -13,14 +13,22 @@ from app.cli import flags, serverflags
 from app.cli.flags import FILE, AtLeast, choice, flag
 from app.cli.serverflags import make_tracer, seconds
 from app.cli.terminal import fail
-from app.core.backstop import Engine
-from app.core.problems import PolicyError
+from app.core.cel.admission_policy import Engine
+from app.core.policy.errors import PolicyError
 from app.policyfile import PolicyFile
 from app.telemetry.logs import LogFormat, LogLevel, configure
 
 if TYPE_CHECKING:
     from app.controller.manager import MakeTask
     from app.settings import CertificateSettings
+
+
+class OnFailure(enum.Enum):
+    """What the API server does with a write while the webhook does not answer; KEEP leaves what is configured."""
+
+    KEEP = "Keep"
+    IGNORE = "Ignore"
+    FAIL = "Fail"
 
 
 OF_CERTIFICATES = ("webhook_service", "tls_secret", "ca_secret", "webhook_configuration")
@@ -56,7 +64,7 @@ class BackstopMode(enum.Enum):
     "An entry that shares a namespace and a host with one of them is not changed alone.",
     type=FILE,
 )
-@flag("--bind-address", "Address to listen on.", default="0.0.0.0")  # noqa: S104 - in a pod
+@flag("--bind-address", "Address to listen on; :: is all addresses of IPv6 and IPv4.", default="::")
 @flag("--port", "HTTPS port of /mutate and /validate.", default=9443)
 @serverflags.health_port()
 @serverflags.log_format()
@@ -86,8 +94,13 @@ def webhook(
 @serverflags.health_port()
 @flag("--leader-elect/--no-leader-elect", "Whether to write only while holding the Lease.", default=True)
 @flags.namespace("the Lease")
+@flag("--pod-name", "Name of the pod of this process, which takes over a Lease that the pod itself held.", default="")
 @flag("--lease-duration", "Seconds for which other replicas respect the Lease unrenewed.", default=15.0)
-@flag("--renew-deadline", "Seconds for which the leader writes on without renewing the Lease.", default=10.0)
+@flag(
+    "--renew-deadline",
+    "How long the leader may keep writing when it cannot renew the Lease, in seconds.",
+    default=10.0,
+)
 @flag("--retry-period", "Seconds between two attempts at the Lease.", default=2.0)
 @flag(
     "--remediation-rate",
@@ -116,10 +129,12 @@ def webhook(
     default="",
 )
 @flag(
-    "--webhook-pods",
-    "Label selector of the webhook's pods. They are annotated, so that they take a changed ConfigMap at once.",
+    "--pods",
+    "Label selector of all pods of the installation. They are annotated when a ConfigMap or the certificate that they "
+    "mount changes, so that their kubelets bring it to them at once.",
     default="",
 )
+@flag("--policy-config-map", "ConfigMap with the policy that those pods mount.", default="")
 @flag(
     "--manage-certificates/--no-manage-certificates",
     "Whether to make the webhook's certificates, and to write caBundle into its configurations.",
@@ -151,8 +166,22 @@ def webhook(
     default="3m",
 )
 @choice(
+    "--validating-failure-policy",
+    "failurePolicy of the validating webhook once it has answered and the policy enforces somewhere; until then it is "
+    "Ignore. Keep changes no failurePolicy.",
+    OnFailure,
+    OnFailure.KEEP,
+)
+@choice(
+    "--mutating-failure-policy",
+    "The same for the mutating webhook; Keep is Ignore if the other one is not Keep.",
+    OnFailure,
+    OnFailure.KEEP,
+)
+@choice(
     "--backstop",
-    "Which admission policies to keep in the API server, which hold though every webhook is down.",
+    "Also install the policy as ValidatingAdmissionPolicy or MutatingAdmissionPolicy; enforced even while the webhook "
+    "is down.",
     BackstopMode,
     BackstopMode.NONE,
 )
@@ -163,13 +192,17 @@ def controller(
     policy: Path | None,
     manage_certificates: bool,
     backstop: BackstopMode,
+    validating_failure_policy: OnFailure,
+    mutating_failure_policy: OnFailure,
+    pods: str,
+    policy_config_map: str,
     log_format: LogFormat,
     log_level: LogLevel,
     otlp_endpoint: str | None,
     **settings: Any,  # noqa: ANN401 - the fields of its settings, and those of certificates
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
-    from app.controller.backstop import backstop_task
+    from app.controller.admission_policies import backstop_task
     from app.controller.process import run
     from app.settings import ControllerSettings
     from app.telemetry.metrics import ControllerMetrics
@@ -178,6 +211,18 @@ def controller(
     follower = follow_policy(policy, metrics.policy.reloaded)
     beside = [partial(backstop_task, backstop.engine, follower, metrics.backstop)]
     tasks: list[MakeTask] = []
+    if validating_failure_policy is not OnFailure.KEEP:
+        from app.certificates.failure_policy import IGNORE, Wanted, failure_policy_task
+
+        mutating = IGNORE if mutating_failure_policy is OnFailure.KEEP else mutating_failure_policy.value
+        wanted = Wanted(settings["webhook_configuration"], mutating, validating_failure_policy.value)
+        tasks.append(failure_policy_task(follower, wanted))
+    if pods:
+        from app.controller.pod_sync import Mounted, pod_sync_task
+
+        secret = settings["tls_secret"] if manage_certificates else ""
+        config_maps = (policy_config_map, settings["siblings_config_map"])
+        tasks.append(pod_sync_task(Mounted(settings["namespace"], pods, config_maps, secret)))
     certificates = {name: settings.pop(name) for name in (*OF_CERTIFICATES, *LIFETIMES)}
     if manage_certificates:
         from app.certificates.rotation import rotation_task
@@ -205,4 +250,4 @@ def follow_policy(path: Path | None, told: Callable[[bool], None]) -> PolicyFile
     try:
         return PolicyFile(path, told)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

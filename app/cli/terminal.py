@@ -22,6 +22,14 @@ def tell(line: str) -> None:
     click.echo(f"serviceentry-guard: {line}", err=True)
 
 
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal whether to go on, unless the answer is given already; without one nothing is asked."""
+    if yes or not (sys.stdin and sys.stdin.isatty()):
+        return
+    if not click.confirm(f"serviceentry-guard: {question}", err=True):
+        fail("nothing was changed")
+
+
 def show_log() -> None:
     """Write what is logged to standard error: for commands that call an API server, whose client may log."""
     import logging

@@ -11,7 +11,7 @@ from app.kube.client import Client
 from app.kube.errors import ConfigError
 from app.policyfile import PolicyFile
 from app.serving.health import HealthApp, HealthServer
-from app.serving.server import ListenError
+from app.serving.server import ANY, ListenError
 from app.settings import ControllerSettings
 from app.telemetry.logs import Level
 from app.telemetry.metrics import ControllerMetrics
@@ -49,7 +49,7 @@ def run(  # noqa: PLR0913 - the parts of the process
         )
         manager = Manager(client, settings, policy, metrics, tasks, beside=beside, tracer=tracer)
         app = HealthApp(metrics.registry, {"controller": manager.unready}, level=level)
-        health = HealthServer(app, "0.0.0.0", settings.health_port)  # noqa: S104 - probed from outside the pod
+        health = HealthServer(app, ANY, settings.health_port)  # probed from outside the pod
         health.start()
     except (ConfigError, ListenError, ValueError) as error:
         log.error("%s", error)  # noqa: TRY400 - the message is enough, a traceback adds nothing
@@ -57,6 +57,7 @@ def run(  # noqa: PLR0913 - the parts of the process
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: end.set())
+    policy.announce()
     manager.start()
     # Signal handlers run in this thread only, and a signal that the kernel delivers to another thread does not wake
     # it.

@@ -1,32 +1,29 @@
 """Siblings in the controller: entries that keep their resolution, that are changed together, or that are restored.
 
 The webhook sees one object and has no credentials. So the leader writes the entries that keep their resolution into a
-ConfigMap, which the webhook's pods mount.
+ConfigMap, which the webhook's pods mount; `pod_sync` has their kubelets bring it to them at once.
 """
 
 import json
 import logging
 import threading
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from typing import Any
 
 from app.controller.inventory import Inventory
-from app.controller.judge import Judge
 from app.controller.leadership import Leadership
+from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
-from app.core.kept import in_turns
-from app.core.patch import Operation, set_resolution
-from app.core.policy import GuardPolicy
-from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import follows, led, slipped, wrote
-from app.core.standing import Standing, as_document
-from app.core.verdict import remediation
+from app.core.cel.kept_resolutions import in_turns
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.rules.kept_resolutions import Standing, as_document
+from app.core.rules.patch import Operation, set_resolution
+from app.core.rules.siblings import follows, led, slipped, wrote
+from app.core.rules.verdict import remediation
 from app.kube.client import Client
-from app.kube.errors import NotFound
-from app.kube.resources import CONFIG_MAPS, PODS
+from app.kube.resources import CONFIG_MAPS
 from app.policyfile import PolicyFile
 
 log = logging.getLogger(__name__)
@@ -36,8 +33,6 @@ FILE = "siblings.json"
 ROOM = 900_000
 """Maximum size of the data in bytes; a ConfigMap can have 1 MiB."""
 LOOK_SECONDS = 0.25
-SYNCED = "serviceentry-guard.io/siblings"
-"""Annotation on the webhook's pods: a kubelet updates a mounted ConfigMap at once when the pod changes."""
 ATTEMPTS = 3
 """Maximum number of times that one entry is restored: after that, the change is taken as intended."""
 
@@ -45,7 +40,7 @@ ATTEMPTS = 3
 class Siblings:
     """Decides each entry together with its siblings; safe for threads."""
 
-    def __init__(self, inventory: Inventory, judge: Judge, policy: PolicyFile) -> None:
+    def __init__(self, inventory: Inventory, judge: VerdictCache, policy: PolicyFile) -> None:
         self._inventory = inventory
         self._judge = judge
         self._policy = policy
@@ -160,17 +155,16 @@ class Siblings:
 class SiblingsMap:
     """Keeps the ConfigMap in step with `siblings`. `check` is one pass."""
 
-    def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str, pods: str) -> None:
+    def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str) -> None:
         self._client = client
         self._siblings = siblings
         self._namespace = namespace
         self._name = name
-        self._pods = pods
         self._written: str | None = None
         self._seen: int | None = None
 
     def check(self) -> float:
-        """Write the ConfigMap if it changed, and make the pods load it; returns the seconds until the next pass."""
+        """Write the ConfigMap where it changed; returns the seconds until the next pass."""
         version = self._siblings.version
         if not self._siblings.ready or version == self._seen:
             return LOOK_SECONDS
@@ -178,31 +172,12 @@ class SiblingsMap:
         if text != self._written:
             self._client.apply(CONFIG_MAPS, self._manifest(text), force=True)
             self._written = text
-            self._touch_pods(text)
         self._seen = version
         return LOOK_SECONDS
 
     def _manifest(self, text: str) -> dict[str, Any]:
         metadata = {"namespace": self._namespace, "name": self._name}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
-
-    def _touch_pods(self, text: str) -> None:
-        """Change an annotation on each webhook pod, so that its kubelet updates the file at once."""
-        if not self._pods:
-            return
-        digest = f"{zlib.crc32(text.encode()):08x}"
-        for pod in self._client.list_page(PODS, self._namespace, label_selector=self._pods).items:
-            body = {
-                "apiVersion": "v1",
-                "kind": "Pod",
-                "metadata": {
-                    "namespace": self._namespace,
-                    "name": pod["metadata"]["name"],
-                    "annotations": {SYNCED: digest},
-                },
-            }
-            with suppress(NotFound):
-                self._client.apply(PODS, body, force=True)
 
 
 def document(standing: Standing) -> str:
@@ -219,13 +194,11 @@ def document(standing: Standing) -> str:
     return text
 
 
-def siblings_task(
-    siblings: Siblings, namespace: str, name: str, pods: str
-) -> Callable[[Client, Leadership], LeaderTask]:
+def siblings_task(siblings: Siblings, namespace: str, name: str) -> Callable[[Client, Leadership], LeaderTask]:
     """Return a function that creates the leader's task for the ConfigMap."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
-        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name, pods).check, leadership)
+        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name).check, leadership)
 
     return make
 

@@ -12,9 +12,9 @@ from typing import Generic, Protocol, TypeVar
 
 from app.controller.leadership import Leadership
 from app.controller.workqueue import WorkQueue
-from app.kube.backoff import backoff
 from app.kube.errors import ApiError, Fenced, Forbidden, Invalid
-from app.telemetry.instruments import ReconcileMeter, Result
+from app.kube.timing import backoff
+from app.telemetry.instruments import ReconcileMeter, ReconcileResult
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +145,12 @@ class Worker(Generic[K]):
             self._queue.forget(key)
 
     def _measured(self, key: K) -> None:
-        began, result = time.monotonic(), Result.ERROR
+        began, result = time.monotonic(), ReconcileResult.ERROR
         try:
             self._work.work(key)
-            result = Result.SUCCESS
+            result = ReconcileResult.SUCCESS
         except (Forbidden, Invalid):
-            result = Result.REFUSED
+            result = ReconcileResult.REFUSED
             raise
         finally:
             self._meter.done(began, result)

@@ -5,22 +5,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from app.controller.entry_events import Narrator
+from app.controller.gauges import Conflicts
 from app.controller.latency import Latency
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
-from app.controller.tally import Conflicts
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
-from app.core.plan import Changes
-from app.core.resources import Key
+from app.core.resources.service_entry import Key
+from app.core.routes.plan import Changes
 from app.kube.errors import Forbidden, Invalid, ServerError
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 
 log = logging.getLogger(__name__)
 
-NAME = "emission"
+EMISSION = "emission"
 """The name of the queue and of its reconciliations in metrics."""
 BURST = 20
 """Number of waiting keys, or of writes within a second, that make a burst. Remediation is slower than this."""
@@ -47,7 +47,7 @@ class Workers:
         synced: Callable[[], bool],
         count: int,
     ) -> None:
-        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(NAME))
+        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(EMISSION))
         self.latency = Latency(metrics.emission_latency, leadership.leads)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
@@ -56,16 +56,16 @@ class Workers:
         self._written = deque[float](maxlen=BURST)  # when
         self._settled = False  # whether every key was added since this replica became the leader
         self._worker = Worker(
-            NAME,
+            EMISSION,
             self.queue,
             self,
             leadership,
-            metrics.reconciles.meter(NAME),
+            metrics.reconciles.meter(EMISSION),
             prepare=synced,
             refusals=REFUSALS,
             threads=count,
         )
-        metrics.queues.watch(NAME, self.queue)
+        metrics.queues.watch(EMISSION, self.queue)
 
     def start(self) -> None:
         """Begin to work."""

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Any
 
 from app.certificates.probe import Trouble
-from app.core.backstop import REFUSE, WARN
+from app.core.cel.admission_policy import REFUSE, WARN
 from app.doctor.causes import CAUSES, Cause, classify
 
 
@@ -24,7 +24,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Check:
     """The result of one check: a sentence, and a remedy if something is wrong.
 
     Without the result of an `essential` check, doctor cannot say whether the guard works.
@@ -48,7 +48,7 @@ _NO_RIGHT = re.compile(r'User "(?P<user>[^"]*)" cannot (?P<verb>\w+) resource')
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DryRun:
     """The result of a dry run: an entry that would be stored, or an error of the API server.
 
     `status` is the HTTP status (201: the entry would be stored, 0: no response).
@@ -88,21 +88,21 @@ _SILENT = (
 )
 
 
-def judge_change(seen: Outcome, around: Surroundings) -> Finding:
+def judge_change(seen: DryRun, around: Surroundings) -> Check:
     """Judge the dry run of an entry that has to be changed."""
     if trouble := _trouble(seen, around):
         return trouble
     if seen.stored and seen.resolution == "DNS":
         if seen.warned or around.repairs:
             by = "the webhook" if seen.warned else "the MutatingAdmissionPolicy"
-            return Finding(State.OK, f"{by} turns resolution NONE into DNS", essential=True)
+            return Check(State.OK, f"{by} turns resolution NONE into DNS", essential=True)
         return _problem(
             "resolution NONE becomes DNS, but not by the guard",
             "Find the other mutating webhook or policy that changes ServiceEntries; the API server does not call the "
             "guard's webhook.",
         )
     if seen.stored and seen.warned:
-        return Finding(State.OK, _ONLY_WARNS, essential=True)
+        return Check(State.OK, _ONLY_WARNS, essential=True)
     if seen.stored:
         return _problem(
             "an entry with resolution NONE would be stored unchanged", _SILENT.format(namespace=around.namespace)
@@ -115,31 +115,31 @@ def judge_change(seen: Outcome, around: Surroundings) -> Finding:
     )
 
 
-def judge_refusal(seen: Outcome, around: Surroundings) -> Finding:
+def judge_refusal(seen: DryRun, around: Surroundings) -> Check:
     """Judge the dry run of an entry that has to be refused."""
     if trouble := _trouble(seen, around):
         return trouble
     if seen.stored and seen.warned:
-        return Finding(State.OK, _ONLY_WARNS, essential=True)
+        return Check(State.OK, _ONLY_WARNS, essential=True)
     if seen.stored:
         return _problem("an entry with a CIDR address would be stored", _SILENT.format(namespace=around.namespace))
     if denied := _DENIED.search(seen.message):
-        return Finding(State.OK, f"webhook {denied['webhook']} rejects what cannot be repaired", essential=True)
+        return Check(State.OK, f"webhook {denied['webhook']} rejects what cannot be repaired", essential=True)
     if around.webhooks and not around.repairs:
         return _problem(
             "an entry with a CIDR address is rejected by the backstop only: the API server does not call the webhooks",
             "The backstop works; the findings above say what is wrong with the webhooks.",
         )
-    return Finding(State.OK, "the ValidatingAdmissionPolicy rejects an entry that cannot be repaired", essential=True)
+    return Check(State.OK, "the ValidatingAdmissionPolicy rejects an entry that cannot be repaired", essential=True)
 
 
-def judge_connection(address: str, name: str, trouble: Trouble | None, message: str) -> Finding:
+def judge_connection(address: str, name: str, trouble: Trouble | None, message: str) -> Check:
     """Judge a connection of doctor's own with the current caBundle; `trouble` None: it succeeded."""
     if trouble is None:
-        return Finding(State.OK, f"a new connection to {address} succeeds with the current caBundle")
+        return Check(State.OK, f"a new connection to {address} succeeds with the current caBundle")
     if cause := CAUSES.get(trouble):
         return _problem(f"a new connection to {address} fails: {cause.words}", cause.remedy(name), message, False)
-    return Finding(
+    return Check(
         State.UNKNOWN,
         f"cannot connect to {address} from here ({message}), so the current caBundle is not verified",
         "Run doctor inside the cluster (helm test does), or forward a port to a webhook pod and pass it with "
@@ -147,24 +147,24 @@ def judge_connection(address: str, name: str, trouble: Trouble | None, message: 
     )
 
 
-def judge_lease(lease: Mapping[str, Any], now: datetime) -> Finding | None:
+def judge_lease(lease: Mapping[str, Any], now: datetime) -> Check | None:
     """Judge the Lease of another installation; None if it is not renewed any more."""
     spec, place = lease.get("spec") or {}, lease["metadata"]
     holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
     if not holder or not renewed or now - datetime.fromisoformat(renewed) > OUTDATED:
         return None
     said = f"another installation leads: Lease {place['namespace']}/{place['name']} is held by {holder}"
-    return Finding(State.PROBLEM, said, "Uninstall one of the two. Until then, the newer one writes nothing.")
+    return Check(State.PROBLEM, said, "Uninstall one of the two. Until then, the newer one writes nothing.")
 
 
-def exit_code(findings: Collection[Finding]) -> int:
+def exit_code(findings: Collection[Check]) -> int:
     """Return 0 if the guard works, 1 if it does not, 2 if doctor could not find out."""
     if any(finding.state is State.PROBLEM for finding in findings):
         return 1
     return 2 if any(finding.essential and finding.state is State.UNKNOWN for finding in findings) else 0
 
 
-def _trouble(seen: Outcome, around: Surroundings) -> Finding | None:
+def _trouble(seen: DryRun, around: Surroundings) -> Check | None:
     """Return the reason why a dry run shows no verdict of the guard; None if it shows one."""
     if failed := _CALL_FAILED.search(seen.message):
         return _failed_call(failed["webhook"], failed["why"], around)
@@ -180,13 +180,13 @@ def _trouble(seen: Outcome, around: Surroundings) -> Finding | None:
     return None if seen.stored else _no_verdict(seen)
 
 
-def _failed_call(webhook: str, why: str, around: Surroundings) -> Finding:
+def _failed_call(webhook: str, why: str, around: Surroundings) -> Check:
     cause = classify(why)
     whose = "webhook" if webhook in around.webhooks or not around.webhooks else "another product's webhook"
     return _problem(f"{whose} {webhook}: {cause.words}", cause.remedy(around.called), why)
 
 
-def _stranger(who: str, message: str) -> Finding:
+def _stranger(who: str, message: str) -> Check:
     return _unknown(
         f"{who}, which does not belong to the guard, rejects the dry run",
         "Name a namespace with --probe-namespace in which it accepts ServiceEntries.",
@@ -194,7 +194,7 @@ def _stranger(who: str, message: str) -> Finding:
     )
 
 
-def _no_verdict(seen: Outcome) -> Finding:
+def _no_verdict(seen: DryRun) -> Check:
     if seen.status == 404:
         return _unknown(
             "ServiceEntry or the namespace not found (404), so there was no dry run",
@@ -210,12 +210,12 @@ def _no_verdict(seen: Outcome) -> Finding:
     return _unknown("the API server rejects the dry run", "The message says why.", seen.message)
 
 
-def _problem(sentence: str, remedy: str, message: str = "", essential: bool = True) -> Finding:
-    return Finding(State.PROBLEM, _quoting(sentence, message), remedy, essential)
+def _problem(sentence: str, remedy: str, message: str = "", essential: bool = True) -> Check:
+    return Check(State.PROBLEM, _quoting(sentence, message), remedy, essential)
 
 
-def _unknown(sentence: str, remedy: str, message: str = "") -> Finding:
-    return Finding(State.UNKNOWN, _quoting(sentence, message), remedy, essential=True)
+def _unknown(sentence: str, remedy: str, message: str = "") -> Check:
+    return Check(State.UNKNOWN, _quoting(sentence, message), remedy, essential=True)
 
 
 def _quoting(sentence: str, message: str) -> str:

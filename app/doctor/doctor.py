@@ -8,18 +8,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from app.certificates.probe import Address, ProbeError, probe
-from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
-from app.core.backstop import MUTATING as MUTATING_POLICY
-from app.core.backstop import REFUSE, REPAIR, WARN
-from app.core.backstop import VALIDATING as VALIDATING_POLICY
-from app.core.resources import ADMISSION_GROUP, VERSIONS
+from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, service, webhooks
+from app.core.cel.admission_policy import MUTATING as MUTATING_POLICY
+from app.core.cel.admission_policy import REFUSE, REPAIR, WARN
+from app.core.cel.admission_policy import VALIDATING as VALIDATING_POLICY
+from app.core.resources.service_entry import ADMISSION_GROUP, VERSIONS
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import (
-    Finding,
-    Outcome,
+    Check,
+    DryRun,
     State,
     Surroundings,
     judge_change,
@@ -27,8 +26,9 @@ from app.doctor.diagnosis import (
     judge_lease,
     judge_refusal,
 )
-from app.kube.client import Client, Object
-from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
+from app.kube.apply import list_all, locked
+from app.kube.client import Access, Client, Object
+from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound, WriteConflict
 from app.kube.resources import CONFIGURATIONS, LEASES, MUTATING, SERVICE_ENTRIES, Resource
 from app.settings import LEASE_NAME
 
@@ -50,7 +50,7 @@ ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Target:
     """The installation, the namespace of the dry runs, and the address of a webhook if `connect` names one."""
 
     namespace: str
@@ -63,10 +63,10 @@ class DoctorError(Exception):
     """A call to the API server failed, or had no effect; the message is one sentence."""
 
 
-def open_client(kubeconfig: Path | None) -> Client:
-    """Return a client for a kubeconfig, or without one for what kubectl would use; raises DoctorError."""
+def open_client(access: Access) -> Client:
+    """Return a client for what the command line names. Raises DoctorError."""
     try:
-        return Client.from_kubeconfig(str(kubeconfig) if kubeconfig else None, connections=1)
+        return Client.from_access(access, connections=1)
     except ConfigError as error:
         raise DoctorError(str(error)) from None
 
@@ -74,24 +74,24 @@ def open_client(kubeconfig: Path | None) -> Client:
 class Doctor:
     """Looks at one installation."""
 
-    def __init__(self, client: Client, place: Place) -> None:
+    def __init__(self, client: Client, place: Target) -> None:
         self._client = client
         self._place = place
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Iterator[Check]:
         """Run all checks, cheapest first; the dry runs, which are the proof, come last. Raises DoctorError."""
         try:
             yield from self._examine()
         except ApiError as error:
             raise DoctorError(f"calling the API server failed: {error}") from None
 
-    def _examine(self) -> Iterator[Finding]:
+    def _examine(self) -> Iterator[Check]:
         yield from self._rivals()
         configurations = dict[Resource, Object]()
         repairs = any(name == REPAIR for _, name in self._bindings())
         for resource in CONFIGURATIONS:
             found = self._read(resource, None, self._place.configuration)
-            if isinstance(found, Finding):
+            if isinstance(found, Check):
                 if not (repairs and resource is MUTATING):
                     yield found
             else:
@@ -107,29 +107,29 @@ class Doctor:
         refused = judge_refusal(self._rehearse(resolution="NONE", addresses=["198.51.100.0/24"]), around)
         yield from dict.fromkeys([changed, refused])  # if both failed for one reason, report it once
 
-    def _rivals(self) -> Iterator[Finding]:
+    def _rivals(self) -> Iterator[Check]:
         """Look for other installations: only one of several writes."""
         try:
-            leases = self._client.list_page(LEASES, field_selector=f"metadata.name={LEASE_NAME}").items
+            leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={LEASE_NAME}"))
         except Forbidden as error:
             said = f"cannot list Leases to find other installations: {error.message}"
-            yield Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            yield Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
             return
         others = [lease for lease in leases if lease["metadata"]["namespace"] != self._place.namespace]
         for lease in others:
             if finding := judge_lease(lease, datetime.now(UTC)):
                 yield finding
 
-    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Finding:
+    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Check:
         try:
             return self._client.get(resource, namespace, name)
         except NotFound:
             remedy = "Install the chart again, or name the right configuration with --webhook-configuration."
-            return Finding(
+            return Check(
                 State.PROBLEM, f"{resource.kind} {name} not found: the API server does not call the webhook", remedy
             )
         except Forbidden as error:
-            return Finding(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
+            return Check(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
 
     def _bindings(self) -> Iterator[tuple[Resource, str]]:
         """Yield the existing policy bindings of the guard, as far as they can be read."""
@@ -140,30 +140,26 @@ class Doctor:
                 continue
             yield resource, name
 
-    def _endpoints(self, namespace: str, name: str) -> Finding:
+    def _endpoints(self, namespace: str, name: str) -> Check:
         """Count the ready endpoints of a Service."""
         try:
             spec = self._client.get(SERVICES, namespace, name)["spec"]
-            slices = self._client.list_page(SLICES, namespace).items
+            slices = list(list_all(self._client, SLICES, namespace, label_selector=f"{SERVICE_LABEL}={name}"))
         except NotFound:
             said = f"Service {namespace}/{name}: {Cause.NO_SERVICE.words}"
-            return Finding(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
+            return Check(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
         except Forbidden as error:
             said = f"cannot read Service {namespace}/{name} and its EndpointSlices: {error.message}"
-            return Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            return Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
         if spec.get("type") == "ExternalName":
-            return Finding(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
-        ready = _ready(
-            endpoint_slice
-            for endpoint_slice in slices
-            if endpoint_slice["metadata"].get("labels", {}).get(SERVICE_LABEL) == name
-        )
+            return Check(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
+        ready = _ready(slices)
         if not ready:
             said = f"Service {namespace}/{name}: {Cause.NO_ENDPOINTS.words}"
-            return Finding(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
-        return Finding(State.OK, f"ready webhook pods behind Service {namespace}/{name}: {ready}")
+            return Check(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
+        return Check(State.OK, f"ready webhook pods behind Service {namespace}/{name}: {ready}")
 
-    def _connections(self, asked: list[Object]) -> Iterator[Finding]:
+    def _connections(self, asked: list[Object]) -> Iterator[Check]:
         """Open a new TLS connection with each current caBundle; a wrong one shows only here."""
         for where, authorities in dict.fromkeys(
             (address(webhook), bundle(webhook)) for webhook in asked if bundle(webhook)
@@ -176,7 +172,7 @@ class Doctor:
             else:
                 yield judge_connection(str(shown), where.host, None, "")
 
-    def _rehearse(self, **spec: object) -> Outcome:
+    def _rehearse(self, **spec: object) -> DryRun:
         """Send an entry as a dry run. Its host is below example.com, which is reserved."""
         ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
         entry = {
@@ -193,8 +189,8 @@ class Doctor:
         try:
             seen = self._client.rehearse(SERVICE_ENTRIES, entry)
         except ApiError as error:
-            return Outcome(error.status, message=error.message)
-        return Outcome(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
+            return DryRun(error.status, message=error.message)
+        return DryRun(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
 
     def disable(self) -> Iterator[str]:
         """Stop the API server's calls to the webhooks, and yield a line for each change; raises DoctorError."""
@@ -229,35 +225,35 @@ class Doctor:
                     continue
             except NotFound:
                 return f"{resource.kind} {name} not found: the API server calls no webhook of it"
-            except Conflict:
+            except WriteConflict:
                 time.sleep(0.2)
                 continue
             return f"{resource.kind} {name} {now}"
-        raise Conflict(
+        raise WriteConflict(
             409,
-            "Conflict",
+            "WriteConflict",
             f"{resource.kind} {name} was reverted right after the change; stop the GitOps tool that does it",
         )
 
 
-def _look(resource: Resource, configuration: Object) -> Iterator[Finding]:
+def _look(resource: Resource, configuration: Object) -> Iterator[Check]:
     """Check one webhook configuration."""
     name = f"{resource.kind} {configuration['metadata']['name']}"
     if not webhooks(configuration):
-        yield Finding(
+        yield Check(
             State.PROBLEM, f"{name} contains no webhooks: the API server calls none", "Install the chart again."
         )
     for webhook in webhooks(configuration):
         if is_disabled(webhook):
             said = f"{name} is disabled: the API server does not call webhook {webhook['name']}"
-            yield Finding(
+            yield Check(
                 State.PROBLEM, said, "Run `serviceentry-guard doctor --enable` when the webhook may be called again."
             )
         elif not bundle(webhook) and service(webhook):
             said = f"{name}, webhook {webhook['name']}: {Cause.NO_BUNDLE.words}"
-            yield Finding(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
+            yield Check(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
         else:
-            yield Finding(State.OK, f"{name} calls {address(webhook)}")
+            yield Check(State.OK, f"{name} calls {address(webhook)}")
 
 
 def _ready(slices: Iterable[Object]) -> int:

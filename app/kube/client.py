@@ -34,7 +34,19 @@ _HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{ve
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Access:
+    """Which API server is called, and as whom: the flags that kubectl has too. None is what kubectl would use."""
+
+    kubeconfig: str | None = None
+    context: str | None = None
+    user: str = ""
+    """User to impersonate; empty: the kubeconfig's own."""
+    timeout: float = 30.0
+    """Seconds for one call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListPage:
     """A part of a list: `resource_version` is that of the whole list; `continue_` is empty on the last page."""
 
     items: Sequence[Object]
@@ -77,8 +89,10 @@ class Client:
         observer: Observer | None = None,
         context: Context = dict,
         timeout: float = 30.0,
+        user: str = "",
     ) -> None:
         self._session = session
+        self._user = {"Impersonate-User": user} if user else {}
         self._context = context
         self._observer = observer
         self._timeout = timeout
@@ -94,13 +108,24 @@ class Client:
         timeout: float = 30.0,
         connections: int = 32,
     ) -> Self:
-        """A client for a kubeconfig; None: in-cluster when there, else the default kubeconfig.
+        """A client for a kubeconfig; None: what kubectl would use, else the pod's service account.
 
         `connections` is the number of connections that are kept open; as many threads can call at the same time
         without new handshakes. Raises ConfigError.
         """
         session = Session(partial(config.load, path, connections))
         return cls(session, observer=observer, context=context, timeout=timeout)
+
+    @classmethod
+    def from_access(cls, access: Access, *, connections: int = 32) -> Self:
+        """A client for what the command line names. Raises ConfigError."""
+        session = Session(partial(config.load, access.kubeconfig, connections, access.context))
+        return cls(session, timeout=access.timeout, user=access.user)
+
+    @property
+    def server(self) -> str:
+        """The API server's address, for people."""
+        return self._session.host
 
     def fenced(self, remaining: Callable[[], float]) -> "Client":
         """Return this client for writes of the leader: `remaining` returns the seconds for which it still leads.
@@ -110,6 +135,7 @@ class Client:
         """
         fenced = Client(self._session, observer=self._observer, context=self._context, timeout=self._timeout)
         fenced._remaining = remaining
+        fenced._user = self._user
         return fenced
 
     def close(self) -> None:
@@ -129,7 +155,7 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-    ) -> Page:
+    ) -> ListPage:
         """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`.
 
         The API server leaves `apiVersion` and `kind` out of the items of its built-in types.
@@ -144,7 +170,7 @@ class Client:
         parameters = {name: value for name, value in query.items() if value}
         document = self._call(_Call("list", "GET", resource.path(namespace), parameters))
         metadata = document.get("metadata", {})
-        return Page(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
+        return ListPage(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
     def watch(
         self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int
@@ -178,10 +204,7 @@ class Client:
         return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
 
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
-        """Server-side apply.
-
-        With `force`, fields of other managers are taken over; without it, they lead to a Conflict.
-        """
+        """Server-side apply. With `force` fields are taken from other managers, else that is a WriteConflict."""
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
         path = resource.path(*_place(body))
         return self._call(_Call("apply", "PATCH", path, query, body, "application/apply-patch+yaml"))
@@ -229,7 +252,7 @@ class Client:
         raise from_response(response.status, response.data, response.headers.get("Retry-After"))
 
     def _send(self, call: _Call, timeout: float, stream: bool) -> urllib3.BaseHTTPResponse:
-        headers = {**_HEADERS, **self._context(), "Content-Type": call.content_type}
+        headers = {**_HEADERS, **self._user, **self._context(), "Content-Type": call.content_type}
         body = None
         if call.method != "GET":
             timeout = min(timeout, self._time_left())

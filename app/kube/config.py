@@ -29,11 +29,14 @@ _KEEP_ALIVE = [
 _DROP_UNSENT = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def load(path: str | None, connections: int) -> Configuration:
+HOME_KUBECONFIG = "~/.kube/config"
+
+
+def load(path: str | None, connections: int, context: str | None = None) -> Configuration:
     """The settings for up to `connections` connections.
 
-    `path` is a kubeconfig (`~` and a list of files are understood); None means in-cluster when the pod has a
-    service-account token, else `$KUBECONFIG` or `~/.kube/config`. Raises ConfigError.
+    `path` is a kubeconfig (`~` and a list of files are understood). None means what kubectl means: `$KUBECONFIG`, then
+    `~/.kube/config`, then the service account of the pod. `context` is one of the kubeconfig's. Raises ConfigError.
     """
     configuration = Configuration()
     # urllib3 would follow redirects, and repeat a timed-out PUT or DELETE by itself: after the lease ended, too.
@@ -45,10 +48,18 @@ def load(path: str | None, connections: int) -> Configuration:
         _DROP_UNSENT,
     ]
     if path is not None:
-        _load_kubeconfig(configuration, path)
+        _load_kubeconfig(configuration, path, context)
+        return configuration
+    default = KUBE_CONFIG_DEFAULT_LOCATION or HOME_KUBECONFIG  # an empty KUBECONFIG counts as none
+    if _exists(default) or context:
+        _load_kubeconfig(configuration, default, context)
     elif not _load_in_cluster(configuration):
-        _load_kubeconfig(configuration, KUBE_CONFIG_DEFAULT_LOCATION, "this is no pod with a token, and ")
+        raise ConfigError(f"no kubeconfig: {default} does not exist; set --kubeconfig or KUBECONFIG")
     return configuration
+
+
+def _exists(paths: str) -> bool:
+    return any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path)
 
 
 def _load_in_cluster(configuration: Configuration) -> bool:
@@ -59,13 +70,13 @@ def _load_in_cluster(configuration: Configuration) -> bool:
     return True
 
 
-def _load_kubeconfig(configuration: Configuration, paths: str, why: str = "") -> None:
-    if not any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path):
-        raise ConfigError(f"{why}kubeconfig {paths} does not exist")
+def _load_kubeconfig(configuration: Configuration, paths: str, context: str | None) -> None:
+    if not _exists(paths):
+        raise ConfigError(f"kubeconfig {paths} does not exist")
     try:
-        load_kube_config(paths, client_configuration=configuration)  # type: ignore[no-untyped-call]  # ditto
+        load_kube_config(paths, context, configuration)  # type: ignore[no-untyped-call]  # ditto
     except Exception as error:
         # A document in another form makes the loader stumble, whose words then tell nothing of it.
         stumbled = isinstance(error, (AttributeError, LookupError, TypeError))
         reason = "it does not have the form of a kubeconfig" if stumbled else " ".join(str(error).split())
-        raise ConfigError(f"{why}kubeconfig {paths} cannot be used: {reason}") from error
+        raise ConfigError(f"kubeconfig {paths} cannot be used: {reason}") from error

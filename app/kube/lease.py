@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from app.kube.backoff import jittered
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, Conflict, NotFound
+from app.kube.errors import ApiError, NotFound, WriteConflict
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
 from app.kube.timestamp import micro_time
+from app.kube.timing import jittered
 
 _log = logging.getLogger(__name__)
 # Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
@@ -57,6 +57,9 @@ class LeaderElector:
     `on_started` and `on_stopped` are called alternately in the elector's thread and must return soon. Use them to
     start and stop work, not to decide whether a write is allowed. `clock` gives seconds.
 
+    `pod` is the name of the pod that this process runs in. A holder of that name is an earlier process of the same pod:
+    the kubelet starts a container only when the one before has ended, so its Lease is free.
+
     `find_rival` returns another active installation. While there is one, no term begins, and `rival` holds it.
     """
 
@@ -71,8 +74,10 @@ class LeaderElector:
         timing: Timing = _DEFAULT_TIMING,
         clock: Callable[[], float] = _CLOCK,
         find_rival: Callable[[], Rival | None] = lambda: None,
+        pod: str = "",
     ) -> None:
-        self.identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self.identity = f"{pod or socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self._pod = pod
         self._client = client
         self._namespace = namespace
         self._name = name
@@ -87,6 +92,7 @@ class LeaderElector:
         self._lease: Object = {}
         self._seen = clock()
         self._certain = False
+        self._holder = ""
         self._find_rival = find_rival
         self.rival: Rival | None = None
         self._stopping = threading.Event()
@@ -137,7 +143,7 @@ class LeaderElector:
     def _attempt_twice(self) -> float | None:
         try:
             return self._attempt()
-        except Conflict:
+        except WriteConflict:
             return self._attempt()  # another replica wrote the Lease: read it at once
 
     def _attempt(self) -> float | None:
@@ -145,6 +151,7 @@ class LeaderElector:
         if not self._certain:
             self._observe()
         if not self._is_free():
+            self._note_holder()
             self.rival = None
             self._until = min(self._until, self._clock())
             return None
@@ -191,14 +198,22 @@ class LeaderElector:
         spec = self._lease.get("spec", {})
         holder = spec.get("holderIdentity")
         respected = spec.get("leaseDurationSeconds", self._timing.duration)
-        return not holder or holder == self.identity or self._clock() >= self._seen + respected
+        ours = holder == self.identity or (self._pod and str(holder).rpartition("_")[0] == self._pod)
+        return not holder or bool(ours) or self._clock() >= self._seen + respected
+
+    def _note_holder(self) -> None:
+        """Log whom this replica waits for, once for each."""
+        holder = str(self._lease["spec"]["holderIdentity"])
+        if holder != self._holder:
+            self._holder = holder
+            _log.info("standing by: %s holds lease %s/%s", holder, self._namespace, self._name)
 
     def _call_seconds(self) -> float:
         return min(self._timing.call, self.remaining() or self._timing.call)
 
     def _begin_term(self) -> None:
         if not self._leading and self.is_leader():
-            self._leading = True
+            self._leading, self._holder = True, ""
             _log.info("became leader: %s holds Lease %s/%s", self.identity, self._namespace, self._name)
             self._on_started()
 

@@ -59,6 +59,11 @@ class Session:
             raise Unreachable(f"{self._host} did not answer: {error}") from error
         return response
 
+    @property
+    def host(self) -> str:
+        """The address of the API server."""
+        return self._host
+
     def renew(self) -> bool:
         """Load the credentials again after a 401. False if that cannot help: it was just done, or it fails."""
         with self._lock:

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from app.kube.backoff import backoff, jittered
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, Gone, NotFound, Unreachable
 from app.kube.resources import Resource
 from app.kube.stream import WatchEvent, WatchStream
+from app.kube.timing import backoff, jittered
 
 T = TypeVar("T")
-Key = tuple[str, str]
+ObjectKey = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 
 _log = logging.getLogger(__name__)
@@ -45,14 +45,14 @@ class Reflector(Generic[T]):
         client: Client,
         resource: Resource,
         transform: Callable[[Object], T],
-        on_change: Callable[[Key, T | None, T | None], None],
+        on_change: Callable[[ObjectKey, T | None, T | None], None],
         *,
         namespace: str | None = None,
         optional: bool = False,
         watch_seconds: tuple[int, int] = (240, 300),
         on_restart: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        self.store: dict[Key, T] = {}
+        self.store: dict[ObjectKey, T] = {}
         self._client = client
         self._resource = resource
         self._transform = transform
@@ -158,7 +158,7 @@ class Reflector(Generic[T]):
         # client-go lists at resourceVersion=0 to spare etcd the kubelets of a whole cluster, and may be shown
         # a state older than one it has seen. We are one client whose writes follow from what it sees: an empty
         # version is the latest state, at the start and after 410 alike, and is sent in pages.
-        present: set[Key] = set()
+        present: set[ObjectKey] = set()
         continue_ = ""
         while True:
             page = self._client.list_page(self._resource, self._namespace, limit=_PAGE, continue_=continue_)
@@ -206,7 +206,7 @@ class Reflector(Generic[T]):
         self._resource_version = event.object["metadata"]["resourceVersion"]
         self._failures = 0
 
-    def _change(self, key: Key, new: T | None) -> None:
+    def _change(self, key: ObjectKey, new: T | None) -> None:
         old = self.store.get(key)
         if old == new:
             return
@@ -217,13 +217,13 @@ class Reflector(Generic[T]):
             self._put(key, old)
             raise
 
-    def _put(self, key: Key, value: T | None) -> None:
+    def _put(self, key: ObjectKey, value: T | None) -> None:
         if value is None:
             self.store.pop(key, None)
         else:
             self.store[key] = value
 
 
-def _key(item: Object) -> Key:
+def _key(item: Object) -> ObjectKey:
     metadata = item["metadata"]
     return metadata.get("namespace", ""), metadata["name"]

@@ -8,13 +8,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.core.patch import apply_patch
-from app.core.resources import JSON, Fields
-from app.core.survey import Reviewed, Sourced
+from app.core.resources.service_entry import JSON, Fields
+from app.core.routes.survey import Reviewed, Sourced
+from app.core.rules.patch import apply_patch
 from app.manifests.documents import Malformed, documents
-from app.manifests.layout import Field, Node
+from app.manifests.layout import Field, Node, Source
 from app.manifests.lists import member_field
-from app.manifests.source import Source
 from app.manifests.writer import dump
 
 RESOLUTION = "resolution"

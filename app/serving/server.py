@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from asyncio import TimerHandle
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ GOODBYE = 1.0
 
 Enough for a client that is still sending to read the error response; asyncio's 30 would delay every stop.
 """
+ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
+"""All addresses of both families, and of IPv4 where a machine has no IPv6."""
 CLOSE = (b"connection", b"close")
 
 log = logging.getLogger(__name__)
@@ -29,7 +32,7 @@ class ListenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Timeouts:
     """How long a connection may take, in seconds."""
 
     keep_alive: float = 120.0
@@ -109,13 +112,21 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
 
+def _bound(host: str, port: int) -> socket.socket:
+    """Return a socket with an address. `::` takes both families: asyncio's own socket for it would refuse IPv4."""
+    if host == ANY and not socket.has_dualstack_ipv6():
+        host = ANY_IPV4
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, dualstack_ipv6=host == ANY)
+
+
 class Listener(uvicorn.Server):
     """One address on which an application is served while the `async with` block runs.
 
     Handles no signals, and listens only on the given port (0: any free one). Raises ListenError on entry.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts, tls: ssl.SSLContext | None = None) -> None:
         self.bounds = bounds
         self._ended = asyncio.Event()
         super().__init__(
@@ -148,7 +159,8 @@ class Listener(uvicorn.Server):
         try:
             self.servers = [await self._listen()]
         except OSError as error:
-            raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {error}") from error
+            reason = (error.strerror or str(error)).partition(" (while")[0].lower()
+            raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {reason}") from error
         self._clock = asyncio.create_task(self.main_loop())
         return self
 
@@ -185,8 +197,7 @@ class Listener(uvicorn.Server):
         tls = self.config.is_ssl
         return await asyncio.get_running_loop().create_server(
             lambda: BoundedProtocol(self),
-            self.config.host,
-            self.config.port,
+            sock=_bound(self.config.host, self.config.port),
             ssl=self.config.ssl,
             backlog=self.config.backlog,
             ssl_handshake_timeout=self.bounds.receive if tls else None,

@@ -17,7 +17,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[int, int, int], ...] | None
+PairStamp = tuple[tuple[int, int, int], ...] | None
 """Inode, modification time in ns and size of both files; None if one is missing."""
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
@@ -29,7 +29,7 @@ class CertificateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LoadedPair:
     """A certificate with its key, ready to serve; times in seconds since the epoch."""
 
     context: ssl.SSLContext
@@ -65,8 +65,8 @@ class ServingCertificate:
         self._files = (certificate, private_key)
         self._name = name
         self._clock = clock
-        self._current: Pair | None = None
-        self._newest: Pair | None = None
+        self._current: LoadedPair | None = None
+        self._newest: LoadedPair | None = None
         self._problem: str | None = None
         self._logged: str | None = None
         self.context = _server_context()
@@ -130,7 +130,9 @@ class ServingCertificate:
 
     def _log(self, problem: str | None) -> None:
         if problem and problem != self._logged:
-            log.error("%s", problem)
+            # On every first installation the certificate comes after the pods.
+            awaited = self._stamp is None and self._current is None
+            log.log(logging.INFO if awaited else logging.ERROR, "%s", problem)
         self._logged = problem
 
     def _sentence(self, reason: str) -> str:
@@ -140,7 +142,7 @@ class ServingCertificate:
         if self._current:
             handshake.context = self._current.context
 
-    def _load(self) -> Pair:
+    def _load(self) -> LoadedPair:
         context = _server_context()
         try:
             # With an empty password, an encrypted key fails; without one, OpenSSL would ask on the terminal.
@@ -149,14 +151,14 @@ class ServingCertificate:
             facts = _facts(context, leaf)
         except (OSError, ssl.SSLError) as error:
             raise CertificateError(self._sentence(_why(error))) from error
-        return Pair(
+        return LoadedPair(
             context,
             ssl.cert_time_to_seconds(facts["notBefore"]),
             ssl.cert_time_to_seconds(facts["notAfter"]),
             _misnamed(context, leaf, self._name, facts),
         )
 
-    def _stat(self) -> Stamp:
+    def _stat(self) -> PairStamp:
         try:
             found = [path.stat() for path in self._files]
         except OSError:

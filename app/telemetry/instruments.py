@@ -121,7 +121,7 @@ _QUEUE_READINGS: tuple[tuple[str, str, Callable[[Queue], float]], ...] = (
 )
 
 
-class Result(enum.Enum):
+class ReconcileResult(enum.Enum):
     """The result of a reconciliation.
 
     REFUSED is no failure of the controller: the API server rejects the write (403 or 422).
@@ -136,22 +136,22 @@ class ReconcileMeter:
     """Metrics of the reconciliations of one controller."""
 
     def __init__(self, metrics: "ReconcileMetrics", controller: str) -> None:
-        self._results = {result: metrics.total.labels(controller, result.value) for result in Result}
+        self._results = {result: metrics.total.labels(controller, result.value) for result in ReconcileResult}
         self._errors = metrics.errors.labels(controller)
         self._seconds = metrics.seconds.labels(controller)
 
-    def done(self, began: float, result: Result) -> None:
+    def done(self, began: float, result: ReconcileResult) -> None:
         """Count a reconciliation that began at this value of time.monotonic."""
         self._seconds.observe(time.monotonic() - began)
         self._results[result].inc()
-        if result is Result.ERROR:
+        if result is ReconcileResult.ERROR:
             self._errors.inc()
 
 
 class ReconcileMetrics:
     """Metrics of reconciliations, by controller.
 
-    `emission` writes VirtualServices and DestinationRules, `remediation` patches entries, and `reports` writes
+    `emission` writes VirtualServices and DestinationRules, `remediation` patches ServiceEntries, and `reports` writes
     PolicyReports.
     """
 

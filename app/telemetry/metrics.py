@@ -20,7 +20,7 @@ from prometheus_client import (
 from app.telemetry.collectors import FastCounter, FastHistogram, Reading, Readings
 from app.telemetry.instruments import ApiMetrics, QueueMetrics, ReconcileMetrics, leader_gauge
 
-Outcome = Literal["allowed", "patched", "denied", "malformed", "overloaded", "failed"]
+AdmissionOutcome = Literal["allowed", "patched", "denied", "malformed", "overloaded", "failed"]
 
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 ADMISSION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -92,7 +92,7 @@ class WebhookMetrics:
         self._certificate_metrics()
 
     def answered(  # noqa: PLR0913 - each is a label or a value of a request
-        self, stage: str, operation: str, outcome: Outcome, codes: Iterable[str], *, seconds: float, size: int
+        self, stage: str, operation: str, outcome: AdmissionOutcome, codes: Iterable[str], *, seconds: float, size: int
     ) -> None:
         """Count a review that was answered; operations that Kubernetes does not have count as `other`."""
         operation = operation if operation in OPERATIONS else "other"
@@ -102,7 +102,7 @@ class WebhookMetrics:
         self._duration.observe((stage,), seconds)
         self._sizes.observe((stage,), size)
 
-    def refused(self, stage: str, outcome: Outcome) -> None:
+    def refused(self, stage: str, outcome: AdmissionOutcome) -> None:
         """Count a request that got no review."""
         self._requests.inc((stage, "other", outcome))
 

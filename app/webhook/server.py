@@ -19,15 +19,16 @@ from starlette.types import Receive, Scope, Send
 
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.serving.health import HealthApp
-from app.serving.server import Bounds, Listener, ListenError
+from app.serving.server import Listener, ListenError, Timeouts
 from app.serving.tls import ServingCertificate
 from app.settings import WebhookSettings
 from app.telemetry.logs import Level, tell
-from app.telemetry.metrics import Outcome, WebhookMetrics
+from app.telemetry.metrics import AdmissionOutcome, WebhookMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
-from app.webhook.admission import Answer, BadReview, Stage, answer
-from app.webhook.refusals import Disconnected, Refused, send_answer, send_refusal
+from app.webhook.admission import Answer, BadReview, Stage
+from app.webhook.responses import Disconnected, RequestRejected, send_answer, send_refusal
 from app.webhook.siblings import SiblingsFile
+from app.webhook.transition import answer_in_transition
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
@@ -37,7 +38,7 @@ LONGEST_NAME, LONGEST_USER = 253, 512
 log = logging.getLogger(__name__)
 
 
-class Endpoint:
+class StageApp:
     """The ASGI application of one stage. `slots` limits the number of concurrent requests of all endpoints together."""
 
     def __init__(  # noqa: PLR0913 - the dependencies of a response
@@ -68,7 +69,7 @@ class Endpoint:
         try:
             body = await self._receive(scope, receive)
             reviewed = self._review(body, span)
-        except Refused as refused:
+        except RequestRejected as refused:
             span.failed(refused.reason)
             self._metrics.refused(self._stage.value, refused.outcome)
             log.warning("rejected request to %s from %s: %s", scope["path"], scope["client"], refused.reason)
@@ -83,11 +84,11 @@ class Endpoint:
     async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
         if not _is_json(headers.get(b"content-type", b"")):
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
+            raise RequestRejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
         if int(headers.get(b"content-length", 0)) > self._max_body:
             raise self._too_large()
         if self._slots.locked():
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
+            raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
         async with self._slots:
             return await self._read(receive)
 
@@ -101,32 +102,32 @@ class Endpoint:
                 return bytes(body)
         raise Disconnected
 
-    def _too_large(self) -> Refused:
-        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self._max_body} bytes")
+    def _too_large(self) -> RequestRejected:
+        return RequestRejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self._max_body} bytes")
 
     def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
-            reply = answer(self._stage, body, self._policy.current, self._siblings.current)
+            reply = answer_in_transition(self._stage, body, self._policy, self._siblings.current)
         except BadReview as bad:
-            raise Refused(HTTPStatus(bad.status), bad.reason) from bad
+            raise RequestRejected(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
             log.exception("unexpected error in a review")
-            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
+            raise RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
         seconds, outcome = time.perf_counter() - began, _outcome(reply)
         stage, size = self._stage.value, len(body)
         self._metrics.answered(stage, reply.operation, outcome, reply.codes, seconds=seconds, size=size)
         self._tell(reply, outcome, seconds, span)
         return reply.body
 
-    def _tell(self, reply: Answer, outcome: Outcome, seconds: float, span: Span) -> None:
+    def _tell(self, reply: Answer, outcome: AdmissionOutcome, seconds: float, span: Span) -> None:
         if log.isEnabledFor(logging.INFO):
             line = self._line(reply, outcome, seconds)
             tell(log, "admission", {**line, "trace": span.trace} if span.trace else line)
         if span.trace:
             span.note(_attributes(reply, outcome))
 
-    def _line(self, reply: Answer, outcome: Outcome, seconds: float) -> dict[str, object]:
+    def _line(self, reply: Answer, outcome: AdmissionOutcome, seconds: float) -> dict[str, object]:
         return {
             "stage": self._stage.value,
             "uid": reply.uid[:LONGEST_NAME],
@@ -152,7 +153,7 @@ def create_app(
         routes=[
             Route(
                 f"/{stage.value}",
-                Endpoint(stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer),
+                StageApp(stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer),
                 methods=["POST"],
             )
             for stage in Stage
@@ -173,7 +174,7 @@ class Webhook:
         *,
         tracer: Tracer = UNTRACED,
     ) -> None:
-        bounds = Bounds(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
+        bounds = Timeouts(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
         self._siblings = SiblingsFile(settings.siblings)
         app = create_app(settings, policy, self._siblings, metrics, tracer)
         health = HealthApp(
@@ -198,6 +199,7 @@ class Webhook:
             log.info(
                 "serving admission on %s, health checks and metrics on %s", self.admission.address, self.health.address
             )
+            self._policy.announce()
             await self._stop.wait()
             self.unready = "draining"
             self.admission.drain()
@@ -257,7 +259,7 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() in {b"", b"application/json"}
 
 
-def _attributes(reply: Answer, outcome: Outcome) -> Attributes:
+def _attributes(reply: Answer, outcome: AdmissionOutcome) -> Attributes:
     return {
         "k8s.namespace.name": reply.namespace,
         "serviceentry_guard.name": reply.name,
@@ -268,7 +270,7 @@ def _attributes(reply: Answer, outcome: Outcome) -> Attributes:
     }
 
 
-def _outcome(reply: Answer) -> Outcome:
+def _outcome(reply: Answer) -> AdmissionOutcome:
     if not reply.allowed:
         return "denied"
     return "patched" if reply.patched else "allowed"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from app.core.standing import Standing, parse_standing
-from app.policyfile import Stamp, file_stamp
+from app.core.rules.kept_resolutions import Standing, parse_standing
+from app.policyfile import FileStamp, file_stamp
 
 SIZE_LIMIT = 1024 * 1024
 """The maximum size of a ConfigMap, in bytes."""
@@ -22,7 +22,7 @@ class SiblingsFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._stamp: Stamp = None
+        self._stamp: FileStamp = None
         self.current: Standing = {}
         self.poll()
 

@@ -1,15 +1,15 @@
 """`python -m tests.bed build`: make ready what end-to-end tests and the demo need, once.
 
-`build mesh`: Istio too; `build bench`: what benchmarks compare with.
+`build mesh`: Istio too; `build bench`: what benchmarks compare with; `build nodes`: what tests/cluster needs.
 """
 
 import argparse
 import sys
 
-from tests.bed.binaries import provide, provide_idle_webhook, provide_mesh
+from tests.bed.binaries import provide, provide_idle_webhook, provide_mesh, provide_nodes
 from tests.bed.errors import BedError
 
-FAMILIES = {"mesh": provide_mesh, "bench": provide_idle_webhook}
+FAMILIES = {"mesh": provide_mesh, "bench": provide_idle_webhook, "nodes": provide_nodes}
 
 
 def main() -> int:

@@ -12,6 +12,13 @@ from tests.bed.build import build, cached
 from tests.bed.errors import BedError
 from tests.bed.progress import Progress
 from tests.bed.tools import (
+    CNI_HOST_LOCAL,
+    CNI_LOOPBACK,
+    CNI_PTP,
+    CONTAINERD,
+    CONTAINERD_SHIM,
+    COREDNS,
+    CTR,
     ETCD,
     IDLE_WEBHOOK,
     ISTIO_CRDS,
@@ -19,12 +26,34 @@ from tests.bed.tools import (
     ISTIOCTL,
     ISTIOD,
     KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_PROXY,
+    KUBE_SCHEDULER,
     KUBECTL,
+    KUBELET,
+    PAUSE,
+    RUNC,
     ModuleFile,
     Tool,
 )
 
 ASSETS = "KUBEBUILDER_ASSETS"
+NODE = (
+    KUBE_CONTROLLER_MANAGER,
+    KUBE_SCHEDULER,
+    KUBE_PROXY,
+    KUBELET,
+    CONTAINERD,
+    CONTAINERD_SHIM,
+    CTR,
+    RUNC,
+    CNI_LOOPBACK,
+    CNI_PTP,
+    CNI_HOST_LOCAL,
+    COREDNS,
+    PAUSE,
+)
+"""What a cluster with nodes has beyond a control plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +113,12 @@ def provide_idle_webhook(out: TextIO = sys.stderr) -> Path:
     """Build the webhook that decides nothing. Raises BedError as `provide` does."""
     build([IDLE_WEBHOOK], Progress(out))
     return cached(IDLE_WEBHOOK)
+
+
+def provide_nodes(out: TextIO = sys.stderr) -> dict[str, Path]:
+    """Build what nodes are made of; programs by name. Raises BedError as `provide` does."""
+    build(NODE, Progress(out))
+    return {tool.name: cached(tool) for tool in NODE}
 
 
 def envoy_program() -> Path:

@@ -31,7 +31,7 @@ def cached(item: Tool | ModuleFile) -> Path:
     files = [item.module / "go.mod", item.module / "go.sum", *sorted(item.module.glob("*.go"))]
     sources = [file.read_bytes() for file in files]
     machine = f"{platform.system()} {platform.machine()}".encode()
-    flags = item.ldflags.encode() if isinstance(item, Tool) else b""
+    flags = " ".join(_flags(item)).encode() if isinstance(item, Tool) else b""
     digest = hashlib.sha256(b"\0".join([*sources, machine, flags])).hexdigest()[:16]
     return cache_root() / digest / "bin" / item.name
 
@@ -105,19 +105,28 @@ def _make(item: Tool | ModuleFile, progress: Progress) -> None:
 def _compile(tool: Tool, product: Path, progress: Progress) -> None:
     listed = toolchain.follow(
         tool.module,
-        ["list", "-deps", tool.package],
+        ["list", "-deps", f"-tags={tool.tags}", tool.package],
         product.with_suffix(".list"),
         progress,
         lambda log: f"{tool.name}: {log.downloads} modules fetched",
+        cgo=tool.cgo,
     )
     packages = listed.packages
     toolchain.follow(
         tool.module,
-        ["build", "-v", f"-ldflags={tool.ldflags}", f"-o={product}", tool.package],
+        ["build", "-v", f"-ldflags={tool.ldflags}", f"-tags={tool.tags}", f"-o={product}", tool.package],
         product.with_suffix(".log"),
         progress,
         lambda log: f"{tool.name}: {log.packages} of at most {packages} packages compiled",
+        cgo=tool.cgo,
     )
+
+
+def _flags(tool: Tool) -> Iterator[str]:
+    """What a build of `tool` depends on beside its sources."""
+    yield tool.ldflags
+    if tool.tags:
+        yield tool.tags
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.bed.apiserver import ADMIN, ADMIN_GROUP, ApiServer
+from tests.bed.apiserver import ADMIN, ADMIN_GROUP, ApiServer, Profile
 from tests.bed.binaries import Binaries
 from tests.bed.etcd import DATA, Etcd
 from tests.bed.kubeconfig import write_kubeconfig
@@ -26,18 +26,30 @@ class ControlPlane:
 
     There is no controller manager: nothing garbage-collects, a deleted namespace stays terminating, and the
     cluster roles view, edit and admin are empty (they are aggregated by a controller).
-    The ServiceAccount admission plugin is off, authorisation is RBAC, everything listens on 127.0.0.1 only.
-    `arguments` go to kube-apiserver after the bed's own. Entering raises BedError, with the end of the log,
-    if a program does not come up; the folder with its logs is then left for inspection.
+    The ServiceAccount admission plugin is off, authorisation is RBAC, everything listens on 127.0.0.1 only, unless the
+    `profile` is another one. `arguments` go to kube-apiserver after the bed's own, files into a folder in `parent`.
+    Entering raises BedError, with the end of the log, if a program does not come up; the folder with its logs is then
+    left for inspection.
     """
 
-    def __init__(self, binaries: Binaries, arguments: Sequence[str] = ()) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="serviceentry-guard-bed-"))
+    def __init__(
+        self,
+        binaries: Binaries,
+        arguments: Sequence[str] = (),
+        profile: Profile = Profile(),  # noqa: B008 - it is frozen
+        parent: Path | None = None,
+    ) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="serviceentry-guard-bed-", dir=parent))
         self._binaries = binaries
         self._authority = create_authority("serviceentry-guard test bed")
         self._etcd = Etcd(binaries.etcd, self.folder)
-        self._apiserver = ApiServer(binaries.kube_apiserver, self.folder, self._authority, self._etcd.url, arguments)
+        self._apiserver = ApiServer(
+            binaries.kube_apiserver, self.folder, self._authority, self._etcd.url, arguments, profile
+        )
         self.url = self._apiserver.url
+        self.port = self._apiserver.port
+        self.authority = self.folder / "ca.crt"
+        self.signing_key = self.folder / "service-account.key"
         self.kubeconfig = self.user_kubeconfig(ADMIN, [ADMIN_GROUP])
 
     def __enter__(self) -> Self:
@@ -76,12 +88,15 @@ class ControlPlane:
             raise error
         return result
 
-    def user_kubeconfig(self, name: str, groups: Iterable[str] = ()) -> Path:
-        """A kubeconfig file for a user of this name in these groups, by client certificate."""
+    def user_kubeconfig(self, name: str, groups: Iterable[str] = (), server: str | None = None) -> Path:
+        """A kubeconfig file for a user of this name in these groups, by client certificate.
+
+        `server` is the API server's address where the file is used, if that is another machine.
+        """
         user = self._authority.client(name, groups)
         # A colon, as ServiceAccounts have it, separates files in a list of kubeconfigs.
         path = self.folder / f"{name.replace(':', '-')}.kubeconfig"
-        return write_kubeconfig(path, self.url, self._authority.certificate, user)
+        return write_kubeconfig(path, server or self.url, self._authority.certificate, user)
 
     def tls(self) -> ssl.SSLContext:
         """For a client of its own: it verifies the API server and presents the administrator's certificate."""

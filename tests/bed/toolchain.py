@@ -58,7 +58,15 @@ def module_folder(module: Path, path: str) -> Path:
     return Path(result.stdout.strip())
 
 
-def follow(module: Path, arguments: list[str], path: Path, progress: Progress, state: Callable[[Log], str]) -> Log:
+def follow(
+    module: Path,
+    arguments: list[str],
+    path: Path,
+    progress: Progress,
+    state: Callable[[Log], str],
+    *,
+    cgo: bool = False,
+) -> Log:
     """Run a go command that takes long, its output in the file `path`, and show `state` meanwhile.
 
     Raises BedError with the end of the output if it fails.
@@ -66,7 +74,7 @@ def follow(module: Path, arguments: list[str], path: Path, progress: Progress, s
     log = Log(path)
     with path.open("wb") as output:
         process = subprocess.Popen(
-            ["go", *arguments], cwd=module, env=_environment(), stdout=output, stderr=subprocess.STDOUT
+            ["go", *arguments], cwd=module, env=_environment(cgo=cgo), stdout=output, stderr=subprocess.STDOUT
         )
     try:
         progress.follow(process, lambda: state(log))
@@ -84,6 +92,6 @@ def _run(module: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _environment() -> Mapping[str, str]:
+def _environment(*, cgo: bool = False) -> Mapping[str, str]:
     # Without cgo a build needs no C compiler, as in Kubernetes' own releases.
-    return {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off", "CGO_ENABLED": "0"}
+    return {**os.environ, "GOFLAGS": "-mod=readonly -buildvcs=false", "GOWORK": "off", "CGO_ENABLED": str(int(cgo))}

@@ -14,7 +14,8 @@ KUBERNETES_VERSION = "v1.36.3"
 class Tool:
     """A program built by `go build` from a package that the `go.mod` in `module` names as a tool, or that lies there.
 
-    `cpu_minutes` is a first build with an empty Go cache, after the tools that stand before it.
+    `cpu_minutes` is a first build with an empty Go cache, after the tools that stand before it. `cgo` needs a C
+    compiler and what the package links.
     """
 
     name: str
@@ -22,6 +23,8 @@ class Tool:
     package: str
     cpu_minutes: float
     ldflags: str = "-s -w"
+    tags: str = ""
+    cgo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,12 @@ _KUBERNETES_LDFLAGS = "-s -w " + " ".join(
 
 KUBE_APISERVER = Tool("kube-apiserver", HERE, "k8s.io/kubernetes/cmd/kube-apiserver", 7, _KUBERNETES_LDFLAGS)
 KUBECTL = Tool("kubectl", HERE, "k8s.io/kubernetes/cmd/kubectl", 1, _KUBERNETES_LDFLAGS)
+KUBE_CONTROLLER_MANAGER = Tool(
+    "kube-controller-manager", HERE, "k8s.io/kubernetes/cmd/kube-controller-manager", 2, _KUBERNETES_LDFLAGS
+)
+KUBE_SCHEDULER = Tool("kube-scheduler", HERE, "k8s.io/kubernetes/cmd/kube-scheduler", 1, _KUBERNETES_LDFLAGS)
+KUBE_PROXY = Tool("kube-proxy", HERE, "k8s.io/kubernetes/cmd/kube-proxy", 0.5, _KUBERNETES_LDFLAGS)
+KUBELET = Tool("kubelet", HERE, "k8s.io/kubernetes/cmd/kubelet", 2, _KUBERNETES_LDFLAGS)
 ETCD = Tool("etcd", HERE / "etcd", "go.etcd.io/etcd/server/v3", 2)
 HELM = Tool("helm", HERE / "helm", "helm.sh/helm/v3/cmd/helm", 5)
 HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
@@ -55,6 +64,21 @@ REPORT_READER = Tool("report-reader", HERE / "reports", ".", 1)
 """Reads policy reports into the Go types of their makers, as programs do that show reports."""
 IDLE_WEBHOOK = Tool("idle-webhook", HERE / "idle", ".", 0.5)
 """Decides nothing: what it adds to a create, any webhook does."""
+_CONTAINERD, _CNI = "github.com/containerd/containerd/v2/cmd", "github.com/containernetworking/plugins/plugins"
+_CONTAINERD_TAGS = "no_btrfs no_devmapper no_zfs"
+CONTAINERD = Tool("containerd", HERE / "runtime", f"{_CONTAINERD}/containerd", 4, tags=_CONTAINERD_TAGS)
+CONTAINERD_SHIM = Tool(
+    "containerd-shim-runc-v2", HERE / "runtime", f"{_CONTAINERD}/containerd-shim-runc-v2", 0.5, tags=_CONTAINERD_TAGS
+)
+CTR = Tool("ctr", HERE / "runtime", f"{_CONTAINERD}/ctr", 0.5, tags=_CONTAINERD_TAGS)
+RUNC = Tool("runc", HERE / "runtime", "github.com/opencontainers/runc", 0.5, tags="seccomp netgo osusergo", cgo=True)
+"""With seccomp: the chart asks for the profile RuntimeDefault."""
+CNI_LOOPBACK = Tool("loopback", HERE / "runtime", f"{_CNI}/main/loopback", 0.2)
+CNI_PTP = Tool("ptp", HERE / "runtime", f"{_CNI}/main/ptp", 0.2)
+CNI_HOST_LOCAL = Tool("host-local", HERE / "runtime", f"{_CNI}/ipam/host-local", 0.2)
+COREDNS = Tool("coredns", HERE / "coredns", ".", 2)
+PAUSE = Tool("pause", HERE / "pause", ".", 0.1)
+"""The process that holds a pod's namespaces."""
 ISTIO_CRDS = ModuleFile(
     "customresourcedefinitions.gen.yaml",
     HERE / "istio",

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.core.backstop import Engine, backstop
-from app.core.reader import parse_policy
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.reader import parse_policy
 from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES
 from tests.bed.binaries import provide as provide_bed
@@ -104,7 +104,18 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook,
 
 
 @pytest.fixture(scope="session")
-def release(helm: Helm, cluster: ControlPlane, outside: tuple[Webhook, Path]) -> Release:
+def probed(cluster: ControlPlane, admin: Client) -> Team:
+    """The namespace of the doctor's dry runs, which has to be there: the chart grants a right in it."""
+    return Team.create(cluster, admin, PROBED, GUARDED)
+
+
+@pytest.fixture(scope="session")
+def release(
+    helm: Helm,
+    cluster: ControlPlane,
+    outside: tuple[Webhook, Path],
+    probed: Team,  # noqa: ARG001 - has to be there
+) -> Release:
     """The chart, installed for that webhook, for the namespaces that are labelled for it."""
     webhook, policy = outside
     values = {
@@ -141,13 +152,13 @@ def leftover(admin: Client) -> None:
 def product(
     leftover: None,  # noqa: ARG001 - has to be there
     release: Release,
-    admin: Client,
     outside: tuple[Webhook, Path],
+    probed: Team,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[tuple[Webhook, Controller]]:
     """Webhook and controller as the chart has them, and a backstop of an earlier time for the leader to remove."""
     with release.controller(tmp_path_factory.mktemp("controller")) as controller:
-        Team.create(release.cluster, admin, PROBED, GUARDED).wait_until_guarded()
+        probed.wait_until_guarded()
         yield outside[0], controller
 
 

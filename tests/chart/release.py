@@ -14,7 +14,7 @@ from tests.bed.guard import Controller
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tools.reference.chart import CHART
 
-ELSEWHERE = ("--policy", "--health-port", "--namespace")
+ELSEWHERE = ("--policy", "--health-port", "--namespace", "--pod-name")
 """Flags whose values are other ones outside of a pod."""
 
 
@@ -86,8 +86,8 @@ class Release:
 
 def account(cluster: ControlPlane, namespace: str, name: str) -> Path:
     """A kubeconfig that makes its user a ServiceAccount, as far as RBAC can tell."""
-    groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-    return cluster.user_kubeconfig(f"system:serviceaccount:{namespace}:{name}", groups)
+    group = f"system:serviceaccounts:{namespace}"
+    return cluster.user_kubeconfig(f"system:serviceaccount:{namespace}:{name}", [group])
 
 
 def flags(objects: list[Manifest], component: str) -> list[str]:

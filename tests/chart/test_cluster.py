@@ -53,7 +53,7 @@ def test_kubeconform_has_nothing_to_say(
 @pytest.mark.parametrize(
     ("right", "wrong"),
     [
-        ("failurePolicy: Fail", "failurePolice: Fail"),
+        ("failurePolicy: Ignore", "failurePolice: Ignore"),
         ("timeoutSeconds: 3", 'timeoutSeconds: "3"'),
         ("automountServiceAccountToken: false", "automountServiceAccountTokens: false"),
     ],
@@ -87,7 +87,7 @@ def restricted(cluster: ControlPlane) -> str:
     return "restricted"
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", [name for name in SETS if name != "node-network"])
 def test_pods_are_let_into_a_restricted_namespace(
     cluster: ControlPlane, restricted: str, rendered: dict[str, str], name: str
 ) -> None:
@@ -98,8 +98,8 @@ def test_pods_are_let_into_a_restricted_namespace(
 
 
 def test_podsecurity_is_in_force_there(cluster: ControlPlane, restricted: str, helm: Helm) -> None:
-    for component, spec in pod_specs(helm.objects({"webhook": {"hostNetwork": True}})):
-        refused = create_pod(cluster, restricted, f"host-{component}", spec)
+    for component, spec in pod_specs(helm.objects({"webhook": {"hostNetwork": True, "port": 10260}})):
+        refused = create_pod(cluster, restricted, f"host-{component}", {**spec, "priorityClassName": ""})
         assert ("violates PodSecurity" in refused.stderr) == ("webhook" in component)
 
 
@@ -116,6 +116,6 @@ def elsewhere(text: str) -> str:
     objects: list[Manifest] = [one for one in yaml.safe_load_all(text) if one]
     for one in objects:
         one["metadata"]["name"] += "-dry"
-        if one["metadata"].get("namespace") == NAMESPACE:
+        if one["metadata"].get("namespace") in {NAMESPACE, "elsewhere"}:
             one["metadata"]["namespace"] = "default"
     return yaml.safe_dump_all(objects)

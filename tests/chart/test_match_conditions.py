@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.bypasses import RESERVED_NAMESPACES
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.resources import PREFIX, ServiceEntry
-from app.core.verdict import as_stored, review, review_update
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import PREFIX, ServiceEntry
+from app.core.rules.bypasses import RESERVED_NAMESPACES
+from app.core.rules.verdict import as_stored, review, review_update
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.cases import CASES, TODAY, Case
@@ -98,6 +98,11 @@ def entry(spec: Any = None, annotations: dict[str, str] | None = None, name: str
     return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec or PLAIN}
 
 
+def failing(rendered: str) -> str:
+    """Configurations as the controller has set them: every call that fails is refused."""
+    return rendered.replace("failurePolicy: Ignore", "failurePolicy: Fail")
+
+
 def was_asked(answer: tuple[int, Manifest]) -> bool:
     """Whether the API server wanted to ask a webhook."""
     return answer[0] == 500 and "failed calling webhook" in answer[1]["message"]
@@ -119,7 +124,7 @@ def api(cluster: ControlPlane, helm: Helm) -> Iterator[Api]:
     cluster.kubectl("create", "namespace", NAMESPACE)
     for manifest in (entry(NONE, {f"{PREFIX}attempts": "99"}, "none"), entry(PLAIN, name="dns")):
         cluster.kubectl("create", "--filename=-", stdin=json.dumps(manifest))
-    rendered = helm.template(DEAD, "--show-only=templates/webhook-configurations.yaml")
+    rendered = failing(helm.template(DEAD, "--show-only=templates/webhook-configurations.yaml"))
     cluster.kubectl("create", "--filename=-", stdin=rendered)
     cluster.kubectl("label", "namespace", NAMESPACE, *(f"{key}={value}" for key, value in LABELS.items()))
     api = Api(cluster)
@@ -242,7 +247,7 @@ def test_without_the_value_everything_is_asked_about(helm: Helm) -> None:
 def owned(cluster: ControlPlane, helm: Helm) -> Iterator[Api]:
     """Dry runs in a namespace whose webhooks are dead, as the chart has them for a policy with owners."""
     cluster.kubectl("create", "namespace", OWNED)
-    rendered = helm.template(over(DEAD, OWNERS), "--show-only=templates/webhook-configurations.yaml")
+    rendered = failing(helm.template(over(DEAD, OWNERS), "--show-only=templates/webhook-configurations.yaml"))
     cluster.kubectl("create", "--filename=-", stdin=rendered)
     cluster.kubectl("label", "namespace", OWNED, f"match={OWNED}")
     api = Api(cluster, OWNED)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.backstop import NAMES
+from app.core.cel.admission_policy import NAMES
 from app.kube.resources import ADMISSION_POLICIES
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over
@@ -50,6 +50,11 @@ def objects(rendered: dict[str, list[Manifest]], request: pytest.FixtureRequest)
 every_set = pytest.mark.parametrize("objects", SETS, indirect=True)
 
 
+def home(objects: list[Manifest]) -> str:
+    """The namespace of the installation."""
+    return str(kind(objects, "Deployment", f"{RELEASE}-controller")["metadata"]["namespace"])
+
+
 def webhook(objects: list[Manifest], wanted: str) -> dict[str, Any]:
     """The one webhook of a configuration."""
     (found,) = kind(objects, wanted, RELEASE)["webhooks"]
@@ -75,9 +80,9 @@ def test_both_versions_of_helm_render_the_same(helm: Helm, helm4: Helm, name: st
 
 @every_set
 def test_every_namespaced_object_is_in_the_release_s_namespace(objects: list[Manifest]) -> None:
-    cluster_wide = {*CONFIGURATIONS, "ClusterRole", "ClusterRoleBinding"}
+    cluster_wide = {*CONFIGURATIONS, "ClusterRole", "ClusterRoleBinding", "PriorityClass"}
     for one in objects:
-        place = "default" if one["metadata"]["name"].endswith("-probe") else NAMESPACE
+        place = "default" if one["metadata"]["name"].endswith("-probe") else home(objects)
         assert (one["metadata"].get("namespace") == place) == (one["kind"] not in cluster_wide)
 
 
@@ -97,6 +102,7 @@ def test_services_and_budgets_select_the_pods_of_one_deployment(objects: list[Ma
             hits = [each for each in deployments if wanted <= each["spec"]["template"]["metadata"]["labels"].items()]
             assert [hit["metadata"]["name"] for hit in hits] == [one["metadata"]["name"]] or (
                 "helm.sh/hook" in one["metadata"].get("annotations", {})
+                or one["metadata"]["name"] == f"{RELEASE}-doctor"
             )
 
 
@@ -121,7 +127,19 @@ def test_only_pods_that_call_the_api_have_a_token(objects: list[Manifest]) -> No
     assert tokens == {name: expected[name] for name in tokens}
     accounts = [one for one in objects if one["kind"] == "ServiceAccount"]
     assert not any(one["automountServiceAccountToken"] for one in accounts)
-    assert {one["metadata"]["name"] for one in accounts} == tokens.keys()
+    made = {one["metadata"]["name"] for one in accounts}
+    used = {spec["serviceAccountName"] for _, spec in pod_specs(objects)}
+    assert made <= used
+    assert len(used) == len(tokens)
+
+
+def test_accounts_are_those_of_the_pods(rendered: dict[str, list[Manifest]]) -> None:
+    def accounts(name: str) -> set[str]:
+        return {one["metadata"]["name"] for one in rendered[name] if one["kind"] == "ServiceAccount"}
+
+    assert accounts("default") == {f"{RELEASE}-{name}" for name in ("webhook", "controller", "uninstall", "doctor")}
+    assert accounts("apart") == accounts("default") - {f"{RELEASE}-webhook"}
+    assert "webhook" in accounts("everything")
 
 
 @every_set
@@ -133,11 +151,11 @@ def test_every_flag_is_one_that_its_command_has(objects: list[Manifest]) -> None
 
 @every_set
 def test_the_webhook_configurations_are_as_the_issue_has_them(objects: list[Manifest]) -> None:
-    for wanted, failure, seconds in zip(CONFIGURATIONS, ("Ignore", "Fail"), (2, 3), strict=True):
+    for wanted, seconds in zip(CONFIGURATIONS, (2, 3), strict=True):
         if wanted not in {one["kind"] for one in objects}:
             continue
         found = webhook(objects, wanted)
-        assert found["failurePolicy"] == failure
+        assert found["failurePolicy"] == "Ignore"  # until the controller has seen the webhook answer
         assert found["timeoutSeconds"] == seconds
         assert found["matchPolicy"] == "Equivalent"
         assert found["sideEffects"] == "None"
@@ -155,9 +173,9 @@ def test_the_webhook_configurations_are_as_the_issue_has_them(objects: list[Mani
         assert own == {
             "key": "kubernetes.io/metadata.name",
             "operator": "NotIn",
-            "values": ["kube-system", NAMESPACE],
+            "values": ["kube-system", home(objects)],
         }
-        assert found.get("reinvocationPolicy") == ("IfNeeded" if failure == "Ignore" else None)
+        assert found.get("reinvocationPolicy") == ("IfNeeded" if wanted == CONFIGURATIONS[0] else None)
 
 
 @every_set
@@ -228,7 +246,7 @@ def test_rights_follow_from_the_values(rendered: dict[str, list[Manifest]]) -> N
     assert "patch" in controller("policy-elsewhere")["serviceentries"]
     assert "secrets" in rules("default")
     assert "secrets" not in rules("cert-manager")
-    assert "mutatingwebhookconfigurations" not in controller("provided")
+    assert controller("provided")["mutatingwebhookconfigurations"] == ["get", "patch"]
     assert "*" not in str([rule["verbs"] for one in rendered["everything"] for rule in one.get("rules", ())])
 
 

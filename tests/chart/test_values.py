@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.reader import parse_policy
-from tests.chart.helm import Helm, kind
+from app.core.policy.reader import parse_policy
+from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, Values, at, over
 from tools.reference.chart import CHART, SCHEMA, VALUES, values
 
@@ -33,8 +33,19 @@ PODS: dict[str, Any] = {
     "extraEnv": [{"name": "A", "value": "b"}],
     "podDisruptionBudget.enabled": False,
     "podDisruptionBudget.maxUnavailable": "50%",
+    "dnsPolicy": "Default",
+    "extraVolumes": [{"name": "a", "emptyDir": {}}],
+    "extraVolumeMounts": [{"name": "a", "mountPath": "/a"}],
+    "revisionHistoryLimit": 2,
+    "updateStrategy": {"rollingUpdate": {"maxSurge": 2}},
+    "serviceAccount.create": False,
+    "serviceAccount.name": "other",
+    "serviceAccount.annotations": LABELS,
 }
 CHANGES: dict[str, tuple[Any, Values]] = {
+    "global.imageRegistry": ("registry.example.com", {}),
+    "global.imagePullSecrets": (["a"], {}),
+    "namespaceOverride": ("other", {}),
     "nameOverride": ("other", {}),
     "fullnameOverride": ("other", {}),
     "commonLabels": (LABELS, {}),
@@ -65,7 +76,13 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "webhook.url": ("https://webhook.example.com", PROVIDED),
     **{f"webhook.{name}": (value, {}) for name, value in PODS.items()},
     "webhook.port": (9443, {}),
-    "webhook.hostNetwork": (True, {}),
+    "webhook.hostNetwork": (True, {"webhook": {"port": 9443}}),
+    "webhook.bindAddress": ("::", {}),
+    "webhook.priorityClass.create": (False, {}),
+    "webhook.priorityClass.value": (1000, {}),
+    "webhook.serviceIPFamilies": (["IPv6"], {}),
+    "webhook.serviceIPFamilyPolicy": ("PreferDualStack", {}),
+    "probes": ({"liveness": {"periodSeconds": 20}}, {}),
     "webhook.preStopSeconds": (0, {}),
     "webhook.serviceAnnotations": (LABELS, {}),
     "webhook.autoscaling.enabled": (True, {}),
@@ -80,7 +97,6 @@ CHANGES: dict[str, tuple[Any, Values]] = {
         ['cluster="prod"'],
         {"controller": {"prometheus": {"url": "http://prometheus.monitoring:9090"}}},
     ),
-    "controller.serviceAccountAnnotations": (LABELS, {}),
     "logging.level": ("debug", {}),
     "logging.format": ("json", {}),
     "tracing.otlpEndpoint": ("http://collector:4318", {}),
@@ -93,6 +109,9 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "metrics.serviceMonitor.enabled": (True, {}),
     "metrics.serviceMonitor.interval": ("5s", MONITORED),
     "metrics.serviceMonitor.labels": (LABELS, MONITORED),
+    "metrics.serviceMonitor.scrapeTimeout": ("5s", MONITORED),
+    "metrics.serviceMonitor.relabelings": ([{"action": "drop"}], MONITORED),
+    "metrics.serviceMonitor.metricRelabelings": ([{"action": "drop"}], MONITORED),
     "metrics.prometheusRule.enabled": (True, {}),
     "metrics.prometheusRule.labels": (LABELS, {"metrics": {"prometheusRule": {"enabled": True}}}),
     "metrics.prometheusRule.runbook": (
@@ -137,7 +156,7 @@ def test_the_schema_knows_no_value_that_values_yaml_lacks() -> None:
 
     document = json.loads(SCHEMA.read_text())
     definitions = document["definitions"]
-    assert sorted(paths(document)) == sorted([*DESCRIBED, "global"])
+    assert sorted(paths(document)) == sorted(DESCRIBED)
 
 
 def test_every_value_is_changed_below() -> None:
@@ -188,6 +207,11 @@ def test_a_value_out_of_the_schema_is_refused_by_its_name(helm: Helm, helm4: Hel
         ({"webhook": {"url": "https://webhook.example.com"}}, "webhook.url"),
         ({"certificates": {"mode": "provided"}}, "certificates.secretName"),
         ({"policy": {"mode": "Warn"}, "policyConfigMap": "other"}, "policyConfigMap"),
+        ({"webhook": {"hostNetwork": True}}, "webhook.port"),
+        ({"webhook": {"hostNetwork": True, "port": 8081}}, "webhook.healthPort"),
+        ({"webhook": {"autoscaling": {"enabled": True, "minReplicas": 7}}}, "webhook.autoscaling.minReplicas"),
+        ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "commonLabels"),
+        ({"commonLabels": LABELS, "controller": {"podLabels": LABELS}}, "controller.podLabels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_by_name(helm: Helm, values_: Values, name: str) -> None:
@@ -205,3 +229,70 @@ def test_the_policy_reaches_the_file_whole_null_included(helm: Helm, helm4: Helm
         document = yaml.safe_load(data)
         parse_policy(document)
         assert {name: one for name, one in document.items() if name not in {"apiVersion", "kind", "metadata"}} == policy
+
+
+def test_the_native_engine_is_refused_where_the_api_server_lacks_it(helm: Helm) -> None:
+    values_ = ["--set=admission.engine=native", f"--namespace={NAMESPACE}"]
+    for version, code in (("1.35.9", 1), ("1.36.0", 0), ("1.36.1-gke.1", 0)):
+        done = helm.run("template", RELEASE, CHART, f"--kube-version={version}", *values_, check=False)
+        assert done.returncode == code, done.stderr
+        assert code == 0 or "native needs Kubernetes 1.36 or newer, and this cluster has v1.35.9" in done.stderr
+
+
+def test_a_chart_that_holds_this_one_sets_registry_and_pull_secrets(helm: Helm) -> None:
+    given = {"global": {"imageRegistry": "registry.example.com", "imagePullSecrets": ["a", {"name": "b"}]}}
+    for pod in pods(helm.objects(over({"imagePullSecrets": [{"name": "c"}]}, given))):
+        assert pod["imagePullSecrets"] == [{"name": "c"}, {"name": "a"}, {"name": "b"}]
+        assert all(one["image"].startswith("registry.example.com/serviceentry-guard:") for one in pod["containers"])
+
+
+def test_nothing_is_left_in_the_namespace_of_the_release_if_there_is_another(helm: Helm) -> None:
+    text = helm.template({"namespaceOverride": "elsewhere"})
+    assert NAMESPACE not in text
+
+
+def test_pods_on_the_network_of_nodes_still_find_services(helm: Helm) -> None:
+    objects = helm.objects({"webhook": {"hostNetwork": True, "port": 10260}})
+    spec = kind(objects, "Deployment", "serviceentry-guard-webhook")["spec"]["template"]["spec"]
+    assert (spec["hostNetwork"], spec["dnsPolicy"]) == (True, "ClusterFirstWithHostNet")
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "port"), [("http://collector.tracing:4318", 4318), ("https://traces.example.com/v1", 443)]
+)
+def test_an_endpoint_for_traces_may_be_reached(helm: Helm, endpoint: str, port: int) -> None:
+    policies = [one for one in helm.objects({"tracing": {"otlpEndpoint": endpoint}}) if one["kind"] == "NetworkPolicy"]
+    for one in policies:
+        opened = [open_["port"] for rule in one["spec"].get("egress", []) for open_ in rule.get("ports", [])]
+        component = one["metadata"]["labels"]["app.kubernetes.io/component"]
+        assert (port in opened and 53 in opened) == (component in {"webhook", "controller"})
+
+
+def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None:
+    objects = helm.objects({})
+    own = kind(objects, "PriorityClass")
+    spec = kind(objects, "Deployment", "serviceentry-guard-webhook")["spec"]["template"]["spec"]
+    assert spec["priorityClassName"] == own["metadata"]["name"]
+    assert 0 < own["value"] <= 1_000_000_000
+    chosen = helm.objects({"webhook": {"priorityClassName": "system-cluster-critical"}})
+    assert not [one for one in chosen if one["kind"] == "PriorityClass"]
+
+
+def test_a_probe_is_laid_over_the_charts_own(helm: Helm) -> None:
+    for pod in pods(helm.objects({"probes": {"readiness": {"periodSeconds": 7}}}), "Deployment"):
+        probe = pod["containers"][0]["readinessProbe"]
+        assert probe["httpGet"] == {"path": "/readyz", "port": "health"}
+        assert (probe["periodSeconds"], probe["timeoutSeconds"]) == (7, 2)
+
+
+def test_helm_finds_a_pod_for_every_hook_of_a_test(helm: Helm) -> None:
+    """`helm test --logs` asks for the log of each hook as if it were a pod, after what hook-succeeded has deleted."""
+    hooks = [one for one in helm.objects({}) if one["metadata"].get("annotations", {}).get("helm.sh/hook") == "test"]
+    assert [one["kind"] for one in hooks] == ["Pod"]
+    assert hooks[0]["metadata"]["annotations"]["helm.sh/hook-delete-policy"] == "before-hook-creation"
+
+
+def pods(objects: list[Manifest], *kinds: str) -> list[Any]:
+    """The specs of all pods, or of those of some kinds of objects."""
+    found = [one for one in objects if one["kind"] in (kinds or ("Deployment", "Job", "Pod"))]
+    return [one["spec"] if one["kind"] == "Pod" else one["spec"]["template"]["spec"] for one in found]

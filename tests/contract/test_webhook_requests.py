@@ -8,7 +8,8 @@ from http import HTTPStatus
 import pytest
 
 import app.webhook.server
-from app.core.policy import default_policy
+import app.webhook.transition
+from app.core.policy.model import default_policy
 from app.telemetry.logs import TextFormatter
 from app.webhook.admission import Stage, answer
 from tests.bed.pki import Authority
@@ -89,7 +90,7 @@ def test_a_body_that_is_no_review_gets_400_and_the_reason(webhook: Running, body
 
 def test_nesting_that_is_not_caught_would_be_a_500(webhook: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     deep = b"[" * 200_000 + b"]" * 200_000
-    monkeypatch.setattr(app.webhook.server, "answer", lambda _stage, body, _policy: json.loads(body))
+    monkeypatch.setattr(app.webhook.transition, "answer", lambda _stage, body, _policy: json.loads(body))
     assert webhook.ask(request(deep)).status == 500
     monkeypatch.undo()
     assert webhook.ask(request(deep)).status == 400
@@ -126,7 +127,7 @@ def test_an_error_inside_is_a_fixed_sentence_and_never_allows(
     def fail(*_: object) -> None:
         raise LookupError("a secret of the inside")
 
-    monkeypatch.setattr(app.webhook.server, "answer", fail)
+    monkeypatch.setattr(app.webhook.transition, "answer", fail)
     response = webhook.ask()
     assert response.status == 500
     assert refusal(response) == app.webhook.server.FAILURE

@@ -15,9 +15,9 @@ import yaml
 from click.testing import Result
 
 from app.audit import Audit, connect
-from app.core.policy import API_VERSION, KIND, default_policy
-from app.core.survey import Reviewed
-from app.kube.client import Client
+from app.core.policy.model import API_VERSION, KIND, default_policy
+from app.core.routes.survey import Reviewed
+from app.kube.client import Access, Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, Controller
@@ -79,7 +79,7 @@ def audit(kubeconfig: Path) -> Result:
 
 def reviewed(kubeconfig: Path) -> dict[str, Reviewed]:
     """What the audit finds, by the entries' names."""
-    client = connect(kubeconfig)
+    client = connect(Access(str(kubeconfig)))
     try:
         return {one.entry.key.name: one for one in Audit(client, default_policy())}
     finally:

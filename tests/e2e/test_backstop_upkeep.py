@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.backstop import NAMES, Engine, backstop
+from app.core.cel.admission_policy import NAMES, Engine, backstop
 from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES, Resource
 from tests.bed.binaries import provide

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.core.resources import ADMISSION_GROUP
+from app.core.resources.service_entry import ADMISSION_GROUP
 from app.doctor.causes import Cause
-from app.doctor.diagnosis import Finding, State, exit_code
-from app.doctor.doctor import Doctor, Place
+from app.doctor.diagnosis import Check, State, exit_code
+from app.doctor.doctor import Doctor, Target
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, MUTATING, VALIDATING, Resource
@@ -51,9 +51,9 @@ class Patient:
         """The doctor, as the administrator has it, who reaches the webhook's port from outside."""
         there = self.installation
         given = {"connect": (HOST, self.port), "probe_namespace": there.team, **changes}
-        return Doctor(client or self.client, Place(there.name, there.name, **given))
+        return Doctor(client or self.client, Target(there.name, there.name, **given))
 
-    def findings(self, client: Client | None = None, **changes: Any) -> list[Finding]:
+    def findings(self, client: Client | None = None, **changes: Any) -> list[Check]:
         return list(self.doctor(client, **changes).findings())
 
     def configure(self, *resources: Resource, bundle: bytes | None = None, **service: Any) -> None:
@@ -72,9 +72,9 @@ class Patient:
         stored["webhooks"][0] |= fields
         self.client.replace(resource, stored)
 
-    def expect(self, sentence: str, remedy: str = "", code: int = 1, **changes: Any) -> Finding:
+    def expect(self, sentence: str, remedy: str = "", code: int = 1, **changes: Any) -> Check:
         """Wait until a finding says so, and until its remedy and the exit code are as they should be."""
-        seen: list[Finding] = []
+        seen: list[Check] = []
 
         def found() -> bool:
             seen[:] = self.findings(**changes)
@@ -89,7 +89,7 @@ class Patient:
         assert remedy in finding.remedy
         return finding
 
-    def expect_cause(self, cause: Cause, **changes: Any) -> Finding:
+    def expect_cause(self, cause: Cause, **changes: Any) -> Check:
         """Wait until the API server's words about the validating webhook are understood to mean this."""
         sentence = f"webhook validate.serviceentry-guard.io: {cause.words}"
         return self.expect(sentence, cause.remedy(self.called), **changes)
@@ -134,7 +134,7 @@ def webhook(patient: Patient) -> Iterator[Child]:
         child.kill()  # nobody is there to be drained for
 
 
-def said(findings: list[Finding]) -> str:
+def said(findings: list[Check]) -> str:
     return "\n".join(f"{one.state.value} {one.sentence}" for one in findings)
 
 
@@ -388,7 +388,7 @@ class TestTheEmergencyExit:
         assert not after[0][0].get("matchConditions")
 
     def test_without_an_installation_says_that_nobody_is_asked(self, patient: Patient) -> None:
-        doctor = Doctor(patient.client, Place("nowhere", "nowhere", "default"))
+        doctor = Doctor(patient.client, Target("nowhere", "nowhere", "default"))
         assert list(doctor.disable()) == [
             f"{one.kind} nowhere not found: the API server calls no webhook of it" for one in CONFIGURATIONS
         ]

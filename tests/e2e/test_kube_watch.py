@@ -14,7 +14,7 @@ from app.kube import client as client_module
 from app.kube import watch
 from app.kube.client import Client
 from app.kube.resources import Resource
-from app.kube.watch import Key, Reflector
+from app.kube.watch import ObjectKey, Reflector
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.e2e.forwarder import Forwarder
@@ -67,7 +67,7 @@ class Follower:
             self.client, MAPS, transform, self.on_change, namespace=namespace, watch_seconds=(20, 30)
         )
 
-    def on_change(self, key: Key, old: str | None, new: str | None) -> None:
+    def on_change(self, key: ObjectKey, old: str | None, new: str | None) -> None:
         assert self.reflector.store.get(key) == new, "the store is changed before the callback"
         self.changes.append((key[1], old, new))
 

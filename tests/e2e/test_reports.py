@@ -15,8 +15,8 @@ import pytest
 
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.controller.reporter import Reporter
-from app.core.resources import Key, ServiceEntry
+from app.controller.reports import Reporter
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import REPORTS, Resource
@@ -230,9 +230,12 @@ class TestAReport:
         wait_until(lambda: desk.stored() is None, "it is gone", SECONDS)
 
     def test_many_changes_are_one_write(self, team: Team) -> None:
+        with at_work(team) as desk:
+            desk.put()
+            desk.expect(["pass"])
         with at_work(team, delay=5.0, survey_seconds=600.0) as desk:
-            # A leader that begins looks at all there is, and writes it at once.
-            wait_until(lambda: desk.reporter._kind is not None, "it has begun", SECONDS)
+            # A leader that begins looks at all there is, and writes it at once: here it knows of no entry.
+            wait_until(lambda: desk.stored() is None, "it has looked, and has deleted the report", SECONDS)
             for number in range(50):
                 desk.put(f"api-{number}")
             assert desk.expect(["pass"] * 50)["metadata"]["generation"] == 1

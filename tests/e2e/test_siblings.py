@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from app.controller.pod_sync import ANNOTATION, Mounted, PodSync
 from app.kube.client import Object
 from app.kube.errors import Forbidden
 from app.kube.resources import CONFIG_MAPS, PODS
@@ -26,7 +27,7 @@ SOON = 20.0
 @pytest.fixture
 def controller(loner: Team, tmp_path: Path) -> Iterator[Controller]:
     """A controller beside the control plane of the test, with the built-in policy."""
-    flags = ["--no-leader-elect", f"--siblings-config-map={MAP}", "--webhook-pods=app=webhook"]
+    flags = ["--no-leader-elect", f"--siblings-config-map={MAP}", "--pods=app=webhook"]
     with Controller(loner.control_plane, tmp_path, flags) as controller:
         yield controller
 
@@ -192,14 +193,16 @@ def test_the_webhooks_pods_are_annotated_so_that_they_take_the_config_map_at_onc
     loner.client.create(PODS, pod("webhook-1"))
     loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
 
-    def annotation() -> Any:
-        found = loner.client.get(PODS, "default", "webhook-1")["metadata"].get("annotations", {})
-        return found.get("serviceentry-guard.io/siblings")
+    def told() -> bool:
+        annotations = loner.client.get(PODS, "default", "webhook-1")["metadata"].get("annotations", {})
+        return bool(annotations.get(ANNOTATION) == sync.version())
 
-    wait_until(lambda: bool(annotation()), "the pod is annotated", SOON)
-    first = annotation()
+    sync = PodSync(loner.client, Mounted("default", "app=webhook", (MAP,)))
+    wait_until(lambda: bool(written(loner)), "the ConfigMap is written", SOON)
+    wait_until(told, "the pod is annotated with its version", SOON)
+    first = sync.version()
     loner.delete("ssh")
-    wait_until(lambda: annotation() != first, "the annotation changes with the ConfigMap", SOON)
+    wait_until(lambda: sync.version() != first and told(), "the annotation changes with the ConfigMap", SOON)
     loner.client.delete(PODS, "default", "webhook-1")
 
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.hosts import canonical_host
-from app.core.resources import HTTP_FAMILY, TLS_FAMILY
-from app.core.rules import DYNAMIC_PROTOCOLS
+from app.core.resources.hosts import canonical_host
+from app.core.resources.service_entry import HTTP_FAMILY, TLS_FAMILY
+from app.core.rules.resolution import DYNAMIC_PROTOCOLS
 from tests.harm.calls import Pair
 from tests.harm.envoy import ELSEWHERE
 from tests.harm.protocol import Manifest, Proxy

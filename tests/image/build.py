@@ -57,18 +57,23 @@ class Buildah:
 
 
 @contextmanager
-def built() -> Iterator[Image]:
-    """Build the image on the bootstrapped base. Raises BedError with the end of the build's log."""
-    archive = base_archive()
+def built(archive: Path | None = None) -> Iterator[Image]:
+    """Build the image on the bootstrapped base. Raises BedError with the end of the build's log.
+
+    The image is also written to `archive`, an OCI archive, if one is given.
+    """
+    base = base_archive()
     sweep()
     with tempfile.TemporaryDirectory(prefix=PREFIX, dir=cache()) as scratch:
         buildah = Buildah(Path(scratch))
         try:
-            _import(buildah, archive)
+            _import(buildah, base)
             arguments = build_arguments()
             _build(buildah, arguments)
             config = json.loads(buildah("inspect", "--type=image", IMAGE))["OCIv1"]["config"]
-            yield Image(buildah.unpack(IMAGE), archive, config, arguments)
+            if archive:
+                buildah("push", "--quiet", IMAGE, f"oci-archive:{archive}:{IMAGE}")
+            yield Image(buildah.unpack(IMAGE), base, config, arguments)
         finally:
             buildah("umount", "--all")
             buildah("rm", "--all")

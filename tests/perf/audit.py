@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from functools import partial
 
-from app.core.plan import desired
-from app.core.policy import default_policy
-from app.core.resources import ServiceEntry
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.perf.api import Api, at_once

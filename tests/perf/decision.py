@@ -6,7 +6,7 @@ from statistics import median
 from time import process_time
 from timeit import repeat
 
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from app.webhook.admission import Stage, answer
 from tests.perf.figures import Effort, Figure
 from tests.perf.objects import large_review, small_review

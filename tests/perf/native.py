@@ -3,8 +3,8 @@
 import json
 from collections.abc import Iterator
 
-from app.core.backstop import Engine, backstop
-from app.core.policy import default_policy
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.model import default_policy
 from tests.bed.control_plane import ControlPlane
 from tests.e2e.backstops import LABEL, confined
 from tests.perf import installation

@@ -11,10 +11,10 @@ import pytest
 from app.controller.aftermath import BEFORE, LOOK_SECONDS, NOW, Aftermath, aftermath_task, reader
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.core.aftermath import Deadlines, cut
-from app.core.observed import Observed
-from app.core.plan import desired
-from app.core.policy import default_policy
+from app.core.insight.aftermath import Deadlines, cut
+from app.core.policy.model import default_policy
+from app.core.routes.observed import Observed
+from app.core.routes.plan import desired
 from app.policyfile import PolicyFile
 from app.prometheus.client import PrometheusError
 from app.settings import ControllerSettings

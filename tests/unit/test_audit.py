@@ -11,11 +11,12 @@ from click.testing import CliRunner, Result
 
 from app.audit import Audit, AuditError, connect
 from app.cli import cli
-from app.core.plan import desired
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
-from app.core.survey import Reviewed
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
+from app.core.routes.survey import Reviewed
+from app.kube.client import Access
 from tests.builders import HTTP, HTTPS
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
@@ -63,7 +64,7 @@ class Cluster:
 
     def audit(self, **policy: Any) -> list[Reviewed]:
         """Audit it; without a policy, under the built-in one."""
-        return list(Audit(connect(Path(self.kubeconfig)), _policy(policy)))
+        return list(Audit(connect(Access(str(self.kubeconfig))), _policy(policy)))
 
     def run(self, *arguments: str) -> Result:
         """Run the command."""
@@ -144,7 +145,7 @@ def test_an_ended_exemption_has_a_finding_and_applies_until_the_next_write(clust
         fields = {"manager": "kubectl", "time": f"{day}T00:00:00Z", "fieldsV1": {"f:spec": {}}}
         metadata |= {"annotations": until, "creationTimestamp": "2027-01-01T00:00:00Z", "managedFields": [fields]}
     policy = _policy({"exemptions": {"annotation": "Allow"}}).on("2027-04-02")
-    kept, written = Audit(connect(Path(cluster.kubeconfig)), policy)
+    kept, written = Audit(connect(Access(str(cluster.kubeconfig))), policy)
     assert (kept.outcome, codes(kept)) == ("allowed", ["SEG002", "SEG047"])
     assert (written.outcome, codes(written)) == ("changed", ["SEG014", "SEG003"])
 
@@ -326,7 +327,7 @@ def test_a_kubeconfig_that_is_not_there_is_one_sentence_and_exit_code_2(tmp_path
 
 def test_an_audit_can_be_read_again_and_knows_its_length(cluster: Cluster) -> None:
     cluster.entry()
-    audit = Audit(connect(Path(cluster.kubeconfig)), default_policy())
+    audit = Audit(connect(Access(str(cluster.kubeconfig))), default_policy())
     asked = len(cluster.server.seen)
     assert (len(audit), len(list(audit)), len(list(audit))) == (1, 1, 1)
     assert len(cluster.server.seen) == asked
@@ -335,7 +336,7 @@ def test_an_audit_can_be_read_again_and_knows_its_length(cluster: Cluster) -> No
 def test_a_broken_kubeconfig_is_an_audit_error(tmp_path: Path) -> None:
     (tmp_path / "broken").write_text("[")
     with pytest.raises(AuditError, match="cannot be used"):
-        connect(tmp_path / "broken")
+        connect(Access(str(tmp_path / "broken")))
 
 
 def pod(namespace: str, *, injected: bool = True, phase: str = "Running", **labels: str) -> dict[str, Any]:

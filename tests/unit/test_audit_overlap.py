@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import default_policy
-from app.core.survey import Sourced, survey
+from app.core.policy.model import default_policy
+from app.core.routes.survey import Sourced, survey
 from tests import builders
 from tests.builders import HTTP, manifest
 

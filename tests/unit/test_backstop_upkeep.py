@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_task
+from app.controller.admission_policies import LONG, LOOK_SECONDS, Backstop, backstop_task
 from app.controller.leadership import Leadership
-from app.core.backstop import Engine
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.standing import Standing, Stays
+from app.core.cel.admission_policy import Engine
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.rules.kept_resolutions import Standing, Stays
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import Resource

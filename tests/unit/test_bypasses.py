@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from app.core.observed import Observed
-from app.core.plan import desired
-from app.core.verdict import review
+from app.core.routes.observed import Observed
+from app.core.routes.plan import desired
+from app.core.rules.verdict import review
 from tests.builders import entry, guard_policy, route, virtual_service
 
 INTERNAL: dict[str, Any] = {"location": "MESH_INTERNAL"}

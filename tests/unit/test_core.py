@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from app.core.catalogue import CATALOGUE
-from app.core.findings import printable
-from app.core.hosts import Host, HostKind, object_name
-from app.core.observed import Observed
-from app.core.patch import set_resolution
-from app.core.plan import changes, desired
-from app.core.policy import default_policy
-from app.core.reader import parse_policy
-from app.core.resources import Key, ServiceEntry, is_service_entry
-from app.core.survey import Sourced, survey
-from app.core.verdict import review
+from app.core.policy.model import default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.hosts import Host, HostKind, object_name
+from app.core.resources.service_entry import Key, ServiceEntry, is_service_entry
+from app.core.routes.observed import Observed
+from app.core.routes.plan import changes, desired
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.findings import printable
+from app.core.rules.patch import set_resolution
+from app.core.rules.verdict import review
 from tests.builders import IDENTITY, manifest
 
 

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.days import DAY, days_between, is_day, later, parse_days
-from app.core.plan import desired
-from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
-from app.core.survey import Sourced, survey
-from app.core.verdict import Verdict, remediation, review, review_update
+from app.core.policy.model import GuardPolicy
+from app.core.resources.days import DAY, days_between, is_day, later, parse_days
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.verdict import Verdict, remediation, review, review_update
 from tests.builders import CIDR, HTTP, entry, guard_policy
 
 EXEMPT, UNTIL = "serviceentry-guard.io/exempt", "serviceentry-guard.io/exempt-until"

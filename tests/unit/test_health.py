@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from app.serving.health import Check, HealthApp, HealthServer
 from app.serving.server import ListenError
-from app.telemetry.logs import OURS, Level, LogLevel
+from app.telemetry.logs import OUR_LOGGER, Level, LogLevel
 from app.telemetry.metrics import ControllerMetrics
 from tests.contract.clients import get
 
@@ -104,11 +104,11 @@ class TestTheLogLevel:
     @pytest.fixture
     def level(self) -> Iterator[Level]:
         """The level in force, which is put back afterwards."""
-        before = logging.getLogger(OURS).level, logging.getLogger().level
+        before = logging.getLogger(OUR_LOGGER).level, logging.getLogger().level
         level = Level()
         level.set(LogLevel.INFO)
         yield level
-        logging.getLogger(OURS).setLevel(before[0])
+        logging.getLogger(OUR_LOGGER).setLevel(before[0])
         logging.getLogger().setLevel(before[1])
 
     def ask(self, app: HealthApp, method: str, body: bytes = b"", client: tuple[str, int] | None = None) -> Any:

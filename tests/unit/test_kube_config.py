@@ -1,5 +1,6 @@
 """Where the API server is: every way to say it, and one sentence for every way to say it wrong."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -54,7 +55,8 @@ def test_without_a_path_the_default_kubeconfig_is_read(tmp_path: Path, monkeypat
 
 
 @pytest.mark.usefixtures("pod")
-def test_in_a_pod_the_service_account_is_used() -> None:
+def test_in_a_pod_without_a_kubeconfig_the_service_account_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere")
     configuration = config.load(None, connections=1)
     assert configuration.host == "https://10.0.0.1:443"
     assert configuration.api_key == {"BearerToken": "bearer mounted"}
@@ -63,6 +65,25 @@ def test_in_a_pod_the_service_account_is_used() -> None:
 @pytest.mark.usefixtures("pod")
 def test_in_a_pod_a_kubeconfig_that_is_named_goes_first(tmp_path: Path) -> None:
     assert config.load(write(tmp_path / "config"), connections=1).host == "https://api.example.com:6443"
+
+
+def test_in_a_pod_the_default_kubeconfig_goes_first_as_with_kubectl(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "KUBE_CONFIG_DEFAULT_LOCATION", write(pod / "config"))
+    assert config.load(None, connections=1).host == "https://api.example.com:6443"
+
+
+def test_a_context_is_one_of_the_kubeconfig(tmp_path: Path) -> None:
+    path = write(tmp_path / "config", CLUSTER.replace("current-context: x", "current-context: y"))
+    assert config.load(path, connections=1, context="x").host == "https://api.example.com:6443"
+    with pytest.raises(ConfigError, match=r"cannot be used: .*z"):
+        config.load(path, connections=1, context="z")
+
+
+@pytest.mark.usefixtures("pod")
+def test_in_a_pod_a_context_needs_a_kubeconfig(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "KUBE_CONFIG_DEFAULT_LOCATION", "/nowhere")
+    with pytest.raises(ConfigError, match=r"^kubeconfig /nowhere does not exist$"):
+        config.load(None, connections=1, context="x")
 
 
 def test_in_a_pod_without_a_token_the_default_kubeconfig_is_read(pod: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,5 +126,7 @@ def test_a_missing_kubeconfig_is_reported_as_missing(tmp_path: Path, monkeypatch
     with pytest.raises(ConfigError, match=f"^kubeconfig {path} does not exist$"):
         Client.from_kubeconfig(path)
     monkeypatch.setattr(config, "KUBE_CONFIG_DEFAULT_LOCATION", path)
-    with pytest.raises(ConfigError, match=f"^this is no pod with a token, and kubeconfig {path} does not exist$"):
+    with pytest.raises(
+        ConfigError, match=f"^no kubeconfig: {re.escape(path)} does not exist; set --kubeconfig or KUBECONFIG$"
+    ):
         Client.from_kubeconfig()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.kube.client import Client, Object
-from app.kube.errors import AlreadyExists, Conflict, NotFound, Unreachable
+from app.kube.errors import AlreadyExists, NotFound, Unreachable, WriteConflict
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import Resource
 
@@ -63,7 +63,7 @@ class Leases:
         before()
         version = self.stored["metadata"]["resourceVersion"] if self.stored else 0
         if body["metadata"].get("resourceVersion", 0) != version:
-            raise Conflict(409, "Conflict", "another version")
+            raise WriteConflict(409, "Conflict", "another version")
         self.stored = {**body, "metadata": {**body["metadata"], "resourceVersion": version + 1}}
         answer = self.stored
         after()
@@ -268,6 +268,35 @@ def test_a_lease_without_a_record_is_free(one: Candidate, leases: Leases) -> Non
     leases.stored = {"metadata": {"resourceVersion": 1}}
     one.elector.campaign()
     assert one.elector.is_leader()
+
+
+def test_an_earlier_process_of_the_same_pod_is_dead_and_its_lease_free(leases: Leases, clock: Clock) -> None:
+    def elector(pod: str) -> LeaderElector:
+        return LeaderElector(cast("Client", leases), "ns", "name", clock=clock, pod=pod)
+
+    first = elector("controller-a")
+    first.campaign()
+    assert first.is_leader()
+    for other in ("controller-b", "controller", "", "controller-a_b"):
+        late = elector(other)
+        late.campaign()
+        assert not late.is_leader(), "another pod waits for the whole duration"
+    restarted = elector("controller-a")
+    restarted.campaign()
+    assert restarted.is_leader()
+    assert restarted.identity != first.identity
+
+
+def test_a_standby_logs_whom_it_waits_for_once(
+    leader: Candidate, leases: Leases, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    other = Candidate(leases, clock)
+    for _ in range(3):
+        other.elector.campaign()
+    said = [record.getMessage() for record in caplog.records if "standing by" in record.getMessage()]
+    assert len(said) == 1
+    assert said[0].startswith(f"standing by: {leader.elector.identity} holds lease ")
 
 
 def test_each_new_holder_counts_as_a_transition(leader: Candidate, leases: Leases, clock: Clock) -> None:

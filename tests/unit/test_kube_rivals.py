@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.kube.client import Client, Object, Page
-from app.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unreachable
+from app.kube.client import Client, ListPage, Object
+from app.kube.errors import AlreadyExists, Forbidden, NotFound, Unreachable, WriteConflict
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import LEASES, Resource
 from app.kube.rivals import Rival, Rivals
@@ -41,17 +41,17 @@ class Cluster:
     def replace(self, _: Resource, body: Object, **__: Any) -> Object:
         version = self.stored[body["metadata"]["namespace"]]["metadata"]["resourceVersion"]
         if body["metadata"]["resourceVersion"] != version:
-            raise Conflict(409, "Conflict", "another version")
+            raise WriteConflict(409, "Conflict", "another version")
         return self._write(body, version + 1)
 
-    def list_page(self, resource: Resource, *, field_selector: str) -> Page:
+    def list_page(self, resource: Resource, _: None = None, *, field_selector: str, **__: Any) -> ListPage:
         assert (resource, field_selector) == (LEASES, f"metadata.name={NAME}")
         self.lists += 1
         before, self.before_list = self.before_list, lambda: None
         before()
         if self.error:
             raise self.error
-        return Page(list(self.stored.values()), "1", "")
+        return ListPage(list(self.stored.values()), "1", "")
 
     def holders(self) -> dict[str, str]:
         """Who holds which."""

@@ -12,13 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.resources import JSON, Key
-from app.manifests import Manifests
-from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents
+from app.core.resources.service_entry import JSON, Key
+from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents, plain
 from app.manifests.files import SIZE_LIMIT, File, read_files, replace_file
 from app.manifests.layout import layout
+from app.manifests.manifests import Manifests
 from app.manifests.projects import Projects
-from app.manifests.scalars import plain
 from tests.strategies import json_values
 
 ENTRY = """\

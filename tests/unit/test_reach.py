@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from app.core.findings import Finding, Severity
-from app.core.observed import Observed
-from app.core.plan import Plan, desired
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.observed import Observed
+from app.core.routes.plan import Plan, desired
+from app.core.rules.findings import Finding, Severity
 from tests.builders import HOST, HTTP, entry, guard_policy, indexed, route, virtual_service
 
 POLICY = guard_policy()

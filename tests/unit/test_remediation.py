@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from app.controller.entry_events import Narrator
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.remediation import Remediator, Repair
-from app.core.patch import set_resolution
-from app.core.resources import Key, ServiceEntry
-from app.core.verdict import remediation
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.rules.patch import set_resolution
+from app.core.rules.verdict import remediation
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.telemetry.metrics import ControllerMetrics

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from app.review.review import Request, Review
 from tests.command import run
 from tests.depth import examples

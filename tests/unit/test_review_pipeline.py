@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli import cli
-from app.core.policy import API_VERSION, KIND
+from app.core.policy.model import API_VERSION, KIND
 from tests.command import run
 from tests.unit.reviews import CONFIG_MAP, REFUSED, entry, loaded, text, virtual_service
 

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker
 
-from app.core.catalogue import CATALOGUE
-from app.core.policy import default_policy
-from app.core.survey import Sourced, survey
+from app.core.policy.model import default_policy
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.catalogue import CATALOGUE
 from app.report import Output, Report, Revision, write
 from tests.depth import examples
 from tests.unit.reviews import REFUSED, Folder, entry, loaded, virtual_service

@@ -23,7 +23,7 @@ every_workflow = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: pat
 
 
 def test_there_are_workflows() -> None:
-    assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml"]
+    assert [path.name for path in WORKFLOWS] == ["ci.yml", "release.yml", "scheduled.yml"]
 
 
 @every_workflow
@@ -104,3 +104,16 @@ def jobs(path: Path) -> dict[str, dict[str, Any]]:
 def steps(path: Path) -> list[dict[str, Any]]:
     """All steps of all jobs."""
     return [step for job in jobs(path).values() for step in job.get("steps", [])]
+
+
+def test_every_go_module_of_the_test_bed_is_kept_up_to_date() -> None:
+    updates = load(ROOT / ".github" / "dependabot.yml")["updates"]
+    (go,) = [one for one in updates if one["package-ecosystem"] == "gomod"]
+    modules = {f"/{path.parent.relative_to(ROOT)}" for path in (ROOT / "tests" / "bed").rglob("go.mod")}
+    assert set(go["directories"]) == modules
+    assert {one["package-ecosystem"] for one in updates} == {"github-actions", "pip", "docker", "gomod"}
+
+
+def test_owners_are_named_for_all_files() -> None:
+    lines = (ROOT / ".github" / "CODEOWNERS").read_text().splitlines()
+    assert [line for line in lines if line.startswith("* @")]

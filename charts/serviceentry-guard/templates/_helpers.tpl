@@ -11,6 +11,18 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "seg.namespace" -}}
+{{ .Values.namespaceOverride | default .Release.Namespace }}
+{{- end -}}
+
+{{- define "seg.webhookAccount" -}}
+{{ .Values.webhook.serviceAccount.name | default (include "seg.serviceName" .) }}
+{{- end -}}
+
+{{- define "seg.controllerAccount" -}}
+{{ .Values.controller.serviceAccount.name | default (printf "%s-controller" (include "seg.fullname" .)) }}
+{{- end -}}
+
 {{- define "seg.selectorLabels" -}}
 app.kubernetes.io/name: {{ default .root.Chart.Name .root.Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -34,7 +46,7 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- define "seg.image" -}}
 {{- with .Values.image -}}
 {{- $tag := .tag | default $.Chart.AppVersion -}}
-{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ $tag }}{{ end -}}
+{{- with $.Values.global.imageRegistry | default .registry }}{{ . }}/{{ end }}{{ .repository }}{{ if .digest }}@{{ .digest }}{{ else }}:{{ $tag }}{{ end -}}
 {{- end -}}
 {{- end -}}
 
@@ -69,8 +81,12 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- if .Values.policyConfigMap -}}yes{{- end -}}
 {{- end -}}
 
-{{- define "seg.webhookPods" -}}
-{{- $labels := include "seg.selectorLabels" (dict "root" . "component" "webhook") | fromYaml -}}
+{{- define "seg.allPods" -}}
+{{- include "seg.selector" (dict "root" .) -}},app.kubernetes.io/component in (webhook,controller)
+{{- end -}}
+
+{{- define "seg.selector" -}}
+{{- $labels := include "seg.selectorLabels" . | fromYaml -}}
 {{- $pairs := list -}}
 {{- range $name, $value := $labels -}}
 {{- $pairs = append $pairs (printf "%s=%s" $name $value) -}}
@@ -91,30 +107,20 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- end -}}
 
 {{- define "seg.probes" -}}
-startupProbe:
-  httpGet:
-    path: /healthz
-    port: health
-  periodSeconds: 1
-  failureThreshold: 60
-livenessProbe:
-  httpGet:
-    path: /healthz
-    port: health
-  periodSeconds: 10
-  timeoutSeconds: 5
-  failureThreshold: 3
-readinessProbe:
-  httpGet:
-    path: /readyz
-    port: health
-  periodSeconds: 2
-  timeoutSeconds: 2
-  failureThreshold: 2
+{{- $alive := dict "path" "/healthz" "port" "health" }}
+{{- $ready := dict "path" "/readyz" "port" "health" }}
+{{- $own := dict
+  "startup" (dict "httpGet" $alive "periodSeconds" 1 "failureThreshold" 60)
+  "liveness" (dict "httpGet" $alive "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3)
+  "readiness" (dict "httpGet" $ready "periodSeconds" 2 "timeoutSeconds" 2 "failureThreshold" 2) }}
+{{- range $name, $probe := $own }}
+{{ $name }}Probe:
+  {{- toYaml (merge (deepCopy (get $.Values.probes $name | default dict)) $probe) | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "seg.scheduling" -}}
-{{- with .values.priorityClassName }}
+{{- with .priority | default .values.priorityClassName }}
 priorityClassName: {{ . }}
 {{- end }}
 {{- with .values.nodeSelector }}
@@ -125,30 +131,49 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.affinity }}
+{{- if .values.affinity }}
 affinity:
-  {{- toYaml . | nindent 2 }}
+  {{- toYaml .values.affinity | nindent 2 }}
+{{- else }}
+# Zones are no topologySpreadConstraint: the scheduler leaves out nodes that lack the label of any constraint, and so would
+# spread nothing in a cluster without zones.
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      {{- range $key, $weight := dict "kubernetes.io/hostname" 100 "topology.kubernetes.io/zone" 50 }}
+      - weight: {{ $weight }}
+        podAffinityTerm:
+          topologyKey: {{ $key }}
+          # Without the hash, the pods that a rollout replaces would push the new ones to the same other node.
+          matchLabelKeys:
+            - pod-template-hash
+          labelSelector:
+            matchLabels:
+              {{- include "seg.selectorLabels" $ | nindent 14 }}
+      {{- end }}
 {{- end }}
 topologySpreadConstraints:
 {{- if .values.topologySpreadConstraints }}
   {{- toYaml .values.topologySpreadConstraints | nindent 2 }}
 {{- else }}
-{{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
-  - topologyKey: {{ . }}
+  - topologyKey: kubernetes.io/hostname
     maxSkew: 1
     whenUnsatisfiable: ScheduleAnyway
-    # Without the hash, the pods that a rollout replaces would be counted too.
+    # The hash: see above.
     matchLabelKeys:
       - pod-template-hash
     labelSelector:
       matchLabels:
         {{- include "seg.selectorLabels" $ | nindent 8 }}
 {{- end }}
-{{- end }}
 {{- end -}}
 
 {{- define "seg.pod" -}}
-{{- with .Values.imagePullSecrets }}
+{{- $secrets := .Values.imagePullSecrets }}
+{{- range .Values.global.imagePullSecrets }}
+{{- $secrets = append $secrets (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- with $secrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -202,7 +227,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- /* What the controller patches follows from the policy, and a resolution that it gives back must not be refused. */}}
 - name: not-by-the-controller
   expression: >-
-    request.userInfo.username != 'system:serviceaccount:{{ .Release.Namespace }}:{{ include "seg.fullname" . }}-controller'
+    request.userInfo.username != 'system:serviceaccount:{{ include "seg.namespace" . }}:{{ include "seg.controllerAccount" . }}'
 {{- $owned := include "seg.ownedHosts" . | fromJsonArray }}
 {{- if and .Values.admission.skipCompliant (not .Values.policyConfigMap) (le (len $owned) 100) }}
 {{- $exact := list }}
@@ -234,6 +259,49 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- end }}
 {{- end -}}
 
+{{- /*
+Further matchConditions of the validating webhook: what it could only let in passes while every webhook pod is down. It is never
+asked about an update that touches neither spec nor our annotations. With a policy in the values, and unless hosts have owners or
+exportTo is required, it is not asked about entries of other locations, entries that list endpoints (unless resolution.static is Deny
+somewhere) and entries none of whose ports names a host (unless resolution.tcp is DNS somewhere); our annotations have bounds, so an
+entry with one is asked about. tests/chart/test_passes.py compares with the core.
+*/ -}}
+{{- define "seg.mayBeRejected" -}}
+- name: touches-spec-or-our-annotations
+  expression: >-
+    request.operation == "CREATE" || object.?spec != oldObject.?spec ||
+    object.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/") &&
+    oldObject.metadata.?annotations.orValue({})[?name] != object.metadata.?annotations.orValue({})[?name]) ||
+    oldObject.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/") &&
+    !(name in object.metadata.?annotations.orValue({})))
+{{- if and (not .Values.policyConfigMap) (not (include "seg.ownedHosts" . | fromJsonArray)) (not (include "seg.requiresExportTo" .)) }}
+{{- $locations := list }}
+{{- $static := "" }}
+{{- $tcp := "" }}
+{{- range $settings := prepend (.Values.policy.namespaces | default list) .Values.policy }}
+{{- $locations = concat $locations (($settings.scope | default dict).locations | default list) }}
+{{- $resolution := $settings.resolution | default dict }}
+{{- if eq ($resolution.static | default "Warn") "Deny" }}{{ $static = "Deny" }}{{ end }}
+{{- if eq ($resolution.tcp | default "Leave") "DNS" }}{{ $tcp = "DNS" }}{{ end }}
+{{- end }}
+{{- if not (.Values.policy.scope | default dict).locations }}{{ $locations = append $locations "MESH_EXTERNAL" }}{{ end }}
+- name: looked-at
+  expression: >-
+    object.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/")) ||
+    !(has(object.spec) && (
+    !((has(object.spec.location) ? object.spec.location : "MESH_EXTERNAL") in {{ toJson (uniq $locations) }})
+    {{- if not $static }}
+    || (has(object.spec.resolution) && object.spec.resolution == "STATIC" && ((has(object.spec.endpoints) &&
+    size(object.spec.endpoints) > 0) || has(object.spec.workloadSelector)))
+    {{- end }}
+    {{- if not $tcp }}
+    || (has(object.spec.ports) && size(object.spec.ports) > 0 && object.spec.ports.all(port, !(has(port.protocol) &&
+    port.protocol.upperAscii() in {{ toJson (list "HTTP" "HTTP2" "GRPC" "GRPC-WEB" "HTTP_PROXY" "TLS" "HTTPS") }})))
+    {{- end }}
+    ))
+{{- end }}
+{{- end -}}
+
 {{- define "seg.webhook" -}}
 - name: {{ .stage }}.serviceentry-guard.io
   admissionReviewVersions: ["v1"]
@@ -243,7 +311,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
     {{- else }}
     service:
       name: {{ include "seg.serviceName" .root }}
-      namespace: {{ .root.Release.Namespace }}
+      namespace: {{ include "seg.namespace" .root }}
       path: /{{ .stage }}
       port: 443
     {{- end }}
@@ -257,7 +325,8 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
       operations: ["CREATE", "UPDATE"]
       resources: ["serviceentries"]
       scope: Namespaced
-  failurePolicy: {{ .settings.failurePolicy }}
+  {{- /* The controller sets what the values ask for; an upgrade keeps what it has set, where Helm can ask the cluster. */}}
+  failurePolicy: {{ include "seg.failurePolicy" . }}
   matchPolicy: Equivalent
   sideEffects: None
   timeoutSeconds: {{ .settings.timeoutSeconds }}
@@ -270,20 +339,39 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
       - key: kubernetes.io/metadata.name
         operator: NotIn
         values:
-          {{- toYaml (append .root.Values.admission.excludedNamespaces .root.Release.Namespace | uniq) | nindent 10 }}
+          {{- toYaml (append .root.Values.admission.excludedNamespaces (include "seg.namespace" .root) | uniq) | nindent 10 }}
       {{- with .root.Values.admission.namespaceSelector.matchExpressions }}
       {{- toYaml . | nindent 6 }}
       {{- end }}
-  {{- with include "seg.matchConditions" .root | trim }}
   matchConditions:
-    {{- . | nindent 4 }}
-  {{- end }}
+    {{- include "seg.matchConditions" .root | trim | nindent 4 }}
+    {{- if eq .stage "validate" }}
+    {{- include "seg.mayBeRejected" .root | trim | nindent 4 }}
+    {{- end }}
+{{- end -}}
+
+{{- define "seg.failurePolicy" -}}
+{{- $live := lookup "admissionregistration.k8s.io/v1" .kind "" (include "seg.fullname" .root) | default dict -}}
+{{- $held := false -}}
+{{- range $live.webhooks -}}
+{{- if eq .failurePolicy "Fail" -}}{{- $held = true -}}{{- end -}}
+{{- end -}}
+{{- if and $held (eq .settings.failurePolicy "Fail") (include "seg.mayEnforce" .root) -}}Fail{{- else -}}Ignore{{- end -}}
+{{- end -}}
+
+{{- /* Whether the policy enforces somewhere, as far as the values say: a policy of someone else's ConfigMap may. */ -}}
+{{- define "seg.mayEnforce" -}}
+{{- $base := default "Enforce" .Values.policy.mode -}}
+{{- range prepend (default (list) .Values.policy.namespaces) .Values.policy -}}
+{{- if eq (default $base .mode) "Enforce" -}}yes{{- end -}}
+{{- end -}}
+{{- if .Values.policyConfigMap -}}yes{{- end -}}
 {{- end -}}
 
 {{- define "seg.webhookAnnotations" -}}
 {{- if eq .Values.certificates.mode "cert-manager" }}
   annotations:
-    cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "seg.tlsSecret" . }}
+    cert-manager.io/inject-ca-from: {{ include "seg.namespace" . }}/{{ include "seg.tlsSecret" . }}
 {{- end }}
 {{- end -}}
 
@@ -296,6 +384,43 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- end -}}
 {{- if and .Values.policy .Values.policyConfigMap -}}
 {{- fail "policyConfigMap: it stands in the place of policy: set one of them" -}}
+{{- end -}}
+{{- if and (eq .Values.admission.engine "native") (semverCompare "<1.36.0-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "admission.engine: native needs Kubernetes 1.36 or newer, and this cluster has %s: use webhook" .Capabilities.KubeVersion.Version) -}}
+{{- end -}}
+{{- $webhook := .Values.webhook -}}
+{{- if and $webhook.hostNetwork (not $webhook.url) (eq (int $webhook.port) 10250) -}}
+{{- fail "webhook.port: 10250 is the kubelet's on the node's network (webhook.hostNetwork): set another one, such as 10260" -}}
+{{- end -}}
+{{- if and $webhook.hostNetwork (not $webhook.url) (eq (int $webhook.port) (int $webhook.healthPort)) -}}
+{{- fail "webhook.healthPort: it must not be webhook.port" -}}
+{{- end -}}
+{{- if and $webhook.autoscaling.enabled (gt (int $webhook.autoscaling.minReplicas) (int $webhook.autoscaling.maxReplicas)) -}}
+{{- fail "webhook.autoscaling.minReplicas: it must not be more than webhook.autoscaling.maxReplicas" -}}
+{{- end -}}
+{{- range $path, $labels := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- range $name, $_ := $labels -}}
+{{- if or (has $name (list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of")) (and (ne $path "commonLabels") (hasKey $.Values.commonLabels $name)) -}}
+{{- fail (printf "%s: the label %s is written by the chart already" $path $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- include "seg.refuseSecond" . -}}
+{{- end -}}
+
+{{- /* Of two installations one would do nothing: its controllers see the other's Lease. Only a cluster can be asked. */ -}}
+{{- define "seg.refuseSecond" -}}
+{{- $found := lookup "admissionregistration.k8s.io/v1" "ValidatingWebhookConfiguration" "" "" -}}
+{{- range ($found | default dict).items -}}
+{{- $labels := .metadata.labels | default dict -}}
+{{- $notes := .metadata.annotations | default dict -}}
+{{- $release := get $notes "meta.helm.sh/release-name" -}}
+{{- $namespace := get $notes "meta.helm.sh/release-namespace" -}}
+{{- if and (eq (get $labels "app.kubernetes.io/part-of" | toString) "serviceentry-guard") $release -}}
+{{- if or (ne $release $.Release.Name) (ne $namespace $.Release.Namespace) -}}
+{{- fail (printf "release %s in namespace %s has installed serviceentry-guard in this cluster already: upgrade or uninstall that one" $release $namespace) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -328,8 +453,50 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end -}}
 {{- end -}}
 
-{{- define "seg.testHook" -}}
-helm.sh/hook: test
-helm.sh/hook-weight: {{ .weight | quote }}
-helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- /* The port of a URL, or that of its scheme. */ -}}
+{{- define "seg.portOf" -}}
+{{- $parts := urlParse . -}}
+{{- $port := regexFind ":[0-9]+$" $parts.host | trimPrefix ":" -}}
+{{- $port | default (eq $parts.scheme "https" | ternary "443" "80") -}}
+{{- end -}}
+
+{{- /* Where traces go, and what else the values open for all pods. */ -}}
+{{- define "seg.webhookEgress" -}}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- if .Values.webhook.url }}
+- ports:
+    - port: {{ include "seg.portOf" .Values.webhook.url }}
+{{- else }}
+- to:
+    - podSelector:
+        matchLabels:
+          {{- include "seg.selectorLabels" (dict "root" . "component" "webhook") | nindent 10 }}
+  ports:
+    - port: webhook
+{{- end }}
+{{- end -}}
+
+{{- define "seg.furtherEgress" -}}
+{{- with .Values.tracing.otlpEndpoint }}
+- ports:
+    - port: {{ include "seg.portOf" . }}
+- ports:
+    - port: 53
+      protocol: UDP
+    - port: 53
+      protocol: TCP
+{{- end }}
+{{- with .Values.networkPolicy.egress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "seg.priorityClass" -}}
+{{- if and .Values.webhook.priorityClass.create (not .Values.webhook.priorityClassName) (not .Values.webhook.url) -}}
+{{ include "seg.serviceName" . }}
+{{- end -}}
 {{- end -}}

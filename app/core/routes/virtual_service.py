@@ -1,0 +1,143 @@
+"""The VirtualService of one host, with retries on its routes."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from app.core.resources.durations import Duration
+from app.core.resources.hosts import Host
+from app.core.resources.service_entry import (
+    API_VERSION,
+    JSON,
+    MANAGED_BY,
+    MANAGER,
+    OWNER_ANNOTATION,
+    REVISION_LABEL,
+    Key,
+    Port,
+    ServiceEntry,
+)
+from app.core.rules.overrides import Tuning
+
+UNSAFE_METHODS = "POST|PATCH"
+"""RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Emitted:
+    """One object that should exist: its manifest, and its identity."""
+
+    kind: str
+    key: Key
+    host: str
+    owner: ServiceEntry
+    manifest: JSON
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A port of a host in one entry, the host in that entry's spelling, and the entry's retry settings."""
+
+    entry: ServiceEntry
+    host: Host
+    port: Port
+    tuning: Tuning
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The owner and the name of the object of a host, and the namespaces that see it (unset: all)."""
+
+    owner: ServiceEntry
+    host: Host
+    name: str
+    export_to: tuple[str, ...]
+
+
+def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted:
+    """Build the VirtualService of a host from its HTTP ports; `alone`: istiod serves only port 80 with it.
+
+    An unnecessary `match` would lose the route on a sidecar's HTTP-proxy port. Without a `match`, requests for other
+    ports also use the route.
+    """
+    http = [
+        route
+        for declaration in declared
+        for route in _routes(declaration, {} if alone else {"port": declaration.port.number})
+    ]
+    return emitted("VirtualService", place, {"hosts": [place.host.text], **exported(place), "http": http})
+
+
+def exported(place: Place) -> dict[str, JSON]:
+    """Return the exportTo field of an object."""
+    return {"exportTo": list(place.export_to)} if place.export_to else {}
+
+
+def emitted(kind: str, place: Place, spec: JSON) -> Emitted:
+    """Add the common metadata of the guard's objects to a spec: name, labels, annotation, owner."""
+    owner, key = place.owner, Key(place.owner.key.namespace, place.name)
+    revision = {REVISION_LABEL: owner.revision} if owner.revision else {}
+    metadata: dict[str, JSON] = {
+        "name": key.name,
+        "namespace": key.namespace,
+        "labels": {MANAGED_BY: MANAGER, **revision},
+        "annotations": {OWNER_ANNOTATION: str(owner.key)},
+    }
+    if owner.uid:
+        metadata["ownerReferences"] = [_owner_reference(owner)]
+    manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    identity = fingerprint(spec, str(owner.key), owner.uid, owner.revision)
+    return Emitted(kind, key, place.host.canonical, owner, manifest, identity)
+
+
+def fingerprint(spec: JSON, owner: str, owner_uid: str, revision: str) -> str:
+    """Return a digest of the fields that the guard writes, so that a cache can detect drift without the spec."""
+    canonical = json.dumps([spec, owner, owner_uid, revision], sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+def _owner_reference(entry: ServiceEntry) -> JSON:
+    return {
+        "apiVersion": API_VERSION,
+        "kind": "ServiceEntry",
+        "name": entry.key.name,
+        "uid": entry.uid,
+        "controller": True,
+    }
+
+
+def _routes(declaration: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
+    unsafe = declaration.tuning.of(declaration.port).retry_on_unsafe
+    if unsafe is not None:
+        yield _route(declaration, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
+    yield _route(declaration, match, declaration.tuning.of(declaration.port).retry_on)
+
+
+def _route(declaration: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
+    timeout = declaration.tuning.of(declaration.port).timeout
+    destination = {"host": declaration.host.text, "port": {"number": declaration.port.number}}
+    return {
+        **({"match": [match]} if match else {}),
+        "route": [{"destination": destination, "weight": 100}],
+        **_written("timeout", timeout),
+        "retries": _retries(declaration, retry_on),
+    }
+
+
+def _retries(declaration: Declared, retry_on: tuple[str, ...]) -> JSON:
+    """Return the retries; with 0 attempts, istiod rejects every other field."""
+    if declaration.tuning.attempts == 0 or not retry_on:
+        return {"attempts": 0}
+    return {
+        "attempts": declaration.tuning.attempts,
+        **_written("perTryTimeout", declaration.tuning.of(declaration.port).per_try_timeout),
+        "retryOn": ",".join(retry_on),
+        **declaration.tuning.options,
+    }
+
+
+def _written(name: str, duration: Duration | None) -> dict[str, JSON]:
+    """Return a duration. A timeout of "0s" is left out, because Istio rejects "0s"."""
+    return {name: str(duration)} if duration and duration.milliseconds else {}

@@ -1,0 +1,23 @@
+"""Answers while replicas may have different policies: kubelets bring a changed policy to pods up to minutes apart.
+
+A replica that still warns leaves an entry as it is, and another one that enforces already would reject the result.
+So for some time after a change, an entry that an earlier policy let in unchanged, and that this one would repair, is
+let in. What all of them would reject is rejected.
+"""
+
+from app.core.rules.kept_resolutions import Standing
+from app.policyfile import PolicyFile
+from app.webhook.admission import NO_SIBLINGS, Answer, Stage, answer
+
+
+def answer_in_transition(stage: Stage, body: bytes, policy: PolicyFile, siblings: Standing = NO_SIBLINGS) -> Answer:
+    """Answer as the policy in force says, with regard to earlier ones. Raises BadReview."""
+    given = answer(stage, body, policy.current, siblings)
+    if given.allowed or stage is not Stage.VALIDATE:
+        return given
+    earlier = (answer(stage, body, before, siblings) for before in policy.earlier)
+    allowed = next((one for one in earlier if one.allowed), None)
+    if allowed is None:
+        return given
+    repairable = answer(Stage.MUTATE, body, policy.current, siblings).allowed
+    return allowed if repairable else given

@@ -1,0 +1,55 @@
+"""OCI archives of one static program each, for programs that are built here and run in pods."""
+
+import hashlib
+import io
+import json
+import platform
+import tarfile
+from collections.abc import Mapping
+from pathlib import Path
+
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
+NAME = "io.containerd.image.name"
+
+
+def write_archive(path: Path, program: Path, name: str) -> Path:
+    """An image `name` whose only file is `program`, its entrypoint; gives `path`."""
+    layer = _tar({program.name: program.read_bytes()}, mode=0o755)
+    config = {
+        "architecture": MACHINES.get(platform.machine(), platform.machine()),
+        "os": "linux",
+        "config": {"Entrypoint": [f"/{program.name}"]},
+        "rootfs": {"type": "layers", "diff_ids": [_digest(layer)]},
+    }
+    blobs = [layer, json.dumps(config).encode()]
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": _descriptor(blobs[1], "application/vnd.oci.image.config.v1+json"),
+        "layers": [_descriptor(layer, "application/vnd.oci.image.layer.v1.tar")],
+    }
+    blobs.append(json.dumps(manifest).encode())
+    entry = {**_descriptor(blobs[2], str(manifest["mediaType"])), "annotations": {NAME: name}}
+    files = {f"blobs/sha256/{_digest(blob).removeprefix('sha256:')}": blob for blob in blobs}
+    files["index.json"] = json.dumps({"schemaVersion": 2, "manifests": [entry]}).encode()
+    files["oci-layout"] = json.dumps({"imageLayoutVersion": "1.0.0"}).encode()
+    path.write_bytes(_tar(files, mode=0o644))
+    return path
+
+
+def _descriptor(blob: bytes, kind: str) -> dict[str, object]:
+    return {"mediaType": kind, "digest": _digest(blob), "size": len(blob)}
+
+
+def _digest(blob: bytes) -> str:
+    return f"sha256:{hashlib.sha256(blob).hexdigest()}"
+
+
+def _tar(files: Mapping[str, bytes], mode: int) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size, member.mode = len(content), mode
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()

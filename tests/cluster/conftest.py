@@ -1,0 +1,73 @@
+"""One cluster for all tests here."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bed.errors import BedError
+from tests.bed.tools import HELM
+from tests.chart.helm import Helm
+from tests.chart.helm import provide as provide_helm
+from tests.cluster.cluster import Cluster
+from tests.cluster.image import image_archive
+from tests.cluster.load import NAMESPACES
+from tests.cluster.release import NAMESPACE, Release
+from tests.cluster.requirements import complaint
+from tests.cluster.traces import Traces
+
+RESTRICTED = {
+    "apiVersion": "v1",
+    "kind": "Namespace",
+    "metadata": {"name": NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+}
+QUOTA = {
+    "apiVersion": "v1",
+    "kind": "ResourceQuota",
+    "metadata": {"name": "quota", "namespace": NAMESPACE},
+    "spec": {"hard": {"requests.cpu": "1", "requests.memory": "2Gi", "limits.memory": "4Gi", "pods": "12"}},
+}
+LIMITS = {
+    "apiVersion": "v1",
+    "kind": "LimitRange",
+    "metadata": {"name": "limits", "namespace": NAMESPACE},
+    "spec": {"limits": [{"type": "Container", "max": {"memory": "1Gi"}, "default": {"cpu": "1"}}]},
+}
+
+
+@pytest.fixture(scope="session")
+def before() -> Traces:
+    """What there is on the machine before the cluster. Ends the run where there can be no cluster."""
+    if reason := complaint():
+        pytest.exit(reason, returncode=2)
+    return Traces.seen()
+
+
+@pytest.fixture(scope="session")
+def cluster(before: Traces, helm: Helm) -> Iterator[Cluster]:  # noqa: ARG001 - they come first
+    """Two nodes that know the image. Ends the run, with the reason, where there can be none.
+
+    Inside of its network nothing can be fetched: what is built is built before.
+    """
+    try:
+        with Cluster([image_archive()]) as cluster:
+            cluster.apply(RESTRICTED, QUOTA, LIMITS, *map(namespace, ("team", *NAMESPACES)))
+            yield cluster
+    except BedError as error:
+        pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def helm() -> Helm:
+    """Helm 3."""
+    return Helm(provide_helm([HELM])["helm"])
+
+
+@pytest.fixture(scope="session")
+def release(cluster: Cluster, helm: Helm) -> Release:
+    """The release, which the first test installs."""
+    return Release(helm, cluster)
+
+
+def namespace(name: str) -> dict[str, object]:
+    """A namespace of a team."""
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}

@@ -1,0 +1,211 @@
+"""What goes wrong on nodes while ServiceEntries are created at a steady rate: nothing is refused, delayed or lost.
+
+The table in docs/reliability.md is written by this run.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from tests.bed.processes import wait_until
+from tests.cluster.cluster import Cluster
+from tests.cluster.load import NAMESPACES, Created, Load, host
+from tests.cluster.page import Row, write
+from tests.cluster.release import NAMESPACE, SECONDS, Release
+
+TIMEOUTS = 2.0 + 3.0
+"""Seconds that both webhooks together may take, as the chart has them."""
+GRACE = 1.0
+"""Seconds that a busy machine adds to a create that waits for nobody."""
+SETTLED = 3.0
+"""Seconds of load after a disruption that still belong to it."""
+ROUTED_SECONDS = 90.0
+IN_FLIGHT = 20
+"""A second of load: for as long, calls may go to a container that was killed before its pod is out of the Service."""
+
+
+@dataclass
+class Scene:
+    """The release under load, and the rows of the table so far."""
+
+    release: Release
+    load: Load
+    rows: list[Row]
+
+    def disrupt(self, title: str, act: Callable[[], object], *, in_flight: int = 0, tolerant: bool = False) -> Row:
+        """Do something, and see what became of the entries that were created meanwhile.
+
+        `in_flight` is how many creates may be refused because the process that was asked about them was killed.
+        """
+        began = time.monotonic()
+        act()
+        ended = time.monotonic()
+        wait_until(lambda: time.monotonic() > ended + SETTLED, "some load has followed", SECONDS)
+        created = self.load.since(began)
+        row = Row.of(title, created, self._gap(began, created))
+        print(f"\ncluster: {row.line()}")
+        self.rows.append(row)
+        if not tolerant:
+            slow = [one for one in created if one.seconds > TIMEOUTS + GRACE]
+            refused = [one for one in created if one.status != 201]
+            assert len(refused) <= in_flight, refused[:3]
+            assert all("failed calling webhook" in one.message for one in refused), refused
+            assert not slow, slow[:3]
+        return row
+
+    def _gap(self, began: float, created: list[Created]) -> float:
+        """Seconds until every entry has its VirtualService, counted from the last create."""
+        wanted = {host(one.name) for one in created if one.status == 201 and one.resolution == "DNS"}
+        wait_until(lambda: wanted <= self.routes(), "every entry has a VirtualService", ROUTED_SECONDS)
+        return time.monotonic() - began
+
+    def routes(self) -> set[str]:
+        """Names of the VirtualServices that there are."""
+        found = json.loads(self.release.cluster.plane.get("/apis/networking.istio.io/v1/virtualservices")[1])["items"]
+        return {one["metadata"]["name"] for one in found if one["metadata"]["namespace"] in NAMESPACES}
+
+    def wait_for_leader(self, other_than: str = "") -> None:
+        """Wait until there is a leader, another pod than this one."""
+        wait_until(lambda: self.release.leader() not in {"", other_than}, "there is a leader", SECONDS)
+
+
+@pytest.fixture(scope="module")
+def scene(release: Release) -> Iterator[Scene]:
+    """The release with its defaults; the load runs as long as these tests."""
+    release.upgrade({})
+    release.wait_until_ready()
+    wait_until(lambda: bool(release.leader()), "there is a leader", SECONDS)
+    scene = Scene(release, Load(release.cluster.plane), [])
+    with scene.load.running():
+        yield scene
+    write(scene.rows)
+
+
+def test_nothing_happens(scene: Scene) -> None:
+    scene.disrupt("nothing", lambda: None)
+
+
+@pytest.mark.parametrize("component", ["webhook", "controller"])
+def test_a_rollout_restart(scene: Scene, component: str) -> None:
+    def act() -> None:
+        kubectl(scene, "rollout", "restart", f"deployment/serviceentry-guard-{component}")
+        scene.release.wait_until_ready()
+
+    scene.disrupt(f"rollout restart of the {component}", act)
+
+
+def test_a_webhook_container_is_killed(scene: Scene) -> None:
+    def act() -> None:
+        scene.release.kill(scene.release.pods("webhook")[0])
+        scene.release.wait_until_ready()
+
+    # The API server asks nobody a second time.
+    scene.disrupt("kill -9 of a webhook container", act, in_flight=IN_FLIGHT)
+
+
+def test_the_leader_is_killed(scene: Scene) -> None:
+    def act() -> None:
+        leader = scene.release.leader()
+        scene.release.kill(next(pod for pod in scene.release.pods("controller") if pod["metadata"]["name"] == leader))
+        scene.release.wait_until_ready()
+        scene.wait_for_leader()
+
+    scene.disrupt("kill -9 of the leader", act)
+
+
+@pytest.mark.parametrize("node", ["node-1", "node-2"])
+def test_a_node_is_drained(scene: Scene, node: str) -> None:
+    def act() -> None:
+        kubectl(scene, "drain", node, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=120s",
+                "--pod-selector=app.kubernetes.io/part-of=serviceentry-guard")  # fmt: skip
+        scene.release.wait_until_ready()
+        kubectl(scene, "uncordon", node)
+
+    scene.disrupt(f"kubectl drain of {node}", act)
+
+
+def test_certificates_are_rotated_every_minute(scene: Scene) -> None:
+    """As often as the program allows. The certificate of before lives for months: without it a new one is made."""
+    flags = ["--ca-lifetime=120s", "--certificate-lifetime=60s", "--certificate-propagation=12s"]
+    serials = set[str]()
+
+    def rotated() -> bool:
+        serials.update(certificate(scene))
+        return len(serials) > 2
+
+    def act() -> None:
+        scene.release.upgrade({"controller": {"extraArgs": flags}})
+        scene.release.wait_until_ready()
+        kubectl(scene, "delete", "secret", "serviceentry-guard-tls")
+        wait_until(rotated, "a certificate that was renewed", 200)
+        scene.release.upgrade({})
+        scene.release.wait_until_ready()
+
+    scene.disrupt("rotation of certificates that live for a minute", act)
+
+
+def certificate(scene: Scene) -> set[str]:
+    """The serving certificate, as the Secret has it; none while there is no Secret."""
+    found = scene.release.cluster.get("secrets", f"--namespace={NAMESPACE}")["items"]
+    return {str(one["data"]["tls.crt"]) for one in found if one["metadata"]["name"] == "serviceentry-guard-tls"}
+
+
+def test_a_node_stops_answering(scene: Scene) -> None:
+    """Its kubelet is stopped and its network cut: until its pods are taken out of the Service, calls go nowhere."""
+    cluster = scene.release.cluster
+    lost = cluster.nodes[1]
+    balance(scene)
+
+    def act() -> None:
+        lost.pause_kubelet()
+        lost.cut_network()
+        wait_until(lambda: not is_ready(cluster, "node-2"), "the node is not ready", SECONDS)
+        wait_until(lambda: endpoints(cluster) == 1, "its pods are out of the Service", SECONDS)
+
+    row = scene.disrupt("a node stops answering", act, tolerant=True)
+    after = time.monotonic()
+    wait_until(lambda: len(scene.load.since(after)) > 60, "creates go on", SECONDS)
+    assert not [one for one in scene.load.since(after) if one.status != 201]
+    assert row.created
+    lost.mend_network(cluster.nodes[0].name)
+    lost.resume_kubelet()
+    wait_until(lambda: is_ready(cluster, "node-2"), "the node is back", SECONDS)
+    scene.release.wait_until_ready()
+
+
+def balance(scene: Scene) -> None:
+    """Have a pod of each Deployment on each node again: after a drain nothing moves back by itself."""
+    for component in ("webhook", "controller"):
+        kubectl(scene, "rollout", "restart", f"deployment/serviceentry-guard-{component}")
+    scene.release.wait_until_ready()
+    for component in ("webhook", "controller"):
+        assert {pod["spec"]["nodeName"] for pod in scene.release.pods(component)} == {"node-1", "node-2"}
+
+
+def is_ready(cluster: Cluster, node: str) -> bool:
+    """Whether a node is ready, as the API server knows it."""
+    conditions = cluster.get("node", node)["status"]["conditions"]
+    return "True" in [one["status"] for one in conditions if one["type"] == "Ready"]
+
+
+def endpoints(cluster: Cluster) -> int:
+    """How many webhook pods the Service leads to."""
+    selector = "--selector=kubernetes.io/service-name=serviceentry-guard-webhook"
+    slices: list[dict[str, Any]] = cluster.get("endpointslices", f"--namespace={NAMESPACE}", selector)["items"]
+    return sum(one["conditions"].get("ready") is True for each in slices for one in each.get("endpoints") or ())
+
+
+def test_nothing_was_lost(scene: Scene) -> None:
+    """Every entry that was stored is DNS and has its VirtualService."""
+    stored = [one for one in scene.load.done if one.status == 201]
+    wait_until(lambda: {host(one.name) for one in stored} <= scene.routes(), "all have theirs", ROUTED_SECONDS)
+    assert [one for one in stored if one.resolution != "DNS"] == []
+
+
+def kubectl(scene: Scene, *arguments: str) -> None:
+    """Run kubectl in the namespace of the release."""
+    scene.release.cluster.kubectl(*arguments, f"--namespace={NAMESPACE}")

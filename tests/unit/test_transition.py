@@ -1,0 +1,90 @@
+"""Replicas that have different policies for a while reject nothing that the new policy would repair."""
+
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from app.policyfile import TRANSITION_SECONDS, PolicyFile
+from app.webhook.admission import Stage
+from app.webhook.transition import answer_in_transition
+
+HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
+REPAIRABLE = {"hosts": ["api.example.com"], "ports": [HTTP], "resolution": "NONE"}
+UNFIXABLE = {**REPAIRABLE, "addresses": ["198.51.100.0/24"]}
+MODES = ("Enforce", "Warn", "Off")
+
+
+class Replica:
+    """A webhook that took another policy a moment ago."""
+
+    def __init__(self, folder: Path, before: str, now: str) -> None:
+        self.now, self.path = 0.0, folder / f"{before}-{now}.yaml"
+        self._write(before)
+        self.policy = PolicyFile(self.path, lambda _: None, clock=lambda: self.now)
+        self.now = 1000.0
+        self.take(now)
+
+    def take(self, mode: str) -> None:
+        """Take another policy."""
+        self._write(mode)
+        self.policy.poll()
+        self.policy.poll()
+
+    def _write(self, mode: str) -> None:
+        head = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+        self.path.write_text(yaml.safe_dump({**head, "metadata": {"name": mode}, "mode": mode}))
+
+    def allows(self, stage: Stage, spec: Any) -> bool:
+        """Whether it lets an entry in."""
+        return answer_in_transition(stage, review(spec), self.policy).allowed
+
+
+def review(spec: Any) -> bytes:
+    """A review of the creation of an entry."""
+    entry = {
+        "apiVersion": "networking.istio.io/v1",
+        "kind": "ServiceEntry",
+        "metadata": {"name": "api", "namespace": "team"},
+        "spec": spec,
+    }
+    kind = {"group": "networking.istio.io", "version": "v1", "kind": "ServiceEntry"}
+    request = {"uid": "u", "kind": kind, "operation": "CREATE", "namespace": "team", "name": "api", "object": entry}
+    return json.dumps({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": request}).encode()
+
+
+@pytest.mark.parametrize("before", ["Warn", "Off"])
+def test_what_another_replica_has_left_alone_is_let_in_for_a_while(before: str, tmp_path: Path) -> None:
+    replica = Replica(tmp_path, before, "Enforce")
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE)
+    assert not replica.allows(Stage.VALIDATE, UNFIXABLE), "nobody repairs it"
+    replica.now += TRANSITION_SECONDS
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
+def test_a_replica_may_have_any_of_the_policies_that_changed_within_minutes(tmp_path: Path) -> None:
+    replica = Replica(tmp_path, "Warn", "Off")
+    for mode in ("Enforce", "Off", "Enforce"):
+        replica.now += 60.0
+        replica.take(mode)
+    assert [one.mode.value for one in replica.policy.earlier] == ["Warn", "Off", "Enforce", "Off"]
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE)
+    replica.now += TRANSITION_SECONDS - 61.0
+    assert [one.mode.value for one in replica.policy.earlier] == ["Enforce", "Off"]
+    replica.now += 61.0
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
+@pytest.mark.parametrize(("before", "now"), [*itertools.permutations(MODES, 2)])
+def test_nothing_that_both_policies_reject_is_let_in(before: str, now: str, tmp_path: Path) -> None:
+    replica = Replica(tmp_path, before, now)
+    for spec in (REPAIRABLE, UNFIXABLE):
+        if replica.allows(Stage.VALIDATE, spec):
+            assert now != "Enforce" or (before != "Enforce" and spec is REPAIRABLE)
+
+
+def test_a_replica_that_started_with_its_policy_has_none_before(tmp_path: Path) -> None:
+    assert PolicyFile(Replica(tmp_path, "Warn", "Enforce").path, lambda _: None).earlier == []
