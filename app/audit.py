@@ -48,7 +48,7 @@ EVERYTHING = Part()
 
 
 class AuditError(Exception):
-    """The cluster cannot be read; the message is one sentence for a person."""
+    """The cluster cannot be read; the message is one sentence."""
 
 
 class NotAllowed(AuditError):
@@ -219,7 +219,7 @@ def _owned(plan: Plan, owner: Key) -> Plan:
 
 
 def _tolerated(client: Client, resource: Resource, part: Part, without: str) -> Iterator[Object]:
-    """Yield all objects of a resource; none where the cluster does not know it, or does not let it be listed."""
+    """Yield all objects of a resource; none if the cluster does not have it, or listing is forbidden."""
     try:
         yield from _listed(client, resource, part)
     except NoSuchResource:

@@ -15,19 +15,19 @@ from app.core.rules.verdict import Verdict
 
 
 class Inventory:
-    """The index of the core under a lock. Informers put in what they deliver; workers ask what decides a name."""
+    """The core's index with a lock: reflectors update it, and workers read what decides an object name."""
 
     def __init__(self, policy: GuardPolicy | None = None) -> None:
         self._lock = threading.Lock()
         self._index = Index(policy)
 
     def put_entry(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
-        """Take a ServiceEntry that came, changed or went; returns the names whose decision may have changed."""
+        """Process an added, changed or deleted ServiceEntry; returns the object names to reconcile."""
         with self._lock:
             return self._index.put_entry(old, new)
 
     def put_object(self, old: Observed | None, new: Observed | None) -> frozenset[Key]:
-        """Take an object of an emitted kind, or an HTTPRoute, in the same way."""
+        """Process an object of an emitted kind, or an HTTPRoute, in the same way."""
         with self._lock:
             return self._index.put_object(old, new)
 
@@ -47,7 +47,7 @@ class Inventory:
             return at_waypoint(entry, verdict, self._index.bindings, policy)
 
     def neighbours(self, key: Key) -> Neighbours:
-        """Return all that decides a name."""
+        """Return everything that decides the object of a name."""
         with self._lock:
             return self._index.neighbours(key)
 
@@ -57,7 +57,7 @@ class Inventory:
             return self._index.entries.siblings(entry)
 
     def take_policy(self, policy: GuardPolicy) -> None:
-        """Judge all entries anew: another policy is in force."""
+        """Review all entries again, because the policy has changed."""
         with self._lock:
             self._index.entries.take_policy(policy)
 
@@ -72,7 +72,7 @@ class Inventory:
             return self._index.entries.limited()
 
     def newly_limited(self) -> Sequence[Limited]:
-        """Return the entries that exceed a limit since this was asked last."""
+        """Return the entries that have exceeded a limit since the last call."""
         with self._lock:
             return self._index.entries.newly_limited()
 
@@ -82,16 +82,16 @@ class Inventory:
             return self._index.entries.limited_counts()
 
     def names(self) -> frozenset[Key]:
-        """Return every name that there is anything to decide about."""
+        """Return every object name that an entry asks for or that an emitted object has."""
         with self._lock:
             return self._index.names()
 
     def routed(self) -> Sequence[tuple[Key, str, str]]:
-        """Return our VirtualServices: each with its host, and when it was created."""
+        """Return the emitted VirtualServices, each with its host and creation time."""
         with self._lock:
             return tuple(self._index.routed())
 
     def count_managed(self, kind: str) -> int:
-        """Count our objects of a kind."""
+        """Count the emitted objects of a kind."""
         with self._lock:
             return self._index.count_managed(kind)

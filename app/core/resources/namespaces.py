@@ -42,7 +42,7 @@ def is_namespace(manifest: JSON) -> bool:
 
 
 def waypoint_of(entry: ServiceEntry, namespace: Namespace | None) -> Key | None:
-    """Return the waypoint that serves an entry, if any; `namespace` is its own, None where its labels are unknown."""
+    """Return the waypoint that serves an entry, if any; `namespace` is its own, None if its labels are unknown."""
     if entry.ambient.refused:
         return None
     for labels in (entry.ambient, *((namespace.labels,) if namespace else ())):

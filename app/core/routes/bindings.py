@@ -38,7 +38,7 @@ NO_WAYPOINTS = Waypoints()
 
 
 class Bindings:
-    """The entries that are bound to a waypoint; not for use from several threads."""
+    """The entries that are bound to a waypoint; not safe for threads."""
 
     def __init__(self) -> None:
         self._namespaces: dict[str, Namespace] = {}
@@ -49,11 +49,11 @@ class Bindings:
         self._touched: dict[Key, None] = {}
 
     def namespace(self, name: str) -> Namespace | None:
-        """Return a namespace, None where its labels are unknown."""
+        """Return a namespace, None if its labels are unknown."""
         return self._namespaces.get(name)
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> bool:
-        """Take an entry as it was, None if it is new, and as it is, None if it is gone; says whether it is bound anew.
+        """Take an entry as it was, None if it is new, and as it is, None if it is gone; returns whether its waypoint has changed.
 
         Then it may mean something else to entries whose hosts overlap with its own.
         """
@@ -119,7 +119,7 @@ class Bindings:
                 yield waypoint.namespace, key
 
     def _bind(self, new: ServiceEntry | None, handle: Hashable) -> None:
-        """Bind an entry anew, and note the entries of others with which it begins or ends to share a waypoint."""
+        """Bind an entry again, and note the entries of others with which it begins or ends to share a waypoint."""
         before = self._bound.pop(handle, None)
         if before:
             _drop(self._users, before[1].namespace, handle)

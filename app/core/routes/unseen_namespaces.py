@@ -9,7 +9,7 @@ from app.core.routes.survey import Reviewed, Sourced
 
 
 def unseen_namespaces(documents: Iterable[Sourced], reviewed: Iterable[Reviewed]) -> Sequence[str]:
-    """Return the namespaces whose labels are missing; none where nothing in the input is about an ambient mesh."""
+    """Return the namespaces whose labels are missing; none if nothing in the input is about an ambient mesh."""
     known = defaultdict[str, dict[str, Namespace]](dict)
     for one in documents:
         if is_namespace(one.manifest):

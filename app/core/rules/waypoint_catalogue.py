@@ -68,7 +68,7 @@ WILDCARD_CAPTURED = Rule(
     "SEG061",
     "WildcardCaptured",
     "At a waypoint, Istio uses a VirtualService for every host that overlaps with its own. That of one host would send "
-    "all calls of a wildcard entry to this host. So the VirtualService is not visible to the namespace of the waypoint.",
+    "all calls of a wildcard entry to this host. So the waypoint's namespace does not see the VirtualService.",
     "Bind the wildcard entry to a waypoint in a namespace of its own, list its hosts by their full names, or write the "
     "label istio.io/use-waypoint: none on it.",
 )

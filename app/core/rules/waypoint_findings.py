@@ -1,4 +1,4 @@
-"""What there is to say of one ServiceEntry in an ambient mesh: where its calls do not come to a waypoint.
+"""Findings on one ServiceEntry in an ambient mesh: where its calls do not come to a waypoint.
 
 The webhook says what the entry's own labels and status show. With the labels of its namespace, and with the entries of
 other namespaces, the controller, review and audit say more.
@@ -27,7 +27,7 @@ AT_WAYPOINTS = frozenset({"HTTP", "TLS"})
 def waypoint_findings(entry: ServiceEntry, namespace: Namespace | None = None) -> tuple[Finding, ...]:
     """Tell the author of an entry, as it will be stored, what labels and its status show.
 
-    `namespace` is that of the entry, None where its labels are not known.
+    `namespace` is that of the entry, None if its labels are not known.
     """
     return tuple(_found(entry, namespace))
 
