@@ -94,7 +94,7 @@ def decoded(content: bytes) -> str:
         return content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise Malformed(f"is not text: byte 0x{error.object[error.start]:02x} is no UTF-8", line) from None
+        raise Malformed(f"is not text: byte 0x{error.object[error.start]:02x} is not UTF-8", line) from None
 
 
 def documents(text: str, dialect: Dialect | None = None) -> Iterator[Document]:
