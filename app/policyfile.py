@@ -15,12 +15,12 @@ from app.core.policy.reader import MAX_DEPTH, parse_policy
 from app.core.rules.policy_lint import soundness
 
 SIZE_LIMIT = 1024 * 1024
-"""Largest policy file, in bytes: what a ConfigMap can hold."""
+"""Maximum size of a policy file in bytes: that of a ConfigMap."""
 POLL_SECONDS = 0.25
-"""Time between two looks at the file; a change is in force after two to three of them."""
+"""Seconds between two checks of the file; a change takes effect after two or three checks."""
 
 Stamp = tuple[int, ...] | None
-"""Device, inode, times in ns and size, through all links; None where there is no file."""
+"""Device, inode, times in ns and size, through all links; None if there is no file."""
 
 log = logging.getLogger(__name__)
 
@@ -46,26 +46,26 @@ def decode_policy(content: bytes, name: str) -> GuardPolicy:
 
 
 class PolicyFile:
-    """A policy that follows its file: a broken or missing one is refused, and the last good one stays in force.
+    """A policy that follows its file. If the file is missing or not valid, the previous policy stays in force.
 
     `told` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
     policy to start with. Without a path it is the built-in policy, which never changes. `current` is the policy as it
     applies on the day of the last poll.
     """
 
-    def __init__(self, path: Path | None, told: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
+    def __init__(self, path: Path | None, changed: Callable[[bool], None], today: Callable[[], str] = utc_day) -> None:
         self._path = path
-        self._told = told
+        self._told = changed
         self._today = today
         self._handled = self._last = file_stamp(path)
         self.current = load_policy(path).on(today())
         self._warn()
 
     def poll(self) -> bool:
-        """Take up a changed file, and say whether another policy is in force now.
+        """Load a changed file, and return whether a different policy is in force now.
 
-        Only a file that has not changed since the poll before is read: half of a policy can be a policy too. The policy
-        of another day is another object, and yet the policy that was in force.
+        A file is read only if it has not changed since the previous poll, because half of a policy file can be a valid
+        policy too. On a new day, `current` is a new object of the same policy.
         """
         if self.current.dated:
             self.current = self.current.on(self._today())
@@ -94,7 +94,7 @@ class PolicyFile:
 
 
 def file_stamp(path: Path | None) -> Stamp:
-    """Look at a file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
+    """Return the identity of a file. It contains the ctime, to notice `chmod` and copies that keep their times."""
     try:
         found = path.stat() if path else None
     except OSError:
@@ -103,7 +103,7 @@ def file_stamp(path: Path | None) -> Stamp:
 
 
 class _Loader(yaml.CSafeLoader):
-    """YAML as version 1.2 means it: `Off` is text, there is no merging, and no key may come twice."""
+    """YAML 1.2: `Off` is text, there are no merge keys, and a duplicate key is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         if twice := _repeated_key(node):
@@ -118,11 +118,11 @@ _Loader.yaml_implicit_resolvers = {
 }
 _Loader.add_implicit_resolver(f"{_TAG}bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
 _MISTAGGED = (ValueError, LookupError, AttributeError, ArithmeticError)
-"""What PyYAML makes of `!!int x`, `!!bool x`, `!!timestamp x` and the like."""
+"""The errors of PyYAML for `!!int x`, `!!bool x`, `!!timestamp x` and the like."""
 
 
 def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:
-    """Find the first key that stood before; of what is no mapping (`!!map []`), there is none."""
+    """Find the first duplicate key; a node that is not a mapping (`!!map []`) has none."""
     seen = set[str]()
     for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
         if isinstance(key, yaml.ScalarNode):
@@ -145,7 +145,7 @@ def _decode(content: bytes) -> object:
 
 
 def _bound_depth(content: bytes) -> None:
-    """Refuse what is nested deeply before it is loaded: libyaml's recursion would end the process."""
+    """Reject deep nesting before loading, because libyaml's recursion would end the process."""
     depth = 0
     for event in yaml.parse(content, Loader=yaml.CSafeLoader):
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)

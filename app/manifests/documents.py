@@ -1,7 +1,7 @@
-"""From text to the documents in it, within limits that hold whatever is written there.
+"""The parser: from text to its documents, within limits that hold for any text.
 
-Values are built from libyaml's events. PyYAML's own composer recurses in C, so that deep nesting ends the process; it
-keeps half a kilobyte for each value; and what aliases multiply it hands on as it is.
+It builds values from libyaml's events. PyYAML's own composer recurses in C, so deep nesting ends the process. It also
+uses half a kilobyte for each value, and does not limit aliases.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,23 +15,23 @@ from app.core.resources.service_entry import JSON
 from app.manifests.scalars import plain
 
 DEPTH_LIMIT = 128
-"""Deepest nesting of lists and objects; the deepest that Kubernetes' own objects have is about half."""
+"""Maximum nesting of lists and objects; Kubernetes' own objects have about half of it."""
 VALUE_LIMIT = 1_000_000
-"""Most values of a document, about 150 MB of them."""
+"""Maximum number of values of a document, about 150 MB."""
 ALIAS_LIMIT = 10_000
-"""Most values that the aliases of a document may repeat."""
+"""Maximum number of values that the aliases of a document may repeat."""
 
 _TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null"))
 _MERGE = "<<"
 
 Event: TypeAlias = Any
-"""An event as PyYAML gives it; its type stubs leave out what events hold."""
+"""An event of PyYAML; its type stubs do not have the fields of events."""
 Mark: TypeAlias = Any
-"""A place in a text as PyYAML gives it."""
+"""A position in a text, as PyYAML reports it."""
 
 
 class Malformed(ValueError):
-    """Text that is no YAML, or none that is taken; `line` is counted from 1, 0 where it is unknown."""
+    """Text that is not YAML, or exceeds a limit; `line` is counted from 1, 0 if it is unknown."""
 
     def __init__(self, reason: str, line: int = 0) -> None:
         super().__init__(reason)
@@ -43,7 +43,7 @@ class Malformed(ValueError):
 class Document:
     """One document: its value, and where it starts and ends in the text, in characters.
 
-    `twice` is a key that one of its objects has twice, of which the last counts, with the line; None if there is none.
+    `twice` is a duplicate key in one of its objects, with the line; None if there is none. The last value is used.
     """
 
     value: JSON
@@ -53,7 +53,7 @@ class Document:
 
 
 def documents(text: str) -> Iterator[Document]:
-    """Yield the documents of a text; raises Malformed where it cannot be read on."""
+    """Yield the documents of a text; raises Malformed at the first error."""
     try:
         yield from _Reader(text).documents()
     except yaml.MarkedYAMLError as error:
@@ -64,12 +64,12 @@ def documents(text: str) -> Iterator[Document]:
 
 
 def line_at(text: str, mark: Mark) -> int:
-    """Return the line of a place as editors count: YAML has line breaks that they do not know."""
+    """Return the line of a position as editors count it: YAML has line breaks that editors do not have."""
     return text.count("\n", 0, mark.index) + 1
 
 
 class _Reader:
-    """Reads events one by one; what it counts and remembers is of one document at a time."""
+    """Reads events one by one; its counters are those of one document at a time."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -94,7 +94,7 @@ class _Reader:
     def _value(self, event: Event, depth: int) -> JSON:
         self._count += 1
         if self._count > VALUE_LIMIT:
-            raise self._malformed(event, f"holds more than {VALUE_LIMIT:,} values")
+            raise self._malformed(event, f"has more than {VALUE_LIMIT:,} values")
         if type(event) is yaml.ScalarEvent and not event.anchor:
             return _scalar(event)
         if type(event) is yaml.AliasEvent:
@@ -115,7 +115,7 @@ class _Reader:
         if event.anchor in self._open:
             raise self._malformed(event, f"*{event.anchor} refers to an object that it is part of")
         if event.anchor not in self._anchors:
-            raise self._malformed(event, f"*{event.anchor} refers to nothing")
+            raise self._malformed(event, f"*{event.anchor} refers to an unknown anchor")
         value, size = self._anchors[event.anchor]
         self._count += size - 1
         self._repeated += size
@@ -157,10 +157,10 @@ class _Reader:
         raise self._malformed(event, "has a key that is not text")
 
     def _merged(self, value: JSON, event: Event) -> dict[str, JSON]:
-        """Lay out what a merge key takes in: of several objects, the first that has a key counts."""
+        """Apply a merge key: of several objects, the first with a key wins."""
         sources = value if isinstance(value, list) else [value]
         if not all(isinstance(source, dict) for source in sources):
-            raise self._malformed(event, "merges what is not an object")
+            raise self._malformed(event, "merges a value that is not an object")
         return {key: source[key] for source in reversed(sources) for key in source}
 
     def _malformed(self, event: Event, reason: str) -> Malformed:

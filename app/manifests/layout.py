@@ -1,4 +1,4 @@
-"""Where the values of a document stand in its text, so that a line can be named and a word exchanged."""
+"""The layout of a document: the positions of its values in the text, for line numbers and edits."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,10 +13,10 @@ _INDEX = re.compile(r"\[([0-9]+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as it is written: from `start` to before `end`, in characters.
+    """A value in the text: from `start` to before `end`, in characters.
 
-    An object or a list in block style ends where its last value does. `text` is what a scalar says; its `style` is its
-    quotation mark, "|" or ">" for a block scalar, "" for a plain one. An alias is a node with nothing in it.
+    An object or a list in block style ends at the end of its last value. `text` is the content of a scalar; its
+    `style` is its quotation mark, "|" or ">" for a block scalar, "" for a plain one. An alias is an empty node.
     """
 
     start: int
@@ -28,7 +28,7 @@ class Node:
     items: "tuple[Node, ...]" = ()
 
     def find(self, path: str) -> "Node":
-        """Return what stands at a path, or the nearest that is there of all that it is in; of a field, its key.
+        """Return the node at a path, or its nearest existing parent; for a field, the key.
 
         The path is in Kubernetes' notation: `spec.ports[1].protocol`, `metadata.annotations["example.io/a"]`.
         """
@@ -39,12 +39,14 @@ class Node:
         return shown
 
     def _first_of(self, path: str) -> str | None:
-        """Return as much of a path as names a field or item of this node: with dots in keys, that is a question."""
+        """Return the beginning of a path that names a field or item of this node; keys may contain dots."""
         if self.items and (index := _INDEX.match(path)):
             return index[0] if int(index[1]) < len(self.items) else None
         spellings = (spelling for name in self.fields for spelling in (f".{name}", f'["{name}"]'))
         matching = (
-            one for one in spellings if path.startswith(one) and path[len(one) : len(one) + 1] in {"", ".", "["}
+            spelling
+            for spelling in spellings
+            if path.startswith(spelling) and path[len(spelling) : len(spelling) + 1] in {"", ".", "["}
         )
         return max(matching, key=len, default=None)
 
@@ -58,14 +60,14 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of an object: what stands before its colon, and after."""
+    """A field of an object: its key and its value."""
 
     key: Node
     value: Node
 
 
 def layout(text: str, start: int, end: int) -> Node:
-    """Lay out the one document between two places of a text, which `documents` has taken without complaint."""
+    """Return the layout of one document between two positions of a text that `documents` has parsed."""
     return _Reader(text[start:end], start).document()
 
 

@@ -1,4 +1,4 @@
-"""What a scalar of YAML means: as kubectl reads it (YAML 1.1 without sexagesimals, time-stamps and infinities)."""
+"""The values of YAML scalars as kubectl reads them (YAML 1.1 without sexagesimals, timestamps and infinities)."""
 
 import re
 
@@ -18,7 +18,7 @@ _NUMERIC = frozenset("+-.0123456789")
 
 
 def plain(text: str) -> JSON:
-    """Return what an unquoted scalar means."""
+    """Return the value of an unquoted scalar."""
     if text in _WORDS:
         return _WORDS[text]
     return _number(text) if text[0] in _NUMERIC else text

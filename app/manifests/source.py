@@ -1,4 +1,4 @@
-"""A file that was read, and where everything in it stands."""
+"""A file that was read, with the positions of its content."""
 
 import re
 from bisect import bisect_left
@@ -11,16 +11,16 @@ from app.manifests.lists import member_field
 
 
 class Source:
-    """The places of a file's documents; one of them at a time is laid out, when a place in it is asked for."""
+    """The positions of a file's documents. The layout of one document at a time is computed on demand."""
 
     def __init__(self, file: File) -> None:
         self.file = file
         self.spans: list[tuple[int, int]] = []
-        """Where each document starts and ends, in characters."""
+        """Start and end of each document, in characters."""
         self._laid: tuple[int, Node] | None = None
 
     def line(self, offset: int) -> int:
-        """Return the line, counted from 1, of a place in the text."""
+        """Return the line, counted from 1, of a position in the text."""
         return bisect_left(self._breaks, offset) + 1
 
     def root(self, document: int) -> Node:
@@ -29,16 +29,16 @@ class Source:
             self._laid = document, layout(self.file.text, *self.spans[document])
         return self._laid[1]
 
-    def node(self, one: Sourced) -> Node:
-        """Return the layout of a manifest that was read from here; of a whole List, if its items stand elsewhere."""
-        root = self.root(one.document)
+    def node(self, manifest: Sourced) -> Node:
+        """Return the layout of a manifest of this file; that of the whole List if its items are behind an alias."""
+        root = self.root(manifest.document)
         field = member_field(root.fields)
         items = root.fields[field].value.items if field in root.fields else ()
-        return root if one.item is None or one.item >= len(items) else items[one.item]
+        return root if manifest.item is None or manifest.item >= len(items) else items[manifest.item]
 
     @cached_property
     def mentions_entries(self) -> bool:
-        """Whether the kind ServiceEntry stands anywhere in the text: if not, no time is spent on looking for it."""
+        """Whether the text contains the word ServiceEntry; if not, the search is skipped."""
         return "ServiceEntry" in self.file.text
 
     @cached_property

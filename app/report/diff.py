@@ -1,4 +1,4 @@
-"""The report as a unified diff, for `patch -p1` and `git apply` where the review was run."""
+"""The report as a unified diff, for `patch -p1` and `git apply` in the working directory of the review."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,16 +7,16 @@ from app.manifests.writer import document
 from app.report import Report, Revision, relative
 
 CONTEXT = 3
-"""Lines that stay around those that change."""
+"""Number of context lines."""
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 Lines = Sequence[str]
 Change = tuple[int, int, int, int]
-"""The first line and the one after the last, counted from 0, of what goes and of what comes for it."""
+"""The first line and the line after the last, counted from 0, of the old and of the new text."""
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield the lines of the diff: of the files that were read, or else of each entry as a file of its own."""
+    """Yield the lines of the diff: of the files that were read, or of each entry as its own file."""
     for revision in _entries(report) if report.revisions is None else report.revisions:
         before, after = _LINE.findall(revision.before), _LINE.findall(revision.after)
         yield from _header(relative(revision.name).lstrip("/"))
@@ -25,21 +25,21 @@ def write(report: Report) -> Iterator[str]:
 
 
 def _entries(report: Report) -> Iterator[Revision]:
-    for one in report:
-        if one.verdict.patch:
-            yield Revision(f"{one.entry.key}.yaml", document(one.manifest), document(one.stored))
+    for reviewed in report:
+        if reviewed.verdict.patch:
+            yield Revision(f"{reviewed.entry.key}.yaml", document(reviewed.manifest), document(reviewed.stored))
 
 
 def _header(name: str) -> Iterator[str]:
-    end = "\t" if " " in name else ""  # where a name with spaces ends, as GNU diff writes it
+    end = "\t" if " " in name else ""  # ends a name with spaces, as in GNU diff
     yield f"--- a/{name}{end}\n"
     yield f"+++ b/{name}{end}\n"
 
 
 def _changes(before: Lines, after: Lines) -> Iterator[Change]:
-    """Compare texts that differ as repairs make them: by a line that is another, or one more.
+    """Compare texts that differ by repairs: by changed or added lines.
 
-    Of any other texts the result is right as well, but long. difflib's takes seconds for a thousand repairs.
+    For other texts the result is correct but long. difflib takes seconds for a thousand repairs.
     """
     old, new = 0, 0
     while old < len(before) and new < len(after):
@@ -56,7 +56,7 @@ def _changes(before: Lines, after: Lines) -> Iterator[Change]:
 
 
 def _hunks(changes: Iterable[Change]) -> Iterator[list[Change]]:
-    """Put together what is so near that its context would overlap."""
+    """Join changes whose context would overlap."""
     hunk: list[Change] = []
     for change in changes:
         if hunk and change[0] - hunk[-1][1] > 2 * CONTEXT:
@@ -81,7 +81,7 @@ def _written(hunk: Sequence[Change], before: Lines, after: Lines) -> Iterator[st
 
 
 def _range(start: int, end: int) -> str:
-    """Write first line, counted from 1, and number of lines; where there is none, the line before them."""
+    """Format the first line, counted from 1, and the number of lines; if there is none, the line before."""
     return f"{start + (end > start)},{end - start}"
 
 

@@ -151,7 +151,8 @@ class ReconcileMeter:
 class ReconcileMetrics:
     """Metrics of reconciliations, by controller.
 
-    `emission` writes VirtualServices and DestinationRules, `remediation` patches entries, `reports` writes PolicyReports.
+    `emission` writes VirtualServices and DestinationRules, `remediation` patches entries, and `reports` writes
+    PolicyReports.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:

@@ -1,6 +1,6 @@
-"""The decision table in CEL: the variables by which an entry is judged.
+"""The decision table in CEL, as variables.
 
-It repeats `rules.decide` step by step, with the same tables; tests hold both against each other on a real API server.
+It repeats `rules.decide` step by step, with the same tables. Tests compare both on a real API server.
 """
 
 from app.core.cel.exemptions import exempt
@@ -33,7 +33,7 @@ TOUCHED = (
     f"{_ANNOTATIONS}.exists(name, {_OURS} && {_BEFORE}[?name] != {_ANNOTATIONS}[?name]) || "
     f"{_BEFORE}.exists(name, {_OURS} && !(name in {_ANNOTATIONS}))"
 )
-"""Whether a request touches what is judged, as `verdict.review_update` has it."""
+"""Whether a request changes spec or an annotation of the guard, like `verdict.review_update`."""
 
 _FITS = f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})'
 _FQDN = " && ".join(
@@ -47,15 +47,15 @@ _WILDCARD = " && ".join(
         negated(partly("h", r"(?:\.|^\*-?)[0-9]+\.?$")),
     ]
 )
-"""`hosts.Host`: a host h is of that kind."""
+"""Conditions like `hosts.Host`: the kind of host h."""
 _PROTOCOL = 'p.?protocol.orValue("").upperAscii()'
 _CANONICAL = 'h.lowerAscii().endsWith(".") ? h.lowerAscii().substring(0, h.size() - 1) : h.lowerAscii()'
 
 
 def variables(layers: Layers, standing: Standing | None = None) -> Variables:
-    """Return what is to be known of an entry before anything is said of it.
+    """Return the variables that describe an entry.
 
-    `standing` are the stored entries that keep their resolution: those that share a host with them are not changed.
+    `standing` are the stored entries that keep their resolution; their siblings are not changed.
     """
     found = _fields(layers) | _scope(layers) | _shape() | _obstacles(layers)
     if not standing:
@@ -65,7 +65,7 @@ def variables(layers: Layers, standing: Standing | None = None) -> Variables:
 
 
 def _fields(layers: Layers) -> Variables:
-    given = {
+    variables = {
         "annotations": _ANNOTATIONS,
         "hosts": "object.?spec.?hosts.orValue([])",
         "addresses": "object.?spec.?addresses.orValue([])",
@@ -76,16 +76,18 @@ def _fields(layers: Layers) -> Variables:
         "resolution": _RESOLUTION,
         "words": f'variables.annotations[?{literal(PREFIX + RETRY_ON)}].orValue("").split(",").map(w, w.trim())',
     }
-    return ({"layer": layers.variable} if layers.several else {}) | given
+    return ({"layer": layers.variable} if layers.several else {}) | variables
 
 
 def _scope(layers: Layers) -> Variables:
-    """Say whether an entry is judged at all: `rules.looked_at`, `rules.in_scope`, `exemptions.exemption`."""
+    """Return the variables of scope: `rules.looked_at`, `rules.in_scope`, `exemptions.exemption`."""
     looked_at = both(
         layers.within,
-        negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
+        negated(
+            layers.by(lambda settings: settings.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))
+        ),
     )
-    located = layers.by(lambda one: frozenset(one.scope.locations), _located)
+    located = layers.by(lambda settings: frozenset(settings.scope.locations), _located)
     exempted = exempt(layers)
     return {
         "canonical": f"variables.hosts.map(h, {_CANONICAL})",
@@ -116,7 +118,7 @@ def _shape() -> Variables:
 
 
 def _obstacles(layers: Layers) -> Variables:
-    """Collect what keeps an entry from DNS, in the order of `rules`."""
+    """Return the variables of obstacles to DNS, in the order of `rules`."""
     left = tcp_left(layers)
     several = both(negated(left), "variables.hosts.size() > 1")
     mixed, shared = _chosen(left, "variables.opaque"), _chosen(several, "variables.opaque")
@@ -135,19 +137,19 @@ def _obstacles(layers: Layers) -> Variables:
 
 
 def _chosen(condition: str, items: str) -> str:
-    """Return a list where a condition holds, and an empty one elsewhere."""
+    """Return a list if a condition is true, otherwise an empty one."""
     return {TRUE: items, FALSE: "[]"}.get(condition) or f"({condition} ? {items} : [])"
 
 
 def tcp_left(layers: Layers) -> str:
-    """Return the condition that entries whose ports name no host are left alone, as `rules.decide` has it."""
-    return layers.where(lambda one: one.resolution.tcp is Tcp.LEAVE)
+    """Return the condition that entries whose ports name no host keep their resolution, like `rules.decide`."""
+    return layers.where(lambda settings: settings.resolution.tcp is Tcp.LEAVE)
 
 
 def _target(layers: Layers) -> str:
-    """Return the resolution that an entry is to be given, "" for none."""
-    given = layers.where(lambda one: one.resolution.wildcards is Wildcards.DYNAMIC_DNS)
-    dynamic = both("variables.open", "variables.dynamic", given, 'variables.location == "MESH_EXTERNAL"')
+    """Return the new resolution of an entry, "" for none."""
+    allowed = layers.where(lambda settings: settings.resolution.wildcards is Wildcards.DYNAMIC_DNS)
+    dynamic = both("variables.open", "variables.dynamic", allowed, 'variables.location == "MESH_EXTERNAL"')
     named = either("variables.named", negated(tcp_left(layers)))
     static = both("variables.open", "!variables.dynamic", "variables.free", named)
     return f'{dynamic} ? "DYNAMIC_DNS" : {static} ? "DNS" : ""' if dynamic != FALSE else f'{static} ? "DNS" : ""'

@@ -1,4 +1,4 @@
-"""Durations as Istio takes them ("2s", "500ms", "1m30s"): hours to milliseconds, in that order, in whole milliseconds.
+"""Durations in Istio's format ("2s", "500ms", "1m30s"): hours to milliseconds, in that order, in whole milliseconds.
 
 This is the part of Go's time.ParseDuration that people write. Istio rejects a fraction of a millisecond.
 """
@@ -18,14 +18,14 @@ SHAPE = (
     rf"(?:([0-9]{{1,6}}{_FRACTION})h)?(?:([0-9]{{1,6}}{_FRACTION})m)?"
     rf"(?:([0-9]{{1,6}}{_FRACTION})s)?(?:([0-9]{{1,9}})ms)?"
 )
-"""What a duration looks like; 0 does too."""
+"""The format of a duration, including 0."""
 _PATTERN = _NONZERO + SHAPE
 _SECONDS = rf"{_NONZERO}(?:[0-9]{{1,6}}h)?(?:[0-9]{{1,6}}m)?(?:[0-9]{{1,6}}s)?"
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A length of time in milliseconds, with the text it was written as; compared by length alone."""
+    """A length of time in milliseconds, with its text; compared by length only."""
 
     milliseconds: int
     text: str = field(compare=False)
@@ -36,7 +36,7 @@ class Duration:
 
 
 def parse_duration(text: object) -> Duration:
-    """Parse a duration of at least 1 ms; a ValueError says what a duration looks like."""
+    """Parse a duration of at least 1 ms; a ValueError has the format."""
     matched = re.fullmatch(_PATTERN, text) if isinstance(text, str) else None
     if not matched:
         raise ValueError(templates.NO_DURATION)
@@ -45,11 +45,11 @@ def parse_duration(text: object) -> Duration:
 
 
 NO_DEADLINE = Duration(0, "0s")
-"""How a timeout that never ends is written."""
+"""The text of a timeout that means none."""
 
 
 def parse_timeout(text: object) -> Duration:
-    """Parse a duration, or "0s" for no deadline; a ValueError says what a timeout looks like."""
+    """Parse a duration, or "0s" for no timeout; a ValueError has the format."""
     if text == NO_DEADLINE.text:
         return NO_DEADLINE
     try:
@@ -68,6 +68,6 @@ def _parse_seconds(text: object) -> Duration:
 DurationField = Annotated[Duration, Parsed(parse_duration, "duration", _PATTERN)]
 """A duration as a field of a policy."""
 TimeoutField = Annotated[Duration, Parsed(parse_timeout, "duration, or 0s for none", rf"(?:0s|{_PATTERN})")]
-"""A timeout as a field of a policy: 0s is no deadline at all."""
+"""A timeout as a field of a policy: 0s means none."""
 SecondsField = Annotated[Duration, Parsed(_parse_seconds, "duration of whole seconds", _SECONDS)]
-"""A duration of whole seconds: of TCP keep-alive, Istio keeps nothing smaller."""
+"""A duration of whole seconds, because Istio rounds TCP keepalive to seconds."""

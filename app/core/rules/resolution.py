@@ -121,7 +121,9 @@ def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
 def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
     if settings.resolution.unfixable is Unfixable.DENY:
         return Decision(tuple(obstacles))
-    return Decision(tuple(Finding(one.rule, Severity.WARNING, one.path, one.message) for one in obstacles))
+    return Decision(
+        tuple(Finding(finding.rule, Severity.WARNING, finding.path, finding.message) for finding in obstacles)
+    )
 
 
 def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:
