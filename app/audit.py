@@ -45,7 +45,7 @@ EVERYTHING = Part()
 
 
 class AuditError(Exception):
-    """The cluster cannot be read; the message is one sentence for a person."""
+    """The cluster cannot be read; the message is one sentence."""
 
 
 class NotAllowed(AuditError):
@@ -207,7 +207,7 @@ def _owned(plan: Plan, owner: Key) -> Plan:
 
 
 def _http_routes(client: Client, part: Part) -> Iterator[Object]:
-    """Yield the HTTPRoutes; none where the cluster has no Gateway API, or does not let them be listed."""
+    """Yield the HTTPRoutes; empty if the cluster has no Gateway API, or if listing is forbidden."""
     try:
         yield from _listed(client, HTTP_ROUTES, part)
     except NoSuchResource:

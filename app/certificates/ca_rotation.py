@@ -117,7 +117,7 @@ def is_current(serving: Pair, authority: Authority) -> bool:
 
 
 def due(serving: Pair, authority: Authority, now: datetime) -> str | None:
-    """Say why a good serving certificate should have a successor; None where it need not."""
+    """Say why a good serving certificate should be renewed; None if it should not."""
     if not is_current(serving, authority):
         return "there is a new authority"
     return "two thirds of its life are over" if now >= renewal(serving.certificate) else None

@@ -1,6 +1,6 @@
-"""The manager of a controller: caches and queues that every replica fills, and work that begins where it leads.
+"""The manager of a controller: caches and queues of every replica, and work that only the leader does.
 
-What to do is the core's business; this is who does it, and when.
+The core decides what to do; this module decides which thread does it, and when.
 """
 
 import threading
@@ -38,16 +38,16 @@ from app.telemetry.tracing import UNTRACED, Tracer
 T = TypeVar("T", ServiceEntry, Observed)
 
 SILENCE_LIMIT = 360.0
-"""Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
+"""Seconds without any event of the API server (including bookmarks) after which the replica is not ready."""
 
 MakeTask = Callable[[Client, Leadership], LeaderTask]
-"""Makes a task of the leader's of its fenced client and the leadership."""
+"""Creates a leader's task from its fenced client and the leadership."""
 
 
 class Manager:
-    """Starts and stops all parts of a controller, and has them know whether this replica leads."""
+    """Starts and stops all parts of a controller, and tells them whether this replica leads."""
 
-    def __init__(  # noqa: PLR0913 - all that the process is made of
+    def __init__(  # noqa: PLR0913 - the parts of the process
         self,
         client: Client,
         settings: ControllerSettings,
@@ -68,14 +68,14 @@ class Manager:
         self._make_parts(writer, tracer)
         self._reflectors = self._make_reflectors(client)
         self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
-        made = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
-        self._runnables += [make(writer, self._leadership) for make in made]
+        creators = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
+        self._runnables += [create(writer, self._leadership) for create in creators]
         self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
         self._show()
 
     def start(self) -> None:
-        """Begin to observe, to campaign and, once every cache is filled and this replica leads, to write."""
+        """Start the watches and the election. Writing starts when every cache is filled and this replica leads."""
         for reflector in self._reflectors.values():
             reflector.start()
         self._events.start()
@@ -84,14 +84,14 @@ class Manager:
         else:
             self._lead()
         self._policy_follower.start()
-        for one in self._runnables:
-            one.start()
+        for runnable in self._runnables:
+            runnable.start()
 
     def stop(self) -> None:
-        """End writing, then give the Lease back."""
+        """Stop writing, then release the Lease."""
         self._stopping.set()
-        for one in self._runnables:
-            one.stop(self._settings.renew_deadline)
+        for runnable in self._runnables:
+            runnable.stop(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
             reflector.stop()
@@ -100,13 +100,13 @@ class Manager:
             self._elector.stop()
 
     def unready(self) -> str | None:
-        """Say why this replica could not lead, if it could not."""
+        """Say why this replica cannot lead; None if it can."""
         if self._elector and (rival := self._elector.rival):
             return f"another installation leads: {rival}"
-        waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
+        waiting = [name for name, reflector in self._reflectors.items() if not reflector.has_synced]
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
-        silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
+        silent = [name for name, reflector in self._reflectors.items() if reflector.age > SILENCE_LIMIT]
         return f"no watch event or list of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
@@ -181,10 +181,10 @@ class Manager:
 
     def _own_tasks(self) -> list[MakeTask]:
         """Make the leader's tasks that follow from what is observed."""
-        one = self._settings
+        settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
-        if one.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, one.namespace, one.siblings_config_map))
+        if settings.siblings_config_map:
+            tasks.append(siblings_task(self._siblings, settings.namespace, settings.siblings_config_map))
         return tasks
 
     def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
@@ -225,7 +225,7 @@ class Manager:
         )
 
     def _show(self) -> None:
-        """Say where the metrics of what is there are read."""
+        """Set the sources of the gauges."""
         metrics, leads = self._metrics, self._leadership.leads
         metrics.queues.leading = leads
         metrics.show(metrics.findings, self._tally.findings, leads)
@@ -250,8 +250,8 @@ class Manager:
         return self._workers.busy()
 
     def _lead(self) -> None:
-        for one in self._leader_aware:
-            one.open()
+        for part in self._leader_aware:
+            part.open()
         self._metrics.leader.labels(LEASE_NAME).set(1)
         self._leadership.begin()
 

@@ -1,4 +1,4 @@
-"""Decide and apply, one key at a time."""
+"""The reconciler: it decides and applies the objects of one key."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ Versions = Mapping[tuple[str, Key], str]
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """All that decides a key, as the writes of its last reconciliation left it."""
+    """Everything that decides a key, after the writes of its last reconciliation."""
 
     policy: GuardPolicy
     entries: Hashable
@@ -38,7 +38,7 @@ class _Left:
 
 
 class Reconciler:
-    """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
+    """Brings the objects of one key (namespace and name) to the desired state."""
 
     def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, narrator: Narrator) -> None:
         self._inventory = inventory
@@ -48,9 +48,9 @@ class Reconciler:
         self._left: dict[Key, _Left] = {}
 
     def settled(self, key: Key) -> bool:
-        """Say, once, that nothing happened to a key since it was reconciled but that our own writes were observed.
+        """Say, once, that since its reconciliation only our own writes to a key were observed.
 
-        Resource versions are compared: an edit by anybody else has another one than our write was answered with.
+        Resource versions are compared: an edit by another client has a different one than our write returned.
         """
         left = self._left.get(key)
         if left is None or left.policy is not self._policy.current:
@@ -62,7 +62,7 @@ class Reconciler:
         return True
 
     def reconcile(self, key: Key) -> Changes:
-        """Write what differs, and return it; raises ApiError where the API server does not take it."""
+        """Write the differences, and return them; raises ApiError if the API server rejects one."""
         if self.settled(key):
             return Changes()
         self._left.pop(key, None)
@@ -95,14 +95,14 @@ class Reconciler:
             self._narrator.applied(emitted, current)
 
     def owner(self, key: Key) -> ServiceEntry | None:
-        """Return the oldest entry of the namespace that asks for objects of a name."""
-        entries = (one.entry for one in self._inventory.neighbours(key).entries)
+        """Return the oldest entry of the namespace that asks for objects with a name."""
+        entries = (neighbour.entry for neighbour in self._inventory.neighbours(key).entries)
         return min(entries, key=age, default=None)
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
-        """Apply server-side: over an object of ours only as it was observed, and never over one of others.
+        """Apply server-side: only over the observed version of our own object, and never over an object of others.
 
-        Returns the resource version that it has then, or none where what is stored is still not what was wanted.
+        Returns the new resource version, or "" if the stored object still differs.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
         stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)
@@ -126,12 +126,12 @@ class Reconciler:
 
 
 def _entries(neighbours: Neighbours) -> Hashable:
-    """Return what is compared of the entries that decide a name; each is another object once it changed."""
+    """Return the entries that decide a name, for comparison by identity: a changed entry is a new object."""
     return neighbours.entries, neighbours.others, neighbours.parents
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:
-    return {(one.kind, one.key): one.resource_version for one in observed}
+    return {(stored.kind, stored.key): stored.resource_version for stored in observed}
 
 
 def _line(key: Key, done: Changes, seconds: float) -> dict[str, object]:

@@ -1,4 +1,4 @@
-"""Which cluster each file belongs to. Nothing is compared across two clusters.
+"""The cluster of each file. Nothing is compared across two clusters.
 
 A folder given as PATH is a cluster, and so is each folder that a glob of --cluster-folders matches: a file belongs to
 the nearest of them. All files that are given by name and are in none of these folders belong to one cluster together,

@@ -1,4 +1,4 @@
-"""Manifests as people keep them: files of YAML or JSON, several documents each, Lists taken apart."""
+"""Manifests in files: YAML or JSON, with one or more documents each; Lists are split into their items."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,13 +20,13 @@ from app.manifests.obstacles import ENTRY_KIND, Obstacle, enclosed, obstacle
 from app.manifests.projects import Projects, Unrendered, inline_patches
 
 REVIEWED_KINDS = (ENTRY_KIND, *KINDS)
-"""The kinds that a review is about; of all others no more than their text is kept."""
+"""The kinds that a review reads; of other documents only the text is kept."""
 
 
 class Manifests:
-    """What was read of some paths ("-" is standard input): Istio's objects, and what could not be read or reviewed.
+    """Istio's objects in some paths ("-" is standard input), and the files that could not be read or reviewed.
 
-    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
+    `namespace` is the namespace of manifests that have none. `cluster_folders` are globs of folders that are clusters.
     """
 
     def __init__(
@@ -37,20 +37,20 @@ class Manifests:
         self.skipped: list[Skipped] = []
         self.sources: dict[str, Source] = {}
         self.resource_list: JSON = None
-        """The input of a KRM function, where standard input holds one."""
+        """The input of a KRM function, if standard input contains one."""
         self._namespace = namespace
         self._projects = Projects()
         self._read(list(paths), cluster_folders)
 
     @property
     def unreviewed(self) -> Sequence[Unreviewed]:
-        """What could not be read, and what has to be rendered first."""
+        """The manifests that could not be read, or must be rendered first."""
         return (*self.unreadable, *self.skipped)
 
-    def line(self, one: Sourced, path: str) -> int:
-        """Return the line, counted from 1, of a field of a manifest, or of the nearest that is written."""
-        source = self.sources[one.source]
-        return source.line(source.node(one).find(path).start)
+    def line(self, manifest: Sourced, path: str) -> int:
+        """Return the line, counted from 1, of a field of a manifest, or of its nearest existing parent."""
+        source = self.sources[manifest.source]
+        return source.line(source.node(manifest).find(path).start)
 
     def named(self, kind: str, key: Key) -> Sequence[Sourced]:
         """Return the manifests of a kind and key."""
@@ -59,22 +59,22 @@ class Manifests:
     @cached_property
     def _index(self) -> Mapping[tuple[str, Key], Sequence[Sourced]]:
         index = defaultdict[tuple[str, Key], list[Sourced]](list)
-        for one in self.documents:
-            index[one.manifest["kind"], _key(one.manifest, self._namespace)].append(one)
+        for document in self.documents:
+            index[document.manifest["kind"], _key(document.manifest, self._namespace)].append(document)
         return index
 
     def _read(self, paths: Sequence[str], cluster_folders: Iterable[str]) -> None:
         clusters, projects = Clusters(paths, cluster_folders), Projects()
         self.unreadable += [Unreadable(glob, "--cluster-folders matches no folder") for glob in clusters.unmatched]
         unrendered = defaultdict[str, list[tuple[Unrendered, Source]]](list)
-        for one in read_files(paths):
-            if isinstance(one, Unreadable):
-                self.unreadable.append(one)
-            elif one.path and (found := projects.unrendered(one.path)):
-                if found.concerns(one.text):
-                    unrendered[found.chart or one.name].append((found, Source(one)))
+        for file in read_files(paths):
+            if isinstance(file, Unreadable):
+                self.unreadable.append(file)
+            elif file.path and (found := projects.unrendered(file.path)):
+                if found.concerns(file.text):
+                    unrendered[found.chart or file.name].append((found, Source(file)))
             else:
-                self._take(Source(one), clusters.of(one.path) if one.path else STDIN_NAME)
+                self._take(Source(file), clusters.of(file.path) if file.path else STDIN_NAME)
         for (first, source), *more in unrendered.values():
             line = source.line(mention(source.file.text) or 0)
             self.skipped.append(Skipped(source.file.name, first.reason(len(more)), line))
@@ -95,32 +95,32 @@ class Manifests:
         if name == STDIN_NAME and len(source.spans) == 1 and is_resource_list(value):
             self.resource_list = value
         found = list(_manifests(Sourced(name, value, len(source.spans) - 1, cluster=cluster)))
-        if document.twice and any(_kept(one.manifest) for one in found):
+        if document.twice and any(_kept(sourced.manifest) for sourced in found):
             key, line = document.twice
             self.unreadable.append(Unreadable(name, f"has the key {quoted(key)} twice in one object", line))
             return
-        for one in found:
-            if obstacles := list(_obstacles(one, value, source)):
-                self._leave_out(one, obstacles, source)
-            elif _kept(one.manifest):
-                self.documents.append(one)
+        for sourced in found:
+            if obstacles := list(_obstacles(sourced, value, source)):
+                self._leave_out(sourced, obstacles, source)
+            elif _kept(sourced.manifest):
+                self.documents.append(sourced)
 
-    def _leave_out(self, one: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
+    def _leave_out(self, sourced: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
         for each in obstacles:
-            line = source.line(source.node(one).find(each.path).start)
+            line = source.line(source.node(sourced).find(each.path).start)
             if each.rejected:
-                self.unreadable.append(Unreadable(one.source, each.reason, line))
+                self.unreadable.append(Unreadable(sourced.source, each.reason, line))
             else:
-                self.skipped.append(Skipped(one.source, each.reason, line))
+                self.skipped.append(Skipped(sourced.source, each.reason, line))
 
 
 def _kept(manifest: JSON) -> bool:
-    """Say whether a review is about a manifest, or a route of its hosts."""
+    """Say whether a manifest is reviewed, or routes the hosts of reviewed ones."""
     return is_istio(manifest, REVIEWED_KINDS) or is_http_route(manifest)
 
 
 def is_resource_list(value: JSON) -> bool:
-    """Say whether a document is what KRM functions take and give."""
+    """Say whether a document is a ResourceList, the input and output of KRM functions."""
     if not isinstance(value, dict) or value.get("kind") != "ResourceList" or not isinstance(value.get("items"), list):
         return False
     return str(value.get("apiVersion")).startswith("config.kubernetes.io/")
@@ -132,7 +132,7 @@ def _key(manifest: JSON, namespace: str) -> Key:
 
 
 def _manifests(document: Sourced) -> Iterator[Sourced]:
-    """Take a List or a Template apart."""
+    """Split a List or a Template into its objects."""
     found = members(document.manifest)
     if found is None:
         yield document
@@ -140,14 +140,14 @@ def _manifests(document: Sourced) -> Iterator[Sourced]:
         yield from (replace(document, manifest=manifest, item=item) for item, manifest in enumerate(found))
 
 
-def _obstacles(one: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
-    """Yield what keeps a manifest of a document from being reviewed."""
-    path, manifest = source.file.path, one.manifest
+def _obstacles(sourced: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
+    """Yield the reasons why a manifest of a document cannot be reviewed."""
+    path, manifest = source.file.path, sourced.manifest
     inline = list(inline_patches(path, manifest)) if path and path.name in FILES else []
     if inline:
         yield from inline
         return
-    found = obstacle(manifest, listed=one.item is not None, template=is_template(document))
+    found = obstacle(manifest, listed=sourced.item is not None, template=is_template(document))
     if found is None and source.mentions_entries:
         found = enclosed(manifest)
     if found:

@@ -1,7 +1,7 @@
-"""The report as a unified diff, for `patch -p1` and `git apply` where the review was run.
+"""The report as a unified diff, for `patch -p1` and `git apply` in the working directory of the review.
 
-difflib makes the hunks, from the equal lines that `_Comparison` finds. `difflib.unified_diff` cannot take them: its own
-search needs 4.5 s for a file with a thousand repairs.
+difflib makes the hunks, from the equal lines that `_Comparison` finds. `difflib.unified_diff` cannot use them: its own
+comparison takes 4.5 s for a file with a thousand repairs.
 """
 
 import re
@@ -12,25 +12,25 @@ from app.manifests.writer import document
 from app.report import Report, Revision, relative
 
 CONTEXT = 3
-"""Number of equal lines before and after a change."""
+"""Number of context lines."""
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield the lines of the diff: of the files that were read, or else of each entry as a file of its own."""
+    """Yield the lines of the diff: of the files that were read, or of each entry as its own file."""
     for revision in _entries(report) if report.revisions is None else report.revisions:
         yield from _header(relative(revision.name).lstrip("/"))
         yield from _hunks(_LINE.findall(revision.before), _LINE.findall(revision.after))
 
 
 def _entries(report: Report) -> Iterator[Revision]:
-    for one in report:
-        if one.verdict.patch:
-            yield Revision(f"{one.entry.key}.yaml", document(one.manifest), document(one.stored))
+    for reviewed in report:
+        if reviewed.verdict.patch:
+            yield Revision(f"{reviewed.entry.key}.yaml", document(reviewed.manifest), document(reviewed.stored))
 
 
 def _header(name: str) -> Iterator[str]:
-    end = "\t" if " " in name else ""  # where a name with spaces ends, as GNU diff writes it
+    end = "\t" if " " in name else ""  # ends a name with spaces, as in GNU diff
     yield f"--- a/{name}{end}\n"
     yield f"+++ b/{name}{end}\n"
 
@@ -46,9 +46,9 @@ def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
 
 
 class _Comparison(SequenceMatcher[str]):
-    """Compares texts that differ as repairs make them: a line is different, or added.
+    """Compares texts that differ by repairs: by changed or added lines.
 
-    For other changes the result is correct too, but it has more lines than necessary.
+    For other texts the result is correct, but has more lines than necessary.
     """
 
     def __init__(self, before: Sequence[str], after: Sequence[str]) -> None:
@@ -74,7 +74,7 @@ class _Comparison(SequenceMatcher[str]):
 
 
 def _range(start: int, end: int) -> str:
-    """Write first line, counted from 1, and number of lines; where there is none, the line before them."""
+    """Format the first line, counted from 1, and the number of lines; if there is none, the line before."""
     return f"{start + (end > start)},{end - start}"
 
 
