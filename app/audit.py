@@ -207,7 +207,7 @@ def _owned(plan: Plan, owner: Key) -> Plan:
 
 
 def _http_routes(client: Client, part: Part) -> Iterator[Object]:
-    """Yield the HTTPRoutes; none if the cluster has no Gateway API, or listing is forbidden."""
+    """Yield the HTTPRoutes; empty if the cluster has no Gateway API, or if listing is forbidden."""
     try:
         yield from _listed(client, HTTP_ROUTES, part)
     except NoSuchResource:

@@ -66,20 +66,33 @@ class Reconciler:
         if self.settled(key):
             return Changes()
         self._left.pop(key, None)
-        began, policy = time.monotonic(), self._policy.current
-        neighbours = self._inventory.neighbours(key)
+        policy, neighbours = self._policy.current, self._inventory.neighbours(key)
         todo = changes(desired_at(key, neighbours, explained=False), neighbours.observed)
         versions = _versions(neighbours.observed)
-        for stored in todo.delete:
-            self._delete(stored)
-            del versions[stored.kind, stored.key]
-        for emitted, current in todo.apply:
-            versions[emitted.kind, emitted.key] = self._apply(emitted, current)
-        if todo.apply or todo.delete:
-            tell(log, "reconciled", _line(key, todo, time.monotonic() - began))
-            if not todo.foreign:
-                self._left[key] = _Left(policy, _entries(neighbours), versions)
+        self._write(key, todo, versions)
+        if (todo.apply or todo.delete) and not todo.foreign:
+            self._left[key] = _Left(policy, _entries(neighbours), versions)
         return todo
+
+    def _write(self, key: Key, todo: Changes, versions: dict[tuple[str, Key], str]) -> None:
+        """Make the writes, and then tell of those that were made, though a later one failed; updates `versions`."""
+        began, applied, deleted = time.monotonic(), list[tuple[Emitted, Observed | None]](), list[Observed]()
+        try:
+            for stored in todo.delete:
+                self._delete(stored)
+                deleted.append(stored)
+                del versions[stored.kind, stored.key]
+            for emitted, current in todo.apply:
+                versions[emitted.kind, emitted.key] = self._apply(emitted, current)
+                applied.append((emitted, current))
+        finally:
+            self._tell(key, Changes(tuple(applied), tuple(deleted)), time.monotonic() - began)
+
+    def _tell(self, key: Key, done: Changes, seconds: float) -> None:
+        if done.apply or done.delete:
+            tell(log, "reconciled", _line(key, done, seconds))
+        for emitted, current in done.apply:
+            self._narrator.applied(emitted, current)
 
     def owner(self, key: Key) -> ServiceEntry | None:
         """Return the oldest entry of the namespace that asks for objects with a name."""
@@ -89,12 +102,11 @@ class Reconciler:
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: only over the observed version of our own object, and never over an object of others.
 
-        Returns the resource version that it has then, or "" if the stored object still differs.
+        Returns the new resource version, or "" if the stored object still differs.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
         stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)
         log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
-        self._narrator.applied(emitted, current)
         done: str = stored["metadata"]["resourceVersion"] if stored["spec"] == manifest["spec"] else ""
         return done
 

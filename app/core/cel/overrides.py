@@ -1,4 +1,4 @@
-"""The annotations that a policy grants, in CEL: `overrides.tune`, annotation by annotation.
+"""Overrides in CEL: `overrides.tune`, annotation by annotation.
 
 Bounds differ between layers. Expressions look them up, so that more layers only add numbers.
 """
@@ -49,7 +49,7 @@ class Grant:
 
     def objections(self, layers: Layers) -> Objections:
         """Yield all objections."""
-        granted = layers.where(lambda one: self._granted(one) is not None)
+        granted = layers.where(lambda settings: self._granted(settings) is not None)
         yield negated(granted), templates.FORBIDDEN
         if granted != FALSE:
             for condition, message in self.object_to(self):
