@@ -209,7 +209,10 @@ class Client:
         return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
 
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
-        """Server-side apply. With `force` fields are taken from other managers, else that is a WriteConflict."""
+        """Server-side apply.
+
+        With `force`, fields of other managers are taken over; without it, they lead to a WriteConflict.
+        """
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
         path = resource.path(*_place(body))
         return self._call(_Call("apply", "PATCH", path, query, body, "application/apply-patch+yaml"))

@@ -117,7 +117,7 @@ def _shape() -> Variables:
 
 
 def _obstacles(layers: Layers) -> Variables:
-    """Collect the items that keep an entry from DNS, a variable for each row of the table of obstacles."""
+    """Return the variables of obstacles to DNS: the items of each row of the table that has items, and `free`."""
     items = {hits(row): _items(row, layers) for row in OBSTACLES if isinstance(row, ItemObstacle)}
     none = " + ".join(f"variables.{name}.size()" for name in items) + " == 0"
     fields = (negated(row.cel) for row in OBSTACLES if isinstance(row, FieldObstacle))
@@ -135,7 +135,7 @@ def variable(rule: Rule) -> str:
 
 
 def applies(row: ItemObstacle, layers: Layers) -> str:
-    """Return the condition that a row counts."""
+    """Return the condition under which a row applies."""
     return both(layers.where(row.applies), "variables.hosts.size() > 1" if row.several_hosts else TRUE)
 
 
