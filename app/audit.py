@@ -7,21 +7,22 @@ from typing import NamedTuple
 
 import msgspec
 
-from app.core.calls import Traffic
-from app.core.catalogue import OBJECT_MISSING
-from app.core.findings import Finding, Severity
-from app.core.forecast import Forecast, by_change
-from app.core.index import Index
-from app.core.observed import Observed
-from app.core.outlook import outlook
-from app.core.overlap import Overlaps, overlap_findings, overlaps
-from app.core.plan import Plan, changes, desired_at, keys
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
-from app.core.routing import Emitted
-from app.core.siblings import Held, Member, at_odds, held, keep, told
-from app.core.sidecars import Group, Sidecar, group
-from app.core.survey import Reviewed, Sourced, judge
+from app.core.insight.calls import Traffic
+from app.core.insight.forecast import Forecast, by_change
+from app.core.insight.outlook import outlook
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.resources.sidecars import Group, Sidecar, group
+from app.core.routes.index import Index
+from app.core.routes.observed import Observed
+from app.core.routes.overlap import Overlaps, overlap_findings, overlaps
+from app.core.routes.plan import Plan, changes, desired_at, keys
+from app.core.routes.survey import Reviewed, Sourced, judge
+from app.core.routes.virtual_service import Emitted
+from app.core.rules.catalogue import OBJECT_MISSING
+from app.core.rules.findings import Finding, Severity
+from app.core.rules.siblings import Held, Member, at_odds, held, keep, told
+from app.kube.apply import list_all
 from app.kube.client import Access, Client, Object
 from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound
 from app.kube.resources import EMITTED, HTTP_ROUTES, PODS, SERVICE_ENTRIES, SIDECARS, Resource
@@ -188,20 +189,14 @@ def _injected(pod: Object, named: Collection[str]) -> tuple[str, dict[str, str]]
 
 def _listed(client: Client, resource: Resource, part: Part, selector: str = "") -> Iterator[Object]:
     """Yield all objects of a resource in pages, which the API server keeps consistent with each other."""
-    continue_ = ""
-    while True:
-        try:
-            page = client.list_page(resource, part.namespace or None, continue_=continue_, label_selector=selector)
-        except NotFound:
-            raise NoSuchResource(resource) from None
-        except Forbidden as error:
-            raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
-        except ApiError as error:
-            raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
-        yield from page.items
-        continue_ = page.continue_
-        if not continue_:
-            return
+    try:
+        yield from list_all(client, resource, part.namespace or None, label_selector=selector)
+    except NotFound:
+        raise NoSuchResource(resource) from None
+    except Forbidden as error:
+        raise NotAllowed(f"{resource.plural} cannot be listed: {error.message}") from None
+    except ApiError as error:
+        raise AuditError(f"{resource.plural} cannot be listed: {error.message}") from None
 
 
 def _owned(plan: Plan, owner: Key) -> Plan:

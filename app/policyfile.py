@@ -2,19 +2,20 @@
 
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from app.clock import utc_day
-from app.core.policy import GuardPolicy, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import MAX_DEPTH, parse_policy
-from app.core.soundness import soundness
+from app.core.policy.errors import PolicyError, PolicyProblem
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import MAX_DEPTH, parse_policy
+from app.core.rules.findings import quoted
+from app.core.rules.policy_lint import soundness
+from app.manifests.documents import Dialect, Document, Malformed, core_schema, decoded, documents, line_at
+from app.manifests.layout import layout
 
 SIZE_LIMIT = 1024 * 1024
 """Largest policy file, in bytes: what a ConfigMap can hold."""
@@ -25,7 +26,7 @@ EARLIER_LIMIT = 8
 POLL_SECONDS = 0.25
 """Time between two looks at the file; a change is in force after two to three of them."""
 
-Stamp = tuple[int, ...] | None
+FileStamp = tuple[int, ...] | None
 """Device, inode, times in ns and size, through all links; None where there is no file."""
 
 log = logging.getLogger(__name__)
@@ -41,15 +42,22 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise PolicyError([f"{path}: cannot be read: {error.strerror}"]) from None
+        raise PolicyError(PolicyProblem(f"cannot be read: {error.strerror}", str(path))) from None
 
 
 def decode_policy(content: bytes, name: str) -> GuardPolicy:
-    """Read a policy as YAML; raises PolicyError, with the name before each problem."""
+    """Read a policy as YAML 1.2; raises PolicyError, with the name and the line before each problem."""
+    if len(content) > SIZE_LIMIT:
+        raise PolicyError(PolicyProblem(f"is larger than {SIZE_LIMIT} bytes", name))
     try:
-        return parse_policy(_decode(content))
+        text = decoded(content)
+        document = _only_document(text)
+    except Malformed as error:
+        raise PolicyError(PolicyProblem(error.reason, f"{name}:{error.line}" if error.line else name)) from None
+    try:
+        return parse_policy(document.value)
     except PolicyError as error:
-        raise PolicyError([f"{name}: {problem}" for problem in error.problems]) from None
+        raise PolicyError(*(_located(problem, document, text, name) for problem in error.problems)) from None
 
 
 class PolicyFile:
@@ -104,7 +112,7 @@ class PolicyFile:
         try:
             self.current = self._load()
         except PolicyError as error:
-            log.error("%s; the policy before it stays in force", error)  # noqa: TRY400 - the sentence says it
+            log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
             return False
         now = self._clock()
         current = [(end, policy) for end, policy in self._earlier if now < end]
@@ -134,7 +142,7 @@ class PolicyFile:
             log.warning("policy %s: %s", self._path, finding.sentence)
 
 
-def file_stamp(path: Path | None) -> Stamp:
+def file_stamp(path: Path | None) -> FileStamp:
     """Look at a file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
     try:
         found = path.stat() if path else None
@@ -143,56 +151,24 @@ def file_stamp(path: Path | None) -> Stamp:
     return found and (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)
 
 
-class _Loader(yaml.CSafeLoader):
-    """YAML as version 1.2 means it: `Off` is text, there is no merging, and no key may come twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        if twice := _repeated_key(node):
-            raise yaml.constructor.ConstructorError(None, None, f"the key {twice.value} comes twice", twice.start_mark)
-        return super().construct_mapping(node, deep)
+_DIALECT = Dialect(core_schema, MAX_DEPTH, strict=True)
 
 
-_TAG = "tag:yaml.org,2002:"
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag in {f"{_TAG}null", f"{_TAG}int", f"{_TAG}float"}]
-    for first, resolvers in yaml.CSafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(f"{_TAG}bool", re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
-_MISTAGGED = (ValueError, LookupError, AttributeError, ArithmeticError)
-"""What PyYAML makes of `!!int x`, `!!bool x`, `!!timestamp x` and the like."""
+def _only_document(text: str) -> Document:
+    """Read the one document of a policy file, without value if the file has none; raises Malformed."""
+    found = list(islice(documents(text, _DIALECT), 2))
+    if len(found) > 1:
+        raise Malformed("holds more than one document", line_at(text, found[1].start))
+    document = found[0] if found else Document(None, 0, 0)
+    if document.twice:
+        key, line = document.twice
+        raise Malformed(f"has the key {quoted(key)} twice in one object", line)
+    return document
 
 
-def _repeated_key(node: yaml.Node) -> yaml.ScalarNode | None:
-    """Find the first key that stood before; of what is no mapping (`!!map []`), there is none."""
-    seen = set[str]()
-    for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-        if isinstance(key, yaml.ScalarNode):
-            if key.value in seen:
-                return key
-            seen.add(key.value)
-    return None
-
-
-def _decode(content: bytes) -> object:
-    if len(content) > SIZE_LIMIT:
-        raise PolicyError([f"is larger than {SIZE_LIMIT} bytes"])
-    try:
-        _bound_depth(content)
-        return yaml.load(content, Loader=_Loader)  # noqa: S506 - a safe loader
-    except yaml.YAMLError as error:
-        raise PolicyError([f"is not YAML: {_one_line(error)}"]) from error
-    except _MISTAGGED as error:
-        raise PolicyError([f"is not YAML: a value is not what its tag says: {error}"]) from error
-
-
-def _bound_depth(content: bytes) -> None:
-    """Refuse what is nested deeply before it is loaded: libyaml's recursion would end the process."""
-    depth = 0
-    for event in yaml.parse(content, Loader=yaml.CSafeLoader):
-        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
-            raise PolicyError([f"is nested deeper than {MAX_DEPTH}"])
-
-
-def _one_line(error: yaml.YAMLError) -> str:
-    return " ".join(str(error).replace('"<byte string>", ', "").split())
+def _located(problem: PolicyProblem, document: Document, text: str, name: str) -> PolicyProblem:
+    """Put the file before a problem, with the line of its field, or of the nearest that is written."""
+    if not problem.place:
+        return replace(problem, place=name)
+    written = layout(text, document.start, document.end).find(problem.place)
+    return PolicyProblem(str(problem), f"{name}:{line_at(text, written.start)}")

@@ -1,4 +1,4 @@
-"""The policy's own reference, all made from its model: JSON Schema, every field in words, the default as YAML."""
+"""The reference of the policy, made from its model: JSON Schema, table of fields, built-in policy as YAML."""
 
 import textwrap
 from collections.abc import Iterable, Iterator
@@ -8,10 +8,10 @@ from typing import Any
 import yaml
 from pydantic.json_schema import GenerateJsonSchema
 
-from app.core.durations import Duration
-from app.core.policy import PolicyDocument, default_policy
-from app.core.reader import adapter, as_document
-from app.core.resources import JSON
+from app.core.policy.model import PolicyDocument, default_policy
+from app.core.policy.reader import adapter, as_document
+from app.core.resources.durations import Duration
+from app.core.resources.service_entry import JSON
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTION = "section"
@@ -20,12 +20,12 @@ WIDTH = 100
 LAYERS = ("namespaces",)
 """The field whose sections may set what the policy itself may."""
 INLINE = 4
-"""Longest list that is written in one line."""
+"""Maximum length of a list that is written in one line."""
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """One field of the policy: what it is for, and what may be written."""
+class PolicyField:
+    """One field of the policy: its description and its allowed values."""
 
     path: tuple[str, ...]
     description: str
@@ -34,7 +34,7 @@ class Field:
     default: JSON
     """None for sections, and where there is none."""
     example: JSON
-    fields: tuple["Field", ...]
+    fields: tuple["PolicyField", ...]
     """Those of a section; of a list of sections those that the policy itself does not have."""
 
     @property
@@ -48,7 +48,7 @@ def schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **adapter(PolicyDocument).json_schema(schema_generator=_Generator)}
 
 
-def fields() -> tuple[Field, ...]:
+def fields() -> tuple[PolicyField, ...]:
     """Return every field of a policy file, in order; sections hold theirs."""
     return _Reader(schema()).fields
 
@@ -56,7 +56,9 @@ def fields() -> tuple[Field, ...]:
 def default_text() -> str:
     """Write the built-in policy as YAML, every field with its comment."""
     default = as_document(default_policy(), PolicyDocument)
-    lines = _comment("The built-in policy of serviceentry-guard. What a file leaves out is as it is here.")
+    lines = _comment(
+        "The built-in policy of serviceentry-guard. A field that a file does not set has the value that it has here."
+    )
     for field in fields():
         lines += ["", *_written(field, default[field.path[-1]])]
     return "\n".join(lines) + "\n"
@@ -86,9 +88,9 @@ class _Reader:
         self._known = root["properties"].keys()
         self.fields = tuple(self._field((name,), written) for name, written in root["properties"].items())
 
-    def _field(self, path: tuple[str, ...], written: JSON) -> Field:
+    def _field(self, path: tuple[str, ...], written: JSON) -> PolicyField:
         meant, nullable = self._meant(written)
-        return Field(
+        return PolicyField(
             path=path,
             description=written.get("description") or meant["description"],
             allowed=self._allowed(meant) + (", or null" if nullable else ""),
@@ -97,7 +99,7 @@ class _Reader:
             fields=tuple(self._nested(path, meant)),
         )
 
-    def _nested(self, path: tuple[str, ...], meant: JSON) -> Iterator[Field]:
+    def _nested(self, path: tuple[str, ...], meant: JSON) -> Iterator[PolicyField]:
         for name, written in meant.get("properties", {}).items():
             yield self._field((*path, name), written)
         listed, _ = self._meant(meant.get("items", {}))
@@ -125,7 +127,7 @@ class _Reader:
         return str(names[meant["type"]])
 
 
-def _written(field: Field, value: JSON) -> list[str]:
+def _written(field: PolicyField, value: JSON) -> list[str]:
     """Write a field with its comments."""
     name = field.path[-1]
     lines = _comment(field.description)
@@ -138,7 +140,7 @@ def _written(field: Field, value: JSON) -> list[str]:
     return [*lines, f"{name}: {_flow(value)}{allowed}", *_indented(_unset(field))]
 
 
-def _unset(field: Field) -> Iterator[str]:
+def _unset(field: PolicyField) -> Iterator[str]:
     """Write, as comments, what could stand in the place of null or of an empty list."""
     if field.example is not None:
         yield f"# for example: {_flow(field.example)}"

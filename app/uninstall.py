@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
-from app.core.backstop import NAMES
-from app.core.resources import JSON, MANAGED_BY, MANAGER, OWNER_ANNOTATION, Fields
-from app.kube.backoff import backoff
+from app.core.cel.admission_policy import NAMES
+from app.core.resources.service_entry import JSON, MANAGER, OWNER_ANNOTATION, Fields
+from app.kube.apply import OUR_OBJECTS, list_all
 from app.kube.client import Client
-from app.kube.errors import ApiError, Conflict, Forbidden, Invalid, NotFound, Unauthorized
+from app.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, WriteConflict
 from app.kube.lease import LeaderElector
 from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, LEASES, REPORTS, SECRETS, Resource
+from app.kube.timing import backoff
 from app.settings import LEASE_NAME, UninstallSettings
 
 T = TypeVar("T")
@@ -128,21 +129,16 @@ class Uninstall:
 
     def _ours(self, resource: Resource) -> set[_Written]:
         """Objects with our label and our mark, in all namespaces; none where the kind is not installed."""
-        found, more, label = set[_Written](), "", f"{MANAGED_BY}={MANAGER}"
         read = _report if resource in REPORTS else _emitted
-        with suppress(NotFound):
-            while True:
-                page = self._client.list_page(resource, label_selector=label, continue_=more)
-                found |= {one for item in page.items if (one := read(item))}
-                more = page.continue_
-                if not more:
-                    break
-        return found
+        try:
+            return {one for item in list_all(self._client, resource, label_selector=OUR_OBJECTS) if (one := read(item))}
+        except NotFound:
+            return set()
 
     def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:
-            # A Conflict is another object of the same name: the next list says whose it is.
-            with suppress(NotFound, Conflict):
+            # A WriteConflict is another object of the same name: the next list says whose it is.
+            with suppress(NotFound, WriteConflict):
                 writer.delete(resource, one.namespace, one.name, uid=one.uid)
 
         self._patiently(call, f"deleting {resource.kind} {_key(one)}")
@@ -161,7 +157,7 @@ class Uninstall:
         """Delete the Lease if it is as we left it, held by nobody."""
 
         def call() -> None:
-            with suppress(NotFound, Conflict):
+            with suppress(NotFound, WriteConflict):
                 lease = self._client.get(LEASES, self._settings.namespace, LEASE_NAME)
                 if not lease.get("spec", {}).get("holderIdentity"):
                     version = lease["metadata"]["resourceVersion"]

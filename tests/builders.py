@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from app.core.index import Index
-from app.core.observed import Observed
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.index import Index
+from app.core.routes.observed import Observed
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}

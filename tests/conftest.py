@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-from app.telemetry.logs import OURS
+from app.telemetry.logs import OUR_LOGGER
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.command import Programs
@@ -110,7 +110,7 @@ def _place(folder: str) -> int:
 @pytest.fixture(autouse=True)
 def _quiet_again() -> Iterator[None]:
     """Set the levels of logs back: a command that ran inside of a test has set its own, and others count records."""
-    loggers = [logging.getLogger(), logging.getLogger(OURS)]
+    loggers = [logging.getLogger(), logging.getLogger(OUR_LOGGER)]
     levels = [logger.level for logger in loggers]
     yield
     for logger, level in zip(loggers, levels, strict=True):

@@ -5,9 +5,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import LOCATIONS, RESOLUTIONS
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import LOCATIONS, RESOLUTIONS
 from tests.cases import TODAY
 
 json_values = st.recursive(

@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.certificates.probe import Address, ProbeError, probe
-from app.certificates.webhookconfig import address, bundle, failing, locked, webhooks
+from app.certificates.webhookconfig import address, bundle, failing, webhooks
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
-from app.core.policy import GuardPolicy, Mode
+from app.core.policy.model import GuardPolicy, Mode
+from app.kube.apply import locked
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import MUTATING, VALIDATING, Resource

@@ -12,8 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from app.certificates.probe import Address, ProbeError, Trouble, probe
-from app.certificates.succession import (
+from app.certificates.ca_rotation import (
     BUNDLE,
     Authority,
     Data,
@@ -25,10 +24,12 @@ from app.certificates.succession import (
     serving_data,
     succeed,
 )
-from app.certificates.webhookconfig import address, bundle, decode, locked, trusting, webhooks
-from app.certificates.x509 import Pair, Unreadable
+from app.certificates.probe import Address, ProbeError, Trouble, probe
+from app.certificates.webhookconfig import address, bundle, decode, trusting, webhooks
+from app.certificates.x509 import Pair, UnreadablePair
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.kube.apply import locked
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS
@@ -137,7 +138,7 @@ class Rotation:
         now = self._now()
         try:
             serving = read_serving(secret.data, authority, self._terms, now)
-        except Unreadable as error:
+        except UnreadablePair as error:
             return self._issue(secret, authority, str(error))
         reason = due(serving, authority, now)
         if reason and trusted_for >= self._settings.trust_seconds:

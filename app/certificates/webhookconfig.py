@@ -84,12 +84,6 @@ def enabling(configuration: Object) -> list[Object]:
     ]
 
 
-def locked(configuration: Object, patch: list[Object]) -> list[Object]:
-    """Return a patch that is a Conflict on anything but what was read."""
-    version = configuration["metadata"]["resourceVersion"]
-    return [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *patch]
-
-
 def decode(text: str) -> bytes:
     """Decode base64; what is none is as good as nothing."""
     try:

@@ -28,7 +28,7 @@ ORGANISATION = "serviceentry-guard"
 Certificate = x509.Certificate
 
 
-class Unreadable(ValueError):
+class UnreadablePair(ValueError):
     """PEM that is no certificate with its key; says what is wrong with it."""
 
 
@@ -82,15 +82,15 @@ def read_pair(certificate: bytes, key: bytes) -> Pair:
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
     except ValueError:
-        raise Unreadable("the certificate is no PEM certificate") from None
+        raise UnreadablePair("the certificate is no PEM certificate") from None
     try:
         private = load_pem_private_key(key, None)
     except (ValueError, TypeError):  # TypeError: it is encrypted
-        raise Unreadable("the key is no PEM key") from None
+        raise UnreadablePair("the key is no PEM key") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise Unreadable("the key is none of an elliptic curve")
+        raise UnreadablePair("the key is none of an elliptic curve")
     if _spki(private.public_key()) != leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo):
-        raise Unreadable("the key is that of another certificate")
+        raise UnreadablePair("the key is that of another certificate")
     return Pair(leaf, private)
 
 

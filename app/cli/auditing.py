@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from app.audit import EVERYTHING, Audit, Part, connect, proxies
 from app.cli.insight import Asked, Suggest, read_dns, read_groups, read_usage
-from app.core.insight import Insight, WithFindings, enforced
-from app.core.policy import GuardPolicy
-from app.core.suggestions import annotations, policy_for
+from app.core.insight.cluster import Insight, WithFindings, enforced
+from app.core.insight.suggestions import annotations, policy_for
+from app.core.policy.model import GuardPolicy
 from app.kube.client import Access, Client
 from app.manifests.writer import document
 from app.report import Report

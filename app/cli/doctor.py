@@ -11,7 +11,7 @@ from app.cli.flags import flag, switch
 from app.cli.terminal import confirm, fail, in_colour, show_log, tell
 
 if TYPE_CHECKING:
-    from app.doctor.diagnosis import Finding
+    from app.doctor.diagnosis import Check
     from app.kube.client import Access
 
 COLOURS = {"ok": "green", "problem": "red", "unknown": "yellow"}
@@ -51,10 +51,10 @@ def doctor(
     Nothing is stored: two entries are created as dry runs, one that must be changed and one that must be refused.
     Exits with 0 where the guard works, with 1 where it does not, and with 2 where that could not be seen.
     """
-    from app.doctor.doctor import Doctor, DoctorError, Place, open_client
+    from app.doctor.doctor import Doctor, DoctorError, Target, open_client
 
     show_log()
-    place = Place(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
+    place = Target(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
     try:
         client = open_client(access)
         patient = Doctor(client, place)
@@ -83,7 +83,7 @@ AFTER = {
 }
 
 
-def examine(findings: "Iterator[Finding]") -> int:
+def examine(findings: "Iterator[Check]") -> int:
     """Print findings as they come, and the verdict; returns the exit code."""
     from app.doctor.diagnosis import exit_code
 

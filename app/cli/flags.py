@@ -14,10 +14,10 @@ import click
 
 from app.cli.terminal import fail
 from app.clock import utc_day
-from app.core.days import is_day
-from app.core.durations import parse_duration
-from app.core.policy import GuardPolicy, default_policy
-from app.core.problems import PolicyError
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.days import is_day
+from app.core.resources.durations import parse_duration
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 E = TypeVar("E", bound=enum.Enum)
@@ -159,4 +159,4 @@ def read_policy(path: Path | None, today: str | None = None) -> GuardPolicy:
     try:
         return load_policy(path).on(day)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

@@ -13,15 +13,15 @@ import click
 
 from app.cli.flags import FILE, AtLeast, Decorator, choice, flag
 from app.cli.terminal import fail, tell
-from app.core.calls import UNITS, Window
-from app.core.dns_load import DnsLoad, dns_load
-from app.core.insight import Usage
-from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
-from app.core.sidecars import ANY, Group
+from app.core.insight.calls import UNITS, Window
+from app.core.insight.cluster import Usage
+from app.core.insight.dns_load import DnsLoad, dns_load
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.resources.sidecars import ANY, Group
 
 if TYPE_CHECKING:
-    from app.core.calls import Traffic
+    from app.core.insight.calls import Traffic
 
 FROM_CLUSTER = "cluster"
 _MOST_PROXIES = 10_000_000

@@ -13,11 +13,11 @@ from app.cli.flags import choice, read_policy
 from app.cli.groups import InOrder
 from app.cli.terminal import fail, tell, write_out
 from app.clock import utc_day
-from app.core.backstop import Engine
-from app.core.problems import PolicyError
+from app.core.cel.admission_policy import Engine
+from app.core.policy.errors import PolicyError
 
 if TYPE_CHECKING:
-    from app.core.policy import GuardPolicy
+    from app.core.policy.model import GuardPolicy
 
 
 class Format(enum.Enum):
@@ -64,7 +64,7 @@ def policy_check(file: str, today: str | None) -> None:
     A file - is standard input. Each problem or finding is a line. Exits with 0 where the policy is sound, with 1
     where it can be used and has findings, and with 2 where it cannot be read or used.
     """
-    from app.core.soundness import soundness
+    from app.core.rules.policy_lint import soundness
 
     findings = soundness(read_policy(Path(file), today) if file != "-" else read_policy_input(today))
     for finding in findings:
@@ -91,7 +91,7 @@ def policy_export(form: Format, policy: Path | None, today: str | None, engine: 
     native a MutatingAdmissionPolicy and its binding before it. Exemptions that end are as they stand on one day: print
     the objects again every day, or let the controller keep them.
     """
-    from app.core.backstop import backstop
+    from app.core.cel.admission_policy import backstop
     from app.manifests.writer import document
 
     objects = backstop(read_policy(policy, today), engine)
@@ -107,4 +107,4 @@ def read_policy_input(today: str | None) -> "GuardPolicy":
     try:
         return decode_policy(sys.stdin.buffer.read(SIZE_LIMIT + 1), "-").on(today or utc_day())
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from app.cli.flags import Decorator, choice, flag
 from app.cli.terminal import fail
-from app.core.durations import parse_duration
+from app.core.resources.durations import parse_duration
 from app.telemetry.logs import LogFormat, LogLevel
 
 if TYPE_CHECKING:

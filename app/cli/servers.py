@@ -13,8 +13,8 @@ from app.cli import flags, serverflags
 from app.cli.flags import FILE, AtLeast, choice, flag
 from app.cli.serverflags import make_tracer, seconds
 from app.cli.terminal import fail
-from app.core.backstop import Engine
-from app.core.problems import PolicyError
+from app.core.cel.admission_policy import Engine
+from app.core.policy.errors import PolicyError
 from app.policyfile import PolicyFile
 from app.telemetry.logs import LogFormat, LogLevel, configure
 
@@ -202,7 +202,7 @@ def controller(
     **settings: Any,  # noqa: ANN401 - the fields of its settings, and those of certificates
 ) -> None:
     """Keep one VirtualService per host in step with the ServiceEntries."""
-    from app.controller.backstop import backstop_task
+    from app.controller.admission_policies import backstop_task
     from app.controller.process import run
     from app.settings import ControllerSettings
     from app.telemetry.metrics import ControllerMetrics
@@ -250,4 +250,4 @@ def follow_policy(path: Path | None, told: Callable[[bool], None]) -> PolicyFile
     try:
         return PolicyFile(path, told)
     except PolicyError as error:
-        fail(*error.problems)
+        fail(*error.lines)

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
-from app.core.aftermath import Deadlines, cuts
-from app.core.findings import Finding
-from app.core.resources import ServiceEntry
+from app.core.insight.aftermath import Deadlines, cuts
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.findings import Finding
 from app.policyfile import PolicyFile
 from app.prometheus.client import Endpoint, Prometheus, PrometheusError
 from app.prometheus.deadlines import read_deadlines
@@ -59,7 +59,11 @@ class Aftermath:
         try:
             found = self._compare(hosts)
         except PrometheusError as error:
-            log.log(logging.DEBUG if self._silent else logging.WARNING, "calls are not compared: %s", error)
+            log.log(
+                logging.DEBUG if self._silent else logging.WARNING,
+                "cannot compare calls before and after the VirtualServices: %s",
+                error,
+            )
             self._silent = True
             return LOOK_SECONDS
         self._silent = False

@@ -2,18 +2,18 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
+from app.controller.entry_events import Narrator
+from app.controller.gauges import Tally
 from app.controller.interfaces import EntryHandler
 from app.controller.inventory import Inventory
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
-from app.controller.reporter import Reporter
+from app.controller.reports import Reporter
 from app.controller.siblings import Siblings
-from app.controller.tally import Tally
 from app.controller.workers import Workers
-from app.core.observed import Observed
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.observed import Observed
 from app.kube.watch import Reflector
 from app.policyfile import PolicyFile
 

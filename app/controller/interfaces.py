@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from app.core.resources import Key, ServiceEntry
+from app.core.resources.service_entry import Key, ServiceEntry
 
 
 class Runnable(Protocol):

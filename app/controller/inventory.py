@@ -3,12 +3,12 @@
 import threading
 from collections.abc import Hashable, Mapping, Sequence
 
-from app.core.entry_index import Limited
-from app.core.index import Index, Neighbours
-from app.core.limits import Exceeded
-from app.core.observed import Observed
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.entry_index import Limited
+from app.core.routes.index import Index, Neighbours
+from app.core.routes.limits import Exceeded
+from app.core.routes.observed import Observed
 
 
 class Inventory:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 
 from prometheus_client import Histogram
 
-from app.core.resources import Key
+from app.core.resources.service_entry import Key
 
 
 class Latency:

@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 
 from app.controller.aftermath import Aftermath, aftermath_task, reader
 from app.controller.dispatcher import Dispatcher
+from app.controller.entry_events import Narrator
+from app.controller.gauges import Tally
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
-from app.controller.judge import Judge
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
-from app.controller.reporter import Reporter
+from app.controller.reports import Reporter
 from app.controller.siblings import Siblings, siblings_task
-from app.controller.tally import Tally
+from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
-from app.core.observed import Observed
-from app.core.resources import MANAGER, ServiceEntry
+from app.core.resources.service_entry import MANAGER, ServiceEntry
+from app.core.routes.observed import Observed
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
@@ -107,11 +107,11 @@ class Manager:
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
         silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
-        return f"nothing was heard of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
+        return f"no watch event or list of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
         policy, leads = self._policy, self._leadership.leads
-        self._inventory, judge = Inventory(policy.current), Judge()
+        self._inventory, judge = Inventory(policy.current), VerdictCache()
         self._siblings = Siblings(self._inventory, judge, policy)
         self._tally = Tally(lambda entry: judge(entry, policy.current))
         identity = self._elector.identity if self._elector else MANAGER
@@ -158,7 +158,7 @@ class Manager:
             rate=self._settings.remediation_rate,
         )
 
-    def _make_reporter(self, writer: Client, judge: Judge) -> Reporter:
+    def _make_reporter(self, writer: Client, judge: VerdictCache) -> Reporter:
         return Reporter(
             writer,
             self._inventory,

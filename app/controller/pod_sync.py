@@ -14,6 +14,7 @@ from typing import Any
 
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.kube.apply import list_all
 from app.kube.client import Client
 from app.kube.errors import Invalid, NotFound
 from app.kube.resources import CONFIG_MAPS, PODS, SECRETS, Resource
@@ -72,8 +73,7 @@ class PodSync:
             return "none"
 
     def _annotate(self, version: str) -> None:
-        pods = self._client.list_page(PODS, self._mounted.namespace, label_selector=self._mounted.pods).items
-        for pod in pods:
+        for pod in list_all(self._client, PODS, self._mounted.namespace, label_selector=self._mounted.pods):
             metadata = pod["metadata"]
             annotations = metadata.get("annotations") or {}
             if annotations.get(ANNOTATION) != version and pod.get("status", {}).get("phase") in {"Pending", "Running"}:

@@ -5,18 +5,19 @@ import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
+from app.controller.entry_events import Narrator
 from app.controller.inventory import Inventory
-from app.controller.narrator import Narrator
-from app.core.candidates import age
-from app.core.index import Neighbours
-from app.core.observed import Observed
-from app.core.plan import Changes, changes, desired_at
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
-from app.core.routing import Emitted
-from app.kube.client import Client, Object
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.candidates import age
+from app.core.routes.index import Neighbours
+from app.core.routes.observed import Observed
+from app.core.routes.plan import Changes, changes, desired_at
+from app.core.routes.virtual_service import Emitted
+from app.kube.apply import apply_exactly
+from app.kube.client import Client
 from app.kube.errors import NotFound
-from app.kube.resources import EMITTED, NO_VERSION, Resource
+from app.kube.resources import EMITTED
 from app.policyfile import PolicyFile
 from app.telemetry.logs import tell
 
@@ -89,27 +90,13 @@ class Reconciler:
         """Apply server-side: over an object of ours only as it was observed, and never over one of others.
 
         Returns the resource version that it has then, or none where what is stored is still not what was wanted.
-        Where none was observed, one that came in the meantime makes a Conflict: without a version, fields that do not
-        clash would be merged into it, forced or not.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
-        version = current.resource_version if current else NO_VERSION
-        body = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
-        stored = self._client.apply(resource, body, force=True)
-        if stored["spec"] != manifest["spec"]:
-            stored = self._reset_spec(resource, emitted, stored["metadata"]["resourceVersion"])
+        stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)
         log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
         self._narrator.applied(emitted, current)
         done: str = stored["metadata"]["resourceVersion"] if stored["spec"] == manifest["spec"] else ""
         return done
-
-    def _reset_spec(self, resource: Resource, emitted: Emitted, resource_version: str) -> Object:
-        """Remove fields that others added: server-side apply leaves what it does not own."""
-        patch = [
-            {"op": "test", "path": "/metadata/resourceVersion", "value": resource_version},
-            {"op": "replace", "path": "/spec", "value": emitted.manifest["spec"]},
-        ]
-        return self._client.json_patch(resource, emitted.key.namespace, emitted.key.name, patch)
 
     def _delete(self, stored: Observed) -> None:
         resource = EMITTED[stored.kind]

@@ -5,14 +5,15 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
+from app.controller.entry_events import Narrator
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
-from app.core.notices import REMEDIATED, REMEDIATION_REFUSED, Notice
-from app.core.patch import Operation
-from app.core.resources import JSON, Key, ServiceEntry
-from app.core.rules import RESOLVING
+from app.core.event_catalogue import REMEDIATED, REMEDIATION_REFUSED, Notice
+from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.rules.patch import Operation
+from app.core.rules.resolution import RESOLVING
+from app.kube.apply import locked
 from app.kube.client import Client
 from app.kube.errors import Forbidden, Invalid, NotFound
 from app.kube.events import TokenBucket
@@ -23,7 +24,7 @@ from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
 
 log = logging.getLogger(__name__)
 
-NAME = "remediation"
+REMEDIATION = "remediation"
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Bounds of the back-off of an entry that the API server does not let us patch, in seconds."""
 
@@ -34,7 +35,7 @@ Its second argument is the entry as it was just read, None where it was not.
 """
 
 
-class Refused(Exception):
+class PatchRefused(Exception):
     """The API server did not take a patch, and will not until someone changes something."""
 
 
@@ -69,11 +70,13 @@ class Remediator:
             base=FIRST_RETRY,
             cap=LAST_RETRY,
             longest_pause=LAST_RETRY,
-            meter=metrics.queues.meter(NAME),
+            meter=metrics.queues.meter(REMEDIATION),
         )
-        metrics.queues.watch(NAME, self._queue)
-        meter = metrics.reconciles.meter(NAME)
-        self._worker = Worker(NAME, self._queue, self, leadership, meter, refusals=(Forbidden, Invalid, Refused))
+        metrics.queues.watch(REMEDIATION, self._queue)
+        meter = metrics.reconciles.meter(REMEDIATION)
+        self._worker = Worker(
+            REMEDIATION, self._queue, self, leadership, meter, refusals=(Forbidden, Invalid, PatchRefused)
+        )
         self._stored: dict[Key, ServiceEntry] = {}
 
     def start(self) -> None:
@@ -128,11 +131,13 @@ class Remediator:
     def failed(self, key: Key, error: Exception) -> None:
         """Say that an entry is patched later."""
         self._outcomes.labels("failed").inc()
-        log.warning("ServiceEntry %s is remediated later: %s", key, error)
+        log.warning("patching ServiceEntry %s failed, will retry: %s", key, error)
 
     def refused(self, key: Key, error: Exception) -> None:
         """Say, once for all entries of a namespace, that they are tried less and less often."""
-        log.warning("patches in namespace %s are refused, and tried less and less often: %s", key.namespace, error)
+        log.warning(
+            "API server rejects patches in namespace %s; retrying with increasing delay: %s", key.namespace, error
+        )
 
     def _remediate(self, key: Key, span: Span) -> None:
         """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
@@ -140,13 +145,11 @@ class Remediator:
         entry = ServiceEntry.parse(document)
         span.note({ENTRY_UIDS: (entry.uid,)})
         if patch := self._repair(entry, document):
-            self._write(entry, document["metadata"]["resourceVersion"], patch)
+            self._write(entry, locked(document, patch), patch[0]["value"])
 
-    def _write(self, entry: ServiceEntry, resource_version: str, patch: Sequence[Operation]) -> None:
-        lock = {"op": "replace", "path": "/metadata/resourceVersion", "value": resource_version}
-        resolution = patch[0]["value"]
+    def _write(self, entry: ServiceEntry, patch: Sequence[Operation], resolution: str) -> None:
         try:
-            stored = self._client.json_patch(SERVICE_ENTRIES, entry.key.namespace, entry.key.name, [lock, *patch])
+            stored = self._client.json_patch(SERVICE_ENTRIES, entry.key.namespace, entry.key.name, patch)
         except (Forbidden, Invalid) as error:
             raise self._refused(entry, error.message) from error
         if stored["spec"].get("resolution") != resolution:
@@ -158,14 +161,14 @@ class Remediator:
         note = f"resolution was {entry.resolution} and is {resolution} now: {_why(resolution)}"
         self._narrator.tell(entry, Notice(REMEDIATED, note))
 
-    def _refused(self, entry: ServiceEntry, reason: str) -> Refused:
+    def _refused(self, entry: ServiceEntry, reason: str) -> PatchRefused:
         self._outcomes.labels("failed").inc()
         note = f"resolution stays {entry.resolution}: {reason}"
         self._narrator.tell(entry, Notice(REMEDIATION_REFUSED, note))
-        return Refused(reason)
+        return PatchRefused(reason)
 
 
 def _why(resolution: str) -> str:
     if resolution in RESOLVING:
-        return "the policy has existing entries patched"
+        return "the policy says existing: Remediate"
     return "an entry of the namespace that names the same host keeps this resolution, and Istio merges the two"

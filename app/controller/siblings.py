@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from app.controller.inventory import Inventory
-from app.controller.judge import Judge
 from app.controller.leadership import Leadership
+from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
-from app.core.kept import in_turns
-from app.core.patch import Operation, set_resolution
-from app.core.policy import GuardPolicy
-from app.core.resources import JSON, Key, ServiceEntry
-from app.core.siblings import follows, led, slipped, wrote
-from app.core.standing import Standing, as_document
-from app.core.verdict import remediation
+from app.core.cel.kept_resolutions import in_turns
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.rules.kept_resolutions import Standing, as_document
+from app.core.rules.patch import Operation, set_resolution
+from app.core.rules.siblings import follows, led, slipped, wrote
+from app.core.rules.verdict import remediation
 from app.kube.client import Client
 from app.kube.resources import CONFIG_MAPS
 from app.policyfile import PolicyFile
@@ -40,7 +40,7 @@ ATTEMPTS = 3
 class Siblings:
     """Answers what becomes of each entry in the company of those that share its hosts; usable from several threads."""
 
-    def __init__(self, inventory: Inventory, judge: Judge, policy: PolicyFile) -> None:
+    def __init__(self, inventory: Inventory, judge: VerdictCache, policy: PolicyFile) -> None:
         self._inventory = inventory
         self._judge = judge
         self._policy = policy

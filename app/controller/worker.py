@@ -12,9 +12,9 @@ from typing import Generic, Protocol, TypeVar
 
 from app.controller.leadership import Leadership
 from app.controller.workqueue import WorkQueue
-from app.kube.backoff import backoff
 from app.kube.errors import ApiError, Fenced, Forbidden, Invalid
-from app.telemetry.instruments import ReconcileMeter, Result
+from app.kube.timing import backoff
+from app.telemetry.instruments import ReconcileMeter, ReconcileResult
 
 log = logging.getLogger(__name__)
 
@@ -145,12 +145,12 @@ class Worker(Generic[K]):
             self._queue.forget(key)
 
     def _measured(self, key: K) -> None:
-        began, result = time.monotonic(), Result.ERROR
+        began, result = time.monotonic(), ReconcileResult.ERROR
         try:
             self._work.work(key)
-            result = Result.SUCCESS
+            result = ReconcileResult.SUCCESS
         except (Forbidden, Invalid):
-            result = Result.REFUSED
+            result = ReconcileResult.REFUSED
             raise
         finally:
             self._meter.done(began, result)
@@ -159,10 +159,10 @@ class Worker(Generic[K]):
         if isinstance(error, self._refusals):
             if self._queue.refuse(key):
                 self._work.refused(key, error)
-            log.debug("%s of %s is refused: %s", self._name, key, error)
+            log.debug("%s of %s rejected: %s", self._name, key, error)
             return
         if not isinstance(error, ApiError):
-            log.error("a bug in %s of %s", self._name, key, exc_info=error)
+            log.error("unexpected error in %s of %s; will retry", self._name, key, exc_info=error)
         self._queue.retry(key)
         self._work.failed(key, error)
 
@@ -213,7 +213,7 @@ class LeaderTask:
             return seconds
         self._failed()
         if isinstance(error, ApiError):
-            log.warning("%s: %s; again in %.1f s", self._name, error, seconds)
+            log.warning("%s failed, retrying in %.1f s: %s", self._name, seconds, error)
         else:
-            log.error("a bug in %s; again in %.1f s", self._name, seconds, exc_info=error)
+            log.error("unexpected error in %s, retrying in %.1f s", self._name, seconds, exc_info=error)
         return seconds

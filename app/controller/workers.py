@@ -5,22 +5,22 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from app.controller.entry_events import Narrator
+from app.controller.gauges import Conflicts
 from app.controller.latency import Latency
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
-from app.controller.tally import Conflicts
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
-from app.core.plan import Changes
-from app.core.resources import Key
+from app.core.resources.service_entry import Key
+from app.core.routes.plan import Changes
 from app.kube.errors import Forbidden, Invalid, ServerError
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 
 log = logging.getLogger(__name__)
 
-NAME = "emission"
+EMISSION = "emission"
 """What the queue and its reconciliations are called in metrics."""
 BURST = 20
 """Keys that wait, or were written within a second, and make a burst: remediation is slower, and keeps its Events."""
@@ -47,7 +47,7 @@ class Workers:
         synced: Callable[[], bool],
         count: int,
     ) -> None:
-        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(NAME))
+        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(EMISSION))
         self.latency = Latency(metrics.emission_latency, leadership.leads)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
@@ -56,16 +56,16 @@ class Workers:
         self._written = deque[float](maxlen=BURST)  # when
         self._settled = False  # whether every key was looked at since this replica leads
         self._worker = Worker(
-            NAME,
+            EMISSION,
             self.queue,
             self,
             leadership,
-            metrics.reconciles.meter(NAME),
+            metrics.reconciles.meter(EMISSION),
             prepare=synced,
             refusals=REFUSALS,
             threads=count,
         )
-        metrics.queues.watch(NAME, self.queue)
+        metrics.queues.watch(EMISSION, self.queue)
 
     def start(self) -> None:
         """Begin to work."""
@@ -109,11 +109,13 @@ class Workers:
 
     def failed(self, key: Key, error: Exception) -> None:
         """Say that a name is reconciled again."""
-        log.warning("%s is tried again: %s", key, error)
+        log.warning("reconciling %s failed, will retry: %s", key, error)
 
     def refused(self, key: Key, error: Exception) -> None:
         """Say, once for all names of a namespace, that they are tried less and less often."""
-        log.warning("writes in namespace %s are refused, and tried less and less often: %s", key.namespace, error)
+        log.warning(
+            "API server rejects writes in namespace %s; retrying with increasing delay: %s", key.namespace, error
+        )
         if owner := self._reconciler.owner(key):
             self._narrator.refused(owner, str(error))
 

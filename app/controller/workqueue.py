@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Protocol, TypeVar
 
 from app.controller.lanes import Lane, Lanes
-from app.kube.backoff import backoff
+from app.kube.timing import backoff
 
 K = TypeVar("K", bound=Hashable)
 

@@ -1,6 +1,6 @@
-"""Why the API server cannot call a webhook: what its words mean, and what to do; pure.
+"""Why the API server cannot call a webhook: the meaning of its error messages, and remedies.
 
-The words are those of Kubernetes 1.36 and of the Go library beneath it (crypto/tls, crypto/x509, net), as the
+The messages are those of Kubernetes 1.36 and of the Go library beneath it (crypto/tls, crypto/x509, net), as the
 end-to-end tests obtain them.
 """
 
@@ -10,28 +10,28 @@ from enum import Enum
 from app.certificates.probe import Trouble
 
 _WHO_WRITES = (
-    "With --manage-certificates see the log of the leading controller, which repairs this; with cert-manager that of "
-    "its cainjector; else write the authority's certificate into caBundle."
+    "With --manage-certificates: the leading controller repairs caBundle, see its log. With cert-manager: see the log "
+    "of its cainjector. Otherwise write the CA certificate into caBundle."
 )
 _WHO_ISSUES = (
-    "With --manage-certificates see the log of the leading controller; with cert-manager see the Certificate; else "
-    "renew it. Compare the clocks of the machines, too."
+    "With --manage-certificates: see the log of the leading controller. With cert-manager: see the Certificate. "
+    "Otherwise renew it. Also compare the clocks of the machines."
 )
 _WAY_IN = (
-    "Let the control plane reach the webhook's port: firewall rules (on private clusters), NetworkPolicies, security "
-    "groups."
+    "Let the control plane reach the webhook's port: check firewall rules (on private clusters), NetworkPolicies and "
+    "security groups."
 )
 _WHO_CUTS = (
-    "Most often the webhook has no certificate to serve yet: the /readyz of its pods says what it waits for. Else see "
-    "their log, and that of what stands between (a proxy; a mesh: exclude the port from injection)."
+    "Most often the webhook has no serving certificate yet: /readyz of its pods says what they wait for. Otherwise "
+    "read their logs and those of a proxy on the path; in a mesh, exclude the port from sidecar injection."
 )
 
 
 class Cause(Enum):
-    """In words, and what to do; {name} is the DNS name that the webhook is called by."""
+    """A sentence and a remedy; {name} is the DNS name that the API server calls the webhook by."""
 
     NO_SERVICE = (
-        "the Service that the configuration names does not exist",
+        "the Service in the webhook configuration does not exist",
         "Install the chart again, or correct the Service in the webhook configuration.",
     )
     NO_PORT = (
@@ -40,14 +40,14 @@ class Cause(Enum):
     )
     NO_ENDPOINTS = (
         "no webhook pod is ready behind the Service",
-        "See why with `kubectl get pods` and the /readyz of a pod, which says what it waits for.",
+        "Run `kubectl get pods`, and read /readyz on the health port of a pod: it says what the pod waits for.",
     )
     REFUSED = (
-        "nothing listens where the API server connects to",
-        "See whether webhook pods run and are ready, and whether the Service's targetPort is the webhook's --port.",
+        "the connection is refused: nothing listens on this address and port",
+        "Check that webhook pods are ready, and that the Service's targetPort is the webhook's --port.",
     )
     UNREACHABLE = (
-        "the API server gets no connection to the webhook",
+        "the API server cannot connect to the webhook",
         _WAY_IN,
     )
     UNRESOLVED = (
@@ -55,8 +55,8 @@ class Cause(Enum):
         "Correct the url in the webhook configuration, or the DNS of the control plane.",
     )
     TIMEOUT = (
-        "the webhook, or the way to it, is too slow",
-        "See whether webhook pods run out of CPU, and whether a firewall drops packets to their port without a word.",
+        "the webhook or the network path to it is too slow",
+        "Check whether webhook pods run out of CPU, and whether a firewall silently drops packets to their port.",
     )
     EXPIRED = (
         "the serving certificate is not valid at this time",
@@ -67,45 +67,45 @@ class Cause(Enum):
         "Issue it for {name}: see --webhook-service of the controller, or dnsNames of the Certificate.",
     )
     UNTRUSTED = (
-        "the caBundle of the configuration is not that of the authority that signed the serving certificate",
+        "caBundle in the webhook configuration does not contain the CA that signed the serving certificate",
         _WHO_WRITES,
     )
     NO_BUNDLE = (
-        "the configuration has no caBundle that could be read",
+        "caBundle in the webhook configuration is empty or not a certificate",
         _WHO_WRITES,
     )
     NO_CERTIFICATE = (
-        "the webhook has no certificate to serve yet, or something else answers on its port",
-        "See the /readyz of the webhook's pods: it says which certificate it waits for.",
+        "the webhook has no serving certificate yet, or another program answers on its port",
+        "Read /readyz on the health port of the webhook pods: it says which certificate they wait for.",
     )
     NO_TLS = (
-        "what answers there speaks no TLS",
+        "the endpoint does not speak TLS",
         "Correct the port: it must lead to the webhook's --port, not to its --health-port.",
     )
     CUT = (
-        "the connection is closed before there is an answer",
+        "the connection was closed before an answer came",
         _WHO_CUTS,
     )
     OVERLOADED = (
-        "the webhook has too many requests under way",
+        "the webhook has too many concurrent requests",
         "Give it more replicas or more CPU.",
     )
     NO_REVIEW = (
-        "something else answers in the webhook's place",
-        "See whether Service, port and path of the configuration lead to the webhook (/mutate, /validate).",
+        "another program answers in place of the webhook",
+        "Check that Service, port and path in the webhook configuration lead to the webhook (/mutate, /validate).",
     )
     OTHER = (
         "the API server cannot call the webhook",
-        "The message says why; the log of the webhook's pods may say more.",
+        "Read the message above and the logs of the webhook pods.",
     )
 
     @property
     def words(self) -> str:
-        """What is the case."""
+        """The cause as a sentence."""
         return self.value[0]
 
     def remedy(self, name: str) -> str:
-        """What to do about it, for a webhook that is called by a name."""
+        """The remedy for a webhook with this DNS name."""
         return self.value[1].replace("{name}", name or "its Service")
 
 
@@ -126,18 +126,18 @@ _SIGNS: tuple[tuple[str, Cause], ...] = (
     (r"connection refused", Cause.REFUSED),
     (r"no route to host|network is unreachable|dial tcp [^ ]+ i/o timeout|dial tcp .*i/o timeout", Cause.UNREACHABLE),
     (r"context deadline exceeded|Client\.Timeout exceeded|i/o timeout|TLS handshake timeout", Cause.TIMEOUT),
-    (r"too many requests under way", Cause.OVERLOADED),
+    (r"too many concurrent requests", Cause.OVERLOADED),
     (r"EOF|connection reset by peer|broken pipe|server closed idle connection", Cause.CUT),
     (
         r"expected webhook response|json parse error|invalid character|server could not find the requested resource",
         Cause.NO_REVIEW,
     ),
 )
-"""In this order: what comes first is the more particular."""
+"""More specific patterns come first."""
 
 
 def classify(message: str) -> Cause:
-    """Return the cause of a call that failed, from the API server's words."""
+    """Return the cause of a failed call, from the API server's message."""
     return next((cause for sign, cause in _SIGNS if re.search(sign, message)), Cause.OTHER)
 
 
@@ -149,4 +149,4 @@ CAUSES = {
     Trouble.MISNAMED: Cause.MISNAMED,
     Trouble.NO_TLS: Cause.NO_CERTIFICATE,
 }
-"""What a connection of our own proves; that none was had from here proves nothing."""
+"""The causes that a failed connection of doctor's own proves; being unable to connect from here proves nothing."""

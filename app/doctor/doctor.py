@@ -1,4 +1,8 @@
-"""The doctor: looks at an installation as the API server sees it, and takes it out of the way if need be."""
+"""The doctor: checks an installation as the API server sees it, and disables its webhooks on request.
+
+The checks are in `diagnosis`, the meaning of the API server's error messages in `causes`. Doctor writes nothing unless
+`disable` or `enable` is called.
+"""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -6,15 +10,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from app.certificates.probe import Address, ProbeError, probe
-from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, locked, service, webhooks
-from app.core.backstop import MUTATING as MUTATING_POLICY
-from app.core.backstop import REFUSE, REPAIR, WARN
-from app.core.backstop import VALIDATING as VALIDATING_POLICY
-from app.core.resources import ADMISSION_GROUP, VERSIONS
+from app.certificates.webhookconfig import address, bundle, disabling, enabling, is_disabled, service, webhooks
+from app.core.cel.admission_policy import MUTATING as MUTATING_POLICY
+from app.core.cel.admission_policy import REFUSE, REPAIR, WARN
+from app.core.cel.admission_policy import VALIDATING as VALIDATING_POLICY
+from app.core.resources.service_entry import ADMISSION_GROUP, VERSIONS
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import (
-    Finding,
-    Outcome,
+    Check,
+    DryRun,
     State,
     Surroundings,
     judge_change,
@@ -22,8 +26,9 @@ from app.doctor.diagnosis import (
     judge_lease,
     judge_refusal,
 )
+from app.kube.apply import list_all, locked
 from app.kube.client import Access, Client, Object
-from app.kube.errors import ApiError, ConfigError, Conflict, Forbidden, NotFound
+from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound, WriteConflict
 from app.kube.resources import CONFIGURATIONS, LEASES, MUTATING, SERVICE_ENTRIES, Resource
 from app.settings import LEASE_NAME
 
@@ -38,15 +43,15 @@ BINDINGS = tuple(
     )
     for version in versions
 )
-"""What puts the policies of the backstop into force."""
-NO_RIGHT_TO_READ = "It is only looked at: the dry runs prove the rest."
+"""The bindings that put the policies of the backstop into force."""
+NO_RIGHT_TO_READ = "This check is optional: the dry runs show whether the guard works."
 SERVICE_LABEL = "kubernetes.io/service-name"
 ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where the installation is, and where its dry runs are made; `connect`: how the webhook is reached from here."""
+class Target:
+    """The installation, the namespace of the dry runs, and the address of a webhook if `connect` names one."""
 
     namespace: str
     configuration: str
@@ -55,7 +60,7 @@ class Place:
 
 
 class DoctorError(Exception):
-    """A cluster that cannot be asked, or does not do what it is asked; the message is one sentence for a person."""
+    """A call to the API server failed, or had no effect; the message is one sentence."""
 
 
 def open_client(access: Access) -> Client:
@@ -69,24 +74,24 @@ def open_client(access: Access) -> Client:
 class Doctor:
     """Looks at one installation."""
 
-    def __init__(self, client: Client, place: Place) -> None:
+    def __init__(self, client: Client, place: Target) -> None:
         self._client = client
         self._place = place
 
-    def findings(self) -> Iterator[Finding]:
-        """Look at everything, cheapest first; the dry runs, which are the proof, come last. Raises DoctorError."""
+    def findings(self) -> Iterator[Check]:
+        """Run all checks, cheapest first; the dry runs, which are the proof, come last. Raises DoctorError."""
         try:
             yield from self._examine()
         except ApiError as error:
-            raise DoctorError(f"the API server cannot be asked: {error}") from None
+            raise DoctorError(f"calling the API server failed: {error}") from None
 
-    def _examine(self) -> Iterator[Finding]:
+    def _examine(self) -> Iterator[Check]:
         yield from self._rivals()
         configurations = dict[Resource, Object]()
         repairs = any(name == REPAIR for _, name in self._bindings())
         for resource in CONFIGURATIONS:
             found = self._read(resource, None, self._place.configuration)
-            if isinstance(found, Finding):
+            if isinstance(found, Check):
                 if not (repairs and resource is MUTATING):
                     yield found
             else:
@@ -100,32 +105,34 @@ class Doctor:
         around = Surroundings([one["name"] for one in asked], repairs, called, self._place.probe_namespace)
         changed = judge_change(self._rehearse(resolution="NONE"), around)
         refused = judge_refusal(self._rehearse(resolution="NONE", addresses=["198.51.100.0/24"]), around)
-        yield from dict.fromkeys([changed, refused])  # what keeps both from a verdict is said once
+        yield from dict.fromkeys([changed, refused])  # if both failed for one reason, report it once
 
-    def _rivals(self) -> Iterator[Finding]:
-        """Look for other installations: of several, one acts."""
+    def _rivals(self) -> Iterator[Check]:
+        """Look for other installations: only one of several writes."""
         try:
-            leases = self._client.list_page(LEASES, field_selector=f"metadata.name={LEASE_NAME}").items
+            leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={LEASE_NAME}"))
         except Forbidden as error:
-            said = f"whether there is another installation cannot be seen: {error.message}"
-            yield Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            said = f"cannot list Leases to find other installations: {error.message}"
+            yield Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
             return
         others = [one for one in leases if one["metadata"]["namespace"] != self._place.namespace]
         for lease in others:
             if finding := judge_lease(lease, datetime.now(UTC)):
                 yield finding
 
-    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Finding:
+    def _read(self, resource: Resource, namespace: str | None, name: str) -> Object | Check:
         try:
             return self._client.get(resource, namespace, name)
         except NotFound:
-            remedy = "Install the chart again, or name another one with --webhook-configuration."
-            return Finding(State.PROBLEM, f"there is no {resource.kind} {name}: nobody asks the webhook", remedy)
+            remedy = "Install the chart again, or name the right configuration with --webhook-configuration."
+            return Check(
+                State.PROBLEM, f"{resource.kind} {name} not found: the API server does not call the webhook", remedy
+            )
         except Forbidden as error:
-            return Finding(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
+            return Check(State.UNKNOWN, f"{resource.kind} {name} cannot be read: {error.message}", NO_RIGHT_TO_READ)
 
     def _bindings(self) -> Iterator[tuple[Resource, str]]:
-        """Find the bindings of ours that are there; what may not be read, or is not known, is none."""
+        """Yield the existing policy bindings of the guard, as far as they can be read."""
         for resource, name in BINDINGS:
             try:
                 self._client.get(resource, None, name)
@@ -133,27 +140,27 @@ class Doctor:
                 continue
             yield resource, name
 
-    def _endpoints(self, namespace: str, name: str) -> Finding:
-        """See whether anything is ready behind a Service."""
+    def _endpoints(self, namespace: str, name: str) -> Check:
+        """Count the ready endpoints of a Service."""
         try:
             spec = self._client.get(SERVICES, namespace, name)["spec"]
-            slices = self._client.list_page(SLICES, namespace).items
+            slices = list(list_all(self._client, SLICES, namespace, label_selector=f"{SERVICE_LABEL}={name}"))
         except NotFound:
             said = f"Service {namespace}/{name}: {Cause.NO_SERVICE.words}"
-            return Finding(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
+            return Check(State.PROBLEM, said, Cause.NO_SERVICE.remedy(""))
         except Forbidden as error:
-            said = f"what is behind Service {namespace}/{name} cannot be read: {error.message}"
-            return Finding(State.UNKNOWN, said, NO_RIGHT_TO_READ)
+            said = f"cannot read Service {namespace}/{name} and its EndpointSlices: {error.message}"
+            return Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
         if spec.get("type") == "ExternalName":
-            return Finding(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
-        ready = _ready(one for one in slices if one["metadata"].get("labels", {}).get(SERVICE_LABEL) == name)
+            return Check(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
+        ready = _ready(slices)
         if not ready:
             said = f"Service {namespace}/{name}: {Cause.NO_ENDPOINTS.words}"
-            return Finding(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
-        return Finding(State.OK, f"webhook pods that are ready behind Service {namespace}/{name}: {ready}")
+            return Check(State.PROBLEM, said, Cause.NO_ENDPOINTS.remedy(""))
+        return Check(State.OK, f"ready webhook pods behind Service {namespace}/{name}: {ready}")
 
-    def _connections(self, asked: list[Object]) -> Iterator[Finding]:
-        """Connect anew under each bundle that is in force; what the API server kept open would hide a wrong one."""
+    def _connections(self, asked: list[Object]) -> Iterator[Check]:
+        """Open a new TLS connection with each current caBundle; a wrong one shows only here."""
         for where, authorities in dict.fromkeys((address(one), bundle(one)) for one in asked if bundle(one)):
             shown = Address(*self._place.connect, name=where.host) if self._place.connect else where
             try:
@@ -163,8 +170,8 @@ class Doctor:
             else:
                 yield judge_connection(str(shown), where.host, None, "")
 
-    def _rehearse(self, **spec: object) -> Outcome:
-        """Have an entry judged that is never stored; its host is nobody's."""
+    def _rehearse(self, **spec: object) -> DryRun:
+        """Send an entry as a dry run. Its host is below example.com, which is reserved."""
         ports = [{"number": 80, "name": "http", "protocol": "HTTP"}]
         entry = {
             "apiVersion": SERVICE_ENTRIES.api_version,
@@ -180,33 +187,33 @@ class Doctor:
         try:
             seen = self._client.rehearse(SERVICE_ENTRIES, entry)
         except ApiError as error:
-            return Outcome(error.status, message=error.message)
-        return Outcome(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
+            return DryRun(error.status, message=error.message)
+        return DryRun(201, seen.object["spec"].get("resolution", "NONE"), tuple(seen.warnings))
 
     def disable(self) -> Iterator[str]:
-        """Have the API server ask the webhooks no more, and say what was done; raises DoctorError."""
+        """Stop the API server's calls to the webhooks, and yield a line for each change; raises DoctorError."""
         try:
             yield from self._disable()
         except ApiError as error:
             raise DoctorError(f"the webhooks cannot be disabled: {error}") from None
 
     def enable(self) -> Iterator[str]:
-        """Undo `disable`, but for what the leader writes again itself; raises DoctorError."""
+        """Undo `disable`, except for the policy bindings, which the leader restores; raises DoctorError."""
         try:
             for resource in CONFIGURATIONS:
-                yield self._change(resource, enabling, "is asked")
+                yield self._change(resource, enabling, "enabled")
         except ApiError as error:
             raise DoctorError(f"the webhooks cannot be enabled: {error}") from None
 
     def _disable(self) -> Iterator[str]:
         for resource in CONFIGURATIONS:
-            yield self._change(resource, disabling, "is asked no more")
+            yield self._change(resource, disabling, "disabled: the API server no longer calls it")
         for resource, name in self._bindings():
             self._client.delete(resource, None, name)
-            yield f"{resource.kind} {name} is deleted; a controller that runs with --backstop writes it again"
+            yield f"{resource.kind} {name} deleted; a running controller with --backstop creates it again"
 
     def _change(self, resource: Resource, patch_of: Callable[[Object], list[Object]], now: str) -> str:
-        """Patch a configuration over what it is, and see that it stayed so."""
+        """Patch a configuration, and read it again to see that the change stayed."""
         name = self._place.configuration
         for _ in range(ATTEMPTS):
             try:
@@ -215,28 +222,36 @@ class Doctor:
                     self._client.json_patch(resource, None, name, locked(found, patch))
                     continue
             except NotFound:
-                return f"there is no {resource.kind} {name}: no webhook is called"
-            except Conflict:
+                return f"{resource.kind} {name} not found: the API server calls no webhook of it"
+            except WriteConflict:
                 time.sleep(0.2)
                 continue
             return f"{resource.kind} {name} {now}"
-        raise Conflict(409, "Conflict", f"{resource.kind} {name} is changed back as soon as it is changed: by GitOps?")
+        raise WriteConflict(
+            409,
+            "WriteConflict",
+            f"{resource.kind} {name} was reverted right after the change; stop the GitOps tool that does it",
+        )
 
 
-def _look(resource: Resource, configuration: Object) -> Iterator[Finding]:
-    """Judge a configuration by itself."""
+def _look(resource: Resource, configuration: Object) -> Iterator[Check]:
+    """Check one webhook configuration."""
     name = f"{resource.kind} {configuration['metadata']['name']}"
     if not webhooks(configuration):
-        yield Finding(State.PROBLEM, f"{name} holds no webhooks: no webhook is called", "Install the chart again.")
+        yield Check(
+            State.PROBLEM, f"{name} contains no webhooks: the API server calls none", "Install the chart again."
+        )
     for webhook in webhooks(configuration):
         if is_disabled(webhook):
-            said = f"{name} is disabled: webhook {webhook['name']} is not asked"
-            yield Finding(State.PROBLEM, said, "Run `serviceentry-guard doctor --enable` once it may be asked again.")
+            said = f"{name} is disabled: the API server does not call webhook {webhook['name']}"
+            yield Check(
+                State.PROBLEM, said, "Run `serviceentry-guard doctor --enable` when the webhook may be called again."
+            )
         elif not bundle(webhook) and service(webhook):
             said = f"{name}, webhook {webhook['name']}: {Cause.NO_BUNDLE.words}"
-            yield Finding(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
+            yield Check(State.PROBLEM, said, Cause.NO_BUNDLE.remedy(""))
         else:
-            yield Finding(State.OK, f"{name} asks {address(webhook)}")
+            yield Check(State.OK, f"{name} calls {address(webhook)}")
 
 
 def _ready(slices: Iterable[Object]) -> int:

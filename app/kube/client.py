@@ -46,7 +46,7 @@ class Access:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class ListPage:
     """A part of a list: `resource_version` is that of the whole list; `continue_` is empty on the last page."""
 
     items: Sequence[Object]
@@ -155,7 +155,7 @@ class Client:
         resource_version: str = "",
         label_selector: str = "",
         field_selector: str = "",
-    ) -> Page:
+    ) -> ListPage:
         """Up to `limit` objects from the start or from where `continue_` points, as of `resource_version`.
 
         The API server leaves `apiVersion` and `kind` out of the items of its built-in types.
@@ -170,7 +170,7 @@ class Client:
         given = {name: value for name, value in query.items() if value}
         document = self._call(_Call("list", "GET", resource.path(namespace), given))
         metadata = document.get("metadata", {})
-        return Page(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
+        return ListPage(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
     def watch(
         self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int
@@ -204,7 +204,7 @@ class Client:
         return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
 
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
-        """Server-side apply. With `force` fields are taken from other managers, else that is a Conflict."""
+        """Server-side apply. With `force` fields are taken from other managers, else that is a WriteConflict."""
         query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
         path = resource.path(*_place(body))
         return self._call(_Call("apply", "PATCH", path, query, body, "application/apply-patch+yaml"))
@@ -240,7 +240,7 @@ class Client:
         try:
             return msgspec.json.decode(response.data, type=dict)
         except msgspec.DecodeError as error:
-            raise ApiError(response.status, "NoJson", f"{call.path} is not answered in JSON: {error}") from error
+            raise ApiError(response.status, "NoJson", f"{call.path} did not return JSON: {error}") from error
 
     def _exchange(self, call: _Call, timeout: float, *, stream: bool = False) -> urllib3.BaseHTTPResponse:
         response = self._send(call, timeout, stream)

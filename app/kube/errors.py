@@ -47,11 +47,11 @@ class NotFound(ApiError):
     """404: the object, its namespace or its type is not there."""
 
 
-class Conflict(ApiError):
+class WriteConflict(ApiError):
     """409: a precondition, an optimistic lock or another field manager stands against it."""
 
 
-class AlreadyExists(Conflict):
+class AlreadyExists(WriteConflict):
     """409 on create: the name is taken."""
 
 
@@ -90,7 +90,7 @@ _BY_STATUS: Mapping[int, type[ApiError]] = {
     401: Unauthorized,
     403: Forbidden,
     404: NotFound,
-    409: Conflict,
+    409: WriteConflict,
     410: Gone,
     422: Invalid,
 }

@@ -129,7 +129,7 @@ class EventRecorder:
             except ApiError as error:
                 self._give_up(event, error)
             except Exception as error:
-                _log.exception("a bug in the event recorder")
+                _log.exception("unexpected error while writing an Event")
                 self._give_up(event, error)
 
     def _give_way(self) -> None:
@@ -158,7 +158,7 @@ class EventRecorder:
     def _give_up(self, event: Object, error: Exception) -> None:
         with self._changed:
             self.dropped += 1
-        _log.info("an event was not written: %s: %s", event["note"], error)
+        _log.info("Event not written: %s: %s", event["note"], error)
 
 
 def _name(name: str, digest: str) -> str:

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from app.kube.backoff import jittered
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, Conflict, NotFound
+from app.kube.errors import ApiError, NotFound, WriteConflict
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
 from app.kube.timestamp import micro_time
+from app.kube.timing import jittered
 
 _log = logging.getLogger(__name__)
 # Monotonic, so that no correction of the wall clock moves the fence. Where there is one, the clock that goes on
@@ -35,7 +35,7 @@ class Timing:
 
     def __post_init__(self) -> None:
         if not self.duration > self.renew_deadline > self.call + self.retry:
-            raise ValueError("a lease needs duration > renew_deadline > call + retry")
+            raise ValueError("a Lease needs duration > renew_deadline > call + retry")
 
 
 _DEFAULT_TIMING = Timing()
@@ -119,7 +119,7 @@ class LeaderElector:
         try:
             sent = self._attempt_twice()
         except ApiError as error:
-            _log.warning("cannot campaign for lease %s/%s: %s", self._namespace, self._name, error)
+            _log.warning("cannot acquire or renew Lease %s/%s: %s", self._namespace, self._name, error)
             sent = None
         self._end_term_if_over()
         if sent is not None:
@@ -131,7 +131,7 @@ class LeaderElector:
             try:
                 self.campaign()
             except Exception:
-                _log.exception("the campaign for lease %s/%s failed", self._namespace, self._name)
+                _log.exception("unexpected error in the leader election for Lease %s/%s", self._namespace, self._name)
             self._stopping.wait(self._pause())
         self._resign()
 
@@ -142,7 +142,7 @@ class LeaderElector:
     def _attempt_twice(self) -> float | None:
         try:
             return self._attempt()
-        except Conflict:
+        except WriteConflict:
             return self._attempt()  # someone else wrote the Lease: see at once who
 
     def _attempt(self) -> float | None:
@@ -174,7 +174,7 @@ class LeaderElector:
             return False
         before, self.rival = self.rival, self._find_rival()
         if self.rival and self.rival != before:
-            _log.warning("not leading, because another installation does: %s; uninstall one of the two", self.rival)
+            _log.warning("not leading: another installation leads (%s); uninstall one of the two", self.rival)
         elif before and not self.rival:
             _log.info("no other installation leads any more")
         return self.rival is not None
@@ -213,12 +213,12 @@ class LeaderElector:
     def _begin_term(self) -> None:
         if not self._leading and self.is_leader():
             self._leading, self._holder = True, ""
-            _log.info("leading: %s holds lease %s/%s", self.identity, self._namespace, self._name)
+            _log.info("became leader: %s holds Lease %s/%s", self.identity, self._namespace, self._name)
             self._on_started()
 
     def _end_term_if_over(self) -> None:
         if self._leading and not self.is_leader():
-            _log.warning("lost lease %s/%s", self._namespace, self._name)
+            _log.warning("stopped leading: lost Lease %s/%s", self._namespace, self._name)
             self._end_term()
 
     def _end_term(self) -> None:
@@ -239,7 +239,7 @@ class LeaderElector:
         try:
             self._client.replace(LEASES, lease, timeout=timeout)
         except ApiError as error:
-            _log.warning("lease %s/%s is left to expire: %s", self._namespace, self._name, error)
+            _log.warning("cannot release Lease %s/%s, so it must expire: %s", self._namespace, self._name, error)
 
 
 def claimed(spec: Object, identity: str, duration: int) -> Object:

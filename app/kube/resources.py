@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from app.core.resources import ADMISSION_GROUP, API_VERSION, GATEWAY_GROUP, GROUP
+from app.core.resources.service_entry import ADMISSION_GROUP, API_VERSION, GATEWAY_GROUP, GROUP
 
 NO_VERSION = "1"
 """A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from app.kube.apply import list_all
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden
 from app.kube.resources import LEASES
@@ -48,10 +49,10 @@ class Rivals:
     def find(self) -> Rival | None:
         """Return an installation that acts; raises ApiError, but for a missing right, which is told once."""
         try:
-            leases = self._client.list_page(LEASES, field_selector=f"metadata.name={self._name}").items
+            leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={self._name}"))
         except Forbidden as error:
             if not self._warned:
-                _log.warning("cannot see whether another installation is active: %s", error)
+                _log.warning("cannot list Leases to find other installations: %s", error)
             self._warned = True
             return None
         found = [rival for lease in leases if (rival := self._judge(lease))]

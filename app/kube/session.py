@@ -56,7 +56,7 @@ class Session:
             if stream and response.status >= 300:
                 response.read(cache_content=True)
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self._host} does not answer: {error}") from error
+            raise Unreachable(f"{self._host} did not answer: {error}") from error
         return response
 
     @property
@@ -72,7 +72,7 @@ class Session:
             try:
                 self._use(self._load())
             except Exception as error:  # a program, a network or a file may fail, each in its own way
-                _log.warning("cannot renew the credentials: %s", error)
+                _log.warning("refreshing the API server credentials failed: %s", error)
                 return False
             return True
 
@@ -96,7 +96,7 @@ class Session:
                 self._refreshed = self._clock()
                 self._header = _read_header(self._configuration)
             except Exception:
-                _log.warning("cannot refresh the credentials, going on with the old ones", exc_info=True)
+                _log.warning("refreshing the API server credentials failed; using the previous ones", exc_info=True)
             finally:
                 self._lock.release()
         return self._header

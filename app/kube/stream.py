@@ -40,7 +40,7 @@ class WatchStream:
                     yield event
         except (urllib3.exceptions.HTTPError, OSError, msgspec.DecodeError) as error:
             if not self._closed:
-                raise Unreachable(f"the watch broke: {error}") from error
+                raise Unreachable(f"the watch connection broke: {error}") from error
         finally:
             self._response.close()
 

@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from app.kube.backoff import backoff, jittered
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, Gone, NotFound, Unreachable
 from app.kube.resources import Resource
 from app.kube.stream import WatchEvent, WatchStream
+from app.kube.timing import backoff, jittered
 
 T = TypeVar("T")
-Key = tuple[str, str]
+ObjectKey = tuple[str, str]
 """Namespace (empty for cluster-scoped objects) and name."""
 
 _log = logging.getLogger(__name__)
@@ -45,14 +45,14 @@ class Reflector(Generic[T]):
         client: Client,
         resource: Resource,
         transform: Callable[[Object], T],
-        on_change: Callable[[Key, T | None, T | None], None],
+        on_change: Callable[[ObjectKey, T | None, T | None], None],
         *,
         namespace: str | None = None,
         optional: bool = False,
         watch_seconds: tuple[int, int] = (240, 300),
         on_restart: Callable[[str], None] = lambda _reason: None,
     ) -> None:
-        self.store: dict[Key, T] = {}
+        self.store: dict[ObjectKey, T] = {}
         self._client = client
         self._resource = resource
         self._transform = transform
@@ -127,10 +127,10 @@ class Reflector(Generic[T]):
         seconds = backoff(self._failures, _BACKOFF_BASE, _BACKOFF_CAP)
         _log.log(
             level,
-            "%s: %s; again in %.1f s",
+            "watching %s failed, retrying in %.1f s: %s",
             self._resource.plural,
-            error,
             seconds,
+            error,
             exc_info=error if traceback else None,
         )
         self._stopping.wait(seconds)
@@ -140,7 +140,7 @@ class Reflector(Generic[T]):
         reason = type(error).__name__
         if reason != self._absent:
             level = logging.WARNING if isinstance(error, Forbidden) else logging.INFO
-            _log.log(level, "%s are not watched: %s", self._resource.plural, error)
+            _log.log(level, "not watching %s: %s", self._resource.plural, error)
         self._absent, self._resource_version = reason, ""
         for key in list(self.store):
             self._change(key, None)
@@ -158,7 +158,7 @@ class Reflector(Generic[T]):
         # client-go lists at resourceVersion=0 to spare etcd the kubelets of a whole cluster, and may be shown
         # a state older than one it has seen. We are one client whose writes follow from what it sees: an empty
         # version is the latest state, at the start and after 410 alike, and is sent in pages.
-        present: set[Key] = set()
+        present: set[ObjectKey] = set()
         continue_ = ""
         while True:
             page = self._client.list_page(self._resource, self._namespace, limit=_PAGE, continue_=continue_)
@@ -194,7 +194,7 @@ class Reflector(Generic[T]):
             self._take(event)
             events += 1
         if not events and time.monotonic() - began < _SHORTEST_WATCH:
-            raise Unreachable("the server ended a watch at once")
+            raise Unreachable("the API server ended the watch immediately")
         self._failures = 0
 
     def _take(self, event: WatchEvent) -> None:
@@ -206,7 +206,7 @@ class Reflector(Generic[T]):
         self._resource_version = event.object["metadata"]["resourceVersion"]
         self._failures = 0
 
-    def _change(self, key: Key, new: T | None) -> None:
+    def _change(self, key: ObjectKey, new: T | None) -> None:
         old = self.store.get(key)
         if old == new:
             return
@@ -217,13 +217,13 @@ class Reflector(Generic[T]):
             self._put(key, old)
             raise
 
-    def _put(self, key: Key, value: T | None) -> None:
+    def _put(self, key: ObjectKey, value: T | None) -> None:
         if value is None:
             self.store.pop(key, None)
         else:
             self.store[key] = value
 
 
-def _key(item: Object) -> Key:
+def _key(item: Object) -> ObjectKey:
     metadata = item["metadata"]
     return metadata.get("namespace", ""), metadata["name"]

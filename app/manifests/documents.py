@@ -1,9 +1,12 @@
-"""From text to the documents in it, within limits that hold whatever is written there.
+"""Read the documents of a YAML text, within limits that hold for every input.
 
 Values are built from libyaml's events. PyYAML's own composer recurses in C, so that deep nesting ends the process; it
-keeps half a kilobyte for each value; and what aliases multiply it hands on as it is.
+keeps half a kilobyte for each value; and it does not bound what aliases multiply. A dialect says what plain scalars
+mean: in manifests what they mean to kubectl, in a policy file what YAML 1.2 says.
 """
 
+import codecs
+import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -11,8 +14,7 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from app.core.resources import JSON
-from app.manifests.scalars import plain
+from app.core.resources.service_entry import JSON
 
 DEPTH_LIMIT = 128
 """Deepest nesting of lists and objects; the deepest that Kubernetes' own objects have is about half."""
@@ -21,13 +23,35 @@ VALUE_LIMIT = 1_000_000
 ALIAS_LIMIT = 10_000
 """Most values that the aliases of a document may repeat."""
 
-_TYPED = frozenset(f"tag:yaml.org,2002:{name}" for name in ("bool", "float", "int", "null"))
+_TAG = "tag:yaml.org,2002:"
+_TYPED: dict[str | None, type] = {
+    f"{_TAG}{name}": kind for name, kind in (("bool", bool), ("float", float), ("int", int), ("null", type(None)))
+}
+_TYPES = {**_TYPED, "!": str, f"{_TAG}str": str, f"{_TAG}map": dict, f"{_TAG}seq": list}
 _MERGE = "<<"
+
+_SPELLINGS = {None: ("~", "null"), True: ("y", "yes", "true", "on"), False: ("n", "no", "false", "off")}
+_WORDS = {
+    spelling: meaning
+    for meaning, words in _SPELLINGS.items()
+    for word in words
+    for spelling in (word, word.capitalize(), word.upper())
+} | {"": None}
+_INTEGER = re.compile(r"[-+]?(?:0b[01]{1,64}|0o?[0-7]{1,22}|0x[0-9a-fA-F]{1,16}|0|[1-9][0-9]{0,19})")
+_OCTAL = re.compile(r"^([-+]?)0([0-7]+)$")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_NUMERIC = frozenset("+-.0123456789")
+
+_CORE_WORDS = {
+    spelling: meaning
+    for word, meaning in (("null", None), ("true", True), ("false", False))
+    for spelling in (word, word.capitalize(), word.upper())
+} | {"": None, "~": None}
+_CORE_INTEGER = re.compile(r"[-+]?[0-9]{1,1000}|0o[0-7]+|0x[0-9a-fA-F]+")
+_NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 Event: TypeAlias = Any
 """An event as PyYAML gives it; its type stubs leave out what events hold."""
-Mark: TypeAlias = Any
-"""A place in a text as PyYAML gives it."""
 
 
 class Malformed(ValueError):
@@ -52,27 +76,50 @@ class Document:
     twice: tuple[str, int] | None = None
 
 
-def documents(text: str) -> Iterator[Document]:
-    """Yield the documents of a text; raises Malformed where it cannot be read on."""
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How YAML is read: the meaning of a plain scalar, and the deepest nesting.
+
+    A strict dialect has no merge keys, and rejects a tag that is not the type of its value.
+    """
+
+    plain: Callable[[str], JSON]
+    depth: int
+    strict: bool = False
+
+
+def decoded(content: bytes) -> str:
+    """Return the text of a file, without its byte-order mark; raises Malformed if it is not UTF-8."""
     try:
-        yield from _Reader(text).documents()
+        return content.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Malformed(f"is not text: byte 0x{error.object[error.start]:02x} is no UTF-8", line) from None
+
+
+def documents(text: str, dialect: Dialect | None = None) -> Iterator[Document]:
+    """Yield the documents of a text, read as kubectl does without a dialect; raises Malformed where it cannot go on."""
+    try:
+        yield from _Reader(text, dialect or _KUBECTL).documents()
     except yaml.MarkedYAMLError as error:
-        raise Malformed(f"is not YAML: {error.problem}", line_at(text, error.problem_mark)) from None
+        mark = error.problem_mark
+        raise Malformed(f"is not YAML: {error.problem}", line_at(text, mark.index) if mark else 0) from None
     except yaml.reader.ReaderError as error:
         before = text.encode()[: error.position]
         raise Malformed(f"is not YAML: {error.reason}", before.count(b"\n") + 1) from None
 
 
-def line_at(text: str, mark: Mark) -> int:
+def line_at(text: str, offset: int) -> int:
     """Return the line of a place as editors count: YAML has line breaks that they do not know."""
-    return text.count("\n", 0, mark.index) + 1
+    return text.count("\n", 0, offset) + 1
 
 
 class _Reader:
     """Reads events one by one; what it counts and remembers is of one document at a time."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, dialect: Dialect) -> None:
         self._text = text
+        self._plain, self._depth, self._strict = dialect.plain, dialect.depth, dialect.strict
         self._next: Callable[[], Event] = yaml.CSafeLoader(text).get_event
         self._reset()
 
@@ -96,7 +143,7 @@ class _Reader:
         if self._count > VALUE_LIMIT:
             raise self._malformed(event, f"holds more than {VALUE_LIMIT:,} values")
         if type(event) is yaml.ScalarEvent and not event.anchor:
-            return _scalar(event)
+            return self._scalar(event)
         if type(event) is yaml.AliasEvent:
             return self._alias(event)
         return self._anchored(event, depth)
@@ -106,7 +153,7 @@ class _Reader:
         if anchor is None:
             return self._collection(event, depth)
         self._open.add(anchor)
-        value = _scalar(event) if isinstance(event, yaml.ScalarEvent) else self._collection(event, depth)
+        value = self._scalar(event) if isinstance(event, yaml.ScalarEvent) else self._collection(event, depth)
         self._open.discard(anchor)
         self._anchors[anchor] = value, self._count - before + 1
         return value
@@ -124,10 +171,12 @@ class _Reader:
         return deepcopy(value)
 
     def _collection(self, event: Event, depth: int) -> JSON:
-        if depth >= DEPTH_LIMIT:
-            raise self._malformed(event, f"is nested deeper than {DEPTH_LIMIT}")
+        if depth >= self._depth:
+            raise self._malformed(event, f"is nested deeper than {self._depth}")
         if isinstance(event, yaml.MappingStartEvent):
+            self._check_tag(event, dict)
             return self._mapping(depth + 1)
+        self._check_tag(event, list)
         values = []
         while type(event := self._next()) is not yaml.SequenceEndEvent:
             values.append(self._value(event, depth + 1))
@@ -139,22 +188,26 @@ class _Reader:
         while type(event := self._next()) is not yaml.MappingEndEvent:
             key = self._key(event, depth)
             value = self._value(self._next(), depth)
-            if key == _MERGE and isinstance(event, yaml.ScalarEvent) and event.implicit[0]:
+            if key == _MERGE and self._merging(event):
                 merged |= self._merged(value, event)
                 continue
             if key in values and not self._twice:
-                self._twice = key, line_at(self._text, event.start_mark)
+                self._twice = key, line_at(self._text, event.start_mark.index)
             values[key] = value
         return merged | values if merged else values
 
     def _key(self, event: Event, depth: int) -> str:
         """Return a key as it is written: in JSON every key is text."""
         if type(event) is yaml.ScalarEvent and not event.anchor:
+            self._check_tag(event, str)
             return str(event.value)
         key = self._value(event, depth)
         if isinstance(key, str):
             return key
         raise self._malformed(event, "has a key that is not text")
+
+    def _merging(self, event: Event) -> bool:
+        return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not self._strict
 
     def _merged(self, value: JSON, event: Event) -> dict[str, JSON]:
         """Lay out what a merge key takes in: of several objects, the first that has a key counts."""
@@ -163,11 +216,43 @@ class _Reader:
             raise self._malformed(event, "merges what is not an object")
         return {key: source[key] for source in reversed(sources) for key in source}
 
+    def _scalar(self, event: Event) -> JSON:
+        value = self._plain(event.value) if event.implicit[0] or event.tag in _TYPED else event.value
+        self._check_tag(event, type(value))
+        return value
+
+    def _check_tag(self, event: Event, kind: type) -> None:
+        """Reject a tag that is not the type of its value, such as `!!int x` or `!!python/object`."""
+        if self._strict and event.tag and _TYPES.get(event.tag) is not kind:
+            raise self._malformed(event, f"has a value that does not have the type of its tag {event.tag[:60]!r}")
+
     def _malformed(self, event: Event, reason: str) -> Malformed:
-        return Malformed(reason, line_at(self._text, event.start_mark))
+        return Malformed(reason, line_at(self._text, event.start_mark.index))
 
 
-def _scalar(event: Event) -> JSON:
-    if event.implicit[0] or event.tag in _TYPED:
-        return plain(event.value)
-    return event.value
+def plain(text: str) -> JSON:
+    """Return what an unquoted scalar means to kubectl: YAML 1.1 without sexagesimals, time-stamps and infinities."""
+    if text in _WORDS:
+        return _WORDS[text]
+    return _number(text) if text[0] in _NUMERIC else text
+
+
+def _number(text: str) -> JSON:
+    digits = text.replace("_", "")
+    if _INTEGER.fullmatch(digits):
+        return int(_OCTAL.sub(r"\g<1>0o\2", digits), 0)
+    return float(digits) if _FLOAT.fullmatch(digits) else text
+
+
+def core_schema(text: str) -> JSON:
+    """Return what a plain scalar means in YAML 1.2: `Off` is text, only `true` and `false` are booleans."""
+    if text in _CORE_WORDS:
+        return _CORE_WORDS[text]
+    if _CORE_INTEGER.fullmatch(text):
+        return int(text, 0) if text[:2] in {"0o", "0x"} else int(text)
+    if _FLOAT.fullmatch(text):
+        return float(text)
+    return float(text.replace(".", "")) if _NOT_FINITE.fullmatch(text) else text
+
+
+_KUBECTL = Dialect(plain, DEPTH_LIMIT)

@@ -8,13 +8,12 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from app.core.patch import apply_patch
-from app.core.resources import JSON, Fields
-from app.core.survey import Reviewed, Sourced
+from app.core.resources.service_entry import JSON, Fields
+from app.core.routes.survey import Reviewed, Sourced
+from app.core.rules.patch import apply_patch
 from app.manifests.documents import Malformed, documents
-from app.manifests.layout import Field, Node
+from app.manifests.layout import Field, Node, Source
 from app.manifests.lists import member_field
-from app.manifests.source import Source
 from app.manifests.writer import dump
 
 RESOLUTION = "resolution"
@@ -50,7 +49,7 @@ def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> st
         place = edit.end
     after = "".join([*pieces, before[place:]])
     if _reading(after) != [(value, twice) for value, (_, twice) in zip(meaning, _reading(before), strict=True)]:
-        raise NotEditable("its text does not show where to write so that nothing else changes")
+        raise NotEditable("its resolution cannot be written without changing other fields")
     return after
 
 
@@ -78,7 +77,7 @@ def set_resolution(source: Source, one: Reviewed) -> Edit:
     """Give an entry the resolution that its verdict says; raises NotEditable where it has no spec of its own."""
     found = source.node(one.origin).fields.get("spec")
     if found is None or not found.value.fields:
-        raise NotEditable("its spec stands elsewhere, behind an alias or a merge key")
+        raise NotEditable("its spec is behind a YAML alias or merge key")
     text, spec, resolution = source.file.text, found.value, one.verdict.patch[0]["value"]
     if RESOLUTION in spec.fields:
         return _exchange(text, spec.fields[RESOLUTION], resolution)
@@ -117,7 +116,7 @@ def set_field(text: str, node: Node, name: str, value: JSON) -> Edit:
 def add_items(text: str, node: Node, values: Sequence[JSON]) -> Edit:
     """Write more items at the end of a list; raises NotEditable if it is empty, or not written there."""
     if not node.items:
-        raise NotEditable("its items stand elsewhere, behind an alias")
+        raise NotEditable("its items are behind a YAML alias")
     last = node.items[-1]
     if not node.flow:
         return _after_block(text, last, node.start, dump(list(values)))

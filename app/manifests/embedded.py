@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from app.core.resources import GROUP, JSON, is_service_entry
+from app.core.resources.service_entry import GROUP, JSON, is_service_entry
 
 _MENTION = re.compile(r"""\bkind["']?[ \t]*:[ \t]*["']?ServiceEntry(?:List)?\b""")
 

@@ -9,8 +9,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.core.resources import GROUP
-from app.core.survey import Unreadable
+from app.core.resources.service_entry import GROUP
+from app.core.routes.survey import Unreadable
+from app.manifests.documents import Malformed, decoded
 from app.manifests.kustomize import FILES
 
 SIZE_LIMIT = 20 * 1024 * 1024
@@ -19,7 +20,7 @@ SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
 STDIN_NAME = "<stdin>"
 
-Identity = tuple[int, int]
+FileIdentity = tuple[int, int]
 """Device and inode."""
 
 
@@ -41,7 +42,7 @@ class File:
 
 def read_files(paths: Iterable[str]) -> Iterator[File | Unreadable]:
     """Read what the paths name, each file once: "-" is standard input, and folders are searched in order of names."""
-    seen = set[Identity]()
+    seen = set[FileIdentity]()
     for path in paths:
         if path == STDIN:
             yield _read_stdin()
@@ -56,7 +57,7 @@ def replace_file(file: File, text: str) -> None:
     """
     path = Path(os.path.realpath(file.path or ""))
     if file.folder and not path.is_relative_to(os.path.realpath(file.folder)):
-        raise OSError(0, "it is a link that leads out of the folder")
+        raise OSError(0, "it is a symbolic link to a file outside the folder")
     if path.read_bytes() != file.encode(file.text):
         raise OSError(0, "it has changed since it was read")
     if not os.access(path, os.W_OK):
@@ -92,7 +93,7 @@ def _read_stdin() -> File | Unreadable:
         return Unreadable(STDIN_NAME, f"cannot be read: {error.strerror}")
 
 
-def _search(folder: Path, seen: set[Identity]) -> Iterator[File | Unreadable]:
+def _search(folder: Path, seen: set[FileIdentity]) -> Iterator[File | Unreadable]:
     failures: list[OSError] = []
     found: list[Path] = []
     for parent, folders, names in os.walk(folder, onerror=failures.append):
@@ -103,7 +104,7 @@ def _search(folder: Path, seen: set[Identity]) -> Iterator[File | Unreadable]:
     yield from (Unreadable(str(error.filename), f"cannot be read: {error.strerror}") for error in failures)
 
 
-def _read(path: Path, folder: Path | None, seen: set[Identity]) -> Iterator[File | Unreadable]:
+def _read(path: Path, folder: Path | None, seen: set[FileIdentity]) -> Iterator[File | Unreadable]:
     """Read what a path is, a folder too if nobody searched for it."""
     try:
         found = path.stat()
@@ -132,10 +133,8 @@ def _foreign_json(path: Path, folder: Path | None, content: bytes) -> bool:
 def _decode(content: bytes, name: str, path: Path | None = None, folder: Path | None = None) -> File | Unreadable:
     if len(content) > SIZE_LIMIT:
         return Unreadable(name, f"is larger than {SIZE_LIMIT // 1024 // 1024} MiB")
-    marked = content.startswith(codecs.BOM_UTF8)
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        return Unreadable(name, f"is not text: byte 0x{content[error.start]:02x} is no UTF-8", line)
-    return File(name, text, path, folder, marked)
+        text = decoded(content)
+    except Malformed as error:
+        return Unreadable(name, error.reason, error.line)
+    return File(name, text, path, folder, content.startswith(codecs.BOM_UTF8))

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from app.core.resources import JSON, Fields
+from app.core.resources.service_entry import JSON, Fields
 
 FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names under which Kustomize looks for a kustomization."""

@@ -9,15 +9,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from app.core.findings import and_more, printable, quoted
-from app.core.observed import KINDS
-from app.core.resources import API_VERSION, GROUP, JSON, PREFIX, VERSIONS, Fields, is_istio, is_service_entry
+from app.core.resources.service_entry import (
+    API_VERSION,
+    GROUP,
+    JSON,
+    PREFIX,
+    VERSIONS,
+    Fields,
+    is_istio,
+    is_service_entry,
+)
+from app.core.routes.observed import KINDS
+from app.core.rules.findings import and_more, printable, quoted
 from app.manifests.embedded import embedded
 
-KIND = "ServiceEntry"
-Shape: TypeAlias = Mapping[str, "Shape"]
-_LEAF: Shape = {}
-_SPEC: Shape = {
+ENTRY_KIND = "ServiceEntry"
+JudgedFields: TypeAlias = Mapping[str, "JudgedFields"]
+_LEAF: JudgedFields = {}
+_SPEC: JudgedFields = {
     **dict.fromkeys(("hosts", "addresses", "location", "resolution", "exportTo"), _LEAF),
     "ports": dict.fromkeys(("number", "protocol", "targetPort"), _LEAF),
     "endpoints": {"address": _LEAF},
@@ -61,7 +70,7 @@ def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) ->
 
 def enclosed(manifest: JSON) -> Obstacle | None:
     """Say that a manifest of another kind holds ServiceEntries, whole ones or such that are written as text."""
-    if not isinstance(manifest, dict) or manifest.get("kind") == KIND or is_istio(manifest, KINDS):
+    if not isinstance(manifest, dict) or manifest.get("kind") == ENTRY_KIND or is_istio(manifest, KINDS):
         return None
     paths = list(embedded(manifest))
     if not paths:
@@ -81,8 +90,8 @@ def _problems(manifest: JSON, listed: bool) -> Iterator[tuple[str, str]]:
         return
     if str(kind).casefold() not in {"serviceentry", "serviceentries"} or group not in {GROUP, ""}:
         return
-    if kind != KIND:
-        yield "kind", f"there is no kind {quoted(str(kind))} (write {KIND})"
+    if kind != ENTRY_KIND:
+        yield "kind", f"there is no kind {quoted(str(kind))} (write {ENTRY_KIND})"
     if not version:
         yield "", f"apiVersion is missing (write {API_VERSION})"
     elif not group or number not in VERSIONS:
@@ -94,14 +103,14 @@ def _problems(manifest: JSON, listed: bool) -> Iterator[tuple[str, str]]:
 
 def _named(manifest: JSON) -> str:
     name = Fields(manifest, "").child("metadata").text("name")
-    return f"a {KIND} {quoted(name)}" if name else f"a {KIND}"
+    return f"a {ENTRY_KIND} {quoted(name)}" if name else f"a {ENTRY_KIND}"
 
 
 def _placeholder(manifest: JSON, template: bool) -> Obstacle | None:
     """Return the first placeholder in a field on which the verdict depends."""
     annotations = Fields(manifest, "").child("metadata").child("annotations").values
     own = dict.fromkeys((name for name in annotations if name.startswith(PREFIX)), _LEAF)
-    shape: Shape = {"metadata": {"namespace": _LEAF, "annotations": own}, "spec": _SPEC}
+    shape: JudgedFields = {"metadata": {"namespace": _LEAF, "annotations": own}, "spec": _SPEC}
     for path, text in _judged(manifest, "", shape):
         if found := _PLACEHOLDER.search(text):
             way = _PROCESS if template else _WAYS[found[0][:2]]
@@ -110,7 +119,7 @@ def _placeholder(manifest: JSON, template: bool) -> Obstacle | None:
     return None
 
 
-def _judged(value: JSON, path: str, shape: Shape) -> Iterator[tuple[str, str]]:
+def _judged(value: JSON, path: str, shape: JudgedFields) -> Iterator[tuple[str, str]]:
     """Yield the texts of a value that are in the shape, each with its path."""
     if isinstance(value, str):
         yield path, value

@@ -10,12 +10,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.core.resources import JSON
+from app.core.resources.service_entry import JSON
 from app.manifests.documents import Malformed, documents
 from app.manifests.embedded import mention
 from app.manifests.files import File, read_files
 from app.manifests.kustomize import FILES, patches
-from app.manifests.obstacles import KIND, Obstacle
+from app.manifests.obstacles import ENTRY_KIND, Obstacle
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def inline_patches(kustomization: Path, value: JSON) -> Iterator[Obstacle]:
 
 def _of_an_entry(kind: str, text: str) -> bool:
     """Say whether a target's kind, or the text itself, names a ServiceEntry: the kind may be a regular expression."""
-    return KIND in kind or mention(text) is not None
+    return ENTRY_KIND in kind or mention(text) is not None
 
 
 def _chart_of(templates: Path) -> Path | None:

@@ -2,8 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from app.core.aftermath import Deadlines
-from app.core.hosts import canonical_host
+from app.core.insight.aftermath import Deadlines
+from app.core.resources.hosts import canonical_host
 from app.prometheus.client import Prometheus
 from app.prometheus.traffic import HOST, REQUESTS, matchers_of, services_of
 

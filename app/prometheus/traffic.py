@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from app.core.calls import Elsewhere, Ending, Figures, Traffic, Window, ending
+from app.core.insight.calls import Elsewhere, Ending, Figures, Traffic, Window, ending
 from app.prometheus.client import Prometheus, PrometheusError, Sample
 
 REQUESTS = "istio_requests_total"

@@ -9,10 +9,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol
 
-from app.core.findings import Finding
-from app.core.insight import Insight, Overview
-from app.core.resources import Key
-from app.core.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.insight.cluster import Insight, Overview
+from app.core.resources.service_entry import Key
+from app.core.routes.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.rules.findings import Finding
 
 NO_INSIGHT = Insight()
 
@@ -30,7 +30,7 @@ class Output(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class SourceLine:
     """A line of a file, counted from 1; 0 where there are no lines, as in a cluster."""
 
     source: str
@@ -51,7 +51,7 @@ class Revision:
 
 
 @dataclass(slots=True)
-class Summary:
+class ReportSummary:
     """How many entries have which outcome, and how many objects are emitted for them."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -125,14 +125,14 @@ class Report:
         self.revisions = revisions
         self.colour = colour
         self.insight = insight
-        self.summary = Summary()
+        self.summary = ReportSummary()
         self.overview = Overview()
         self._reviewed = reviewed
         self._places = places or Nowhere()
 
     def __iter__(self) -> Iterator[Reviewed]:
         """Give the entries in order."""
-        self.summary, self.overview = Summary(), Overview()
+        self.summary, self.overview = ReportSummary(), Overview()
         for one in self._reviewed:
             self.summary.add(one)
             self.overview.add(one)
@@ -152,16 +152,16 @@ class Report:
             return 2
         return int(bool(self.summary.outcomes.keys() - {"allowed"}))
 
-    def place(self, one: Reviewed, path: str = "") -> Place:
+    def place(self, one: Reviewed, path: str = "") -> SourceLine:
         """Return where a field of an entry stands."""
-        return Place(one.source, self._places.line(one.origin, path))
+        return SourceLine(one.source, self._places.line(one.origin, path))
 
-    def other(self, one: Reviewed, finding: Finding) -> Place | None:
+    def other(self, one: Reviewed, finding: Finding) -> SourceLine | None:
         """Return where the other object stands that a finding names, if it was read for the same cluster."""
         named = self._places.named(*finding.other) if finding.other else ()
         others = (each for each in named if each is not one.origin and each.cluster == one.origin.cluster)
         other = next(others, None)
-        return Place(other.source, self._places.line(other, "")) if other else None
+        return SourceLine(other.source, self._places.line(other, "")) if other else None
 
 
 def write(report: Report, output: Output) -> Iterator[str]:

@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
-from app.core.findings import Finding, Severity
-from app.core.quantities import count, share
-from app.core.resources import JSON
-from app.core.survey import Reviewed, Unreviewed
+from app.core.resources.quantities import count, share
+from app.core.resources.service_entry import JSON
+from app.core.routes.survey import Reviewed, Unreviewed
+from app.core.rules.findings import Finding, Severity
 from app.manifests.writer import dump
 from app.report import Report
 from app.report.html_insight import sections

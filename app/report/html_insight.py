@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.calls import Ending
-from app.core.dns_load import DnsLoad
-from app.core.forecast import Cut, Forecast
-from app.core.insight import Insight, Overview, Usage
-from app.core.quantities import count, rate, share, shares
-from app.core.suggestions import annotations
-from app.core.tuning import PER_TRY_TIMEOUT
+from app.core.insight.calls import Ending
+from app.core.insight.cluster import Insight, Overview, Usage
+from app.core.insight.dns_load import DnsLoad
+from app.core.insight.forecast import Cut, Forecast
+from app.core.insight.suggestions import annotations
+from app.core.resources.quantities import count, rate, share, shares
+from app.core.rules.overrides import PER_TRY_TIMEOUT
 from app.manifests.writer import dump
 from app.report.insight import elsewhere_sentence, notable, quiet_hosts
 from app.report.markup import Bar, Cell, bars, items, table, text, yaml_block

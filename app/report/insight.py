@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from app.core.calls import Elsewhere, Ending
-from app.core.forecast import Caller, Cut, Forecast
-from app.core.insight import Ends, Insight, Overview, Usage
-from app.core.quantities import count
-from app.core.resources import Key
+from app.core.insight.calls import Elsewhere, Ending
+from app.core.insight.cluster import Ends, Insight, Overview, Usage
+from app.core.insight.forecast import Caller, Cut, Forecast
+from app.core.resources.quantities import count
+from app.core.resources.service_entry import Key
 from app.report import Report
 
 SHOWN = 20

@@ -3,19 +3,19 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from app.core.findings import Finding
-from app.core.resources import JSON
-from app.core.survey import Reviewed, Unreviewed
-from app.report import Place, Report
+from app.core.resources.service_entry import JSON
+from app.core.routes.survey import Reviewed, Unreviewed
+from app.core.rules.findings import Finding
+from app.report import Report, SourceLine
 from app.report.insight import insight_document
 
-API_VERSION = "serviceentry-guard.io/v1alpha1"
-KIND = "Review"
+REVIEW_VERSION = "serviceentry-guard.io/v1alpha1"
+REVIEW_KIND = "Review"
 
 
 def write(report: Report) -> Iterator[str]:
     """Yield one JSON object in pieces."""
-    yield f'{{"apiVersion": "{API_VERSION}", "kind": "{KIND}", "entries": ['
+    yield f'{{"apiVersion": "{REVIEW_VERSION}", "kind": "{REVIEW_KIND}", "entries": ['
     before = "\n"
     for one in report:
         yield before + json.dumps(_entry(one, report))
@@ -28,7 +28,7 @@ def write(report: Report) -> Iterator[str]:
 
 
 def _unreviewed(places: Iterable[Unreviewed]) -> JSON:
-    return [_place(Place(one.source, one.line)) | {"reason": one.reason} for one in places]
+    return [_place(SourceLine(one.source, one.line)) | {"reason": one.reason} for one in places]
 
 
 def _entry(one: Reviewed, report: Report) -> JSON:
@@ -55,7 +55,7 @@ def _finding(one: Reviewed, finding: Finding, report: Report) -> JSON:
     }
 
 
-def _place(place: Place) -> dict[str, JSON]:
+def _place(place: SourceLine) -> dict[str, JSON]:
     return {"source": place.source, **({"line": place.line} if place.line else {})}
 
 

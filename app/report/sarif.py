@@ -8,11 +8,11 @@ from importlib.metadata import version
 from pathlib import PurePath
 from urllib.parse import quote
 
-from app.core.catalogue import CATALOGUE
-from app.core.findings import Finding, Severity
-from app.core.resources import JSON
-from app.core.survey import Reviewed, Unreviewed
-from app.report import Place, Report, relative
+from app.core.resources.service_entry import JSON
+from app.core.routes.survey import Reviewed, Unreviewed
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.findings import Finding, Severity
+from app.report import Report, SourceLine, relative
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 TOOL = "serviceentry-guard"
@@ -54,7 +54,7 @@ def _invocation(report: Report) -> JSON:
 
 
 def _notification(one: Unreviewed, level: str) -> JSON:
-    text, place = f"{one.source} {one.reason}", Place(one.source, one.line)
+    text, place = f"{one.source} {one.reason}", SourceLine(one.source, one.line)
     return {"level": level, "message": {"text": text}, "locations": [_location(place)]}
 
 
@@ -80,7 +80,7 @@ def _result(one: Reviewed, finding: Finding, number: int, report: Report) -> JSO
     }
 
 
-def _location(place: Place) -> dict[str, JSON]:
+def _location(place: SourceLine) -> dict[str, JSON]:
     region = {"region": {"startLine": place.line}} if place.line else {}
     return {"physicalLocation": {"artifactLocation": _artifact(place.source), **region}}
 

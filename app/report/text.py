@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from itertools import groupby
 
-from app.core.findings import Finding, Severity
-from app.core.survey import Reviewed
-from app.report import Report, Summary
+from app.core.routes.survey import Reviewed
+from app.core.rules.findings import Finding, Severity
+from app.report import Report, ReportSummary
 from app.report.insight import insight_lines
 
 BOLD, RED, GREEN, YELLOW, BLUE = "1", "31", "32", "33", "34"
@@ -48,7 +48,7 @@ def _coloured(text: str, colour: str, report: Report) -> str:
     return f"\033[{colour}m{text}\033[0m" if report.colour else text
 
 
-def _summary(summary: Summary) -> str:
+def _summary(summary: ReportSummary) -> str:
     outcomes = ("refused", "changed", "incomplete", "allowed")
     counts = [f"{summary.outcomes[name]} {name}" for name in outcomes if name != "incomplete" or summary.outcomes[name]]
     total = _count(summary.outcomes.total(), "ServiceEntry", "ServiceEntries")

@@ -5,11 +5,11 @@ After kustomize's Configuration Functions Specification, which kpt follows too.
 
 from collections.abc import Iterable, Iterator
 
-from app.core.findings import Finding
-from app.core.policy import KIND, GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import JSON, Fields
-from app.core.survey import Reviewed, Skipped
+from app.core.policy.model import KIND, GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import JSON, Fields
+from app.core.routes.survey import Reviewed, Skipped
+from app.core.rules.findings import Finding
 
 ANNOTATIONS = ("internal.config.kubernetes.io/", "config.kubernetes.io/")
 """Prefixes of the annotations in which orchestrators note the path and index of an item's file."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.observed import Observed
-from app.core.resources import JSON
-from app.core.routing import Emitted
-from app.core.survey import Reviewed, Sourced
-from app.manifests import Manifests
+from app.core.resources.service_entry import JSON
+from app.core.routes.observed import Observed
+from app.core.routes.survey import Reviewed, Sourced
+from app.core.routes.virtual_service import Emitted
 from app.manifests.edits import (
     Change,
     Edit,
@@ -20,6 +19,7 @@ from app.manifests.edits import (
     set_resolution,
 )
 from app.manifests.files import STDIN_NAME
+from app.manifests.manifests import Manifests
 from app.manifests.writer import document, dump
 from app.review.krm import results
 

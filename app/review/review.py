@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.core.dns_load import dns_load
-from app.core.insight import Insight, WithFindings, enforced
-from app.core.policy import GuardPolicy
-from app.core.sidecars import Group
-from app.core.survey import DEFAULT_NAMESPACE, Reviewed, survey
-from app.manifests import Manifests
+from app.core.insight.cluster import Insight, WithFindings, enforced
+from app.core.insight.dns_load import dns_load
+from app.core.policy.model import GuardPolicy
+from app.core.resources.sidecars import Group
+from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
-from app.manifests.source import Source
-from app.report import Output, Place, Report, Revision, write
+from app.manifests.layout import Source
+from app.manifests.manifests import Manifests
+from app.report import Output, Report, Revision, SourceLine, write
 from app.review.krm import configured
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Review:
     def complaints(self) -> Iterator[str]:
         """Yield the lines for standard error."""
         for one in self._manifests.unreviewed:
-            yield f"{Place(one.source, one.line)}: {one.reason}"
+            yield f"{SourceLine(one.source, one.line)}: {one.reason}"
         yield from self._failures
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
             yield from (line for each in self._refused for line in self._refusal(each))
@@ -125,7 +125,7 @@ class Review:
             place = self._report().place(one, finding.path)
             yield f"{place}: ServiceEntry {one.entry.key} is refused: {finding.sentence}. {finding.remedy}"
 
-    def _place(self, one: Reviewed) -> Place:
+    def _place(self, one: Reviewed) -> SourceLine:
         return self._report().place(one, "spec.resolution")
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from app.serving.server import Bounds, Listener
+from app.serving.server import Listener, Timeouts
 from app.telemetry.logs import Level, LogLevel
 
 Check = Callable[[], str | None]
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class Reply:
     """One answer."""
 
     status: HTTPStatus
@@ -61,39 +61,39 @@ class HealthApp:
         await send({"type": "http.response.start", "status": page.status, "headers": headers})
         await send({"type": "http.response.body", "body": page.body})
 
-    def _page(self, scope: Scope) -> Page:
+    def _page(self, scope: Scope) -> Reply:
         path = scope["path"]
         if path not in {"/metrics", *self._checks}:
-            return Page(HTTPStatus.NOT_FOUND, b"not found\n")
+            return Reply(HTTPStatus.NOT_FOUND, b"not found\n")
         if scope["method"] not in {"GET", "HEAD"}:
-            return Page(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", headers=((b"allow", b"GET, HEAD"),))
+            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", headers=((b"allow", b"GET, HEAD"),))
         return self._metrics(scope) if path == "/metrics" else _verdict(self._checks[path])
 
-    async def _level_page(self, scope: Scope, receive: Receive) -> Page:
+    async def _level_page(self, scope: Scope, receive: Receive) -> Reply:
         """Show the log's level, and let it be changed by who is on this machine or in this pod."""
         if (scope["client"] or ("", 0))[0] not in LOOPBACK:
-            return Page(HTTPStatus.FORBIDDEN, b"only from loopback: use kubectl port-forward or exec\n")
+            return Reply(HTTPStatus.FORBIDDEN, b"only from loopback: use kubectl port-forward or exec\n")
         if scope["method"] not in {"GET", "HEAD", "PUT"}:
-            return Page(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and PUT\n", headers=((b"allow", b"GET, HEAD, PUT"),))
+            return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and PUT\n", headers=((b"allow", b"GET, HEAD, PUT"),))
         if scope["method"] == "PUT":
             wanted = (await _read(receive)).decode("latin-1").strip()
             if wanted not in _LEVELS:
-                return Page(HTTPStatus.BAD_REQUEST, f"write one of: {', '.join(_LEVELS)}\n".encode())
+                return Reply(HTTPStatus.BAD_REQUEST, f"write one of: {', '.join(_LEVELS)}\n".encode())
             self._level.set(LogLevel(wanted))
-            log.warning("the level of the log is %s now", wanted)
-        return Page(HTTPStatus.OK, f"{self._level.current}\n".encode())
+            log.warning("log level set to %s", wanted)
+        return Reply(HTTPStatus.OK, f"{self._level.current}\n".encode())
 
-    def _metrics(self, scope: Scope) -> Page:
+    def _metrics(self, scope: Scope) -> Reply:
         accepted = dict(scope["headers"]).get(b"accept", b"").decode("latin-1")
         encode, content_type = choose_encoder(accepted)
-        return Page(HTTPStatus.OK, encode(self._registry), content_type)
+        return Reply(HTTPStatus.OK, encode(self._registry), content_type)
 
 
 class HealthServer:
     """Serves an application from a thread of its own, for a program that runs no event loop."""
 
-    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds | None = None) -> None:
-        self._listener = Listener(app, host, port, bounds or Bounds())
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts | None = None) -> None:
+        self._listener = Listener(app, host, port, bounds or Timeouts())
         self._stopping = asyncio.Event()
         self._loop: Future[asyncio.AbstractEventLoop] = Future()
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
@@ -135,20 +135,20 @@ async def _read(receive: Receive) -> bytes:
     return body[: LONGEST_BODY + 1]
 
 
-def _verdict(checks: Mapping[str, Check]) -> Page:
+def _verdict(checks: Mapping[str, Check]) -> Reply:
     reasons = {name: _run(check) for name, check in checks.items()}
     failed = [f"{name}: {reason}\n" for name, reason in reasons.items() if reason is not None]
     if failed:
-        return Page(HTTPStatus.SERVICE_UNAVAILABLE, "".join(failed).encode())
-    return Page(HTTPStatus.OK, b"ok")
+        return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "".join(failed).encode())
+    return Reply(HTTPStatus.OK, b"ok")
 
 
 def _run(check: Check) -> str | None:
     try:
         return check()
     except Exception as error:
-        log.exception("a health check failed")
-        return f"the check itself failed: {error}"
+        log.exception("unexpected error in a health check")
+        return f"the health check raised an error: {error}"
 
 
 _LEVELS = tuple(level.value for level in LogLevel)

@@ -32,7 +32,7 @@ class ListenError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class Timeouts:
     """How long a connection may take, in seconds."""
 
     keep_alive: float = 120.0
@@ -70,8 +70,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._overhead += len(data)
         super().data_received(data)
         if self._overhead > HEAD_LIMIT and not self.transport.is_closing():
-            log.warning("connection from %s closed: request head over %d bytes", self.client, HEAD_LIMIT)
-            self.send_400_response(f"The request's head is over {HEAD_LIMIT} bytes.")
+            log.warning("closed connection from %s: request headers larger than %d bytes", self.client, HEAD_LIMIT)
+            self.send_400_response(f"The request headers are larger than {HEAD_LIMIT} bytes.")
 
     def on_message_begin(self) -> None:
         """Expect the rest of a request that came behind another one."""
@@ -103,7 +103,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
     def _give_up(self) -> None:
-        log.warning("connection from %s closed: no whole request within %g s", self.client, self._allowance)
+        log.warning("closed connection from %s: no complete request within %g s", self.client, self._allowance)
         self.transport.abort()
 
 
@@ -121,7 +121,7 @@ class Listener(uvicorn.Server):
     Takes no signals and no port but the given one (0: any free one). Raises ListenError on entry.
     """
 
-    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Bounds, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts, tls: ssl.SSLContext | None = None) -> None:
         self.bounds = bounds
         self._ended = asyncio.Event()
         super().__init__(

@@ -17,7 +17,7 @@ from typing import Any
 
 log = logging.getLogger(__name__)
 
-Stamp = tuple[tuple[int, int, int], ...] | None
+PairStamp = tuple[tuple[int, int, int], ...] | None
 """Inode, modification time in ns and size of both files; None where one is missing."""
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
@@ -29,7 +29,7 @@ class CertificateError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class LoadedPair:
     """A certificate with its key, ready to serve; times in seconds since the epoch."""
 
     context: ssl.SSLContext
@@ -66,8 +66,8 @@ class ServingCertificate:
         self._files = (certificate, private_key)
         self._name = name
         self._clock = clock
-        self._current: Pair | None = None
-        self._newest: Pair | None = None
+        self._current: LoadedPair | None = None
+        self._newest: LoadedPair | None = None
         self._problem: str | None = None
         self._logged: str | None = None
         self.context = _server_context()
@@ -103,7 +103,7 @@ class ServingCertificate:
             self._choose_current()
         changed = self._current is not before
         if changed:
-            log.info("certificate %s is served, until %s", self._files[0], _moment(self.not_after))
+            log.info("serving certificate %s, valid until %s", self._files[0], _moment(self.not_after))
         return changed
 
     async def watch(self, interval: float = 1.0) -> None:
@@ -143,7 +143,7 @@ class ServingCertificate:
         if self._current:
             handshake.context = self._current.context
 
-    def _load(self) -> Pair:
+    def _load(self) -> LoadedPair:
         context = _server_context()
         try:
             # An encrypted key fails on the empty password, where without one OpenSSL would ask the terminal.
@@ -152,14 +152,14 @@ class ServingCertificate:
             facts = _facts(context, leaf)
         except (OSError, ssl.SSLError) as error:
             raise CertificateError(self._sentence(_why(error))) from error
-        return Pair(
+        return LoadedPair(
             context,
             ssl.cert_time_to_seconds(facts["notBefore"]),
             ssl.cert_time_to_seconds(facts["notAfter"]),
             _misnamed(context, leaf, self._name, facts),
         )
 
-    def _stat(self) -> Stamp:
+    def _stat(self) -> PairStamp:
         try:
             found = [path.stat() for path in self._files]
         except OSError:

@@ -1,4 +1,4 @@
-"""Metrics of our own making: samples read at a scrape, and what is counted in each request without a lock."""
+"""Metric types of our own: samples that are read at a scrape, and counters without a lock for each request."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +15,7 @@ Family = type[CounterMetricFamily] | type[GaugeMetricFamily]
 
 
 class Reading(Collector):
-    """A metric whose samples are read from `source` at each scrape: what is no longer there is not shown any more."""
+    """A metric whose samples are read from `source` at each scrape, so that a deleted object leaves no series."""
 
     def __init__(
         self, registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...] = (), *, counter: bool = False
@@ -28,11 +28,11 @@ class Reading(Collector):
         registry.register(self)
 
     def describe(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Give the family without samples: what is registered need not be ready to be read."""
+        """Yield the family without samples, because the source may not be ready at registration."""
         yield self._family(self._name, self._text, labels=self.labels)
 
     def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
-        """Give the family with the samples of this moment."""
+        """Yield the family with the current samples."""
         for family in self.describe():
             for labels, value in self.source().items():
                 family.add_metric(labels, value)
@@ -40,7 +40,7 @@ class Reading(Collector):
 
 
 class FastCounter(Collector):
-    """A counter for one thread: a tenth of the time of one that locks, for what is counted in each request."""
+    """A counter for one thread, without a lock: it takes a tenth of the time, and is used in each request."""
 
     def __init__(self, registry: CollectorRegistry, name: str, text: str, labels: tuple[str, ...]) -> None:
         self.labels = labels
@@ -54,11 +54,11 @@ class FastCounter(Collector):
         self._counts[labels] = self._counts.get(labels, 0) + 1
 
     def describe(self) -> Iterator[CounterMetricFamily]:
-        """Give the family without samples."""
+        """Yield the family without samples."""
         yield CounterMetricFamily(self._name, self._text, labels=self.labels)
 
     def collect(self) -> Iterator[CounterMetricFamily]:
-        """Give the family with its samples."""
+        """Yield the family with its samples."""
         for family in self.describe():
             for labels, count in self._counts.items():
                 family.add_metric(labels, count)
@@ -86,11 +86,11 @@ class FastHistogram(Collector):
         numbers[-1] += value
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        """Give the family without samples."""
+        """Yield the family without samples."""
         yield HistogramMetricFamily(self._name, self._text, labels=self.labels)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """Give the family with its samples."""
+        """Yield the family with its samples."""
         bounds = [*map(floatToGoString, self.buckets), "+Inf"]
         for family in self.describe():
             for labels, (*counts, total) in self._observed.items():

@@ -1,7 +1,7 @@
-"""Instruments that come in groups: of work queues, of reconciliations, of calls to the API server.
+"""Metrics that come in groups: work queues, reconciliations, calls to the API server.
 
-Their names are those of controller-runtime and client-go wherever these have one, so that dashboards made for them fit.
-Children are kept: looking one up by its labels costs more than counting.
+They have the names of controller-runtime and client-go where these exist, so that existing dashboards work. The child
+of each label set is kept, because looking it up costs more than counting.
 """
 
 import enum
@@ -16,11 +16,11 @@ from app.telemetry.collectors import Reading, Readings
 WORK_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 CALL_BUCKETS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 NO_ANSWER = "<error>"
-"""What client-go writes as the code of a call that got no answer."""
+"""The code that client-go records for a call without a response."""
 
 
 class Queue(Protocol):
-    """What is read from a work queue; ages in seconds."""
+    """A work queue whose depth and ages are read at a scrape; ages in seconds."""
 
     def __len__(self) -> int: ...
 
@@ -30,7 +30,7 @@ class Queue(Protocol):
 
 
 class QueueMeter:
-    """What is counted of one work queue. It is told by the queue; times in seconds."""
+    """Metrics of one work queue, which the queue reports itself; times in seconds."""
 
     def __init__(self, metrics: "QueueMetrics", name: str) -> None:
         self._adds = metrics.adds.labels(name)
@@ -56,26 +56,26 @@ class QueueMeter:
 
 
 class QueueMetrics:
-    """Work queues, each by its name. Keys wait in replicas that do not lead too; there, only adds are counted."""
+    """Metrics of the work queues, by name. A standby queues keys too, but only counts them in `adds`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         labels = ("name",)
         self.adds = Counter(
-            "workqueue_adds_total", "Keys added to a queue that were not waiting there.", labels, registry=registry
+            "workqueue_adds_total", "Keys added to a work queue that were not in it.", labels, registry=registry
         )
         self.retries = Counter(
-            "workqueue_retries_total", "Keys put back because their work failed.", labels, registry=registry
+            "workqueue_retries_total", "Keys put back into a work queue after a failure.", labels, registry=registry
         )
         self.waited = Histogram(
             "workqueue_queue_duration_seconds",
-            "How long keys waited for a worker.",
+            "Time that keys waited in the queue for a worker.",
             labels,
             buckets=WORK_BUCKETS,
             registry=registry,
         )
         self.worked = Histogram(
             "workqueue_work_duration_seconds",
-            "How long workers held keys.",
+            "Time that a worker took for a key.",
             labels,
             buckets=WORK_BUCKETS,
             registry=registry,
@@ -86,7 +86,7 @@ class QueueMetrics:
         self.leading: Callable[[], bool] = lambda: False
 
     def meter(self, name: str) -> QueueMeter:
-        """Return what the queue of this name is to tell."""
+        """Return the meter that the queue of this name reports to."""
         return QueueMeter(self, name)
 
     def watch(self, name: str, queue: Queue) -> None:
@@ -102,27 +102,30 @@ class QueueMetrics:
 
 
 _QUEUE_READINGS: tuple[tuple[str, str, Callable[[Queue], float]], ...] = (
-    ("workqueue_depth", "Keys that wait for a worker. Shown by the leader only.", len),
+    ("workqueue_depth", "Keys in the queue that wait for a worker. Leader only.", len),
     (
         "serviceentry_guard_workqueue_oldest_item_age_seconds",
-        "How long the key that has waited longest waits for a worker. Shown by the leader only.",
+        "Age of the oldest key in the queue. Leader only.",
         lambda queue: queue.oldest(),
     ),
     (
         "workqueue_unfinished_work_seconds",
-        "How long workers have held the keys that they hold, all together. Shown by the leader only.",
+        "Total time that running workers have spent on their current keys. Leader only.",
         lambda queue: sum(queue.working()),
     ),
     (
         "workqueue_longest_running_processor_seconds",
-        "How long the worker that has held its key longest has held it. Shown by the leader only.",
+        "Time that the slowest running worker has spent on its current key. Leader only.",
         lambda queue: max(queue.working(), default=0.0),
     ),
 )
 
 
-class Result(enum.Enum):
-    """How a reconciliation ends. The API server refuses what one namespace may not have: that is no failure of ours."""
+class ReconcileResult(enum.Enum):
+    """The result of a reconciliation.
+
+    REFUSED is no failure of the controller: the API server rejects the write (403 or 422).
+    """
 
     SUCCESS = "success"
     ERROR = "error"
@@ -130,79 +133,83 @@ class Result(enum.Enum):
 
 
 class ReconcileMeter:
-    """What is counted of the reconciliations of one controller."""
+    """Metrics of the reconciliations of one controller."""
 
     def __init__(self, metrics: "ReconcileMetrics", controller: str) -> None:
-        self._results = {result: metrics.total.labels(controller, result.value) for result in Result}
+        self._results = {result: metrics.total.labels(controller, result.value) for result in ReconcileResult}
         self._errors = metrics.errors.labels(controller)
         self._seconds = metrics.seconds.labels(controller)
 
-    def done(self, began: float, result: Result) -> None:
-        """Count one that began at this reading of time.monotonic."""
+    def done(self, began: float, result: ReconcileResult) -> None:
+        """Count a reconciliation that began at this value of time.monotonic."""
         self._seconds.observe(time.monotonic() - began)
         self._results[result].inc()
-        if result is Result.ERROR:
+        if result is ReconcileResult.ERROR:
             self._errors.inc()
 
 
 class ReconcileMetrics:
-    """Reconciliations, by controller: `emission` keeps objects, `remediation` patches entries, `reports` reports."""
+    """Metrics of reconciliations, by controller.
+
+    `emission` writes VirtualServices and DestinationRules, `remediation` patches ServiceEntries, and `reports` writes
+    PolicyReports.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         controller = ("controller",)
         self.total = Counter(
             "controller_runtime_reconcile_total",
-            "Reconciliations by result: success, error, or refused (403 or 422 of the API server).",
+            "Reconciliations by result: success, error, or refused (the API server answered 403 or 422).",
             ("controller", "result"),
             registry=registry,
         )
         self.errors = Counter(
             "controller_runtime_reconcile_errors_total",
-            "Reconciliations that failed; they are tried again.",
+            "Reconciliations that failed. The controller retries.",
             controller,
             registry=registry,
         )
         self.seconds = Histogram(
             "controller_runtime_reconcile_time_seconds",
-            "How long reconciliations took.",
+            "Time that reconciliations took.",
             controller,
             buckets=WORK_BUCKETS,
             registry=registry,
         )
 
     def meter(self, controller: str) -> ReconcileMeter:
-        """Return what a controller is to tell."""
+        """Return the meter that a controller reports to."""
         return ReconcileMeter(self, controller)
 
 
 class ApiMetrics:
-    """Calls to the API server, and its watches."""
+    """Metrics of calls to the API server, and of watches."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._requests = Counter(
             "rest_client_requests_total",
-            f"Calls to the API server by verb and HTTP status code ({NO_ANSWER}: no answer came).",
+            f"Calls to the API server by verb and HTTP status code ({NO_ANSWER}: no response).",
             ("verb", "code"),
             registry=registry,
         )
         self._seconds = Histogram(
             "rest_client_request_duration_seconds",
-            "Time until the API server began to answer.",
+            "Time from a call to the API server until its response began.",
             ("verb",),
             buckets=CALL_BUCKETS,
             registry=registry,
         )
         self._restarts = Counter(
             "serviceentry_guard_watch_restarts_total",
-            "Watches that were begun anew by reason: ended (as they do after five minutes), expired (everything is "
-            "listed again), failed.",
+            "Restarts of a watch by reason: ended (normal, every five minutes), expired (the resource is listed "
+            "again), failed.",
             ("resource", "reason"),
             registry=registry,
         )
         self._children: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
 
     def called(self, verb: str, status: int, seconds: float) -> None:
-        """Count a call; status 0 says that no answer came."""
+        """Count a call; status 0 means that no response came."""
         if (known := self._children.get((verb, status))) is None:
             known = self._requests.labels(verb, str(status or NO_ANSWER)), self._seconds.labels(verb)
             self._children[verb, status] = known
@@ -211,15 +218,15 @@ class ApiMetrics:
         durations.observe(seconds)
 
     def watch_restarted(self, resource: str, reason: str) -> None:
-        """Count a watch that is begun anew."""
+        """Count a watch that restarts."""
         self._restarts.labels(resource, reason).inc()
 
 
 def leader_gauge(registry: CollectorRegistry) -> Gauge:
-    """Return the gauge that client-go's elections have, for the name of the Lease."""
+    """Return the gauge of client-go's leader election, by the name of the Lease."""
     return Gauge(
         "leader_election_master_status",
-        "1 while this process leads, by the name of the Lease; 0 while another one does.",
+        "1 if this process is the leader, otherwise 0; by the name of the Lease.",
         ("name",),
         registry=registry,
     )

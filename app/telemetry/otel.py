@@ -38,7 +38,7 @@ class OtelTracer:
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
         self._tracer = self._provider.get_tracer("serviceentry-guard")
         self._context = TraceContextTextMapPropagator()
-        log.info("traces are sent to %s", url)
+        log.info("sending traces to %s", url)
 
     @contextmanager
     def serving(self, name: str, headers: Headers) -> Iterator["OtelSpan"]:

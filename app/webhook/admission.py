@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from app.core.policy import GuardPolicy
-from app.core.resources import GROUP, JSON, ServiceEntry
-from app.core.siblings import beside
-from app.core.standing import Standing
-from app.core.verdict import Verdict, as_stored, review, review_update
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import GROUP, JSON, ServiceEntry
+from app.core.rules.kept_resolutions import Standing
+from app.core.rules.siblings import beside
+from app.core.rules.verdict import Verdict, as_stored, review, review_update
 
-API_VERSION = "admission.k8s.io/v1"
+ADMISSION_VERSION = "admission.k8s.io/v1"
 LONGEST_UID = 64
 DEPTH_LIMIT = 64
 """Deepest nesting of an object; a ServiceEntry with its managedFields needs about a dozen levels."""
@@ -114,9 +114,9 @@ def _decode(body: bytes) -> _Request:
     except RecursionError:
         raise BadReview(f"the body is nested deeper than {DEPTH_LIMIT} levels") from None
     except msgspec.DecodeError as error:
-        raise BadReview(f"the body is not an {API_VERSION} AdmissionReview: {error}") from None
-    if (review_.api_version, review_.kind) != (API_VERSION, "AdmissionReview"):
-        raise BadReview(f"the body is not an AdmissionReview of {API_VERSION}, the only version spoken here")
+        raise BadReview(f"the body is not a valid {ADMISSION_VERSION} AdmissionReview: {error}") from None
+    if (review_.api_version, review_.kind) != (ADMISSION_VERSION, "AdmissionReview"):
+        raise BadReview(f"the body is not an AdmissionReview of {ADMISSION_VERSION}, the only supported version")
     request = review_.request
     if not (_shallow(request.object) and _shallow(request.old_object)):
         raise BadReview(f"the object is nested deeper than {DEPTH_LIMIT} levels")
@@ -176,4 +176,4 @@ def _response(request: _Request, verdict: Verdict, remark: str) -> JSON:
         response["warnings"] = warnings
     if verdict.codes:
         response["auditAnnotations"] = {"findings": ",".join(verdict.codes)}
-    return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
+    return {"apiVersion": ADMISSION_VERSION, "kind": "AdmissionReview", "response": response}

@@ -19,14 +19,14 @@ from starlette.types import Receive, Scope, Send
 
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.serving.health import HealthApp
-from app.serving.server import Bounds, Listener, ListenError
+from app.serving.server import Listener, ListenError, Timeouts
 from app.serving.tls import ServingCertificate
 from app.settings import WebhookSettings
 from app.telemetry.logs import Level, tell
-from app.telemetry.metrics import Outcome, WebhookMetrics
+from app.telemetry.metrics import AdmissionOutcome, WebhookMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
 from app.webhook.admission import Answer, BadReview, Stage
-from app.webhook.refusals import Disconnected, Refused, send_answer, send_refusal
+from app.webhook.responses import Disconnected, RequestRejected, send_answer, send_refusal
 from app.webhook.siblings import SiblingsFile
 from app.webhook.transition import answer_in_transition
 
@@ -38,7 +38,7 @@ LONGEST_NAME, LONGEST_USER = 253, 512
 log = logging.getLogger(__name__)
 
 
-class Endpoint:
+class StageApp:
     """The ASGI application of one stage. `slots` bounds the requests under way, all endpoints together."""
 
     def __init__(  # noqa: PLR0913 - all that a request is answered with
@@ -69,24 +69,26 @@ class Endpoint:
         try:
             body = await self._receive(scope, receive)
             reviewed = self._review(body, span)
-        except Refused as refused:
+        except RequestRejected as refused:
             span.failed(refused.reason)
             self._metrics.refused(self._stage.value, refused.outcome)
-            log.warning("refused %s from %s: %s", scope["path"], scope["client"], refused.reason)
+            log.warning("rejected request to %s from %s: %s", scope["path"], scope["client"], refused.reason)
             await send_refusal(send, refused)
         except Disconnected:
-            log.info("disconnected %s from %s: no whole body came", scope["path"], scope["client"])
+            log.info(
+                "%s from %s: client disconnected before the request body was complete", scope["path"], scope["client"]
+            )
         else:
             await send_answer(send, HTTPStatus.OK, reviewed)
 
     async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
         if not _is_json(headers.get(b"content-type", b"")):
-            raise Refused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
+            raise RequestRejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
         if int(headers.get(b"content-length", 0)) > self._max_body:
             raise self._too_large()
         if self._slots.locked():
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests under way", "overloaded")
+            raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
         async with self._slots:
             return await self._read(receive)
 
@@ -100,32 +102,32 @@ class Endpoint:
                 return bytes(body)
         raise Disconnected
 
-    def _too_large(self) -> Refused:
-        return Refused(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self._max_body} bytes")
+    def _too_large(self) -> RequestRejected:
+        return RequestRejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self._max_body} bytes")
 
     def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
             given = answer_in_transition(self._stage, body, self._policy, self._siblings.current)
         except BadReview as bad:
-            raise Refused(HTTPStatus(bad.status), bad.reason) from bad
+            raise RequestRejected(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
-            log.exception("a review failed")
-            raise Refused(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
+            log.exception("unexpected error in a review")
+            raise RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
         seconds, outcome = time.perf_counter() - began, _outcome(given)
         stage, size = self._stage.value, len(body)
         self._metrics.answered(stage, given.operation, outcome, given.codes, seconds=seconds, size=size)
         self._tell(given, outcome, seconds, span)
         return given.body
 
-    def _tell(self, given: Answer, outcome: Outcome, seconds: float, span: Span) -> None:
+    def _tell(self, given: Answer, outcome: AdmissionOutcome, seconds: float, span: Span) -> None:
         if log.isEnabledFor(logging.INFO):
             line = self._line(given, outcome, seconds)
             tell(log, "admission", {**line, "trace": span.trace} if span.trace else line)
         if span.trace:
             span.note(_attributes(given, outcome))
 
-    def _line(self, given: Answer, outcome: Outcome, seconds: float) -> dict[str, object]:
+    def _line(self, given: Answer, outcome: AdmissionOutcome, seconds: float) -> dict[str, object]:
         return {
             "stage": self._stage.value,
             "uid": given.uid[:LONGEST_NAME],
@@ -151,7 +153,7 @@ def create_app(
         routes=[
             Route(
                 f"/{stage.value}",
-                Endpoint(stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer),
+                StageApp(stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer),
                 methods=["POST"],
             )
             for stage in Stage
@@ -172,7 +174,7 @@ class Webhook:
         *,
         tracer: Tracer = UNTRACED,
     ) -> None:
-        bounds = Bounds(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
+        bounds = Timeouts(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
         self._siblings = SiblingsFile(settings.siblings)
         app = create_app(settings, policy, self._siblings, metrics, tracer)
         health = HealthApp(
@@ -194,7 +196,9 @@ class Webhook:
         async with self.health, self.admission:
             watching = [asyncio.create_task(self._certificate.watch()), asyncio.create_task(self._follow_policy())]
             self.unready = None
-            log.info("reviewing on %s, health on %s", self.admission.address, self.health.address)
+            log.info(
+                "serving admission on %s, health checks and metrics on %s", self.admission.address, self.health.address
+            )
             self._policy.announce()
             await self._stop.wait()
             self.unready = "draining"
@@ -255,7 +259,7 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() in {b"", b"application/json"}
 
 
-def _attributes(given: Answer, outcome: Outcome) -> Attributes:
+def _attributes(given: Answer, outcome: AdmissionOutcome) -> Attributes:
     return {
         "k8s.namespace.name": given.namespace,
         "serviceentry_guard.name": given.name,
@@ -266,7 +270,7 @@ def _attributes(given: Answer, outcome: Outcome) -> Attributes:
     }
 
 
-def _outcome(given: Answer) -> Outcome:
+def _outcome(given: Answer) -> AdmissionOutcome:
     if not given.allowed:
         return "denied"
     return "patched" if given.patched else "allowed"

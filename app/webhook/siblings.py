@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from app.core.standing import Standing, parse_standing
-from app.policyfile import Stamp, file_stamp
+from app.core.rules.kept_resolutions import Standing, parse_standing
+from app.policyfile import FileStamp, file_stamp
 
 SIZE_LIMIT = 1024 * 1024
 """What a ConfigMap can hold, in bytes."""
@@ -22,7 +22,7 @@ class SiblingsFile:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
-        self._stamp: Stamp = None
+        self._stamp: FileStamp = None
         self.current: Standing = {}
         self.poll()
 
@@ -35,9 +35,9 @@ class SiblingsFile:
         try:
             self.current = parse_standing(msgspec.json.decode(content)) if content else {}
         except (ValueError, RecursionError) as error:
-            log.error("%s is not valid, the entries known before are kept: %s", self._path, error)  # noqa: TRY400
+            log.error("%s is not valid; the siblings read before stay in force: %s", self._path, error)  # noqa: TRY400
         else:
-            log.info("%d hosts have entries that keep their resolution", len(self.current))
+            log.info("read the siblings file: entries of %d hosts keep their resolution", len(self.current))
 
     def _read(self) -> bytes | None:
         try:

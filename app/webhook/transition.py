@@ -5,7 +5,7 @@ So for some time after a change, an entry that an earlier policy let in unchange
 let in. What all of them would reject is rejected.
 """
 
-from app.core.standing import Standing
+from app.core.rules.kept_resolutions import Standing
 from app.policyfile import PolicyFile
 from app.webhook.admission import NO_SIBLINGS, Answer, Stage, answer
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import yaml
 
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
 
 FOLDER = Path(__file__).parent
 TODAY = "2026-06-30"

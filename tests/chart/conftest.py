@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.core.backstop import Engine, backstop
-from app.core.reader import parse_policy
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.reader import parse_policy
 from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES
 from tests.bed.binaries import provide as provide_bed

@@ -86,8 +86,8 @@ class Release:
 
 def account(cluster: ControlPlane, namespace: str, name: str) -> Path:
     """A kubeconfig that makes its user a ServiceAccount, as far as RBAC can tell."""
-    groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
-    return cluster.user_kubeconfig(f"system:serviceaccount:{namespace}:{name}", groups)
+    group = f"system:serviceaccounts:{namespace}"
+    return cluster.user_kubeconfig(f"system:serviceaccount:{namespace}:{name}", [group])
 
 
 def flags(objects: list[Manifest], component: str) -> list[str]:

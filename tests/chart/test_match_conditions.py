@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.bypasses import RESERVED_NAMESPACES
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.resources import PREFIX, ServiceEntry
-from app.core.verdict import as_stored, review, review_update
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import PREFIX, ServiceEntry
+from app.core.rules.bypasses import RESERVED_NAMESPACES
+from app.core.rules.verdict import as_stored, review, review_update
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.cases import CASES, TODAY, Case

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.conditions import TOUCHED
-from app.core.policy import default_policy
-from app.core.resources import ServiceEntry
-from app.core.verdict import as_stored, review, review_update
+from app.core.cel.variables import TOUCHED
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.verdict import as_stored, review, review_update
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.backstop import NAMES
+from app.core.cel.admission_policy import NAMES
 from app.kube.resources import ADMISSION_POLICIES
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over

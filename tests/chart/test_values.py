@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.reader import parse_policy
+from app.core.policy.reader import parse_policy
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, Values, at, over
 from tools.reference.chart import CHART, SCHEMA, VALUES, values

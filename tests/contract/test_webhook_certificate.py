@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -20,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from app.serving.tls import ServingCertificate
-from tests.bed.pki import Authority, _subject
+from tests.bed.pki import Authority, pair
 from tests.contract.webhooks import Files, Running, process, running, until
 
 
@@ -72,7 +74,17 @@ def come_early(files: Files, authority: Authority) -> None:
 
 
 def be_a_client(files: Files, authority: Authority) -> None:
-    files.replace(authority.client("jane"))
+    """Sign the certificate again, for clients only."""
+    root = load_pem_private_key(authority.private_key, None)
+    assert isinstance(root, EllipticCurvePrivateKey)
+    leaf = x509.load_pem_x509_certificate(files.certificate.read_bytes())
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    names = (leaf.issuer, leaf.subject, leaf.public_key(), leaf.serial_number)
+    builder = x509.CertificateBuilder(*names, leaf.not_valid_before_utc, leaf.not_valid_after_utc)
+    for one in leaf.extensions:
+        value = usage if one.oid == usage.oid else one.value
+        builder = builder.add_extension(value, one.critical)
+    files.certificate.write_bytes(builder.sign(root, SHA256()).public_bytes(Encoding.PEM))
 
 
 UNFIT: dict[Spoil, str] = {
@@ -112,7 +124,7 @@ def test_a_certificate_is_for_no_other_name(files: Files, authority: Authority, 
 
 
 def test_a_common_name_counts_for_nothing_as_it_does_not_in_the_api_server(files: Files, authority: Authority) -> None:
-    files.replace(authority._issue(_subject("webhook.guard.svc"), ExtendedKeyUsageOID.SERVER_AUTH, []))
+    files.replace(pair(authority.ca.issue_cert(common_name="webhook.guard.svc")))
     said = ServingCertificate(files.certificate, files.private_key, "webhook.guard.svc").unready()
     assert said is not None
     assert said.endswith("it is for no name at all, not for webhook.guard.svc")

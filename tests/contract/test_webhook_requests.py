@@ -9,7 +9,7 @@ import pytest
 
 import app.webhook.server
 import app.webhook.transition
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from app.telemetry.logs import TextFormatter
 from app.webhook.admission import Stage, answer
 from tests.bed.pki import Authority
@@ -69,13 +69,13 @@ def test_no_other_path_exists(webhook: Running, path: str) -> None:
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"", "not an admission.k8s.io/v1 AdmissionReview"),
-        (b"not JSON", "not an admission.k8s.io/v1 AdmissionReview"),
-        (b"\xff\xfe", "not an admission.k8s.io/v1 AdmissionReview"),
-        (b"[]", "not an admission.k8s.io/v1 AdmissionReview"),
+        (b"", "not a valid admission.k8s.io/v1 AdmissionReview"),
+        (b"not JSON", "not a valid admission.k8s.io/v1 AdmissionReview"),
+        (b"\xff\xfe", "not a valid admission.k8s.io/v1 AdmissionReview"),
+        (b"[]", "not a valid admission.k8s.io/v1 AdmissionReview"),
         (b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}', "request"),
-        (json.dumps({**REVIEW, "apiVersion": "admission.k8s.io/v1beta1"}).encode(), "the only version"),
-        (b"[" * 200_000 + b"]" * 200_000, "not an admission.k8s.io/v1 AdmissionReview"),
+        (json.dumps({**REVIEW, "apiVersion": "admission.k8s.io/v1beta1"}).encode(), "the only supported version"),
+        (b"[" * 200_000 + b"]" * 200_000, "not a valid admission.k8s.io/v1 AdmissionReview"),
         (BODY.replace(b'"NONE"', b"[" * 200_000 + b"]" * 200_000), "nested"),
         (BODY.replace(b'"NONE"', b'{"a":' * 200_000 + b"1" + b"}" * 200_000), "nested"),
         (BODY.replace(b'"NONE"', b"[" * 100 + b"]" * 100), "nested"),
@@ -142,7 +142,7 @@ def test_a_client_that_leaves_in_the_middle_is_noticed_and_harms_nobody(
     caplog.set_level(logging.INFO)
     with webhook.connect() as client:
         client.send(request(b"{", length=100))
-    until(lambda: "no whole body came" in caplog.text)
+    until(lambda: "client disconnected before the request body was complete" in caplog.text)
     assert webhook.ask().status == 200
 
 
@@ -164,7 +164,7 @@ def test_a_refused_request_is_one_warning(webhook: Running, caplog: pytest.LogCa
     webhook.ask(request(b"no"))
     (record,) = [record for record in caplog.records if record.name == "app.webhook.server"]
     assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("refused /mutate from ('127.0.0.1', ")
+    assert record.getMessage().startswith("rejected request to /mutate from ('127.0.0.1', ")
 
 
 def test_every_outcome_is_counted_and_operations_are_bounded(files: Files) -> None:

@@ -141,7 +141,7 @@ class Process:
 
     def serving(self) -> Running:
         """Wait until it answers."""
-        found = until(lambda: re.search(r"reviewing on (\S+), health on (\S+)", self.log))
+        found = until(lambda: re.search(r"serving admission on (\S+), health checks and metrics on (\S+)", self.log))
         return Running(found[1], found[2], self.authority)
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:

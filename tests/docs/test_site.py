@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from app.core.catalogue import CATALOGUE
-from app.core.reader import parse_policy
-from app.core.soundness import soundness
+from app.core.policy.reader import parse_policy
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.policy_lint import soundness
 from tests.docs.markdown import ROOT, blocks, pages, prose
 from tests.docs.site_hooks import ELSEWHERE
 from tools.reference import findings

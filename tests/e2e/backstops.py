@@ -11,10 +11,10 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.core.backstop import Engine, backstop
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import JSON
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import JSON
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until

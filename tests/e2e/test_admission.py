@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.core.catalogue import CATALOGUE
-from app.core.verdict import WARNING_LIMIT
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.verdict import WARNING_LIMIT
 from app.kube.errors import Forbidden
 from tests.bed.guard import Webhook
 from tests.bed.processes import wait_until

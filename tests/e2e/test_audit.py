@@ -15,8 +15,8 @@ import yaml
 from click.testing import Result
 
 from app.audit import Audit, connect
-from app.core.policy import API_VERSION, KIND, default_policy
-from app.core.survey import Reviewed
+from app.core.policy.model import API_VERSION, KIND, default_policy
+from app.core.routes.survey import Reviewed
 from app.kube.client import Access, Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
@@ -206,7 +206,7 @@ def test_an_api_server_that_is_not_there_is_told_so(auditor: Path, tmp_path: Pat
     nowhere.write_text(yaml.safe_dump(kubeconfig))
     told = audit(nowhere)
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "serviceentries cannot be listed: https://127.0.0.1:1 does not answer" in told.stderr
+    assert "serviceentries cannot be listed: https://127.0.0.1:1 did not answer" in told.stderr
 
 
 def test_without_a_flag_it_takes_the_kubeconfig_that_kubectl_would(auditor: Path) -> None:

@@ -8,13 +8,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from app.core.backstop import Engine, backstop
-from app.core.findings import quoted
-from app.core.patch import apply_patch
-from app.core.policy import GuardPolicy, Mode, Settings
-from app.core.reader import as_document
-from app.core.resources import ServiceEntry
-from app.core.verdict import Verdict, review
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.model import GuardPolicy, Mode, Settings
+from app.core.policy.reader import as_document
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.findings import quoted
+from app.core.rules.patch import apply_patch
+from app.core.rules.verdict import Verdict, review
 from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
 from tests.cases import CASES, TODAY, Case

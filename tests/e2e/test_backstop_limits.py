@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from app.core.backstop import UNSAID, Engine, backstop
-from app.core.resources import ServiceEntry
-from app.core.standing import Stays
-from app.core.survey import Sourced, survey
-from app.core.verdict import review, review_update
+from app.core.cel.admission_policy import UNSAID, Engine, backstop
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.kept_resolutions import Stays
+from app.core.rules.verdict import review, review_update
 from app.kube.client import Client
 from app.kube.errors import Forbidden
 from tests.bed.binaries import provide

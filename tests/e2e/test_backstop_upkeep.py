@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.backstop import NAMES, Engine, backstop
+from app.core.cel.admission_policy import NAMES, Engine, backstop
 from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES, Resource
 from tests.bed.binaries import provide
@@ -267,7 +267,7 @@ def test_without_rights_and_without_a_backstop_nothing_fails(
 ) -> None:
     controller = start("none", grant(cluster, "nobody", EMITS))
     log = tmp_path / f"controller-{controller.health_port}.log"
-    wait_until(lambda: "a backstop of an earlier time" in log.read_text(), "it says so", SECONDS)
+    wait_until(lambda: "an earlier backstop setting" in log.read_text(), "it says so", SECONDS)
     assert controller.metric(FAILURES) == 0
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.policy import API_VERSION, KIND, Settings
-from app.core.reader import as_document, parse_policy
+from app.core.policy.model import API_VERSION, KIND, Settings
+from app.core.policy.reader import as_document, parse_policy
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden
 from tests.bed.binaries import provide

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from app.controller.entry_events import Narrator
 from app.controller.inventory import Inventory
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
-from app.core.resources import Key, ServiceEntry
-from app.kube.errors import Conflict
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.kube.errors import WriteConflict
 from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile
 from tests.bed.guard import Controller
@@ -190,7 +190,7 @@ class TestAnObjectWithoutOurLabel:
         inventory.put_entry(None, entry)
         narrator = Narrator(EventRecorder(team.client, "test", "test"), lambda: True)
         reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None), narrator)
-        with pytest.raises(Conflict):
+        with pytest.raises(WriteConflict):
             reconciler.reconcile(Key(team.namespace, team.host()))
         assert team.virtual_services()[team.host()] == before[team.host()]
 

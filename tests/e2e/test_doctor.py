@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from app.core.resources import ADMISSION_GROUP
+from app.core.resources.service_entry import ADMISSION_GROUP
 from app.doctor.causes import Cause
-from app.doctor.diagnosis import Finding, State, exit_code
-from app.doctor.doctor import Doctor, Place
+from app.doctor.diagnosis import Check, State, exit_code
+from app.doctor.doctor import Doctor, Target
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, MUTATING, VALIDATING, Resource
@@ -33,8 +33,8 @@ SECONDS = 90.0
 SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice")
 NOWHERE = f"{64 * 'x'}.invalid"
 """A name with a label that is too long for DNS: nobody has to be asked for it."""
-LOST = "an entry that has to be changed would be stored as it is"
-SILENT = "an entry that has to be refused would be stored"
+LOST = "an entry with resolution NONE would be stored unchanged"
+SILENT = "an entry with a CIDR address, which the guard must reject, would be stored"
 
 
 class Patient:
@@ -51,9 +51,9 @@ class Patient:
         """The doctor, as the administrator has it, who reaches the webhook's port from outside."""
         there = self.installation
         given = {"connect": (HOST, self.port), "probe_namespace": there.team, **changes}
-        return Doctor(client or self.client, Place(there.name, there.name, **given))
+        return Doctor(client or self.client, Target(there.name, there.name, **given))
 
-    def findings(self, client: Client | None = None, **changes: Any) -> list[Finding]:
+    def findings(self, client: Client | None = None, **changes: Any) -> list[Check]:
         return list(self.doctor(client, **changes).findings())
 
     def configure(self, *resources: Resource, bundle: bytes | None = None, **service: Any) -> None:
@@ -72,9 +72,9 @@ class Patient:
         stored["webhooks"][0] |= fields
         self.client.replace(resource, stored)
 
-    def expect(self, sentence: str, remedy: str = "", code: int = 1, **changes: Any) -> Finding:
+    def expect(self, sentence: str, remedy: str = "", code: int = 1, **changes: Any) -> Check:
         """Wait until a finding says so, and until its remedy and the exit code are as they should be."""
-        seen: list[Finding] = []
+        seen: list[Check] = []
 
         def found() -> bool:
             seen[:] = self.findings(**changes)
@@ -89,7 +89,7 @@ class Patient:
         assert remedy in finding.remedy
         return finding
 
-    def expect_cause(self, cause: Cause, **changes: Any) -> Finding:
+    def expect_cause(self, cause: Cause, **changes: Any) -> Check:
         """Wait until the API server's words about the validating webhook are understood to mean this."""
         sentence = f"webhook validate.serviceentry-guard.io: {cause.words}"
         return self.expect(sentence, cause.remedy(self.called), **changes)
@@ -134,7 +134,7 @@ def webhook(patient: Patient) -> Iterator[Child]:
         child.kill()  # nobody is there to be drained for
 
 
-def said(findings: list[Finding]) -> str:
+def said(findings: list[Check]) -> str:
     return "\n".join(f"{one.state.value} {one.sentence}" for one in findings)
 
 
@@ -145,8 +145,8 @@ class TestASoundInstallation:
         assert {one.state for one in findings} == {State.OK}
         text = said(findings)
         assert "the webhook turns resolution NONE into DNS" in text
-        assert "webhook mutate.serviceentry-guard.io refuses what cannot be repaired" in text
-        assert f"a fresh connection to {HOST}:{patient.port} is good under the live caBundle" in text
+        assert "webhook mutate.serviceentry-guard.io rejects an entry that cannot be repaired" in text
+        assert f"a new connection to {HOST}:{patient.port} succeeds with the current caBundle" in text
         assert patient.client.list_page(SERVICE_ENTRIES, patient.installation.team).items == []
 
     def test_is_proved_by_the_command_which_says_what_it_could_not_see(self, patient: Patient) -> None:
@@ -165,8 +165,8 @@ class TestASoundInstallation:
         policy = tmp_path / "policy.yaml"
         policy.write_text("apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\nmode: Warn\n")
         with patient.installation.webhook(f"--policy={policy}") as lenient:
-            patient.expect("changes nothing: its policy only warns here", code=0)
-            patient.expect("refuses nothing: its policy only warns here", code=0)
+            patient.expect("the guard answers with a warning only", code=0)
+            patient.expect("its policy has mode Warn here", code=0)
             lenient.kill()
 
 
@@ -191,7 +191,7 @@ class TestACauseInTheWordsOfTheApiServer:
         stranger = create_authority("stranger").certificate
         patient.configure(bundle=stranger)
         patient.expect_cause(Cause.UNTRUSTED)
-        patient.expect(f"a fresh connection to {HOST}:{patient.port} fails: {Cause.UNTRUSTED.words}")
+        patient.expect(f"a new connection to {HOST}:{patient.port} fails: {Cause.UNTRUSTED.words}")
 
     @pytest.mark.usefixtures("webhook")
     def test_no_bundle(self, patient: Patient) -> None:
@@ -203,19 +203,19 @@ class TestACauseInTheWordsOfTheApiServer:
         with answering(tmp_path, patient.authority.serving("other.guard.svc")) as patient.port:
             patient.configure(port=patient.port)
             assert "other.guard.svc" in patient.expect_cause(Cause.MISNAMED).sentence
-            patient.expect(f"a fresh connection to {HOST}:{patient.port} fails: {Cause.MISNAMED.words}")
+            patient.expect(f"a new connection to {HOST}:{patient.port} fails: {Cause.MISNAMED.words}")
 
     def test_an_expired_certificate(self, patient: Patient, tmp_path: Path) -> None:
         old = patient.authority.serving(patient.called, begin=timedelta(days=-2), end=timedelta(days=-1))
         with answering(tmp_path, old) as patient.port:
             patient.configure(port=patient.port)
             patient.expect_cause(Cause.EXPIRED)
-            patient.expect(f"a fresh connection to {HOST}:{patient.port} fails: {Cause.EXPIRED.words}")
+            patient.expect(f"a new connection to {HOST}:{patient.port} fails: {Cause.EXPIRED.words}")
 
     def test_no_certificate_yet(self, patient: Patient) -> None:
         with patient.installation.webhook() as child:
-            assert "no certificate to serve yet" in patient.expect_cause(Cause.CUT).remedy
-            patient.expect(f"a fresh connection to {HOST}:{patient.port} fails: {Cause.NO_CERTIFICATE.words}")
+            assert "no serving certificate yet" in patient.expect_cause(Cause.CUT).remedy
+            patient.expect(f"a new connection to {HOST}:{patient.port} fails: {Cause.NO_CERTIFICATE.words}")
             child.kill()
 
     def test_no_tls(self, patient: Patient, tmp_path: Path) -> None:
@@ -267,7 +267,7 @@ def test_no_endpoints_in_the_words_of_an_api_server_that_looks_for_them_itself(
         labelled: Object = {**metadata, "name": "one", "labels": {"kubernetes.io/service-name": SERVICE}}
         slices: Object = {"metadata": labelled, "addressType": "IPv4", "endpoints": [ready], "ports": [{"port": 1}]}
         client.create(SLICES, {"apiVersion": SLICES.api_version, "kind": SLICES.kind, **slices})
-        patient.expect(f"ready behind Service {installation.name}/{SERVICE}: 1")
+        patient.expect(f"ready webhook pods behind Service {installation.name}/{SERVICE}: 1")
 
 
 @pytest.mark.usefixtures("webhook")
@@ -285,11 +285,11 @@ class TestAnInstallationThatIsAskedInPart:
     def test_holds_no_webhooks(self, patient: Patient) -> None:
         stored = patient.client.get(MUTATING, None, patient.installation.name)
         patient.client.replace(MUTATING, {**stored, "webhooks": []})
-        patient.expect(f"{MUTATING.kind} {patient.installation.name} holds no webhooks")
+        patient.expect(f"{MUTATING.kind} {patient.installation.name} contains no webhooks")
 
     def test_fails_to_mutate_and_nobody_is_told_of_it_but_by_the_validating_webhook(self, patient: Patient) -> None:
         patient.configure(MUTATING, bundle=create_authority("stranger").certificate)
-        found = patient.expect("mutation does not happen, validation does")
+        found = patient.expect("the mutating webhook does not act")
         assert "SEG012" in found.sentence
 
     def test_leaves_the_namespace_out(self, patient: Patient) -> None:
@@ -329,7 +329,7 @@ def test_what_something_else_changes_is_not_taken_for_the_guards_work(meddler: P
     expression = 'Object{spec: Object.spec{resolution: "DNS"}}'
     mutation = {"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}}
     meddle(meddler, "Mutating", {"mutations": [mutation], "reinvocationPolicy": "Never"}, {})
-    meddler.expect("resolution NONE becomes DNS, but something other than the guard does it")
+    meddler.expect("resolution NONE becomes DNS, but not by the guard")
 
 
 @pytest.mark.usefixtures("webhook")
@@ -337,7 +337,7 @@ def test_a_refusal_by_somebody_elses_policy_proves_nothing(meddler: Patient) -> 
     validation = {"expression": "false", "message": "nothing is allowed here"}
     meddle(meddler, "Validating", {"validations": [validation]}, {"validationActions": ["Deny"]})
     name = meddler.installation.name
-    found = meddler.expect(f"policy {name}, which is not the guard's, refuses the dry run", code=2)
+    found = meddler.expect(f"policy {name}, which does not belong to the guard, rejects the dry run", code=2)
     assert "nothing is allowed here" in found.sentence
 
 
@@ -351,7 +351,7 @@ class TestWhatCannotBeSeen:
         assert found.state is State.UNKNOWN
 
     def test_in_a_namespace_that_is_not_there(self, patient: Patient) -> None:
-        patient.expect("or not the namespace", code=1, probe_namespace="nowhere")
+        patient.expect("or the namespace not found", code=1, probe_namespace="nowhere")
 
     def test_where_no_api_server_answers(self, patient: Patient, tmp_path: Path) -> None:
         direct = patient.installation.control_plane
@@ -375,7 +375,7 @@ class TestTheEmergencyExit:
         command = [*COMMAND, "doctor", kubeconfig, f"--webhook-configuration={there.name}"]
         for _ in range(2):
             opened = subprocess.run([*command, "--disable"], capture_output=True, text=True, check=True)
-            assert f"{VALIDATING.kind} {there.name} is asked no more" in opened.stdout
+            assert f"{VALIDATING.kind} {there.name} disabled: the API server no longer calls it" in opened.stdout
             assert "doctor --enable" in opened.stdout
         wait_until(lambda: creatable(patient), "everything can be stored", SECONDS)
         patient.expect(f"{MUTATING.kind} {there.name} is disabled", "doctor --enable")
@@ -388,7 +388,7 @@ class TestTheEmergencyExit:
         assert not after[0][0].get("matchConditions")
 
     def test_without_an_installation_says_that_nobody_is_asked(self, patient: Patient) -> None:
-        doctor = Doctor(patient.client, Place("nowhere", "nowhere", "default"))
+        doctor = Doctor(patient.client, Target("nowhere", "nowhere", "default"))
         assert list(doctor.disable()) == [
             f"there is no {one.kind} nowhere: no webhook is called" for one in CONFIGURATIONS
         ]

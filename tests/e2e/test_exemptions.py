@@ -8,8 +8,8 @@ import pytest
 
 from app.clock import utc_day
 from app.controller.manager import Manager
-from app.core.days import end_of, later
-from app.core.resources import ServiceEntry
+from app.core.resources.days import end_of, later
+from app.core.resources.service_entry import ServiceEntry
 from app.kube.client import Client
 from app.kube.errors import Forbidden
 from app.policyfile import PolicyFile

@@ -14,7 +14,6 @@ from app.kube.client import Client
 from app.kube.errors import (
     AlreadyExists,
     ApiError,
-    Conflict,
     Fenced,
     Forbidden,
     Gone,
@@ -22,6 +21,7 @@ from app.kube.errors import (
     NotFound,
     Unauthorized,
     Unreachable,
+    WriteConflict,
 )
 from app.kube.resources import Resource
 from tests.bed.control_plane import ControlPlane
@@ -100,7 +100,7 @@ def test_apply_takes_fields_from_another_manager_only_by_force(
     client: Client, control_plane: ControlPlane, namespace: str
 ) -> None:
     control_plane.kubectl("create", "configmap", "one", "-n", namespace, "--from-literal=key=theirs")
-    with pytest.raises(Conflict, match="kubectl"):
+    with pytest.raises(WriteConflict, match="kubectl"):
         client.apply(MAPS, config_map(namespace, key="ours"))
     assert client.apply(MAPS, config_map(namespace, key="ours"), force=True)["data"] == {"key": "ours"}
 
@@ -115,7 +115,7 @@ def test_a_taken_name_is_already_exists(client: Client, namespace: str) -> None:
 def test_replacing_a_stale_version_is_a_conflict(client: Client, namespace: str) -> None:
     stale = client.create(MAPS, config_map(namespace))
     client.replace(MAPS, {**stale, "data": {"key": "1"}})
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         client.replace(MAPS, {**stale, "data": {"key": "2"}})
 
 
@@ -124,7 +124,7 @@ def test_an_object_that_is_not_the_one_meant_is_not_deleted(
     client: Client, namespace: str, precondition: dict[str, str]
 ) -> None:
     client.create(MAPS, config_map(namespace))
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         client.delete(MAPS, namespace, "one", **precondition)
     client.get(MAPS, namespace, "one")
 

@@ -14,7 +14,7 @@ from app.kube import client as client_module
 from app.kube import watch
 from app.kube.client import Client
 from app.kube.resources import Resource
-from app.kube.watch import Key, Reflector
+from app.kube.watch import ObjectKey, Reflector
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.e2e.forwarder import Forwarder
@@ -67,7 +67,7 @@ class Follower:
             self.client, MAPS, transform, self.on_change, namespace=namespace, watch_seconds=(20, 30)
         )
 
-    def on_change(self, key: Key, old: str | None, new: str | None) -> None:
+    def on_change(self, key: ObjectKey, old: str | None, new: str | None) -> None:
         assert self.reflector.store.get(key) == new, "the store is changed before the callback"
         self.changes.append((key[1], old, new))
 
@@ -222,7 +222,7 @@ def test_a_frozen_api_server_makes_the_copy_age_until_it_goes_on(
         wait_until(lambda: follower.reflector.age > 2.5, "the copy is 2.5 s old")
     finally:
         cluster.plane.resume()
-    assert "does not answer" in caplog.text or "the watch broke" in caplog.text
+    assert "did not answer" in caplog.text or "the watch connection broke" in caplog.text
     cluster.put(b="1")
     follower.sees(a="1", b="1")
     assert follower.reflector.age < 2.5

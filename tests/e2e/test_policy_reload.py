@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.policy import API_VERSION, KIND
+from app.core.policy.model import API_VERSION, KIND
 from app.kube.client import Client
 from app.kube.errors import Forbidden
 from tests.bed.control_plane import ControlPlane
@@ -174,9 +174,9 @@ def test_a_broken_file_is_refused_told_and_the_last_good_policy_stays_in_force(
     wait_until(lambda: followed.told("reload_failures_total") == refused, "both have refused the file", IN_FORCE)
     assert followed.told("last_reload_successful") == [0, 0]
     assert all(ready(port) for port in followed.health_ports)
-    said = f'"level":"error","logger":"app.policyfile","message":"{followed.path}: '
+    said = f'"level":"error","logger":"app.policyfile","message":"{followed.path}:'
     assert all(said in log for log in followed.logs)
-    assert all("; the policy before it stays in force" in log for log in followed.logs)
+    assert all("; the previous policy stays in force" in log for log in followed.logs)
     assert admitted(tenant) == "DNS"
     tenant.settle()
     assert emitted(tenant, "api")

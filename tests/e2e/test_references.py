@@ -14,9 +14,9 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from app.clock import utc_day
-from app.core.catalogue import CATALOGUE as FINDINGS
-from app.core.days import later
-from app.core.notices import CATALOGUE as REASONS
+from app.core.event_catalogue import CATALOGUE as REASONS
+from app.core.resources.days import later
+from app.core.rules.catalogue import CATALOGUE as FINDINGS
 from app.kube.client import Client
 from app.kube.resources import Resource
 from tests.bed.binaries import provide

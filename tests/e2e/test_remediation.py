@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.core.policy import API_VERSION, KIND
+from app.core.policy.model import API_VERSION, KIND
 from app.kube.client import Client
 from app.kube.resources import Resource
 from tests.bed.binaries import provide

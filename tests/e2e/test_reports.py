@@ -15,8 +15,8 @@ import pytest
 
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.controller.reporter import Reporter
-from app.core.resources import Key, ServiceEntry
+from app.controller.reports import Reporter
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import REPORTS, Resource

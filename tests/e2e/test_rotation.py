@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from app.certificates.probe import ProbeError, probe
-from app.certificates.x509 import Unreadable, create_authority, is_from, read_bundle, read_pair
+from app.certificates.x509 import UnreadablePair, create_authority, is_from, read_bundle, read_pair
 from app.kube.client import Client
 from app.kube.errors import ApiError
 from app.kube.resources import CONFIGURATIONS, SECRETS
@@ -172,7 +172,7 @@ def sound(there: Installation) -> bool:
         signer = read_pair(authority["tls.crt"], authority["tls.key"]).certificate
         read_pair(serving["tls.crt"], serving["tls.key"])
         probe(there.address, serving["ca.crt"])
-    except (Unreadable, ProbeError):
+    except (UnreadablePair, ProbeError):
         return False
     return signer in there.authorities() and admits(there)
 

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from app.core.plan import desired
-from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
 from tests.bed.control_plane import ControlPlane
 from tests.depth import examples
 from tests.strategies import manifests, policies

@@ -66,7 +66,7 @@ def test_an_entry_that_admission_missed_and_that_cannot_become_dns_is_told_why(u
     (event,) = json.loads(shown)["items"]
     assert event["type"] == "Warning"
     assert event["message"].startswith('SEG006 spec.addresses[0]: "198.51.100.0/24" is a CIDR')
-    assert event["message"].endswith("each in a ServiceEntry and host of its own.")
+    assert event["message"].endswith("write one ServiceEntry with its own host for each.")
 
 
 def test_one_that_is_remediated_is_told_so_and_what_followed(loner: Team, tmp_path: Path) -> None:

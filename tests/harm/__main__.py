@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
 from tests.bed.binaries import provide_generator
 from tests.harm.envoy import VIRTUAL_OUTBOUND
 from tests.harm.generator import Generator

@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from app.core.hosts import canonical_host
+from app.core.resources.hosts import canonical_host
 from tests.harm.envoy import ELSEWHERE, VIRTUAL_OUTBOUND, WILDCARDS, Call, Speech, is_allocated, without_port
 from tests.harm.facts import Facts
 from tests.harm.protocol import Chain, Description

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.hosts import canonical_host, covers
+from app.core.resources.hosts import canonical_host, covers
 from tests.harm.envoy import Call, Side, is_allocated
 from tests.harm.facts import Facts
 from tests.harm.protocol import Cluster, Weighted

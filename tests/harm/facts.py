@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core.candidates import seen_by
-from app.core.durations import parse_duration
-from app.core.emission import Reach, VirtualService
-from app.core.exemptions import exemption
-from app.core.globs import matches
-from app.core.hosts import canonical_host, covers
-from app.core.policy import GuardPolicy, Mode, Settings, SplitHosts, Tcp, Wildcards
-from app.core.resources import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
-from app.core.retries import NO_ONE
+from app.core.policy.model import GuardPolicy, Mode, Settings, SplitHosts, Tcp, Wildcards
+from app.core.policy.traffic import Reach, VirtualService
+from app.core.resources.durations import parse_duration
+from app.core.resources.globs import matches
+from app.core.resources.hosts import canonical_host, covers
+from app.core.resources.service_entry import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
+from app.core.routes.candidates import seen_by
+from app.core.rules.exemptions import exemption
+from app.core.rules.retries import NO_ONE
 from tests.harm.protocol import Manifest, Proxy
 
 STREAMS = frozenset({"GRPC", "GRPC-WEB"})

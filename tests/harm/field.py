@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from app.core.policy import API_VERSION, KIND, GuardPolicy
-from app.core.reader import parse_policy
+from app.core.policy.model import API_VERSION, KIND, GuardPolicy
+from app.core.policy.reader import parse_policy
 from tests.harm.protocol import Manifest
 
 FOLDER = Path(__file__).with_name("field")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from app.core.policy import GuardPolicy
-from app.core.resources import is_service_entry
-from app.core.survey import Reviewed, Sourced, survey
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import is_service_entry
+from app.core.routes.survey import Reviewed, Sourced, survey
 from tests.harm.protocol import Manifest
 
 EARLY = "2020-01-01T00:00:00Z"

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.hosts import canonical_host
-from app.core.resources import HTTP_FAMILY, TLS_FAMILY
-from app.core.rules import DYNAMIC_PROTOCOLS
+from app.core.resources.hosts import canonical_host
+from app.core.resources.service_entry import HTTP_FAMILY, TLS_FAMILY
+from app.core.rules.resolution import DYNAMIC_PROTOCOLS
 from tests.harm.calls import Pair
 from tests.harm.envoy import ELSEWHERE
 from tests.harm.protocol import Manifest, Proxy
@@ -161,7 +161,7 @@ REMEDIES = (
     Remedy(("SEG005", "SEG010"), "write resolution: DYNAMIC_DNS", _dynamic),
     Remedy(("SEG006", "SEG018"), "remove addresses and write resolution: DNS", _resolve, _by_name),
     Remedy(("SEG006", "SEG018"), "write resolution: STATIC with the address as endpoint", _static, _at_its_addresses),
-    Remedy(("SEG007",), "Give the port a protocol that names its host", _speak_tls, _only_to_the_host),
+    Remedy(("SEG007",), "Write protocol HTTP or TLS for the port", _speak_tls, _only_to_the_host),
     Remedy(("SEG007",), "remove the port", _remove_opaque, _passed_through),
     Remedy(("SEG008",), "Write resolution: STATIC", _select, beside=(WORKLOAD,)),
     Remedy(("SEG008",), "remove the workloadSelector", _select_nothing),

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from app.core.policy import API_VERSION, KIND, GuardPolicy
-from app.core.reader import parse_policy
+from app.core.policy.model import API_VERSION, KIND, GuardPolicy
+from app.core.policy.reader import parse_policy
 from tests.harm.protocol import Manifest
 
 NAMESPACES = ("alpha", "beta", "gamma", "delta", "epsilon", "zeta")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from tests.harm.envoy import Call, Side, Speech
 from tests.harm.generator import Generator
 from tests.harm.guarded import change

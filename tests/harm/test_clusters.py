@@ -8,7 +8,7 @@ import yaml
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from app.core.policy import GuardPolicy
+from app.core.policy.model import GuardPolicy
 from tests.harm.generator import Generator
 from tests.harm.guarded import EARLY, LATE, World, change
 from tests.harm.strategies import clusters, policies

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core.reader import parse_policy
+from app.core.policy.reader import parse_policy
 from tests.cases import CASES, Case
 from tests.harm.field import CLUSTERS, Cluster
 from tests.harm.generator import Generator

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.core.catalogue import CATALOGUE, UNFIXABLE
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
+from app.core.rules.catalogue import CATALOGUE, UNFIXABLE
 from tests.cases import CASES
 from tests.harm.facts import Facts
 from tests.harm.generator import Generator

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import API_VERSION, KIND, GuardPolicy
-from app.core.reader import parse_policy
+from app.core.policy.model import API_VERSION, KIND, GuardPolicy
+from app.core.policy.reader import parse_policy
 from tests.harm.facts import Facts
 from tests.harm.generator import Generator, GeneratorError
 from tests.harm.guarded import World, change

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.core.policy import GuardPolicy
+from app.core.policy.model import GuardPolicy
 from tests.harm.facts import Facts
 from tests.harm.generator import Generator
 from tests.harm.guarded import EARLY, LATE, Change, World, change

@@ -85,5 +85,7 @@ def webhook(image: Image, user: User, folder: Path) -> Iterator[tuple[Running, C
 def addresses(child: Child) -> tuple[str, str] | None:
     """Where a webhook answers, out of its log: admission, health."""
     assert child.running, child.tail()
-    found = re.search(r"reviewing on ([\d.]+:\d+), health on ([\d.]+:\d+)", child.log.read_text())
+    found = re.search(
+        r"serving admission on ([\d.]+:\d+), health checks and metrics on ([\d.]+:\d+)", child.log.read_text()
+    )
     return (found[1], found[2]) if found else None

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from app.core.policy import Settings
-from app.core.reader import as_document, parse_policy
-from app.core.survey import Reviewed, Sourced, survey
+from app.core.policy.model import Settings
+from app.core.policy.reader import as_document, parse_policy
+from app.core.routes.survey import Reviewed, Sourced, survey
 from app.kube.client import Object
 from tests.cases import CASES, Case
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from app.core.policy import API_VERSION, KIND
+from app.core.policy.model import API_VERSION, KIND
 from app.kube.client import Object
 from app.kube.resources import Resource
 from tests.e2e.team import DESTINATION_RULES, ISTIO, SERVICE_ENTRIES, VIRTUAL_SERVICES

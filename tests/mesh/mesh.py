@@ -11,10 +11,10 @@ from typing import Any, Self
 import yaml
 
 from app.clock import utc_day
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import MANAGED_BY, MANAGER, ServiceEntry
-from app.core.survey import Sourced, survey
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import MANAGED_BY, MANAGER, ServiceEntry
+from app.core.routes.survey import Sourced, survey
 from app.kube.client import Client, Object
 from tests.bed.binaries import Binaries, MeshBinaries
 from tests.bed.control_plane import ControlPlane

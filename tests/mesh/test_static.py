@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.policy import GuardPolicy, default_policy
-from app.core.survey import Reviewed, Sourced, survey
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.routes.survey import Reviewed, Sourced, survey
 from app.kube.client import Object
 from tests.bed.binaries import provide_mesh
 from tests.bed.errors import BedError

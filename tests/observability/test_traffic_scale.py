@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.resources import API_VERSION
+from app.core.resources.service_entry import API_VERSION
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND

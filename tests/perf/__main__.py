@@ -1,4 +1,4 @@
-"""`python -m tests.perf`: measure, and hold the figures against the aims."""
+"""`python -m tests.perf`: measure, and compare the figures with their targets."""
 
 import argparse
 import os
@@ -49,7 +49,7 @@ def _measure_all(given: argparse.Namespace) -> int:
     effort = QUICK if given.quick else Effort()
     sections = [_measure(name, effort) for name in given.names or BENCHMARKS]
     missed = [figure.name for section in sections for figure in section.figures if not figure.met]
-    print(f"\naims missed: {'; '.join(missed)}" if missed else "\nevery aim is met")
+    print(f"\ntargets missed: {'; '.join(missed)}" if missed else "\nall targets are met")
     if given.write:
         write(given.write, machine, sections)
     return 0

@@ -1,11 +1,11 @@
-"""An audit of a cluster full of ServiceEntries: before the guard was there, and with all that it emits."""
+"""An audit of a cluster with very many ServiceEntries: before the guard is installed, and with all its objects."""
 
 from collections.abc import Iterator
 from functools import partial
 
-from app.core.plan import desired
-from app.core.policy import default_policy
-from app.core.resources import ServiceEntry
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.perf.api import Api, at_once

@@ -1,11 +1,11 @@
-"""How much longer a create takes with the webhook, and how much of that any webhook takes.
+"""The added time of a create with the webhook, and the part that every webhook adds.
 
 The same entries in turns: in a namespace that nothing guards, in one before which a webhook in Go stands that decides
 nothing, and in one that ours guards; both webhooks are asked twice. What the one in Go adds is the work of the API
 server and the way to a webhook and back, and hardly any webhook adds less. Beside ours it answers entries that are
 patched with a constant patch, so that the API server patches for both.
 
-The aim of 3 ms was set on a machine on which a create takes 1.8 ms by itself, and with such a webhook 1.4 ms more. A
+The target of 3 ms was set on a machine on which a create takes 1.8 ms by itself, and with such a webhook 1.4 ms more. A
 slower machine is slower at all of it. So what ours adds is also given as it would be on that machine: once if it grows
 as the create does, and once if it grows as what the other webhook adds. Those are the figures to compare between
 machines; neither way is exact, which the difference between the two shows.

@@ -1,4 +1,4 @@
-"""Decision and answer inside the process: CPU time from the bytes of a review to those of the answer."""
+"""Verdict and response inside the process: CPU time from the bytes of a request to the bytes of its response."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -6,7 +6,7 @@ from statistics import median
 from time import process_time
 from timeit import repeat
 
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from app.webhook.admission import Stage, answer
 from tests.perf.figures import Effort, Figure
 from tests.perf.objects import large_review, small_review

@@ -16,9 +16,9 @@ from itertools import count
 from pathlib import Path
 from statistics import median
 
-from app.core.plan import desired
-from app.core.policy import default_policy
-from app.core.resources import ServiceEntry
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook

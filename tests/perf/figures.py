@@ -1,4 +1,4 @@
-"""A figure: one number that was measured, and the aim it is held against."""
+"""A figure: one measured number and its target."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the aim is kept."""
+        """Whether the figure meets its target."""
         return self.aim is None or self.value <= self.aim
 
     @property
@@ -60,7 +60,7 @@ def as_text(figures: Iterable[Figure]) -> Iterator[str]:
 
 def as_markdown(figures: Iterable[Figure]) -> Iterator[str]:
     """A table."""
-    yield "| figure | measured | aim |"
+    yield "| figure | measured | target |"
     yield "|---|---:|---|"
     for figure in figures:
         yield f"| {figure.name} | {figure.measured} | {figure.judged} |"

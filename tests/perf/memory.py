@@ -1,4 +1,4 @@
-"""How much memory both processes take at most, and what ten thousand ServiceEntries cost the controller."""
+"""The maximum memory of both processes, and the memory of the controller for ten thousand ServiceEntries."""
 
 import tempfile
 import time

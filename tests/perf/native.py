@@ -1,10 +1,10 @@
-"""What a create takes with the webhook, with either engine of the backstop, and with nothing: the same, in turns."""
+"""The time of a create with the webhook, with each engine of the backstop, and without them: the same, in turns."""
 
 import json
 from collections.abc import Iterator
 
-from app.core.backstop import Engine, backstop
-from app.core.policy import default_policy
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.model import default_policy
 from tests.bed.control_plane import ControlPlane
 from tests.e2e.backstops import LABEL, confined
 from tests.perf import installation

@@ -1,7 +1,7 @@
-"""What metrics and logging cost the webhook: as it is by default, and without both, in turns.
+"""The cost of metrics and logging in the webhook: with default settings, and without both, in turns.
 
-One process answers all requests, so CPU time is what limits its throughput. Of many short turns the least is taken:
-whatever else the machine does only adds to it.
+One process answers all requests, so CPU time limits its throughput. The figure is the minimum of many short turns,
+because other work on the machine only adds to it.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""From the edit of a policy file to its effect: an entry admitted by the new policy, a VirtualService gone and back."""
+"""From the edit of a policy file to its effect: an entry admitted, a VirtualService deleted and created again."""
 
 import tempfile
 import time

@@ -1,7 +1,7 @@
-"""`review` as a command: many entries in one file and in many files, and one file from a cold start.
+"""`review` as a command: many entries in one file and in many files, and a cold start with one file.
 
-The command runs as a user has it, installed with its bytecode into an environment of its own. Beside the cold start
-stands what the same Python takes to do nothing, and to read that file and no more: in turns.
+The command is installed as by a user, with its bytecode, in its own environment. The cold start is compared with
+an empty Python program and with one that only reads that file, in turns.
 """
 
 import tempfile

@@ -1,4 +1,4 @@
-"""The webhook process by itself: reviews over TLS on connections that are kept alive, from one client process."""
+"""The webhook process alone: requests over TLS on kept-alive connections, from one client process."""
 
 import asyncio
 import ssl

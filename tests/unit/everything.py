@@ -2,15 +2,15 @@
 
 from dataclasses import replace
 
-from app.core.candidates import Candidate, age, candidate
-from app.core.host_index import HostIndex
-from app.core.index import Neighbours, place
-from app.core.limits import no_room, too_large
-from app.core.observed import Observed
-from app.core.other_entries import other_entries
-from app.core.plan import Changes, Plan, changes, desired_at, keys
-from app.core.policy import GuardPolicy, default_policy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.candidates import Candidate, age, candidate
+from app.core.routes.host_index import HostIndex
+from app.core.routes.index import Neighbours, place
+from app.core.routes.limits import no_room, too_large
+from app.core.routes.observed import Observed
+from app.core.routes.other_entries import other_entries
+from app.core.routes.plan import Changes, Plan, changes, desired_at, keys
 
 
 class Everything:

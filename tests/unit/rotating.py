@@ -15,7 +15,7 @@ from app.certificates.probe import Address, ProbeError, Trouble
 from app.certificates.rotation import Rotation
 from app.certificates.x509 import Certificate, is_from, lapse, read_bundle
 from app.kube.client import Client, Object
-from app.kube.errors import AlreadyExists, Conflict, NotFound
+from app.kube.errors import AlreadyExists, NotFound, WriteConflict
 from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
 from app.settings import CertificateSettings
 from app.telemetry.metrics import RotationMetrics
@@ -95,7 +95,7 @@ class Objects(Client):
 
     def _check(self, stored: Object, version: str) -> None:
         if stored["metadata"]["resourceVersion"] != version:
-            raise Conflict(409, "Conflict", "the object has been modified")
+            raise WriteConflict(409, "Conflict", "the object has been modified")
 
     def _store(self, verb: str, resource: Resource, body: Object) -> Object:
         name = body["metadata"]["name"]

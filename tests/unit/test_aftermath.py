@@ -11,10 +11,10 @@ import pytest
 from app.controller.aftermath import BEFORE, LOOK_SECONDS, NOW, Aftermath, aftermath_task, reader
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.core.aftermath import Deadlines, cut
-from app.core.observed import Observed
-from app.core.plan import desired
-from app.core.policy import default_policy
+from app.core.insight.aftermath import Deadlines, cut
+from app.core.policy.model import default_policy
+from app.core.routes.observed import Observed
+from app.core.routes.plan import desired
 from app.policyfile import PolicyFile
 from app.prometheus.client import PrometheusError
 from app.settings import ControllerSettings
@@ -116,7 +116,9 @@ def test_a_prometheus_that_does_not_answer_changes_nothing_and_is_told_once(capl
     caplog.clear()
     with caplog.at_level(logging.WARNING):
         assert look.codes() == look.codes() == ["SEG052"]
-    assert [one.message for one in caplog.records] == ["calls are not compared: Prometheus at http://x does not answer"]
+    assert [one.message for one in caplog.records] == [
+        "cannot compare calls before and after the VirtualServices: Prometheus at http://x does not answer"
+    ]
 
 
 def test_the_task_is_one_of_the_leader() -> None:

@@ -11,11 +11,11 @@ from click.testing import CliRunner, Result
 
 from app.audit import Audit, AuditError, connect
 from app.cli import cli
-from app.core.plan import desired
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
-from app.core.survey import Reviewed
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
+from app.core.routes.survey import Reviewed
 from app.kube.client import Access
 from tests.builders import HTTP, HTTPS
 from tests.unit.kube_server import Handler, Server, json_answer, running
@@ -314,7 +314,7 @@ def test_an_api_server_that_is_not_there_is_one_sentence_and_exit_code_2(cluster
     result = cluster.run()
     assert result.exit_code == 2
     assert result.stderr.count("\n") == 1
-    assert "does not answer" in result.stderr
+    assert "did not answer" in result.stderr
 
 
 def test_a_kubeconfig_that_is_not_there_is_one_sentence_and_exit_code_2(tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from app.core.policy import default_policy
-from app.core.survey import Sourced, survey
+from app.core.policy.model import default_policy
+from app.core.routes.survey import Sourced, survey
 from tests import builders
 from tests.builders import HTTP, manifest
 
@@ -22,14 +22,14 @@ def told(*entries: Sourced, code: str = "SEG026", **policy: Any) -> list[list[st
 def test_a_host_that_two_namespaces_offer_to_everyone_is_told_to_both() -> None:
     found = told(entry("one", hosts=["API.example.com"]), entry("two", exportTo=["*"]))
     assert found == [
-        ['ServiceEntry two/api offers "API.example.com" to the whole mesh as well'],
-        ['ServiceEntry one/api offers "api.example.com" to the whole mesh as well'],
+        ['ServiceEntry two/api also exports "API.example.com" to the whole mesh'],
+        ['ServiceEntry one/api also exports "api.example.com" to the whole mesh'],
     ]
 
 
 def test_only_the_first_of_many_others_is_named() -> None:
     found = told(entry("one"), entry("three"), entry("two"), entry("two", "again"))
-    assert found[0] == ['ServiceEntry three/api offers "api.example.com" to the whole mesh as well (and 2 more)']
+    assert found[0] == ['ServiceEntry three/api also exports "api.example.com" to the whole mesh (and 2 more)']
 
 
 def test_entries_of_one_namespace_are_another_rules_business() -> None:
@@ -47,7 +47,7 @@ def test_an_entry_that_shares_only_what_others_overlap_in_is_told_nothing() -> N
 
 def test_an_entry_that_the_policy_does_not_look_at_is_told_nothing_but_counts_for_others() -> None:
     found = told(entry("one", location="MESH_INTERNAL"), entry("two"))
-    assert found == [[], ['ServiceEntry one/api offers "api.example.com" to the whole mesh as well']]
+    assert found == [[], ['ServiceEntry one/api also exports "api.example.com" to the whole mesh']]
 
 
 def test_a_policy_that_stands_aside_tells_nothing() -> None:

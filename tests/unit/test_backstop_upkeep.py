@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.controller.backstop import LONG, LOOK_SECONDS, Backstop, backstop_task
+from app.controller.admission_policies import LONG, LOOK_SECONDS, Backstop, backstop_task
 from app.controller.leadership import Leadership
-from app.core.backstop import Engine
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.standing import Standing, Stays
+from app.core.cel.admission_policy import Engine
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.rules.kept_resolutions import Standing, Stays
 from app.kube.client import Client, Object
 from app.kube.errors import Forbidden, NotFound
 from app.kube.resources import Resource
@@ -190,7 +190,7 @@ def test_fields_that_others_added_are_removed_and_those_that_the_api_server_fill
 def test_an_api_server_that_cannot_repair_is_not_told_to_refuse() -> None:
     there = World()
     there.objects.unknown = {"MutatingAdmissionPolicy"}
-    message = "this API server has no MutatingAdmissionPolicy of admissionregistration.k8s.io/v1"
+    message = "this API server does not serve MutatingAdmissionPolicy of admissionregistration.k8s.io/v1"
     with pytest.raises(NotFound, match=message):
         there.backstop(Engine.NATIVE).check()
     assert there.written() == []
@@ -207,7 +207,9 @@ def test_an_object_of_others_is_left_alone_and_told_once(caplog: pytest.LogCaptu
         kept.check()
     assert there.written() == []
     (told,) = caplog.records
-    assert told.getMessage().startswith("ValidatingAdmissionPolicy serviceentry-guard-refuse is left alone: it lacks")
+    assert told.getMessage().startswith(
+        "not changing ValidatingAdmissionPolicy serviceentry-guard-refuse: it has no label"
+    )
     there.backstop(None).check()
     assert there.written() == [REFUSE[1]]
 
@@ -224,7 +226,7 @@ def test_without_rights_none_is_content_and_an_engine_is_not(caplog: pytest.LogC
     there = World()
     there.objects.forbidden = True
     assert there.backstop(None).check() == LONG
-    assert "is not known, nor is it removed: you cannot" in caplog.text
+    assert "so none is deleted: you cannot" in caplog.text
     with pytest.raises(Forbidden):
         there.backstop(Engine.VALIDATING).check()
 

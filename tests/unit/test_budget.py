@@ -6,9 +6,9 @@ from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
 from app.controller.inventory import Inventory
-from app.core.plan import Changes, Plan, changes, desired_at
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import Changes, Plan, changes, desired_at
 from tests.depth import examples
 from tests.unit.everything import Everything, same
 

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from app.core.calls import Durations, Ending, Traffic, Window, ending, together
+from app.core.insight.calls import Durations, Ending, Traffic, Window, ending, together
 
 HISTOGRAM = Durations((1000.0, 2500.0, math.inf), (900.0, 980.0, 1000.0))
 

@@ -11,7 +11,7 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli import cli
-from app.core.survey import Sourced, survey
+from app.core.routes.survey import Sourced, survey
 from app.webhook.admission import Stage, answer
 from tests.cases import CASES, Case
 

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
 from app.certificates.x509 import (
     SKEW,
     Pair,
-    Unreadable,
+    UnreadablePair,
     create_authority,
     is_authority,
     is_from,
@@ -155,7 +155,7 @@ def test_what_is_no_pair_is_told_in_words(authority: Pair) -> None:
         (good.certificate_pem, rsa_key(), "the key is none of an elliptic curve"),
         (good.certificate_pem, authority.key_pem, "the key is that of another certificate"),
     ):
-        with pytest.raises(Unreadable, match=f"^{said}$"):
+        with pytest.raises(UnreadablePair, match=f"^{said}$"):
             read_pair(certificate, key)
 
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import pytest
 
-from app.core.catalogue import CATALOGUE
-from app.core.findings import printable
-from app.core.hosts import Host, HostKind, object_name
-from app.core.observed import Observed
-from app.core.patch import set_resolution
-from app.core.plan import changes, desired
-from app.core.policy import default_policy
-from app.core.reader import parse_policy
-from app.core.resources import Key, ServiceEntry, is_service_entry
-from app.core.survey import Sourced, survey
-from app.core.verdict import review
+from app.core.policy.model import default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.hosts import Host, HostKind, object_name
+from app.core.resources.service_entry import Key, ServiceEntry, is_service_entry
+from app.core.routes.observed import Observed
+from app.core.routes.plan import changes, desired
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.findings import printable
+from app.core.rules.patch import set_resolution
+from app.core.rules.verdict import review
 from tests.builders import IDENTITY, manifest
 
 
@@ -341,7 +341,7 @@ def test_overrides_that_the_policy_forbids_are_refused_each() -> None:
     }
     verdict = review(ServiceEntry.parse(manifest), policy)
     assert [finding.message for finding in verdict.errors] == [
-        f'"{value}" is not used: the policy forbids this annotation' for value in ("1", "1s", "5xx")
+        f'"{value}" has no effect: the policy forbids this annotation' for value in ("1", "1s", "5xx")
     ]
 
 
@@ -352,8 +352,8 @@ def test_overrides_that_the_policy_forbids_are_refused_each() -> None:
         ("attempts", "11", "is outside 0 to 10, the bounds of the policy"),
         ("timeout", "9h", "is outside 10ms to 5m, the bounds of the policy"),
         ("timeout", "soon", "must be a duration such as"),
-        ("retry-on", "5xx,never", 'asks for "never"; the policy grants'),
-        ("virtual-service", "Off", "means nothing: the only value is Disabled"),
+        ("retry-on", "5xx,never", 'contains "never"; the policy allows'),
+        ("virtual-service", "Off", "has no effect: the only value is Disabled"),
     ],
 )
 def test_an_override_out_of_bounds_is_refused_and_the_bound_is_named(annotation: str, value: str, message: str) -> None:

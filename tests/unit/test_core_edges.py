@@ -1,14 +1,14 @@
 """Corners of the core that generated input reaches only by chance."""
 
 from app.controller.inventory import Inventory
-from app.core.budget import Budgets
-from app.core.host_index import HostIndex, meets
-from app.core.limits import Size, measure
-from app.core.notices import limited, refused
-from app.core.observed import Observed
-from app.core.plan import desired
-from app.core.resources import Key
-from app.core.tuning import tune
+from app.core.event_catalogue import limited, refused
+from app.core.resources.service_entry import Key
+from app.core.routes.budget import Budgets
+from app.core.routes.host_index import HostIndex, meets
+from app.core.routes.limits import Size, measure
+from app.core.routes.observed import Observed
+from app.core.routes.plan import desired
+from app.core.rules.overrides import tune
 from tests.builders import entry, guard_policy, indexed, virtual_service
 
 PORTS = [{"number": number, "name": f"p{number}", "protocol": "HTTP"} for number in (80, 81, 82)]

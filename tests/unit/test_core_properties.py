@@ -10,15 +10,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.catalogue import CATALOGUE
-from app.core.hosts import Host, HostKind, canonical_host, covers
-from app.core.observed import Observed
-from app.core.patch import apply_patch
-from app.core.plan import changes, desired, desired_at, keys
-from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
-from app.core.routing import Emitted
-from app.core.verdict import as_stored, review, review_update
+from app.core.policy.model import GuardPolicy
+from app.core.resources.hosts import Host, HostKind, canonical_host, covers
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.observed import Observed
+from app.core.routes.plan import changes, desired, desired_at, keys
+from app.core.routes.virtual_service import Emitted
+from app.core.rules.catalogue import CATALOGUE
+from app.core.rules.patch import apply_patch
+from app.core.rules.verdict import as_stored, review, review_update
 from tests.builders import indexed
 from tests.depth import examples
 from tests.strategies import hosts, json_values, manifests, names, policies, wildcards

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
-from app.core.emission import VirtualService
-from app.core.findings import Finding
-from app.core.observed import Observed
-from app.core.plan import changes, desired_at
-from app.core.resources import ServiceEntry
-from app.core.tuning import Tuning, tune
+from app.core.policy.traffic import VirtualService
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.observed import Observed
+from app.core.routes.plan import changes, desired_at
+from app.core.rules.findings import Finding
+from app.core.rules.overrides import Tuning, tune
 from tests.builders import HTTP
 from tests.unit.cost import calls
 
@@ -77,7 +77,7 @@ def test_each_entry_is_tuned_once_for_a_change_and_not_once_for_each_host(monkey
         tuned.append(annotations)
         return tune(annotations, settings)
 
-    monkeypatch.setattr("app.core.candidates.tune", note)
+    monkeypatch.setattr("app.core.routes.candidates.tune", note)
     crowd.tune()
     assert len(tuned) == 1
 

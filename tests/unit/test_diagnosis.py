@@ -7,8 +7,8 @@ import pytest
 from app.certificates.probe import Trouble
 from app.doctor.causes import Cause, classify
 from app.doctor.diagnosis import (
-    Finding,
-    Outcome,
+    Check,
+    DryRun,
     State,
     Surroundings,
     exit_code,
@@ -50,7 +50,7 @@ WORDS = {
     f"{POST}http: server gave HTTP response to HTTPS client": Cause.NO_TLS,
     f"{POST}EOF": Cause.CUT,
     f"{POST}read tcp 10.0.0.1:5->10.0.0.7:443: read: connection reset by peer": Cause.CUT,
-    "failed to call webhook: too many requests under way": Cause.OVERLOADED,
+    "failed to call webhook: too many concurrent requests": Cause.OVERLOADED,
     f"failed to call webhook: {GARBAGE}": Cause.NO_REVIEW,
     "failed to call webhook: the server could not find the requested resource": Cause.NO_REVIEW,
     "received invalid webhook response: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview": (
@@ -67,8 +67,8 @@ BACKSTOP = (
     "serviceentries.networking.istio.io \"x\" is forbidden: ValidatingAdmissionPolicy 'serviceentry-guard-refuse' with "
     "binding 'serviceentry-guard-refuse' denied request: SEG006 spec.addresses[0]: no"
 )
-DNS, NONE = Outcome(201, "DNS"), Outcome(201, "NONE")
-WARNED = Outcome(201, "NONE", (SEG003,))
+DNS, NONE = DryRun(201, "DNS"), DryRun(201, "NONE")
+WARNED = DryRun(201, "NONE", (SEG003,))
 
 
 @pytest.mark.parametrize(("words", "cause"), WORDS.items())
@@ -86,16 +86,16 @@ def test_every_cause_has_words_and_a_remedy_of_its_own_and_names_what_it_is_for(
 @pytest.mark.parametrize(
     ("seen", "around", "state", "said"),
     [
-        (Outcome(201, "DNS", (SEG003,)), AROUND, State.OK, "the webhook turns"),
+        (DryRun(201, "DNS", (SEG003,)), AROUND, State.OK, "the webhook turns"),
         (DNS, NATIVE, State.OK, "the MutatingAdmissionPolicy turns"),
-        (DNS, AROUND, State.PROBLEM, "something other than the guard"),
-        (WARNED, AROUND, State.OK, "only warns"),
-        (NONE, AROUND, State.PROBLEM, "would be stored as it is"),
-        (Outcome(403, message=DENIED), AROUND, State.PROBLEM, "mutation does not happen"),
-        (Outcome(422, message=BACKSTOP), AROUND, State.PROBLEM, "mutation does not happen"),
+        (DNS, AROUND, State.PROBLEM, "not by the guard"),
+        (WARNED, AROUND, State.OK, "a warning only"),
+        (NONE, AROUND, State.PROBLEM, "would be stored unchanged"),
+        (DryRun(403, message=DENIED), AROUND, State.PROBLEM, "the mutating webhook does not act"),
+        (DryRun(422, message=BACKSTOP), AROUND, State.PROBLEM, "the mutating webhook does not act"),
     ],
 )
-def test_a_change_is_the_guards_or_it_is_none(seen: Outcome, around: Surroundings, state: State, said: str) -> None:
+def test_a_change_is_the_guards_or_it_is_none(seen: DryRun, around: Surroundings, state: State, said: str) -> None:
     finding = judge_change(seen, around)
     assert (finding.state, finding.essential) == (state, True)
     assert said in finding.sentence
@@ -105,16 +105,16 @@ def test_a_change_is_the_guards_or_it_is_none(seen: Outcome, around: Surrounding
 @pytest.mark.parametrize(
     ("seen", "around", "state", "said"),
     [
-        (Outcome(403, message=DENIED), AROUND, State.OK, "webhook validate.serviceentry-guard.io refuses"),
-        (Outcome(422, message=BACKSTOP), NATIVE, State.OK, "the ValidatingAdmissionPolicy refuses"),
-        (Outcome(422, message=BACKSTOP), Surroundings(()), State.OK, "the ValidatingAdmissionPolicy refuses"),
-        (Outcome(422, message=BACKSTOP), AROUND, State.PROBLEM, "by the backstop alone"),
-        (WARNED, AROUND, State.OK, "only warns"),
+        (DryRun(403, message=DENIED), AROUND, State.OK, "webhook validate.serviceentry-guard.io rejects"),
+        (DryRun(422, message=BACKSTOP), NATIVE, State.OK, "the ValidatingAdmissionPolicy rejects"),
+        (DryRun(422, message=BACKSTOP), Surroundings(()), State.OK, "the ValidatingAdmissionPolicy rejects"),
+        (DryRun(422, message=BACKSTOP), AROUND, State.PROBLEM, "by the backstop only"),
+        (WARNED, AROUND, State.OK, "a warning only"),
         (NONE, AROUND, State.PROBLEM, "would be stored"),
         (DNS, AROUND, State.PROBLEM, "would be stored"),
     ],
 )
-def test_a_refusal_is_the_guards_or_it_is_none(seen: Outcome, around: Surroundings, state: State, said: str) -> None:
+def test_a_refusal_is_the_guards_or_it_is_none(seen: DryRun, around: Surroundings, state: State, said: str) -> None:
     finding = judge_refusal(seen, around)
     assert (finding.state, finding.essential) == (state, True)
     assert said in finding.sentence
@@ -125,28 +125,28 @@ FORBIDDEN = (
 )
 CALL = 'Internal error occurred: failed calling webhook "{}": ' + POST + "EOF"
 NO_VERDICT = [
-    (Outcome(403, message=FORBIDDEN), State.UNKNOWN, '"jane" may not create ServiceEntries in namespace team'),
-    (Outcome(404, message='namespaces "team" not found'), State.UNKNOWN, "or not the namespace"),
-    (Outcome(401, message="Unauthorized"), State.UNKNOWN, "does not know who asks"),
-    (Outcome(0, message="no route"), State.UNKNOWN, "cannot be reached"),
-    (Outcome(400, message="strict decoding error"), State.UNKNOWN, "does not take the dry run"),
+    (DryRun(403, message=FORBIDDEN), State.UNKNOWN, '"jane" may not create ServiceEntries in namespace team'),
+    (DryRun(404, message='namespaces "team" not found'), State.UNKNOWN, "or the namespace not found"),
+    (DryRun(401, message="Unauthorized"), State.UNKNOWN, "authentication failed (401)"),
+    (DryRun(0, message="no route"), State.UNKNOWN, "cannot be reached"),
+    (DryRun(400, message="strict decoding error"), State.UNKNOWN, "rejects the dry run"),
     (
-        Outcome(403, message='admission webhook "other.example.com" denied the request: no'),
+        DryRun(403, message='admission webhook "other.example.com" denied the request: no'),
         State.UNKNOWN,
-        "webhook other.example.com, which is not the guard's",
+        "webhook other.example.com, which does not belong to the guard",
     ),
     (
-        Outcome(422, message="ValidatingAdmissionPolicy 'theirs' with binding 'b' denied request: no"),
+        DryRun(422, message="ValidatingAdmissionPolicy 'theirs' with binding 'b' denied request: no"),
         State.UNKNOWN,
-        "policy theirs, which is not the guard's",
+        "policy theirs, which does not belong to the guard",
     ),
     (
-        Outcome(500, message=CALL.format(OURS[0])),
+        DryRun(500, message=CALL.format(OURS[0])),
         State.PROBLEM,
-        f"webhook {OURS[0]}: the connection is closed before there is an answer",
+        f"webhook {OURS[0]}: the connection was closed before an answer came",
     ),
     (
-        Outcome(500, message=CALL.format("other.example.com")),
+        DryRun(500, message=CALL.format("other.example.com")),
         State.PROBLEM,
         "another product's webhook other.example.com",
     ),
@@ -154,7 +154,7 @@ NO_VERDICT = [
 
 
 @pytest.mark.parametrize(("seen", "state", "said"), NO_VERDICT)
-def test_what_kept_a_dry_run_from_a_verdict_is_told_of_either(seen: Outcome, state: State, said: str) -> None:
+def test_what_kept_a_dry_run_from_a_verdict_is_told_of_either(seen: DryRun, state: State, said: str) -> None:
     for judge in (judge_change, judge_refusal):
         finding = judge(seen, AROUND)
         assert (finding.state, finding.essential) == (state, True)
@@ -175,8 +175,8 @@ def test_a_connection_proves_what_is_wrong_with_it_and_none_proves_nothing() -> 
 
 
 def test_the_exit_code_is_that_of_the_worst_that_has_to_be_known() -> None:
-    fine, bad = Finding(State.OK, ""), Finding(State.PROBLEM, "")
-    unseen, unknown = Finding(State.UNKNOWN, ""), Finding(State.UNKNOWN, "", essential=True)
+    fine, bad = Check(State.OK, ""), Check(State.PROBLEM, "")
+    unseen, unknown = Check(State.UNKNOWN, ""), Check(State.UNKNOWN, "", essential=True)
     assert exit_code([fine, unseen]) == 0
     assert exit_code([fine, unseen, unknown]) == 2
     assert exit_code([unknown, bad]) == 1

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from app.core.dns_load import dns_load
-from app.core.insight import Overview, WithFindings, enforced
-from app.core.policy import Mode
-from app.core.resources import Key, ServiceEntry
-from app.core.sidecars import Group, Sidecar, group
-from app.core.survey import Sourced, survey
+from app.core.insight.cluster import Overview, WithFindings, enforced
+from app.core.insight.dns_load import dns_load
+from app.core.policy.model import Mode
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.resources.sidecars import Group, Sidecar, group
+from app.core.routes.survey import Sourced, survey
 from tests.builders import HTTP, TLS, entry, guard_policy
 
 MESH = (Group("*", 100),)

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.days import DAY, days_between, is_day, later, parse_days
-from app.core.plan import desired
-from app.core.policy import GuardPolicy
-from app.core.resources import ServiceEntry
-from app.core.survey import Sourced, survey
-from app.core.verdict import Verdict, remediation, review, review_update
+from app.core.policy.model import GuardPolicy
+from app.core.resources.days import DAY, days_between, is_day, later, parse_days
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.plan import desired
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.verdict import Verdict, remediation, review, review_update
 from tests.builders import CIDR, HTTP, entry, guard_policy
 
 EXEMPT, UNTIL = "serviceentry-guard.io/exempt", "serviceentry-guard.io/exempt-until"
@@ -71,7 +71,7 @@ class TestAtAdmission:
         after = admitted("2027-04-01")
         assert after.codes == ("SEG014", "SEG003")
         assert after.patch
-        assert f"is not honoured: it ended on {LAST}" in said(after)[0]
+        assert f"has no effect: it ended on {LAST}" in said(after)[0]
 
     def test_it_is_shown_with_its_end_and_reason(self) -> None:
         assert said(admitted("2027-03-01")) == [
@@ -123,7 +123,7 @@ class TestAtAdmission:
         self, given: dict[str, Any], exemptions: dict[str, Any], why: str
     ) -> None:
         verdict = admitted("2027-03-01", given, **exemptions)
-        assert said(verdict)[0] == f'SEG014 metadata.annotations["{EXEMPT}"]: is not honoured: {why}'
+        assert said(verdict)[0] == f'SEG014 metadata.annotations["{EXEMPT}"]: has no effect: {why}'
         assert verdict.patch
 
     @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ class TestAtAdmission:
 
     def test_an_end_alone_is_told(self) -> None:
         alone = entry(annotations={"exempt-until": LAST})
-        message = f'SEG014 metadata.annotations["{UNTIL}"]: means nothing without exempt'
+        message = f'SEG014 metadata.annotations["{UNTIL}"]: has no effect without exempt'
         assert said(review(alone, policy("2027-03-01"))) == [message]
         assert review(entry(annotations={"exempt-until": "x"}), policy("2027-03-01")).codes == ("SEG014",)
 
@@ -153,7 +153,7 @@ class TestAtAdmission:
         assert said(before) == [f'SEG002 metadata.namespace: the policy exempts the entry until {LAST}: "OPS-1: moves"']
         after = admitted("2027-04-01", plain, temporary=temporary)
         assert after.codes == ("SEG047", "SEG003")
-        assert f"the policy's exemption of the entry ended on {LAST}, so the entry is judged" in said(after)[0]
+        assert f"the policy's exemption of the entry ended on {LAST}, so the entry is reviewed" in said(after)[0]
 
     def test_of_several_exemptions_of_the_policy_the_last_to_end_counts(self) -> None:
         several = [{"until": day} for day in ("2026-01-01", "2027-05-01", "2027-04-01")]
@@ -189,10 +189,10 @@ class TestStored:
         before, after = stored("2027-03-17"), stored("2027-04-01")
         place = f'SEG047 metadata.annotations["{EXEMPT}"]'
         assert said(before)[1:] == [
-            f"{place}: the exemption ends on {LAST}; after that day the next write of the entry is judged"
+            f"{place}: the exemption ends on {LAST}; after that day the next write of the entry is reviewed"
         ]
         assert said(after)[1:] == [
-            f"{place}: the exemption ended on {LAST}; after that day the next write of the entry is judged"
+            f"{place}: the exemption ended on {LAST}; after that day the next write of the entry is reviewed"
         ]
 
     def test_the_end_of_an_exemption_of_the_policy_is_a_note_where_nothing_is_to_be_changed(self) -> None:

@@ -6,16 +6,16 @@ from typing import Any
 
 import pytest
 
-from app.core.calls import Ending, Traffic, Window
-from app.core.forecast import Forecast, by_change
-from app.core.index import Index
-from app.core.observed import Observed
-from app.core.outlook import outlook
-from app.core.plan import desired
-from app.core.policy import GuardPolicy, default_policy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
-from app.core.suggestions import annotations, policy_for
+from app.core.insight.calls import Ending, Traffic, Window
+from app.core.insight.forecast import Forecast, by_change
+from app.core.insight.outlook import outlook
+from app.core.insight.suggestions import annotations, policy_for
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.index import Index
+from app.core.routes.observed import Observed
+from app.core.routes.plan import desired
 from tests.builders import HOST, HTTP, entry, guard_policy, indexed, virtual_service
 
 GRPC = {"number": 81, "name": "grpc", "protocol": "GRPC"}

@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry, Counter
 
 from app.serving.health import Check, HealthApp, HealthServer
 from app.serving.server import ListenError
-from app.telemetry.logs import OURS, Level, LogLevel
+from app.telemetry.logs import OUR_LOGGER, Level, LogLevel
 from app.telemetry.metrics import ControllerMetrics
 from tests.contract.clients import get
 
@@ -51,7 +51,7 @@ def test_unready_names_each_failing_check_and_its_reason(address: str, state: di
 def test_a_check_that_breaks_counts_as_failing(address: str, state: dict[str, str | None]) -> None:
     del state["leader"]
     response = get(address, "/readyz")
-    assert (response.status, response.body) == (503, b"leader: the check itself failed: 'leader'\n")
+    assert (response.status, response.body) == (503, b"leader: the health check raised an error: 'leader'\n")
 
 
 def test_liveness_has_checks_of_its_own() -> None:
@@ -104,11 +104,11 @@ class TestTheLogLevel:
     @pytest.fixture
     def level(self) -> Iterator[Level]:
         """The level in force, which is put back afterwards."""
-        before = logging.getLogger(OURS).level, logging.getLogger().level
+        before = logging.getLogger(OUR_LOGGER).level, logging.getLogger().level
         level = Level()
         level.set(LogLevel.INFO)
         yield level
-        logging.getLogger(OURS).setLevel(before[0])
+        logging.getLogger(OUR_LOGGER).setLevel(before[0])
         logging.getLogger().setLevel(before[1])
 
     def ask(self, app: HealthApp, method: str, body: bytes = b"", client: tuple[str, int] | None = None) -> Any:

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.controller.inventory import Inventory
-from app.core.index import Index, Neighbours, place
-from app.core.observed import Observed
-from app.core.plan import Changes, Plan, changes, desired_at, keys
-from app.core.policy import default_policy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.index import Index, Neighbours, place
+from app.core.routes.observed import Observed
+from app.core.routes.plan import Changes, Plan, changes, desired_at, keys
 from tests.builders import entry, indexed, virtual_service
 from tests.depth import examples
 from tests.strategies import hosts, labels, manifests

@@ -2,9 +2,9 @@
 
 import json
 
-from app.core.backstop import Engine, backstop
-from app.core.kept import ROOM, in_turns, siblings
-from app.core.standing import Stays
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.cel.kept_resolutions import ROOM, in_turns, siblings
+from app.core.rules.kept_resolutions import Stays
 from tests.builders import guard_policy
 
 STAYS = (Stays("ssh", "NONE", "port 22 (TCP)"),)

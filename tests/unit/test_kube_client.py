@@ -122,7 +122,7 @@ def test_being_throttled_is_told_and_not_waited_out(
 def test_no_call_is_repeated_when_its_connection_breaks(client: Client, server: Server, method: str) -> None:
     server.answers = [lambda handler: handler.connection.shutdown(socket.SHUT_RDWR)]
     arguments: Any = (MAPS, ONE) if method == "replace" else (MAPS, "team", "one")
-    with pytest.raises(Unreachable, match=f"{server.url} does not answer"):
+    with pytest.raises(Unreachable, match=f"{server.url} did not answer"):
         getattr(client, method)(*arguments)
     assert len(server.seen) == 1
 
@@ -138,7 +138,7 @@ def test_a_redirect_is_not_followed(client: Client, server: Server) -> None:
 @pytest.mark.parametrize("answer", [text_answer("<html>log in first</html>", 200), json_answer([1])])
 def test_an_answer_that_is_no_json_object_is_an_error(client: Client, server: Server, answer: Answer) -> None:
     server.answers = [answer]
-    with pytest.raises(ApiError, match="is not answered in JSON") as caught:
+    with pytest.raises(ApiError, match="did not return JSON") as caught:
         client.get(MAPS, "team", "one")
     assert caught.value.reason == "NoJson"
 
@@ -356,7 +356,7 @@ def test_when_the_kubeconfig_is_gone_the_refusal_stands(
     clock.now = 10
     with pytest.raises(Unauthorized):
         refreshing.get(MAPS, "team", "one")
-    assert "cannot renew the credentials: kubeconfig gone" in caplog.text
+    assert "refreshing the API server credentials failed: kubeconfig gone" in caplog.text
 
 
 def event(type_: str, **fields: Any) -> bytes:
@@ -419,7 +419,7 @@ def test_a_watch_whose_connection_breaks_is_unreachable(
 ) -> None:
     stream = watch(client, server, *chunks, end=False)
     seen: list[str] = []
-    with pytest.raises(Unreachable, match="the watch broke"):
+    with pytest.raises(Unreachable, match="the watch connection broke"):
         seen.extend(each.type for each in stream)
 
 

@@ -3,11 +3,9 @@
 import msgspec
 import pytest
 
-from app.kube.backoff import backoff
 from app.kube.errors import (
     AlreadyExists,
     ApiError,
-    Conflict,
     Fenced,
     Forbidden,
     Gone,
@@ -18,9 +16,11 @@ from app.kube.errors import (
     Throttled,
     Unauthorized,
     Unreachable,
+    WriteConflict,
     from_response,
     from_status,
 )
+from app.kube.timing import backoff
 
 
 def status(code: int, reason: str, message: str = "because") -> bytes:
@@ -34,7 +34,7 @@ def status(code: int, reason: str, message: str = "because") -> bytes:
         (401, "Unauthorized", Unauthorized),
         (403, "Forbidden", Forbidden),
         (404, "NotFound", NotFound),
-        (409, "Conflict", Conflict),
+        (409, "Conflict", WriteConflict),
         (409, "AlreadyExists", AlreadyExists),
         (410, "Expired", Gone),
         (422, "Invalid", Invalid),
@@ -82,7 +82,7 @@ def test_an_error_event_without_a_code_is_a_server_error() -> None:
 def test_every_failure_of_a_call_is_an_api_error() -> None:
     assert all(isinstance(error, ApiError) for error in (Unreachable("gone"), Fenced()))
     assert issubclass(ApiError, KubeError)
-    assert issubclass(AlreadyExists, Conflict)
+    assert issubclass(AlreadyExists, WriteConflict)
 
 
 @pytest.mark.parametrize(("failures", "longest"), [(1, 0.5), (2, 1.0), (3, 2.0), (6, 10.0), (5000, 10.0)])

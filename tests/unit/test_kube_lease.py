@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from app.kube.client import Client, Object
-from app.kube.errors import AlreadyExists, Conflict, NotFound, Unreachable
+from app.kube.errors import AlreadyExists, NotFound, Unreachable, WriteConflict
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import Resource
 
@@ -63,7 +63,7 @@ class Leases:
         before()
         version = self.stored["metadata"]["resourceVersion"] if self.stored else 0
         if body["metadata"].get("resourceVersion", 0) != version:
-            raise Conflict(409, "Conflict", "another version")
+            raise WriteConflict(409, "Conflict", "another version")
         self.stored = {**body, "metadata": {**body["metadata"], "resourceVersion": version + 1}}
         answer = self.stored
         after()
@@ -327,7 +327,7 @@ def test_a_release_that_fails_leaves_the_lease_to_expire(
     leases.before = lost
     leader.elector._resign()
     assert leader.told == ["started", "stopped"]
-    assert "left to expire" in caplog.text
+    assert "so it must expire" in caplog.text
 
 
 def test_a_lease_that_was_deleted_is_not_released(leader: Candidate, leases: Leases) -> None:

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.kube.client import Client, Object, Page
-from app.kube.errors import AlreadyExists, Conflict, Forbidden, NotFound, Unreachable
+from app.kube.client import Client, ListPage, Object
+from app.kube.errors import AlreadyExists, Forbidden, NotFound, Unreachable, WriteConflict
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import LEASES, Resource
 from app.kube.rivals import Rival, Rivals
@@ -41,17 +41,17 @@ class Cluster:
     def replace(self, _: Resource, body: Object, **__: Any) -> Object:
         version = self.stored[body["metadata"]["namespace"]]["metadata"]["resourceVersion"]
         if body["metadata"]["resourceVersion"] != version:
-            raise Conflict(409, "Conflict", "another version")
+            raise WriteConflict(409, "Conflict", "another version")
         return self._write(body, version + 1)
 
-    def list_page(self, resource: Resource, *, field_selector: str) -> Page:
+    def list_page(self, resource: Resource, _: None = None, *, field_selector: str, **__: Any) -> ListPage:
         assert (resource, field_selector) == (LEASES, f"metadata.name={NAME}")
         self.lists += 1
         before, self.before_list = self.before_list, lambda: None
         before()
         if self.error:
             raise self.error
-        return Page(list(self.stored.values()), "1", "")
+        return ListPage(list(self.stored.values()), "1", "")
 
     def holders(self) -> dict[str, str]:
         """Who holds which."""
@@ -124,7 +124,7 @@ def test_the_one_that_came_first_goes_on_and_the_other_says_why_it_does_nothing(
     rival = f"Lease first/{NAME} is held by {first.elector.identity}"
     assert str(second.elector.rival) == rival
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert warnings == [f"not leading, because another installation does: {rival}; uninstall one of the two"], (
+    assert warnings == [f"not leading: another installation leads ({rival}); uninstall one of the two"], (
         "it is said once"
     )
     assert "second" not in cluster.stored
@@ -202,7 +202,7 @@ def test_without_the_right_to_look_it_leads_and_says_so_once(
     first.elector.campaign()
     assert first.acts
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        "cannot see whether another installation is active: no (403 Forbidden)"
+        "cannot list Leases to find other installations: no (403 Forbidden)"
     ]
 
 

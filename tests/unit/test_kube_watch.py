@@ -13,7 +13,7 @@ import pytest
 from app.kube import watch
 from app.kube.client import Client, Object
 from app.kube.resources import Resource
-from app.kube.watch import Key, Reflector
+from app.kube.watch import ObjectKey, Reflector
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
 MAPS = Resource("", "v1", "configmaps", "ConfigMap")
@@ -69,7 +69,7 @@ def make(cluster: Cluster, tmp_path: Path) -> Iterator[Make]:
     client = Client.from_kubeconfig(cluster.server.kubeconfig(tmp_path / "kubeconfig", {}))
     reflectors: list[Reflector[str]] = []
 
-    def make(on_change: Callable[[Key, str | None, str | None], None], **more: Any) -> Reflector[str]:
+    def make(on_change: Callable[[ObjectKey, str | None, str | None], None], **more: Any) -> Reflector[str]:
         reflectors.append(Reflector(client, MAPS, lambda item: str(item["data"]["key"]), on_change, **more))
         return reflectors[-1]
 
@@ -91,7 +91,7 @@ def test_a_callback_that_raises_is_logged_and_told_the_same_again(
 ) -> None:
     told: list[tuple[str | None, str | None]] = []
 
-    def on_change(_: Key, old: str | None, new: str | None) -> None:
+    def on_change(_: ObjectKey, old: str | None, new: str | None) -> None:
         told.append((old, new))
         if len(told) == 2:
             raise RuntimeError("a bug")
@@ -135,7 +135,7 @@ def test_watches_that_end_at_once_are_begun_ever_more_slowly(
     make(lambda *_: None).start()
     until(lambda: len(delays) >= 4)
     assert delays[:4] == [1, 2, 3, 4]
-    assert "ended a watch at once" in caplog.text
+    assert "ended the watch immediately" in caplog.text
 
 
 def test_an_event_makes_the_next_failure_count_as_the_first(
@@ -229,7 +229,7 @@ def test_a_watch_that_begins_after_stopping_is_closed_unread(cluster: Cluster, m
 def test_a_callback_that_stops_the_reflector_is_the_last_one(cluster: Cluster, make: Make) -> None:
     told: list[str | None] = []
 
-    def on_change(_: Key, __: str | None, new: str | None) -> None:
+    def on_change(_: ObjectKey, __: str | None, new: str | None) -> None:
         told.append(new)
         reflector._stopping.set()
 

@@ -8,7 +8,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from app.serving.health import HealthApp
-from app.serving.server import ANY, Bounds, Listener
+from app.serving.server import ANY, Listener, Timeouts
 
 
 def ask(host: str, listening: str) -> int | None:
@@ -16,7 +16,7 @@ def ask(host: str, listening: str) -> int | None:
 
     async def run() -> int | None:
         app = HealthApp(CollectorRegistry(), {})
-        async with Listener(app, listening, 0, Bounds()) as listener:
+        async with Listener(app, listening, 0, Timeouts()) as listener:
             port = int(listener.address.rpartition(":")[2])
             try:
                 reader, writer = await asyncio.open_connection(host, port)

@@ -12,13 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.resources import JSON, Key
-from app.manifests import Manifests
-from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents
+from app.core.resources.service_entry import JSON, Key
+from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents, plain
 from app.manifests.files import SIZE_LIMIT, File, read_files, replace_file
 from app.manifests.layout import layout
+from app.manifests.manifests import Manifests
 from app.manifests.projects import Projects
-from app.manifests.scalars import plain
 from tests.strategies import json_values
 
 ENTRY = """\
@@ -314,7 +313,7 @@ def test_a_link_is_followed_but_not_out_of_the_folder_in_which_it_was_found(tmp_
     (tmp_path / "folder/out.yaml").symlink_to("../out.yaml")
     inside, outside = read_files([str(tmp_path / "folder")])
     replace_file(written(inside), "a: c")
-    with pytest.raises(OSError, match="leads out of the folder"):
+    with pytest.raises(OSError, match="outside the folder"):
         replace_file(written(outside), "a: c")
     assert (tmp_path / "folder/in.yml.target").read_text() == "a: c"
     assert (tmp_path / "folder/in.yaml").is_symlink()

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry
 
 from app.controller.latency import Latency
 from app.controller.workqueue import WorkQueue
-from app.core.resources import Key
+from app.core.resources.service_entry import Key
 from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
 
 

@@ -3,7 +3,7 @@
 import re
 from itertools import pairwise
 
-from app.core.catalogue import CATALOGUE
+from app.core.rules.catalogue import CATALOGUE
 from app.telemetry.metrics import ControllerMetrics, WebhookMetrics
 from tools.reference.metrics import both, documented
 

@@ -7,11 +7,11 @@ from typing import Any
 import jsonpatch
 import pytest
 
-from app.core.findings import Finding
-from app.core.observed import Leg, Observed
-from app.core.plan import Conflict, desired
-from app.core.policy import GuardPolicy
-from app.core.resources import Key
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key
+from app.core.routes.observed import Leg, Observed
+from app.core.routes.plan import Conflict, desired
+from app.core.rules.findings import Finding
 from tests.builders import HOST, entry, guard_policy, route, virtual_service
 
 POLICY = guard_policy()

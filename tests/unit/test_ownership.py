@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.hosts import covers
-from app.core.ownership import spelled
-from app.core.patch import apply_patch
-from app.core.verdict import review
+from app.core.resources.hosts import covers
+from app.core.rules.ownership import spelled
+from app.core.rules.patch import apply_patch
+from app.core.rules.verdict import review
 from tests.builders import entry, guard_policy
 
 PAYMENTS = {"match": ["*.payments.example"], "namespaces": ["payments"]}

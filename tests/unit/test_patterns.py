@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.patterns import parse_pattern
+from app.core.resources.patterns import parse_pattern
 
 TEXT = st.text("ab-1 \n_A.\u00e9", max_size=12)
 ATOMS = st.sampled_from(

@@ -25,7 +25,7 @@ def repository(tmp_path: Path) -> Path:
         "LICENSE",
         "requirements/runtime.txt",
         "app/cli.py",
-        "app/core/plan.py",
+        "app/core/routes/plan.py",
         "README.md",
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,9 @@ def test_a_program_that_ends_otherwise_than_it_should_is_no_measurement() -> Non
         run(sys.executable, "-c", "import sys; sys.exit('something is in the way')", ends_with=0)
 
 
-@pytest.mark.parametrize("changed", ["pyproject.toml", "requirements/runtime.txt", "app/core/plan.py", "app/new.py"])
+@pytest.mark.parametrize(
+    "changed", ["pyproject.toml", "requirements/runtime.txt", "app/core/routes/plan.py", "app/new.py"]
+)
 def test_what_an_installation_is_made_from_is_part_of_its_digest(repository: Path, changed: str) -> None:
     before = digest(repository)
     with (repository / changed).open("a") as file:
@@ -74,7 +76,7 @@ def test_what_an_installation_is_made_from_is_part_of_its_digest(repository: Pat
 
 def test_a_module_that_moves_makes_another_digest(repository: Path) -> None:
     before = digest(repository)
-    (repository / "app/core/plan.py").rename(repository / "app/plan.py")
+    (repository / "app/core/routes/plan.py").rename(repository / "app/plan.py")
     assert digest(repository) != before
 
 

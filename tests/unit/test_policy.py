@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app.core.durations import parse_duration
-from app.core.globs import covers_glob, matches
-from app.core.policy import Settings, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import MAX_VALUES, parse_policy
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import Settings, default_policy
+from app.core.policy.reader import MAX_VALUES, parse_policy
+from app.core.resources.durations import parse_duration
+from app.core.resources.globs import covers_glob, matches
 from tests.builders import IDENTITY, policy
 from tests.depth import examples
 
@@ -20,7 +20,7 @@ from tests.depth import examples
 def problems(document: object) -> list[str]:
     with pytest.raises(PolicyError) as raised:
         parse_policy(document)
-    return raised.value.problems
+    return raised.value.lines
 
 
 def virtual_service(**fields: Any) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from app.core.backstop import Engine, backstop
-from app.core.policy import GuardPolicy
-from app.core.reader import parse_policy
-from app.core.resources import ServiceEntry
-from app.core.soundness import soundness
-from app.core.survey import Sourced, survey
-from app.core.verdict import remediation
+from app.core.cel.admission_policy import Engine, backstop
+from app.core.policy.model import GuardPolicy
+from app.core.policy.reader import parse_policy
+from app.core.resources.service_entry import ServiceEntry
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.policy_lint import soundness
+from app.core.rules.verdict import remediation
 from app.policyfile import decode_policy
-from app.reference import Field, fields
+from app.reference import PolicyField, fields
 from tests.cases import CASES, TODAY, Case
 from tools.reference.policy import DOCS, reference
 
@@ -42,7 +42,7 @@ SHOWN_ELSEWHERE = {"dns.maxQueriesPerSecond"}
 """What only counts where a number of proxies is given: tests/unit/test_dns_load.py."""
 
 
-def leaves(among: tuple[Field, ...]) -> Iterator[Field]:
+def leaves(among: tuple[PolicyField, ...]) -> Iterator[PolicyField]:
     for field in among:
         yield from (leaves(field.fields) if field.section else (field, *leaves(field.fields)))
 

@@ -4,6 +4,7 @@ import hashlib
 import itertools
 import logging
 import os
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -15,8 +16,10 @@ from hypothesis import strategies as st
 
 from app.cli import cli
 from app.clock import utc_day
-from app.core.policy import default_policy
-from app.core.problems import PolicyError
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import JSON
+from app.manifests.documents import core_schema
 from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
 
 IDENTITY = "apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\n"
@@ -29,53 +32,140 @@ def problems(content: str | bytes) -> list[str]:
     encoded = content if isinstance(content, bytes) else (IDENTITY + content).encode()
     with pytest.raises(PolicyError) as raised:
         decode_policy(encoded, "file")
-    return raised.value.problems
+    return raised.value.lines
 
 
 def test_off_and_on_are_words_and_only_true_and_false_are_booleans() -> None:
     assert decode_policy(OFF.encode(), "file").mode.value == "Off"
-    assert problems("mode: on") == ["file: mode: input should be 'Enforce', 'Warn' or 'Off', not 'on'"]
+    assert problems("mode: on") == ["file:3: mode: input should be 'Enforce', 'Warn' or 'Off', not 'on'"]
     assert not decode_policy(f"{IDENTITY}virtualService: {{enabled: false}}".encode(), "file").virtual_service.enabled
     for word in ("yes", "trueish", '"true"'):
         assert problems(f"virtualService: {{enabled: {word}}}")[0].startswith(
-            "file: virtualService.enabled: input should be a valid boolean"
+            "file:3: virtualService.enabled: input should be a valid boolean"
         )
 
 
 @pytest.mark.parametrize(
     ("content", "problem"),
     [
-        ("mode: Warn\nscope: {}\nmode: Enforce", "is not YAML: the key mode comes twice in line 5, column 1"),
-        ("scope:\n  locations: []\n  locations: []", "is not YAML: the key locations comes twice in line 5, column 3"),
-        ("scope: {<<: {}}", "scope.<<: unknown key; allowed here: locations"),
-        ("---\na: b", "is not YAML: expected a single document in the stream"),
-        ("mode: {", "is not YAML: while parsing a flow node"),
-        ("? [a]\n: b", "is not YAML: while constructing a mapping"),
-        ("mode: 2026-01-01", "mode: input should be 'Enforce', 'Warn' or 'Off', not '2026-01-01'"),
-        ("mode: !!int abc", "is not YAML: a value is not what its tag says: invalid literal for int()"),
-        ("mode: !!python/object/apply:os.system [x]", "is not YAML: could not determine a constructor for the tag"),
-        ("mode: !!binary aGVsbG8=", "mode: input should be 'Enforce', 'Warn' or 'Off', not \"b'hello'\""),
+        ("mode: Warn\nscope: {}\nmode: Enforce", ':5: has the key "mode" twice in one object'),
+        ("scope:\n  locations: []\n  locations: []", ':5: has the key "locations" twice in one object'),
+        ("scope: {<<: {}}", ":3: scope.<<: unknown key; allowed here: locations"),
+        ("scope: &a {}\n<<: *a", ":4: <<: unknown key; allowed here: apiVersion"),
+        ("---\na: b", ":3: holds more than one document"),
+        ("--- ", ":3: holds more than one document"),
+        ("...\n%x", ":4: is not YAML: found unknown directive name"),
+        ("mode: {", ":3: is not YAML: did not find expected node content"),
+        ("? [a]\n: b", ":3: has a key that is not text"),
+        ("mode: *nothing", ":3: *nothing refers to nothing"),
+        ("mode: 2026-01-01", ":3: mode: input should be 'Enforce', 'Warn' or 'Off', not '2026-01-01'"),
+        ("mode: !!int abc", ":3: has a value that does not have the type of its tag 'tag:yaml.org,2002:int'"),
+        (
+            "mode: !!python/object/apply:os.system [x]",
+            ":3: has a value that does not have the type of its tag 'tag:yaml",
+        ),
+        (
+            "mode: !!python/name:os.system Warn",
+            ":3: has a value that does not have the type of its tag 'tag:yaml.org,2",
+        ),
+        ("mode: !!binary Warn", ":3: has a value that does not have the type of its tag 'tag:yaml.org,2002:binary'"),
+        ("!!binary mode: Warn", ":3: has a value that does not have the type of its tag 'tag:yaml.org,2002:binary'"),
+        ("mode: !%0A Warn", r":3: has a value that does not have the type of its tag '!\n'"),
+        ("scope: !!map []", ":3: has a value that does not have the type of its tag 'tag:yaml.org,2002:map'"),
+        ("scope: !!set {}", ":3: has a value that does not have the type of its tag 'tag:yaml.org,2002:set'"),
+        ("scope: {locations: !!omap []}", ":3: has a value that does not have the type of its tag 'tag:yaml.org,2002"),
         (
             "mode: 0x" + "f" * 99,
-            "mode: input should be 'Enforce', 'Warn' or 'Off', not 1.6139",
+            ":3: mode: input should be 'Enforce', 'Warn' or 'Off', not 1.6139",
         ),
-        (f"metadata: {{name: {2**64}}}", "metadata.name: input should be a valid string, not 1.8446744073709552e+19"),
+        (
+            f"metadata: {{name: {2**64}}}",
+            ":3: metadata.name: input should be a valid string, not 1.8446744073709552e+19",
+        ),
         (
             f"metadata: {{name: {10**400}}}",
-            "metadata.name: input should be a valid string, not 1.797",
+            ":3: metadata.name: input should be a valid string, not 1.797",
         ),
-        ("scope: &a {x: *a}", "the policy has more than 100000 values, or is nested deeper than 32"),
-        (b"\0", "is not YAML: unacceptable character #x0000: control characters are not allowed"),
-        (b"", "the policy must be an object with apiVersion"),
-        (b"#" * (SIZE_LIMIT + 1), "is larger than 1048576 bytes"),
-        (b"[" * SIZE_LIMIT, "is nested deeper than 32"),
-        (b"- " * (SIZE_LIMIT // 2), "is nested deeper than 32"),
+        ("metadata: {name: " + "9" * 5000 + "}", ":3: metadata.name: input should be a valid string, not inf"),
+        ("metadata: {name: -.INF}", ":3: metadata.name: input should be a valid string, not -inf"),
+        ("metadata: {name: .nan}", ":3: metadata.name: input should be a valid string, not nan"),
+        ("metadata: {name: 1e3}", ":3: metadata.name: input should be a valid string, not 1000.0"),
+        ("scope: &a {x: *a}", ":3: *a refers to an object that it is part of"),
+        ('"a\\nb": 1', r":1: 'a\nb': unknown key; allowed here: apiVersion"),
+        (b"\0", ":1: is not YAML: control characters are not allowed"),
+        (b"a: b\nmode: \xff", ":2: is not text: byte 0xff is no UTF-8"),
+        (f"{IDENTITY}mode: Warn".encode("utf-16"), ":1: is not text: byte 0xff is no UTF-8"),
+        (b"", ": the policy must be an object with apiVersion"),
+        (b"kind: GuardPolicy\napiVersion: v1", ":2: apiVersion: must be serviceentry-guard.io/v1alpha1"),
+        (b"# none\napiVersion: serviceentry-guard.io/v1alpha1", ":2: kind: must be GuardPolicy"),
+        (b"#" * (SIZE_LIMIT + 1), ": is larger than 1048576 bytes"),
+        (b"[" * SIZE_LIMIT, ":1: is nested deeper than 32"),
+        (b"- " * (SIZE_LIMIT // 2), ":1: is nested deeper than 32"),
     ],
 )
-def test_what_is_no_policy_is_one_clear_line(content: str | bytes, problem: str) -> None:
+def test_invalid_policy_file_is_one_line_with_its_place(content: str | bytes, problem: str) -> None:
     (line,) = problems(content)
-    assert line.startswith(f"file: {problem}")
+    assert line.startswith(f"file{problem}")
     assert "\n" not in line
+
+
+NAMESPACES = """\
+mode: Warn
+namespaces:
+  - match: [team]
+    virtualService:
+      overrides:
+        attempts:
+          min: 5
+          max: 2
+  - match: [other]
+    virtualService: &traffic
+      retries:
+        attempts: 3
+        tries: 4
+  - virtualService: *traffic
+"""
+
+
+def test_each_problem_names_the_line_of_its_field_or_of_the_nearest_that_is_written() -> None:
+    assert [line.partition(";")[0] for line in problems(NAMESPACES)] == [
+        "file:15: namespaces[1].virtualService.retries.tries: unknown key",
+        "file:16: namespaces[2].virtualService.retries.tries: unknown key",
+        "file:16: namespaces[2].match: is required",
+    ]
+    reversed_bounds = NAMESPACES.replace("        tries: 4\n", "").replace("- virtual", "- match: [x]\n    virtual")
+    assert problems(reversed_bounds) == ["file:8: namespaces[0].virtualService.overrides.attempts: min 5 is over max 2"]
+
+
+def test_only_the_first_twenty_problems_are_told() -> None:
+    told = problems("".join(f"x{number}: 1\n" for number in range(25)))
+    assert len(told) == 21
+    assert told[-1] == "file: and 5 more problems"
+
+
+def test_line_is_counted_as_editors_count_behind_a_byte_order_mark_and_windows_line_ends() -> None:
+    content = f"\ufeff{IDENTITY}# \x85 \u2028\nmode: Wrong\n".replace("\n", "\r\n")
+    assert problems(content.encode())[0].startswith("file:4: mode: input should be")
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        ("", None), ("~", None), ("NULL", None), ("true", True), ("False", False), ("0", 0), ("-17", -17), ("+017", 17),
+        ("0o17", 15), ("0x1F", 31), ("12e03", 12000.0), (".5", 0.5), ("1.", 1.0), ("-.Inf", float("-inf")),
+        ("Off", "Off"), ("yes", "yes"), ("tRUE", "tRUE"), ("0b11", "0b11"), ("1_000", "1_000"), ("1:30", "1:30"),
+        ("-0x1", "-0x1"), ("2024-01-01", "2024-01-01"), ("-", "-"), (".", "."), ("0.1.2", "0.1.2"),
+    ],
+)  # fmt: skip
+def test_plain_scalar_means_what_yaml_1_2_says(text: str, meaning: JSON) -> None:
+    assert (core_schema(text), type(core_schema(text))) == (meaning, type(meaning))
+
+
+def test_a_tag_that_is_the_type_of_its_value_is_read() -> None:
+    content = f"{IDENTITY}mode: !!str Off\nscope: !!map {{locations: !!seq [! MESH_EXTERNAL]}}\n"
+    tagged = f"{content}virtualService: {{retries: {{attempts: !!int '5'}}, enabled: !!bool true}}\n"
+    policy = decode_policy(tagged.encode(), "file")
+    assert (policy.mode.value, policy.virtual_service.retries.attempts) == ("Off", 5)
 
 
 def test_aliases_that_expand_without_end_are_refused() -> None:
@@ -83,7 +173,11 @@ def test_aliases_that_expand_without_end_are_refused() -> None:
     bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n"
     for before, name in itertools.pairwise(names):
         bomb += f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
-    assert problems(bomb) == ["file: the policy has more than 100000 values, or is nested deeper than 32"]
+    assert problems(bomb) == ["file:7: has aliases that repeat more than 10,000 values"]
+    wide = "a: &a [" + "x, " * 300_000 + "]"
+    assert problems(wide) == ["file: the policy has more than 100000 values, or is nested deeper than 32"]
+    deep = "a: &a " + "[" * 20 + "]" * 20 + "\nb: " + "[" * 20 + "*a" + "]" * 20
+    assert problems(deep) == ["file: the policy has more than 100000 values, or is nested deeper than 32"]
 
 
 tags = st.sampled_from(["int", "bool", "float", "null", "timestamp", "binary", "set", "omap", "pairs", "str", "map"])
@@ -220,8 +314,8 @@ def test_a_file_that_cannot_be_used_is_refused_once_and_the_last_good_policy_sta
     assert watched.told == [False]
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage().startswith(f"{watched.path}: ")
-    assert record.getMessage().endswith("; the policy before it stays in force")
+    assert re.match(f"{watched.path}(:[0-9]+)?: ", record.getMessage())
+    assert record.getMessage().endswith("; the previous policy stays in force")
 
 
 def test_after_a_broken_file_the_next_good_one_is_taken(watched: Watched) -> None:
@@ -266,7 +360,7 @@ def test_without_a_good_policy_to_start_with_the_process_ends_with_2(tmp_path: P
     path.write_text(BROKEN)
     result = CliRunner().invoke(cli, [*command, f"--policy={path}"])
     assert result.exit_code == 2
-    expected = f"{path}: mode: input should be 'Enforce', 'Warn' or 'Off', not 'War'"
+    expected = f"{path}:3: mode: input should be 'Enforce', 'Warn' or 'Off', not 'War'"
     assert result.stderr == f"serviceentry-guard: {expected}\n"
 
 

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from app.cli import cli
-from app.core.policy import PolicyDocument, default_policy
-from app.core.problems import PolicyError
-from app.core.reader import as_document, parse_policy
+from app.core.policy.errors import PolicyError
+from app.core.policy.model import PolicyDocument, default_policy
+from app.core.policy.reader import as_document, parse_policy
 from app.policyfile import decode_policy
-from app.reference import Field, default_text, fields, schema
+from app.reference import PolicyField, default_text, fields, schema
 from tests.depth import examples
 
 SCHEMA = schema()
@@ -93,11 +93,15 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
     return document
 
 
+def line_of(written: str, text: str) -> int:
+    return text[: text.index(written)].count("\n") + 1
+
+
 def refused(document: object) -> list[str]:
     try:
         parse_policy(document)
     except PolicyError as error:
-        return error.problems
+        return error.lines
     return []
 
 
@@ -121,7 +125,7 @@ def test_the_schema_gives_every_default_as_it_is_written_in_a_file() -> None:
     assert all(field.default == at(FULL, field.path) for field in written)
 
 
-def leaf_fields(among: tuple[Field, ...] | None = None) -> Iterator[Field]:
+def leaf_fields(among: tuple[PolicyField, ...] | None = None) -> Iterator[PolicyField]:
     for field in fields() if among is None else among:
         if not field.section:
             yield field
@@ -140,7 +144,7 @@ def test_the_printed_default_says_what_every_field_is_for() -> None:
     assert all(len(field.description) > 6 and field.description.endswith(".") for field in every_field())
 
 
-def every_field(among: tuple[Field, ...] | None = None) -> Iterator[Field]:
+def every_field(among: tuple[PolicyField, ...] | None = None) -> Iterator[PolicyField]:
     for field in fields() if among is None else among:
         yield field
         yield from every_field(field.fields)
@@ -219,9 +223,9 @@ class TestTheCommand:
         broken = default_text().replace("mode: Enforce", "mode: On").replace("attempts: 3", "tries: 3")
         code, printed, told = self.run("check", "-", given=broken)
         assert (code, printed) == (2, "")
-        assert [line.partition(":")[2].partition(":")[2].partition(":")[0] for line in told.splitlines()] == [
-            " mode",
-            " virtualService.retries.tries",
+        assert [line.split(": ")[1:3] for line in told.splitlines()] == [
+            [f"-:{line_of('mode: On', broken)}", "mode"],
+            [f"-:{line_of('tries: 3', broken)}", "virtualService.retries.tries"],
         ]
 
     @pytest.mark.parametrize("given", [b"\xff\xfe\x00", b"", b"[" * 100_000, b"#" * 2**21])

@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from app.core.calls import Window
+from app.core.insight.calls import Window
 from app.prometheus.client import Endpoint, Prometheus, PrometheusError, Sample
 from app.prometheus.traffic import Question, read_traffic
 from tests.bed.pki import create_authority

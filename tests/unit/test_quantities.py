@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.core.quantities import count, rate, share, shares
+from app.core.resources.quantities import count, rate, share, shares
 
 
 @pytest.mark.parametrize(

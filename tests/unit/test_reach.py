@@ -4,11 +4,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from app.core.findings import Finding, Severity
-from app.core.observed import Observed
-from app.core.plan import Plan, desired
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.observed import Observed
+from app.core.routes.plan import Plan, desired
+from app.core.rules.findings import Finding, Severity
 from tests.builders import HOST, HTTP, entry, guard_policy, indexed, route, virtual_service
 
 POLICY = guard_policy()
@@ -53,7 +53,7 @@ def told(planned: Plan, one: ServiceEntry) -> list[str]:
 
 
 def confined(reason: str, host: str = HOST) -> list[str]:
-    return [f'what is emitted for "{host}" is confined: {reason}']
+    return [f'objects for "{host}" are visible in fewer namespaces: {reason}']
 
 
 class TestAnEntryAlone:
@@ -413,7 +413,7 @@ class TestPublicEntries:
         assert reach(planned) == {f"team/{HOST}": ["."]}
         (message,) = told(planned, one)
         said = "only namespace team sees it: the policy does not emit the same everywhere"
-        assert message.startswith(f'what is emitted for "{HOST}" is confined: {said} (')
+        assert message.startswith(f'objects for "{HOST}" are visible in fewer namespaces: {said} (')
         assert reason in message
 
     @pytest.mark.parametrize(
@@ -586,7 +586,8 @@ class TestNames:
     def test_where_both_are_taken_by_what_routes_nothing_it_is_not_said_to_route_the_host(self) -> None:
         (conflict,) = plan(entry(), beside=(self.INGRESS, self.SECOND)).conflicts
         assert conflict.finding.message == (
-            f"VirtualService team/{HOST} has the name that ours would have, so no VirtualService is emitted"
+            f"VirtualService team/{HOST} has the name that the guard's object would have, so no VirtualService is "
+            f"emitted"
         )
         assert conflict.finding.remedy == "Give the other object another name: then the guard emits its own."
 

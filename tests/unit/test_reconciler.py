@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
+from app.controller.entry_events import Narrator
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.reconciler import Reconciler
 from app.controller.workers import BURST, Workers
-from app.core.observed import Observed
-from app.core.policy import default_policy
-from app.core.resources import Key, ServiceEntry
+from app.core.policy.model import default_policy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.observed import Observed
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
+from app.controller.entry_events import Narrator
 from app.controller.leadership import Leadership
-from app.controller.narrator import Narrator
 from app.controller.remediation import Remediator, Repair
-from app.core.patch import set_resolution
-from app.core.resources import Key, ServiceEntry
-from app.core.verdict import remediation
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.rules.patch import set_resolution
+from app.core.rules.verdict import remediation
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.telemetry.metrics import ControllerMetrics
@@ -148,7 +148,7 @@ def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> 
         {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
         {"op": "replace", "path": "/spec/resolution", "value": "DNS"},
     ]
-    note = "resolution was NONE and is DNS now: the policy has existing entries patched"
+    note = "resolution was NONE and is DNS now: the policy says existing: Remediate"
     assert cluster.events == [("api", "Remediated", note)]
     assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from app.core.resources import ServiceEntry
-from app.core.verdict import remediation, review
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.verdict import remediation, review
 from tests.builders import policy
 from tests.unit.test_remediation import REMEDIATE, manifest
 

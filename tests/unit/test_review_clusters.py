@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from app.core.policy import default_policy
-from app.core.survey import Sourced, survey
+from app.core.policy.model import default_policy
+from app.core.routes.survey import Sourced, survey
 from tests.command import run
 from tests.unit.reviews import Folder, entry, text, virtual_service
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
-from app.core.policy import default_policy
+from app.core.policy.model import default_policy
 from app.review.review import Request, Review
 from tests.command import run
 from tests.depth import examples
@@ -169,7 +169,7 @@ def test_a_file_that_cannot_be_written_is_told_and_the_others_are_fixed(tmp_path
     (folder.path / "a.yaml").symlink_to(outside)
     result = run("review", "--fix", str(folder.path))
     assert result.exit_code == 1
-    assert "a.yaml: is not fixed: it is a link that leads out of the folder\n" in result.stderr
+    assert "a.yaml: is not fixed: it is a symbolic link to a file outside the folder\n" in result.stderr
     assert "resolution" not in outside.read_text()
     assert "resolution: DNS" in changed.read_text()
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from app.core.calls import Elsewhere, Ending, Traffic, Window
-from app.core.dns_load import dns_load
-from app.core.insight import Insight, Usage
-from app.core.outlook import outlook
-from app.core.sidecars import Group
-from app.core.survey import Sourced, Unreadable, survey
+from app.core.insight.calls import Elsewhere, Ending, Traffic, Window
+from app.core.insight.cluster import Insight, Usage
+from app.core.insight.dns_load import dns_load
+from app.core.insight.outlook import outlook
+from app.core.resources.sidecars import Group
+from app.core.routes.survey import Sourced, Unreadable, survey
 from app.report import Output, Report, write
 from tests.builders import HTTP, guard_policy, indexed
 from tests.docs.test_browser import PHONE, WIDEST, chromium

@@ -9,7 +9,7 @@ import yaml
 from click.testing import CliRunner
 
 from app.cli import cli
-from app.core.policy import API_VERSION, KIND
+from app.core.policy.model import API_VERSION, KIND
 from tests.command import run
 from tests.unit.reviews import CONFIG_MAP, REFUSED, entry, loaded, text, virtual_service
 
@@ -99,7 +99,7 @@ def test_nothing_is_passed_on_where_a_resolution_cannot_be_set_alone() -> None:
     assert "*id" in aliased
     result = run("review", "-", "--output=yaml", stdin=aliased)
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr.startswith("serviceentry-guard: <stdin>: is not passed on: its spec stands elsewhere")
+    assert result.stderr.startswith("serviceentry-guard: <stdin>: is not passed on: its spec is behind a YAML alias")
 
 
 def test_without_a_namespace_objects_follow_their_entry_to_wherever_it_is_applied() -> None:

@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker
 
-from app.core.catalogue import CATALOGUE
-from app.core.policy import default_policy
-from app.core.survey import Sourced, survey
+from app.core.policy.model import default_policy
+from app.core.routes.survey import Sourced, survey
+from app.core.rules.catalogue import CATALOGUE
 from app.report import Output, Report, Revision, write
 from tests.depth import examples
 from tests.unit.reviews import REFUSED, Folder, entry, loaded, virtual_service
@@ -53,10 +53,10 @@ apps/a b.yaml
             apps/a b.yaml:6: Write resolution: DNS.
     emits   VirtualService team/changed.example.com
   ServiceEntry team/refused refused
-    error   SEG006 spec.addresses[0]: "192.0.2.0/24" is a CIDR, which Istio refuses with resolution DNS
+    error   SEG006 spec.addresses[0]: "192.0.2.0/24" is a CIDR, which Istio rejects with resolution DNS
             apps/a b.yaml:27: If clients call the host by its name, remove addresses and write resolution: DNS. If \
-the address is what counts, write resolution: STATIC with the address as endpoint; of several, each in a ServiceEntry \
-and host of its own.
+clients need this address, write resolution: STATIC with the address as endpoint; for several addresses, write one \
+ServiceEntry with its own host for each.
 apps/c.yaml
   ServiceEntry team/allowed allowed
     emits   VirtualService team/allowed.example.com

@@ -7,10 +7,10 @@ from datetime import timedelta
 
 import pytest
 
+from app.certificates.ca_rotation import MOST_PREVIOUS
 from app.certificates.probe import Address, ProbeError, Trouble
-from app.certificates.succession import MOST_PREVIOUS
 from app.certificates.x509 import create_authority, issue, names, read_bundle, read_pair, write_bundle
-from app.kube.errors import Conflict
+from app.kube.errors import WriteConflict
 from app.kube.resources import CONFIGURATIONS
 from app.settings import CertificateSettings
 from tests.unit.rotating import NAME, SETTINGS, World, world
@@ -330,7 +330,7 @@ def test_a_write_over_something_that_changed_meanwhile_is_a_conflict_and_the_nex
         return found
 
     there.objects.get = read_early  # type: ignore[method-assign, assignment]  # somebody writes right after each look
-    with pytest.raises(Conflict):
+    with pytest.raises(WriteConflict):
         rotation.check()
     there.objects.get = read  # type: ignore[method-assign]
     rotation.check()

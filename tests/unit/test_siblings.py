@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.findings import Severity
-from app.core.policy import GuardPolicy
-from app.core.resources import Key, ServiceEntry
-from app.core.siblings import (
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.rules.findings import Severity
+from app.core.rules.kept_resolutions import Standing, Stays, as_document, parse_standing, places
+from app.core.rules.siblings import (
     Held,
     Member,
     at_odds,
@@ -27,8 +28,7 @@ from app.core.siblings import (
     standing,
     wrote,
 )
-from app.core.standing import Standing, Stays, as_document, parse_standing, places
-from app.core.verdict import Verdict, review
+from app.core.rules.verdict import Verdict, review
 from tests.builders import CIDR, HOST, HTTP, TCP, TLS, entry, guard_policy
 
 POLICY = guard_policy()

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
-from app.controller.judge import Judge
 from app.controller.siblings import ATTEMPTS, ROOM, Siblings, document
-from app.core.resources import ServiceEntry
-from app.core.standing import Stays, parse_standing
+from app.controller.verdict_cache import VerdictCache
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.kept_resolutions import Stays, parse_standing
 from app.policyfile import PolicyFile
 from app.webhook.siblings import SiblingsFile
 from tests import builders
@@ -28,7 +28,7 @@ class Cluster:
     """What the controller observes, in one process."""
 
     def __init__(self, *stored: ServiceEntry, policy: Path | None = None) -> None:
-        self.inventory, self.judge = Inventory(), Judge()
+        self.inventory, self.judge = Inventory(), VerdictCache()
         self.policy = PolicyFile(policy, lambda _taken: None)
         self.siblings = Siblings(self.inventory, self.judge, self.policy)
         for one in stored:

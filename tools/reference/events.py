@@ -1,6 +1,6 @@
 """The generated part of docs/events.md: every kind of Event."""
 
-from app.core.notices import CATALOGUE
+from app.core.event_catalogue import CATALOGUE
 from tools.reference.page import ROOT
 
 DOCS = ROOT / "docs" / "events.md"

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from app.core.catalogue import CATALOGUE, UNFIXABLE
-from app.core.findings import Rule
+from app.core.rules.catalogue import CATALOGUE, UNFIXABLE
+from app.core.rules.findings import Rule
 from tools.reference.page import ROOT
 
 DOCS = ROOT / "docs" / "findings.md"

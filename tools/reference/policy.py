@@ -4,16 +4,16 @@ from collections.abc import Iterable, Iterator
 
 import yaml
 
-from app.core.catalogue import CATALOGUE
-from app.core.emission import RETRY_CONDITIONS
-from app.reference import Field, fields
+from app.core.policy.traffic import RETRY_CONDITIONS
+from app.core.rules.catalogue import CATALOGUE
+from app.reference import PolicyField, fields
 from tools.reference.page import ROOT
 
 DOCS = ROOT / "docs" / "policy.md"
 SET = {("virtualService", "overrides", name) for name in ("attempts", "perTryTimeout", "timeout")}
 """Sections that may be null, and are not by default."""
 POLICY_FINDINGS = "SEG03"
-HEAD = "| field | what may be written | default | |\n|---|---|---|---|"
+HEAD = "| field | allowed values | default | |\n|---|---|---|---|"
 
 
 def reference() -> str:
@@ -30,18 +30,18 @@ def reference() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _flat(among: Iterable[Field]) -> Iterator[Field]:
+def _flat(among: Iterable[PolicyField]) -> Iterator[PolicyField]:
     for field in among:
         yield field
         yield from _flat(field.fields)
 
 
-def _row(field: Field) -> str:
+def _row(field: PolicyField) -> str:
     allowed = "" if field.allowed == "section" else field.allowed
     return f"| `{'.'.join(field.path)}` | {_plain(allowed)} | {_default(field)} | {_plain(field.description)} |"
 
 
-def _default(field: Field) -> str:
+def _default(field: PolicyField) -> str:
     if field.default == list(RETRY_CONDITIONS):
         return "all of them"
     if field.default is None and (field.path in SET or "null" not in field.allowed):

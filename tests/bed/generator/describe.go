@@ -136,6 +136,7 @@ func (d *describer) chain(given *listener.FilterChain, name string) Chain {
 	made := Chain{Match: d.match(given.FilterChainMatch)}
 	rest := proto.Clone(given).(*listener.FilterChain)
 	rest.Name, rest.FilterChainMatch, rest.Metadata = "", nil, nil
+	rest.Filters = slices.DeleteFunc(rest.Filters, readsAlong)
 	for _, filter := range rest.Filters {
 		switch filter.Name {
 		case wellknown.HTTPConnectionManager:
@@ -146,6 +147,12 @@ func (d *describer) chain(given *listener.FilterChain, name string) Chain {
 	}
 	made.Rest = d.digest(rest)
 	return made
+}
+
+// readsAlong says whether a filter only counts: Envoy's for MongoDB passes all bytes on, also those of another protocol,
+// and istiod configures no faults for it.
+func readsAlong(filter *listener.Filter) bool {
+	return filter.Name == wellknown.MongoProxy
 }
 
 func (d *describer) httpFilter(filter *listener.Filter, name string, into *Chain) {

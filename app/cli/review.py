@@ -1,0 +1,139 @@
+"""The verdict as a report: on files, and on a live cluster."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.exceptions import Exit
+
+from app.cli import flags
+from app.cli.flags import choice, flag, read_policy, switch
+from app.cli.insight import Suggest, asked, dns_flags, prometheus_flags, read_groups, suggest
+from app.cli.terminal import fail, in_colour, show_log, tell, write_out
+from app.core.policy.errors import PolicyError
+from app.report import Output
+
+if TYPE_CHECKING:
+    from app.kube.client import Access
+
+CLUSTER_FOLDERS = (
+    "Glob of folders, such as 'clusters/*', from the working folder. Each folder that it matches is a cluster of its "
+    "own. Repeat the flag for more globs; in the environment, separate them by spaces."
+)
+
+
+@click.command
+@click.argument("paths", metavar="[PATH|-]...", nargs=-1)
+@flags.policy()
+@flags.today()
+@flags.namespace("manifests that name none", default="default")
+@flag("--cluster-folders", CLUSTER_FOLDERS, metavar="GLOB", multiple=True)
+@choice("--output", "How the report is written; text unless said otherwise.", Output, short="-o")
+@dns_flags()
+@click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="The same as PATH; can be repeated.")
+@flag("--allow-empty", "Exit with 0 where a folder has no ServiceEntry, and not with 2.", is_flag=True)
+@switch("--fix", "Set the resolution in the files, and touch nothing else in them.")
+@switch("--dry-run", "With --fix: show the changes as a diff and write nothing.")
+def review(
+    paths: tuple[str, ...],
+    policy: Path | None,
+    today: str | None,
+    namespace: str,
+    cluster_folders: tuple[str, ...],
+    output: Output | None,
+    files: tuple[str, ...],
+    proxies: tuple[str, ...],
+    ttl: float,
+    allow_empty: bool,
+    fix: bool,
+    dry_run: bool,
+) -> None:
+    """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
+
+    Conflicts are looked for within a cluster. Each folder given as PATH is a cluster of its own, standard input is
+    another, and all files given by name are one cluster together.
+
+    Exits with 0 where nothing would be changed or refused, with 1 where something would, and with 2 where
+    something could not be read, or where nothing was reviewed because it has to be rendered first.
+    """
+    from app.review.review import Request, Review
+
+    given = (*paths, *files) or ("-",)
+    if given == ("-",) and sys.stdin and sys.stdin.isatty():
+        raise click.UsageError("name a file or a folder, or write manifests to standard input")
+    if given.count("-") > 1:
+        fail("standard input (-) can be read once only")
+    if fix and "-" in given:
+        fail("--fix writes files in place: name them, standard input (-) is none")
+    if fix and dry_run:
+        fix, output = False, Output.DIFF
+    try:
+        rules = read_policy(policy, today)
+        groups = read_groups(proxies, None)
+        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour(), proxies=groups, ttl=ttl)
+        found = Review(request)
+    except PolicyError as error:
+        fail(*error.lines)
+    for line in found.repair() if fix else ():
+        tell(line)
+    write_out(found.written())
+    for line in found.complaints():
+        tell(line)
+    if found.empty and not allow_empty:
+        fail(f"no ServiceEntry in {', '.join(given)}: is it the right folder? Or set --allow-empty")
+    raise Exit(found.exit_code)
+
+
+@click.command
+@flags.policy()
+@flags.today()
+@flags.access()
+@click.option("-n", "--namespace", default="", help="Audit this namespace only; needs no rights outside of it.")
+@click.option("-A", "--all-namespaces", is_flag=True, help="Audit all namespaces, as without --namespace.")
+@click.option("-l", "--selector", default="", help="Report only ServiceEntries with these labels, such as app=shop.")
+@choice("--output", "How the report is written.", Output, Output.TEXT, short="-o")
+@prometheus_flags()
+@suggest()
+@dns_flags("or cluster: those that the cluster has")
+def audit(
+    policy: Path | None,
+    today: str | None,
+    access: "Access",
+    namespace: str,
+    all_namespaces: bool,
+    selector: str,
+    output: Output,
+    suggest: Suggest | None,
+    proxies: tuple[str, ...],
+    ttl: float,
+    **given: Any,  # noqa: ANN401 - the flags about Prometheus
+) -> None:
+    """Show what the guard would do with the ServiceEntries of a cluster, which is only read.
+
+    Needs the right to list ServiceEntries, VirtualServices and DestinationRules in all namespaces, or in the one that
+    is named, and no other. With --namespace, objects of other namespaces that decide too are not seen.
+    With --proxies cluster it lists Pods and Sidecars as well. With --prometheus it says what the policy, once it is
+    enforced, does to the calls of the mesh; without an answer of Prometheus it goes on without them.
+
+    Exits as review does; with 1 also where an object of the guard is missing, with 2 where the cluster cannot be read.
+    """
+    from app.audit import AuditError, Part
+    from app.cli.auditing import Look, look
+    from app.report import write
+
+    show_log()
+    if namespace and all_namespaces:
+        fail("--namespace and --all-namespaces exclude each other")
+    rules = read_policy(policy, today)
+    if suggest and not given["prometheus"]:
+        fail("--suggest needs --prometheus")
+    try:
+        seen = look(Look(access, rules, asked(given), proxies, ttl, suggest, Part(namespace, selector)))
+    except AuditError as error:
+        fail(str(error))
+    if suggest:
+        write_out(seen.suggestions(suggest))
+        return
+    write_out(write(seen.report(colour=in_colour()), output))
+    raise Exit(seen.exit_code)

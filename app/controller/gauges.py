@@ -1,0 +1,135 @@
+"""How many ServiceEntries have which finding, as they are stored and as the policy in force sees them."""
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Generic, TypeVar
+
+from app.core.resources.days import end_of
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.plan import Conflict
+from app.core.rules.verdict import Verdict
+
+CLAIMANTS = 10
+"""How many claimants the metric names for a namespace, so that a team cannot make thousands of series."""
+OTHERS = "others"
+L = TypeVar("L", bound=Hashable)
+
+_Judged = tuple[ServiceEntry | None, tuple[str, ...], bool, str]
+"""An entry, the codes of its findings, whether it cannot become DNS, and the last day of its exemption."""
+
+
+class Counts(Generic[L]):
+    """How often each label was counted; what falls to zero is gone."""
+
+    def __init__(self) -> None:
+        self._counter = Counter[L]()
+
+    def move(self, before: Iterable[L], after: Iterable[L]) -> None:
+        """Count one thing anew that had labels before and has others now."""
+        self._counter.update(after)
+        for label in before:
+            self._counter[label] -= 1
+            if not self._counter[label]:
+                del self._counter[label]
+
+    def __call__(self) -> Mapping[L, int]:
+        """Return a copy of them."""
+        return self._counter.copy()
+
+
+class Tally:
+    """Counts findings by namespace and code, and unfixable entries by namespace; safe for use from several threads."""
+
+    def __init__(self, judge: Callable[[ServiceEntry], Verdict]) -> None:
+        self._judge = judge
+        self._lock = threading.Lock()
+        self._judged: dict[Key, _Judged] = {}
+        self._findings = Counts[tuple[str, ...]]()
+        self._unfixable = Counts[tuple[str, ...]]()
+
+    def put(self, key: Key, entry: ServiceEntry | None) -> None:
+        """Take an entry as it is now, None if it is gone."""
+        with self._lock:
+            self._put(key, entry)
+
+    def reconsider(self) -> None:
+        """Judge every entry anew, one at a time, so that nobody waits for all of them."""
+        with self._lock:
+            keys = list(self._judged)
+        for key in keys:
+            with self._lock:
+                self._put(key, self._judged.get(key, _GONE)[0])
+
+    def findings(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many entries have a finding, by namespace and code."""
+        with self._lock:
+            return self._findings()
+
+    def unfixable(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many entries cannot become DNS, by namespace."""
+        with self._lock:
+            return self._unfixable()
+
+    def expiries(self) -> Mapping[tuple[str, ...], int]:
+        """Return when the first exemption of each namespace ends, in seconds since the epoch."""
+        ends: dict[tuple[str, ...], str] = {}
+        with self._lock:
+            for key, (_, _, _, until) in self._judged.items():
+                if until:
+                    ends[key.namespace,] = min(until, ends.get((key.namespace,), until))
+        return {namespace: end_of(until) for namespace, until in ends.items()}
+
+    def _put(self, key: Key, entry: ServiceEntry | None) -> None:
+        _, codes, unfixable, _ = self._judged.pop(key, _GONE)
+        verdict = self._judge(entry) if entry else Verdict()
+        after = verdict.codes, bool(verdict.unfixable), verdict.exempt_until
+        if entry:
+            self._judged[key] = (entry, *after)
+        namespace = key.namespace
+        self._findings.move(((namespace, code) for code in codes), ((namespace, code) for code in after[0]))
+        self._unfixable.move([(namespace,)] * unfixable, [(namespace,)] * after[1])
+
+
+class Conflicts:
+    """The conflicts that were found at each key, counted by namespace; safe for use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[Key, frozenset[tuple[str, str, str]]] = {}
+
+    def put(self, key: Key, found: Iterable[Conflict]) -> tuple[Conflict, ...]:
+        """Take the conflicts at a key as they are now, and return those that were not there before."""
+        now = {(one.emitted.owner.uid, one.finding.message, _stranger(one)): one for one in found}
+        with self._lock:
+            before = self._known.pop(key, frozenset())
+            if now:
+                self._known[key] = frozenset(now)
+        return tuple(one for identity, one in now.items() if identity not in before)
+
+    def counts(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many there are, by namespace."""
+        with self._lock:
+            return Counter((key.namespace,) for key, found in self._known.items() for _ in found)
+
+    def claims(self) -> Mapping[tuple[str, ...], int]:
+        """Return how many there are with objects of other namespaces, by namespace and by these objects."""
+        with self._lock:
+            found = Counter(
+                (key.namespace, claimant) for key, known in self._known.items() for _, _, claimant in known if claimant
+            )
+        named, shown = Counter[str](), Counter[tuple[str, ...]]()
+        for (namespace, claimant), count in sorted(found.items(), key=lambda item: (-item[1], item[0])):
+            named[namespace] += 1
+            shown[namespace, claimant if named[namespace] <= CLAIMANTS else OTHERS] += count
+        return shown
+
+
+def _stranger(found: Conflict) -> str:
+    """Name an object that claims the host from another namespace."""
+    claimant = found.claimant
+    foreign = found.routes and claimant.key.namespace != found.emitted.key.namespace
+    return f"{claimant.kind} {claimant.key}" if foreign else ""
+
+
+_GONE: _Judged = (None, (), False, "")

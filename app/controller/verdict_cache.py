@@ -1,0 +1,101 @@
+"""The verdict on each entry, made once for all who ask: a change of an entry is of interest to several."""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+
+from app.core.policy.model import GuardPolicy
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.rules.findings import Finding, Severity
+from app.core.rules.kept_resolutions import Place, Standing, Stays, places
+from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, told
+from app.core.rules.verdict import Verdict, review
+
+LIMIT = 256
+"""Verdicts that are kept: those who ask do so one after another, at once."""
+
+
+class VerdictCache:
+    """Reviews entries in the company of their siblings, and remembers the last `limit` verdicts; safe for threads.
+
+    An entry is known by being the same object: one that changed is another, and so is a policy that was loaded anew.
+    """
+
+    def __init__(self, limit: int = LIMIT) -> None:
+        self._limit = limit
+        self._lock = threading.Lock()
+        # An identity says whose it is only while the object is there: so it is kept beside its verdict.
+        self._made: OrderedDict[int, tuple[ServiceEntry, GuardPolicy, Verdict]] = OrderedDict()
+        self._held: dict[Key, Held] = {}
+        self._odds: dict[Key, Finding] = {}
+        self._standing: dict[Place, tuple[Stays, ...]] = {}
+        self.standing_version = 0
+        """Changes whenever `standing` does."""
+
+    def __call__(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
+        """Return what `review` says, unless a sibling keeps the entry from changing, or is at odds with it."""
+        verdict = self._alone(entry, policy)
+        found = self._held.get(entry.key)
+        if found and verdict.patch:
+            return keep(verdict, found, policy)
+        odds = self._odds.get(entry.key)
+        return told(verdict, odds) if odds else verdict
+
+    def reconsider(
+        self, siblings: Mapping[Key, ServiceEntry], policy: GuardPolicy, gone: ServiceEntry | None = None
+    ) -> frozenset[Key]:
+        """Look at entries that share hosts, and return those for which the answer has changed.
+
+        `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
+        """
+        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
+        kept = held(members)
+        stays, odds = standing(members, kept), at_odds(members, kept)
+        with self._lock:
+            changed = {key for key in members if _said(key, self._held, self._odds) != _said(key, kept, odds)}
+            for key in (*members, *((gone.key,) if gone else ())):
+                self._held.pop(key, None)
+                self._odds.pop(key, None)
+            self._held |= kept
+            self._odds |= odds
+            looked_at = {place for one in (*siblings.values(), gone) if one for place in places(one)}
+            for place in looked_at:
+                if self._standing.get(place) != stays.get(place):
+                    self.standing_version += 1
+                    self._standing.pop(place, None)
+            self._standing |= stays
+        return frozenset(changed)
+
+    def alike(self, one: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
+        """Say whether two states of an entry mean the same to those that share a host with it."""
+        fields = [
+            (each.uid, each.hosts, each.ports, each.addresses, each.resolution, each.terminating)
+            for each in (one, other)
+        ]
+        return fields[0] == fields[1] and self._alone(one, policy).patch == self._alone(other, policy).patch
+
+    def standing(self) -> Standing:
+        """Return the entries that keep their resolution, at each place that they name."""
+        with self._lock:
+            return dict(self._standing)
+
+    def stays_at(self, entry: ServiceEntry) -> Standing:
+        """Return the entries that keep their resolution, at the places that an entry names."""
+        with self._lock:
+            return {place: self._standing[place] for place in places(entry) if place in self._standing}
+
+    def _alone(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
+        made = self._made.get(id(entry))
+        if made and made[1] is policy:
+            return made[2]
+        verdict = review(entry, policy)
+        with self._lock:
+            self._made[id(entry)] = (entry, policy, verdict)
+            if len(self._made) > self._limit:
+                self._made.popitem(last=False)
+        return verdict
+
+
+def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
+    """Return the finding that the siblings of an entry cause, None if they cause none."""
+    return kept[key].finding(Severity.ERROR) if key in kept else odds.get(key)

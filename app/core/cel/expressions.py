@@ -1,0 +1,133 @@
+"""Kubernetes' Common Expression Language as text: literals, conditions, globs and sentences.
+
+Texts of a policy get in as literals only. CEL's regular expressions are RE2's, which take linear time.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from fnmatch import fnmatchcase
+
+from app.core.rules.findings import QUOTED
+
+TRUE, FALSE = "true", "false"
+_PLAIN = re.compile(r"[^*?\[]*")
+_BRACKET = re.compile(r"\[!?+\]?+[^]]*\]")
+_HOLE = "\0"
+_ASCII = range(128)
+_BEYOND = "\N{LATIN SMALL LETTER E WITH ACUTE}"
+"""Stands for all that is not ASCII."""
+
+
+def literal(value: str | int) -> str:
+    """Return a text or a whole number as CEL writes it; what JSON escapes, CEL does alike."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def array(values: Iterable[str | int]) -> str:
+    """Return a list of literals."""
+    return f"[{', '.join(map(literal, values))}]"
+
+
+def both(*conditions: str) -> str:
+    """Join conditions that must all hold."""
+    given = [condition for condition in conditions if condition != TRUE]
+    if FALSE in given:
+        return FALSE
+    return " && ".join(map(_grouped, given) if len(given) > 1 else given) or TRUE
+
+
+def either(*conditions: str) -> str:
+    """Join conditions of which one must hold."""
+    given = [condition for condition in conditions if condition != FALSE]
+    if TRUE in given:
+        return TRUE
+    return " || ".join(given) or FALSE
+
+
+def negated(condition: str) -> str:
+    """Return what holds where the condition does not."""
+    return {TRUE: FALSE, FALSE: TRUE}.get(condition) or f"!({condition})"
+
+
+def globbed(subject: str, globs: Iterable[str]) -> str:
+    """Say whether a text in lower case matches one of the globs, as `globs.matches` does.
+
+    A glob that lists letters beyond ASCII in brackets takes them all, or none.
+    """
+    lowered = dict.fromkeys(glob.lower() for glob in globs)
+    exact = [glob for glob in lowered if _PLAIN.fullmatch(glob)]
+    others = [_globbed(subject, glob) for glob in lowered if glob not in exact]
+    return either(*([f"{subject} in {array(exact)}"] if exact else []), *others)
+
+
+def partly(subject: str, pattern: str) -> str:
+    """Say whether some part of a text matches a regular expression."""
+    return f"{subject}.matches({literal(pattern)})"
+
+
+def fully(subject: str, pattern: str) -> str:
+    """Say whether a whole text matches a regular expression."""
+    return partly(subject, f"^(?:{pattern})$")
+
+
+def hole(expression: str) -> str:
+    """Return what stands in a text for an expression of a text, until `spoken`."""
+    return f"{_HOLE}{expression}{_HOLE}"
+
+
+def spoken(text: str) -> str:
+    """Return a text with holes as an expression."""
+    parts = text.split(_HOLE)
+    return " + ".join(part if index % 2 else literal(part) for index, part in enumerate(parts) if part)
+
+
+def printable(subject: str) -> str:
+    """Repeat a text as `findings.printable` does; one that is not all printable ASCII becomes a question mark."""
+    cut = f'[{subject}].map(text, text.size() > {QUOTED} ? text.substring(0, {QUOTED}) + "…" : text)'
+    return f'{cut}.map(text, {fully("text", "[ -~]*…?")} ? text : "?")[0]'
+
+
+def quoted(subject: str) -> str:
+    """Repeat a text in quotes, in a hole."""
+    return f'"{hole(printable(subject))}"'
+
+
+def _grouped(condition: str) -> str:
+    return f"({condition})" if " || " in condition or " ? " in condition else condition
+
+
+def _globbed(subject: str, glob: str) -> str:
+    head, star, tail = glob.partition("*")
+    if star and not tail and _PLAIN.fullmatch(head):
+        return f"{subject}.startsWith({literal(head)})" if head else TRUE
+    if star and not head and _PLAIN.fullmatch(tail):
+        return f"{subject}.endsWith({literal(tail)})"
+    return fully(subject, f"(?s:{''.join(_tokens(glob))})")
+
+
+def _tokens(glob: str) -> Iterator[str]:
+    place = 0
+    while place < len(glob):
+        bracket = _BRACKET.match(glob, place)
+        if bracket:
+            yield _class(bracket.group())
+            place = bracket.end()
+            continue
+        char = glob[place]
+        yield {"*": ".*", "?": "."}.get(char) or _quoted(char)
+        place += 1
+
+
+def _class(bracket: str) -> str:
+    """Return a glob's bracket as a class, by asking for each character whether it is meant."""
+    wide = fnmatchcase(_BEYOND, bracket)
+    listed = [code for code in _ASCII if fnmatchcase(chr(code), bracket) is not wide]
+    chars = "".join(_quoted(chr(code)) for code in listed)
+    if wide:
+        return f"[^{chars}]" if chars else "."
+    return f"[{chars}]" if chars else r"[^\x{0}-\x{10FFFF}]"
+
+
+def _quoted(char: str) -> str:
+    return char if char.isascii() and char.isalnum() else f"\\x{{{ord(char):X}}}"

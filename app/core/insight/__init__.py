@@ -1,0 +1,1 @@
+"""What enforcement means for the traffic of a mesh: calls, DNS queries, forecasts, and suggestions."""

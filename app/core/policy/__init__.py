@@ -1,0 +1,1 @@
+"""The GuardPolicy: its fields, its defaults, and how it is read."""

@@ -1,0 +1,273 @@
+"""Kubernetes objects as the rules see them: parsed once, frozen, and total over any JSON value.
+
+Only the fields that a rule reads are kept, so that ten thousand of them fit in a controller's cache. What has the wrong
+type is not guessed at: it becomes a `Problem`, and the rules turn problems into a finding.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from app.core.resources.days import LENGTH
+from app.core.resources.hosts import Host
+
+GROUP = "networking.istio.io"
+GATEWAY_GROUP = "gateway.networking.k8s.io"
+ADMISSION_GROUP = "admissionregistration.k8s.io"
+API_VERSION = f"{GROUP}/v1"
+VERSIONS = ("v1", "v1beta1", "v1alpha3")
+"""The versions of Istio's networking group that have a ServiceEntry."""
+PREFIX = "serviceentry-guard.io/"
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "serviceentry-guard"
+OWNER_ANNOTATION = f"{PREFIX}service-entry"
+
+RESOLUTIONS = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
+LOCATIONS = ("MESH_EXTERNAL", "MESH_INTERNAL")
+
+HTTP_ROUTED = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
+"""Protocols whose requests a VirtualService's HTTP routes see."""
+HTTP_FAMILY = HTTP_ROUTED | {"HTTP_PROXY"}
+TLS_FAMILY = frozenset({"HTTPS", "TLS"})
+NAMING = HTTP_FAMILY | TLS_FAMILY
+"""Protocols whose requests or handshakes name their host."""
+STREAMING = frozenset({"GRPC", "GRPC-WEB"})
+"""Protocols to which Istio gives no deadline."""
+TLS_PORT = 443
+REVISION_LABEL = "istio.io/rev"
+"""The label by which a revision of istiod tells the objects that it reads."""
+
+JSON = Any
+"""A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A field of the wrong type: `path` in Kubernetes' notation, `expected` in words."""
+
+    path: str
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """One port of a ServiceEntry; `protocol` in upper case, `target` 0 where unset."""
+
+    number: int
+    protocol: str
+    target: int
+
+    @property
+    def http(self) -> bool:
+        """Whether HTTP routes, and so retries, apply."""
+        return self.protocol in HTTP_ROUTED
+
+    @property
+    def names_host(self) -> bool:
+        """Whether each request or handshake names its host."""
+        return self.protocol in NAMING
+
+    @property
+    def streams(self) -> bool:
+        """Whether calls may live long."""
+        return self.protocol in STREAMING
+
+    @property
+    def served(self) -> bool:
+        """Whether istiod applies a VirtualService of the host that names no port; one without a protocol is sniffed."""
+        return self.protocol in HTTP_FAMILY or not self.protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """Namespace and name of an object; orders as text does."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Spell it as kubectl and our annotation do."""
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceEntry:
+    """A networking.istio.io ServiceEntry, any of its served versions (their fields are the same)."""
+
+    key: Key
+    uid: str = ""
+    created: str = ""
+    terminating: bool = False
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    revision: str = ""
+    """The revision of istiod that reads the entry, "" for each."""
+    hosts: tuple[Host, ...] = ()
+    addresses: tuple[str, ...] = ()
+    ports: tuple[Port, ...] = ()
+    location: str = "MESH_EXTERNAL"
+    resolution: str = "NONE"
+    resolution_set: bool = False
+    endpoints: tuple[str, ...] = ()
+    """The address of each endpoint, "" where it has none."""
+    workload_selector: bool = False
+    export_to: tuple[str, ...] = ()
+    written: str = ""
+    """The day (UTC) on which the spec or one of our annotations was written last, "" where nothing says it."""
+    problems: tuple[Problem, ...] = ()
+
+    @property
+    def public(self) -> bool:
+        """Whether every namespace sees it."""
+        return not self.export_to or "*" in self.export_to
+
+    @property
+    def names_host(self) -> bool:
+        """Whether some port has a protocol that names its host."""
+        return any(port.names_host for port in self.ports)
+
+    @classmethod
+    def parse(cls, manifest: JSON, namespace: str = "default", written: str | None = None) -> "ServiceEntry":
+        """Read a manifest; `namespace` is used where the manifest names none. Never raises.
+
+        `written` is the day of a manifest that is being written; None: a stored one, which says it itself.
+        """
+        root = Fields(manifest, "")
+        meta, spec = root.child("metadata"), root.child("spec")
+        if not spec.values.get("hosts"):
+            spec.report("hosts", "a list with at least one host")
+        resolution = spec.choice("resolution", RESOLUTIONS)
+        return cls(
+            key=Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName")),
+            uid=meta.text("uid"),
+            created=meta.text("creationTimestamp"),
+            terminating=bool(meta.text("deletionTimestamp")),
+            annotations=own_annotations(meta),
+            revision=meta.child("labels").text(REVISION_LABEL),
+            hosts=tuple(Host.parse(host) for host in spec.texts("hosts")),
+            addresses=tuple(spec.texts("addresses")),
+            ports=tuple(_port(port) for port in spec.children("ports")),
+            location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
+            resolution=resolution or "NONE",
+            resolution_set="resolution" in spec.values,
+            endpoints=tuple(endpoint.text("address") for endpoint in spec.children("endpoints")),
+            workload_selector=spec.values.get("workloadSelector") is not None,
+            export_to=tuple(spec.texts("exportTo")),
+            written=_last_write(meta.values) if written is None else written,
+            problems=tuple(root.problems),
+        )
+
+
+class Fields:
+    """A JSON object read field by field; null counts as absent, as it does for the API server."""
+
+    def __init__(self, value: JSON, path: str, problems: list[Problem] | None = None) -> None:
+        self.path = path
+        self.problems: list[Problem] = [] if problems is None else problems
+        self.values: dict[str, JSON] = value if isinstance(value, dict) else {}
+        if value is not None and not isinstance(value, dict):
+            self.report("", "an object")
+
+    def report(self, name: str, expected: str) -> None:
+        """Note that a field, or this object itself (""), is not what it should be."""
+        self.problems.append(Problem(self._path(name) or "the document", expected))
+
+    def text(self, name: str) -> str:
+        """Return a string field, "" where absent."""
+        value = self.values.get(name)
+        if value is None or isinstance(value, str):
+            return value or ""
+        self.report(name, "a string")
+        return ""
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str:
+        """Return one of the choices, "" where absent or none of them."""
+        value = self.text(name)
+        if not value or value in choices:
+            return value
+        self.report(name, f"one of {', '.join(choices)}")
+        return ""
+
+    def number(self, name: str) -> int:
+        """Return an integer field, 0 where absent."""
+        value = self.values.get(name)
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return value or 0
+        self.report(name, "a whole number")
+        return 0
+
+    def texts(self, name: str) -> Iterator[str]:
+        """Yield the strings of a list field."""
+        for index, value in enumerate(self._list(name)):
+            if isinstance(value, str):
+                yield value
+            else:
+                self.report(f"{name}[{index}]", "a string")
+
+    def child(self, name: str) -> "Fields":
+        """Return the object in a field, an empty one where absent."""
+        return Fields(self.values.get(name), self._path(name), self.problems)
+
+    def children(self, name: str) -> Iterator["Fields"]:
+        """Yield the objects of a list field."""
+        for index, value in enumerate(self._list(name)):
+            path = f"{name}[{index}]"
+            if isinstance(value, dict):
+                yield Fields(value, self._path(path), self.problems)
+            else:
+                self.report(path, "an object")
+
+    def _list(self, name: str) -> list[JSON]:
+        value = self.values.get(name)
+        if value is None or isinstance(value, list):
+            return value or []
+        self.report(name, "a list")
+        return []
+
+    def _path(self, name: str) -> str:
+        return ".".join(part for part in (self.path, name) if part)
+
+
+def own_annotations(meta: Fields) -> dict[str, str]:
+    """Return the annotations that carry our prefix, without it."""
+    annotations = meta.child("annotations")
+    return {
+        name.removeprefix(PREFIX): annotations.text(name) for name in annotations.values if str(name).startswith(PREFIX)
+    }
+
+
+def _last_write(metadata: JSON) -> str:
+    """Return the day of the last write by a field manager that owns some of the spec, or an annotation of ours."""
+    meta = Fields(metadata, "")
+    times = [meta.text("creationTimestamp")]
+    for manager in meta.children("managedFields"):
+        fields = manager.child("fieldsV1")
+        owned = fields.child("f:metadata").child("f:annotations").values
+        ours = any(str(name).startswith(f"f:{PREFIX}") for name in owned)
+        if not manager.text("subresource") and ("f:spec" in fields.values or ours):
+            times.append(manager.text("time"))
+    return max(times)[:LENGTH]
+
+
+def is_istio(manifest: JSON, kinds: Collection[str]) -> bool:
+    """Say whether a manifest is one of these kinds of Istio's networking group, of whatever version."""
+    if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
+        return False
+    return str(manifest.get("apiVersion")).startswith(f"{GROUP}/")
+
+
+def is_http_route(manifest: JSON) -> bool:
+    """Say whether a manifest is a Gateway API HTTPRoute."""
+    if not isinstance(manifest, dict) or manifest.get("kind") != "HTTPRoute":
+        return False
+    return str(manifest.get("apiVersion")).startswith(f"{GATEWAY_GROUP}/")
+
+
+def is_service_entry(manifest: JSON) -> bool:
+    """Say whether a manifest is an Istio ServiceEntry."""
+    return is_istio(manifest, ("ServiceEntry",))
+
+
+def _port(port: Fields) -> Port:
+    protocol = port.text("protocol")
+    # Only ASCII is folded: U+017F (the long s) would become an ordinary "S", and pass for HTTPS, unlike in Istio.
+    return Port(port.number("number"), protocol.upper() if protocol.isascii() else protocol, port.number("targetPort"))

@@ -1,0 +1,206 @@
+"""ServiceEntries by their hosts, each judged under the policy once and held against the limits of its namespace."""
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Mapping
+from dataclasses import replace
+
+from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.hosts import object_name
+from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.budget import Budgets
+from app.core.routes.candidates import Candidate, candidate
+from app.core.routes.host_entries import Summary
+from app.core.routes.host_index import HostIndex
+from app.core.routes.limits import Exceeded
+
+SEEN = frozenset({"exempt", "exempt-until", "virtual-service"})
+"""Annotations that decide whether anything is emitted."""
+
+
+Limited = tuple[ServiceEntry, Exceeded]
+"""An entry, and the limit that it exceeds, alone or together with others of its namespace."""
+
+
+class EntryIndex:
+    """Entries under a policy; not for use from several threads."""
+
+    def __init__(self, policy: GuardPolicy | None = None) -> None:
+        self.policy = policy or default_policy()
+        self.by_host = HostIndex()
+        self._hosts: dict[str, str] = {}  # by the names of their objects
+        self._alone: dict[Hashable, Candidate] = {}  # by the handles of entries
+        self._by_key: dict[Key, ServiceEntry] = {}
+        self._budgets = Budgets()
+        self._limited: dict[Hashable, Limited] = {}
+        self._newly: dict[Hashable, Limited] = {}
+
+    def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> frozenset[Key]:
+        """Take an entry that came, changed or went; returns the names whose decision may have changed by it."""
+        one = new or old
+        if one is None:
+            return frozenset()
+        names, home, limited = _names(old) | _names(new), one.key.namespace, handle in self._limited
+        after = candidate(new, self.policy) if new else None
+        before = {host: self._seen_at(host, home) for host in names} if self._seen_otherwise(handle, after) else {}
+        others = self._replace(old, after, handle)
+        found = {Key(home, name) for name in names.values()}
+        hosts = _names(old).keys() ^ _names(new).keys()
+        if before or limited is not (handle in self._limited):
+            hosts = set(names)
+        found.update(self._told(hosts, before, home))
+        flipped = {host for other in others for host in _names(self._alone[other].entry)}
+        found.update(self._told(flipped, {}, home))
+        return frozenset(found)
+
+    def take_policy(self, policy: GuardPolicy) -> None:
+        """Judge all entries anew: another policy is in force, and any name may be decided otherwise."""
+        known, self.policy, self._budgets, self._alone = self._alone, policy, Budgets(), {}
+        for handle, one in known.items():
+            self._alone[handle] = candidate(one.entry, policy)
+            self._budgets.change(handle, None, self._alone[handle])
+        for handle in known:
+            self._place(handle)
+
+    def candidates(self) -> Iterator[Candidate]:
+        """Yield every entry."""
+        yield from self._alone.values()
+
+    def hosts(self) -> Iterator[str]:
+        """Yield every canonical host that an entry names, in alphabetical order."""
+        yield from sorted(self._hosts.values())
+
+    def host(self, name: str) -> str:
+        """Return the host whose objects have a name, "" if no entry names it."""
+        return self._hosts.get(name, "")
+
+    def asking(self, host: str) -> Iterator[Key]:
+        """Yield the names of all namespaces at which a host, or a wildcard that meets it, is decided."""
+        for met in self.by_host.meeting(host):
+            yield from self.names_of(met)
+
+    def names_of(self, host: str) -> Iterator[Key]:
+        """Yield the names of all namespaces at which exactly a host is decided."""
+        name = object_name(host)
+        return (Key(namespace, name) for namespace in self.by_host.at(host).namespaces)
+
+    def names(self) -> Iterator[Key]:
+        """Yield every name that an entry asks for."""
+        for host in self._hosts.values():
+            yield from self.names_of(host)
+
+    def get(self, key: Key) -> ServiceEntry | None:
+        """Return an entry."""
+        return self._by_key.get(key)
+
+    def hosts_of(self, *entries: ServiceEntry | None) -> Iterator[str]:
+        """Yield the hosts that some of the entries name."""
+        return (host for one in entries for host in _names(one))
+
+    def siblings(self, entry: ServiceEntry) -> dict[Hashable, ServiceEntry]:
+        """Return an entry, and those of its namespace that share a host with it or each other, by their handles."""
+        found: dict[Hashable, ServiceEntry] = {}
+        waiting, seen = [host.canonical for host in entry.hosts], set[str]()
+        while waiting:
+            host = waiting.pop()
+            if host in seen:
+                continue
+            seen.add(host)
+            for handle, one in self.by_host.at(host).of(entry.key.namespace).items():
+                if handle not in found:
+                    found[handle] = one.entry
+                    waiting.extend(each.canonical for each in one.entry.hosts)
+        return found
+
+    def limited(self) -> tuple[Limited, ...]:
+        """Return the entries that exceed a limit."""
+        return tuple(self._limited.values())
+
+    def exceeded(self, handle: Hashable) -> Exceeded | None:
+        """Return the limit that an entry exceeds, if any."""
+        return self._limited[handle][1] if handle in self._limited else None
+
+    def newly_limited(self) -> tuple[Limited, ...]:
+        """Return the entries that exceed a limit since this was asked last."""
+        newly = tuple(one for handle, one in self._newly.items() if handle in self._limited)
+        self._newly.clear()
+        return newly
+
+    def limited_counts(self) -> Mapping[tuple[str, ...], int]:
+        """Count the entries that exceed a limit, by namespace and limit."""
+        return Counter((entry.key.namespace, exceeded.bound.value) for entry, exceeded in self._limited.values())
+
+    def _seen_at(self, host: str, home: str) -> Summary | None:
+        """Return what other namespaces see of the entries for a host; None where no other one names it."""
+        entries = self.by_host.at(host)
+        return entries.summary if any(namespace != home for namespace in entries.namespaces) else None
+
+    def _told(self, hosts: Collection[str], before: Mapping[str, Summary | None], home: str) -> Iterator[Key]:
+        """Yield the names to decide anew once entries of a namespace have changed at some hosts.
+
+        Where other namespaces see the entries of a host as `before`, nothing changes for most of them.
+        """
+        met = {other for host in hosts for other in self.by_host.meeting(host) if other != host}
+        for host in hosts:
+            seen = self._seen_at(host, home)
+            if host not in before or seen != before[host]:
+                met.add(host)
+            elif seen:
+                yield from (Key(namespace, object_name(host)) for namespace in seen.named)
+        for host in met:
+            yield from self.names_of(host)
+
+    def _seen_otherwise(self, handle: Hashable, after: Candidate | None) -> bool:
+        """Say whether other namespaces may see an entry otherwise after its change."""
+        before = self._alone.get(handle)
+        if before is None or after is None:
+            return True
+        return before.reasons != after.reasons or _stance(before.entry) != _stance(after.entry)
+
+    def _replace(self, old: ServiceEntry | None, after: Candidate | None, handle: Hashable) -> set[Hashable]:
+        """Put a candidate in the place of another, and return the other entries that fit now, or not any more."""
+        before = self._alone.pop(handle, None)
+        if old:
+            self._forget(old, handle, kept=_names(after.entry if after else None).keys())
+        if after:
+            self._by_key[after.key] = after.entry
+            self._alone[handle] = after
+            self._hosts.update((name, host) for host, name in _names(after.entry).items())
+        flipped = self._budgets.change(handle, before, after)
+        for each in flipped | {handle}:
+            self._place(each)
+        return flipped - {handle}
+
+    def _forget(self, entry: ServiceEntry, handle: Hashable, kept: Collection[str]) -> None:
+        """Take an entry from its hosts, but for those that are kept: it names them still."""
+        self._by_key.pop(entry.key, None)
+        for host, name in _names(entry).items():
+            if host not in kept:
+                self.by_host.drop(host, entry.key.namespace, handle)
+                if host not in self.by_host:
+                    self._hosts.pop(name, None)
+
+    def _place(self, handle: Hashable) -> None:
+        """Put an entry to its hosts, with the limit that it exceeds."""
+        before = self._limited.pop(handle, None)
+        one = self._alone.get(handle)
+        if one is None:
+            return
+        if one.exceeded is None and (exceeded := self._budgets.exceeded(handle, one)):
+            one = replace(one, exceeded=exceeded)
+        for host in _names(one.entry):
+            self.by_host.put(host, handle, one)
+        if one.exceeded:
+            self._limited[handle] = one.entry, one.exceeded
+            if before is None or (before[0].uid, before[1]) != (one.entry.uid, one.exceeded):
+                self._newly[handle] = one.entry, one.exceeded
+
+
+def _names(entry: ServiceEntry | None) -> dict[str, str]:
+    """Return the names of the objects that an entry may have a say in, by canonical host."""
+    return {host.canonical: host.object_name for host in entry.hosts if host.object_name} if entry else {}
+
+
+def _stance(entry: ServiceEntry) -> ServiceEntry:
+    """Return what other namespaces can see of an entry: not how it tunes its own retries."""
+    kept = {name: text for name, text in entry.annotations.items() if name in SEEN}
+    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=())

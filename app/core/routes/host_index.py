@@ -1,0 +1,78 @@
+"""Candidates by host. Hosts are sorted by their ends as well, because wildcards match ends."""
+
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator
+
+from app.core.routes.candidates import Candidate
+from app.core.routes.host_entries import HostEntries
+
+
+class HostIndex:
+    """The entries that name each host."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, HostEntries] = {}
+        self._reversed: list[str] = []
+        self._wild = 0
+
+    def __contains__(self, host: str) -> bool:
+        return host in self._entries
+
+    def at(self, host: str) -> HostEntries:
+        """Return the candidates that name a host."""
+        return self._entries.get(host, _NOBODY)
+
+    def put(self, host: str, handle: Hashable, one: Candidate) -> None:
+        """Take a candidate that names a host, in place of one with the same handle."""
+        if host not in self._entries:
+            self._entries[host] = HostEntries(host)
+            insort(self._reversed, host[::-1])
+            self._wild += host.startswith("*")
+        self._entries[host].put(handle, one)
+
+    def drop(self, host: str, namespace: str, handle: Hashable) -> None:
+        """Remove a candidate that names a host no more."""
+        entries = self._entries.get(host)
+        if entries is None:
+            return
+        entries.drop(namespace, handle)
+        if not entries:
+            del self._entries[host]
+            del self._reversed[bisect_left(self._reversed, host[::-1])]
+            self._wild -= host.startswith("*")
+
+    def meeting(self, host: str) -> Iterator[str]:
+        """Yield the hosts that are named and meet a host: itself, wildcards that cover it, and what it covers."""
+        if host in self._entries:
+            yield host
+        for wildcard in wildcards(host) if self._wild else ():
+            if wildcard != host and wildcard in self._entries:
+                yield wildcard
+        yield from self.under(host) if host.startswith("*") else ()
+
+    def under(self, wildcard: str) -> Iterator[str]:
+        """Yield the hosts that a wildcard covers, but not itself."""
+        end = wildcard[:0:-1]
+        for index in range(bisect_left(self._reversed, end), len(self._reversed)):
+            if not self._reversed[index].startswith(end):
+                return
+            if (host := self._reversed[index][::-1]) != wildcard:
+                yield host
+
+
+def wildcards(host: str) -> Iterator[str]:
+    """Yield every wildcard that covers a host: `*` stands for any beginning, also for none."""
+    for start in range(len(host) + 1):
+        yield f"*{host[start:]}"
+
+
+def meets(one: str, other: str) -> bool:
+    """Say whether two hosts are the same, or one is a wildcard that covers the other."""
+    return one == other or _wild(one, other) or _wild(other, one)
+
+
+def _wild(wildcard: str, host: str) -> bool:
+    return wildcard.startswith("*") and host.endswith(wildcard[1:])
+
+
+_NOBODY = HostEntries("")

@@ -1,0 +1,114 @@
+"""What the entries of other namespaces that name a host, or meet it by a wildcard, mean for it in one namespace."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import chain, islice
+
+from app.core.resources.service_entry import Key
+from app.core.routes.candidates import Candidate, age
+from app.core.routes.host_entries import EntryRef, EntryRefs, HostEntries, by_name, other, ref
+from app.core.routes.host_index import HostIndex
+from app.core.routes.observed import KINDS
+
+NO_REFS = (None,) * len(KINDS)
+
+
+@dataclass(frozen=True, slots=True)
+class OtherEntries:
+    """What they mean; where it differs by kind, in the order of KINDS."""
+
+    ports: frozenset[int] = frozenset()
+    """Ports that istiod may serve with a VirtualService of the host, of any entry: one or two, if there are more."""
+    public: tuple[EntryRef | None, ...] = NO_REFS
+    """For each kind the oldest public entry for the host for which an object is emitted."""
+    silent: tuple[EntryRef | None, ...] = NO_REFS
+    """For each kind the oldest entry for the host for which none is."""
+    wild: EntryRef | None = None
+    """An entry that does not name the host, but has a wildcard that meets it, or a host that it meets as a wildcard."""
+    without_port_80: str | None = None
+    """A namespace whose entries for the host have no port 80."""
+    protocols: Mapping[int, Mapping[str, EntryRef]] = field(default_factory=dict)
+    """Ports that entries for the host declare with more than one protocol: for each the oldest that others see."""
+    captured: Key | None = None
+    """An entry for a host that a wildcard's VirtualService would route as well."""
+    same: tuple[Candidate, ...] = ()
+    """The other namespaces' entries for the host: where this namespace exports its own by name, each of them counts."""
+    meeting: frozenset[str] = frozenset()
+    """In that case also the namespaces of entries that do not name the host and meet it."""
+
+
+def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
+    """Find what the entries of other namespaces mean for a host in a namespace that names it."""
+    entries = index.at(host)
+    summary = entries.summary
+    named = any(by_name(one) for one in entries.of(namespace).values())
+    ports = chain(summary.ports, (port for each in _related(host, index) for port in each.ports))
+    return OtherEntries(
+        ports=_two(ports),
+        public=tuple(other(refs, namespace) for refs in summary.public),
+        silent=tuple(other(refs, namespace) for refs in summary.silent),
+        wild=next(_wild(entries, namespace, _related(host, index)), None),
+        without_port_80=next((name for name in summary.without_port_80 if name != namespace), None),
+        protocols={number: _others(declared, namespace) for number, declared in summary.contested.items()},
+        captured=_captured(host, namespace, index) if host.startswith("*") else None,
+        same=tuple(one for one in entries if one.key.namespace != namespace) if named else (),
+        meeting=frozenset(_meeting(entries, _related(host, index))) if named else frozenset(),
+    )
+
+
+def _others(declared: Mapping[str, EntryRefs], namespace: str) -> dict[str, EntryRef]:
+    found = ((protocol, other(refs, namespace)) for protocol, refs in declared.items())
+    return {protocol: one for protocol, one in found if one}
+
+
+def _two(ports: Iterable[int]) -> frozenset[int]:
+    """Return the first two different ports: where there are two, it does not matter whether there are more."""
+    found = set[int]()
+    for port in ports:
+        found.add(port)
+        if len(found) == 2:
+            break
+    return frozenset(found)
+
+
+def _related(host: str, index: HostIndex) -> Iterator[HostEntries]:
+    """Yield the entries of each host that meets a host: a wildcard has very many, and most often the first will do."""
+    return (index.at(each) for each in index.meeting(host) if each != host)
+
+
+def _wild(entries: HostEntries, namespace: str, related: Iterable[HostEntries]) -> Iterator[EntryRef]:
+    """Yield the oldest entry of each related host that is of another namespace and does not name the host."""
+    for each in related:
+        first = other(each.summary.oldest, namespace)
+        if first and not entries.has(first.key):
+            yield first
+        elif first:
+            ones = (one for one in each if one.key.namespace != namespace and not entries.has(one.key))
+            yield from islice(sorted(ref(one) for one in ones), 1)
+
+
+def _meeting(entries: HostEntries, related: Iterable[HostEntries]) -> Iterator[str]:
+    return (one.key.namespace for each in related for one in each if not entries.has(one.key))
+
+
+def _captured(wildcard: str, namespace: str, index: HostIndex) -> Key | None:
+    """Find an entry for a host beneath a wildcard that the namespace sees and has no VirtualService for."""
+    for host in index.under(wildcard):
+        seen = (one for one in index.at(host) if _sees(namespace, one) and not _routed(one, namespace, wildcard))
+        if found := min(seen, key=lambda one: age(one.entry), default=None):
+            return found.key
+    return None
+
+
+def _sees(namespace: str, one: Candidate) -> bool:
+    return one.key.namespace == namespace or "*" in one.seen_by or namespace in one.seen_by
+
+
+def _routed(one: Candidate, namespace: str, wildcard: str) -> bool:
+    """Say whether the namespace has VirtualServices for all hosts of an entry that are beneath a wildcard."""
+    hosts = (host.canonical for host in one.entry.hosts if _beneath(host.canonical, wildcard))
+    return one.key.namespace == namespace and all(one.withheld("VirtualService", host) is None for host in hosts)
+
+
+def _beneath(host: str, wildcard: str) -> bool:
+    return host != wildcard and host.endswith(wildcard[1:])

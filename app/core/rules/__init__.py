@@ -1,0 +1,1 @@
+"""The verdict on one ServiceEntry: the catalogue of findings, the decision table, exemptions, and overrides."""

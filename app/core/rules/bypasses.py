@@ -1,0 +1,57 @@
+"""Ways around the rules that one entry shows: it is told of them, and not judged otherwise."""
+
+from app.core.policy.model import Settings
+from app.core.policy.tenancy import Require
+from app.core.resources.hosts import names_service
+from app.core.resources.service_entry import ServiceEntry
+from app.core.rules import templates
+from app.core.rules.catalogue import EXPORTED_TO_ALL, MESH_INTERNAL, SHORT_SERVICE_NAME
+from app.core.rules.findings import Finding, Rule, Severity, and_more, quoted
+from app.core.rules.resolution import RESOLVING
+
+RESERVED_NAMESPACES = frozenset({"default", "istio-system", "kube-node-lease", "kube-public", "kube-system"})
+"""Namespaces that clusters have, and that no top-level domain is called by."""
+
+
+def exported_to_all(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
+    """Tell an entry that every namespace sees, if the policy asks for less."""
+    if settings.export_to.require is Require.OFF or not entry.public:
+        return ()
+    severity = Severity.ERROR if settings.export_to.require is Require.NAMESPACE else Severity.WARNING
+    return (Finding(EXPORTED_TO_ALL, severity, "spec.exportTo", templates.EXPORTED_TO_ALL),)
+
+
+def mesh_internal(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
+    """Tell an entry that its location alone keeps it out of the policy's scope, though its host is external."""
+    if entry.location != "MESH_INTERNAL" or entry.workload_selector:
+        return ()
+    domains = settings.scope.cluster_domains
+    hits = [
+        index
+        for index, host in enumerate(entry.hosts)
+        if not (names_service(host.canonical, domains) or _short_name(host.canonical, RESERVED_NAMESPACES))
+    ]
+    judged = entry.resolution in RESOLVING or entry.endpoints
+    message = "{host} is not a name of this cluster, and location MESH_INTERNAL keeps the entry out of scope"
+    return _told(MESH_INTERNAL, Severity.INFO if judged else Severity.WARNING, entry, hits, message)
+
+
+def short_service_names(entry: ServiceEntry) -> tuple[Finding, ...]:
+    """Tell an entry for a name by which Pods call a Kubernetes Service: service.namespace."""
+    own = RESERVED_NAMESPACES | {entry.key.namespace}
+    hits = [index for index, host in enumerate(entry.hosts) if _short_name(host.canonical, own)]
+    certain = any(_short_name(entry.hosts[index].canonical, RESERVED_NAMESPACES) for index in hits)
+    message = "{host} may be the short name of a Kubernetes Service: Pods that call it so go where this entry leads"
+    return _told(SHORT_SERVICE_NAME, Severity.WARNING if certain else Severity.INFO, entry, hits, message)
+
+
+def _short_name(host: str, namespaces: frozenset[str]) -> bool:
+    name, dot, namespace = host.partition(".")
+    return bool(name and dot) and namespace in namespaces
+
+
+def _told(rule: Rule, severity: Severity, entry: ServiceEntry, hits: list[int], message: str) -> tuple[Finding, ...]:
+    if not hits:
+        return ()
+    told = and_more(message.format(host=quoted(entry.hosts[hits[0]].text)), len(hits))
+    return (Finding(rule, severity, f"spec.hosts[{hits[0]}]", told),)

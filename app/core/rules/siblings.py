@@ -1,0 +1,293 @@
+"""ServiceEntries of one namespace that share a host, which stand or fall together.
+
+Istio merges them under the resolution of the oldest; where resolutions differ, the ports of the others keep their
+listeners and lose their clusters. So the resolution of one is changed only if all of them end with the same, and have
+their ports at the same addresses (see `layouts`).
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from app.core.policy.model import Existing, GuardPolicy, Mode, Settings, SplitHosts, Unfixable
+from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry
+from app.core.rules.catalogue import HOST_SPLIT, RESOLUTION_CHANGED, SIBLING_STAYS
+from app.core.rules.findings import Finding, Severity, quoted
+from app.core.rules.kept_resolutions import Place, Standing, Stays, first_of_each, places
+from app.core.rules.layouts import ADDRESSED, Layouts
+from app.core.rules.verdict import Verdict, review
+
+TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
+"""The resolutions that entries are given: beside them, others may be given the same."""
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+H = TypeVar("H", bound=Hashable)
+Shape = tuple[str, frozenset[int]]
+"""What decides whether Istio drops ports of one of two entries: the resolution, and the numbers of the ports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """An entry, and the verdict on it alone."""
+
+    entry: ServiceEntry
+    verdict: Verdict
+    follows: bool = True
+    """Whether it takes its patch when an entry that shares a host changes."""
+    leaves_splits: bool = True
+    """Whether it keeps its resolution where the entries of a host declare different ports or addresses."""
+
+    @classmethod
+    def stored(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
+        """Describe an entry of a cluster."""
+        return cls(entry, verdict, follows(entry, policy), _leaves_splits(policy.settings(entry.key.namespace)))
+
+    @classmethod
+    def written(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
+        """Describe an entry that is being written: admission changes it."""
+        return cls(entry, verdict, leaves_splits=_leaves_splits(policy.settings(entry.key.namespace)))
+
+    @property
+    def resolution(self) -> str:
+        """The resolution that the verdict gives it."""
+        return self.verdict.patch[0]["value"] if self.verdict.patch else self.entry.resolution
+
+    @property
+    def stays(self) -> bool:
+        """Whether it keeps its resolution, whatever others do."""
+        return not (self.verdict.patch and self.follows and not self.entry.terminating)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An entry that must keep its resolution, the sibling that keeps its own, and the host that both name."""
+
+    entry: ServiceEntry
+    sibling: Stays
+    host: str
+
+    def finding(self, severity: Severity) -> Finding:
+        """Tell the owner of the entry, naming both entries and the ports that would fail."""
+        key = Key(self.entry.key.namespace, self.sibling.name)
+        own = Stays.of(self.entry)
+        if self.sibling.splits and (self.sibling.resolution == own.resolution or self.sibling.ports == own.ports):
+            return split(key, self.host)
+        message = (
+            f"ServiceEntry {key} names {quoted(self.host)} too and keeps resolution {self.sibling.resolution}: with "
+            f"different resolutions either its {self.sibling.ports} or {own.ports} of this entry has no cluster"
+        )
+        severity = Severity.WARNING if self.sibling.splits else severity
+        return Finding(SIBLING_STAYS, severity, "spec.hosts", message, ("ServiceEntry", key))
+
+
+def follows(entry: ServiceEntry, policy: GuardPolicy) -> bool:
+    """Say whether the controller brings a stored entry along when one that shares a host with it changes."""
+    return policy.settings(entry.key.namespace).existing is not Existing.REPORT
+
+
+def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
+    """Return the entries that must keep their resolution, by the handles of the members.
+
+    An entry that is kept keeps others in turn. First those are found that a sibling with another resolution keeps, then
+    those that are kept because the entries of a host declare different ports or addresses. Each host is looked at once
+    for either, and once more for each entry of it that is kept.
+    """
+    sharing = {place: handles for place, handles in _sharing(members).items() if len(handles) > 1}
+    found: dict[H, Held] = {}
+    for keep_at in (_kept_at, _split_at):
+        waiting = dict.fromkeys(sorted(sharing))
+        while waiting:
+            place = next(iter(waiting))
+            del waiting[place]
+            for kept, one in list(keep_at(place, [(handle, members[handle]) for handle in sharing[place]], found)):
+                found[kept] = one
+                waiting |= {each: None for each in places(one.entry) if each != place and each in sharing}
+    return found
+
+
+def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdict]:
+    """Return the verdict on each entry in the company of its siblings."""
+    kept = held(members)
+    odds = at_odds(members, kept)
+    return {handle: _in_company(handle, member, kept, odds, policy) for handle, member in members.items()}
+
+
+def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity | None = None) -> Verdict:
+    """Take the patch from a verdict, and say why: as for an entry that cannot become DNS for what it says itself."""
+    finding = found.finding(severity or _severity(policy.settings(found.entry.key.namespace)))
+    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
+
+
+def split(other: Key, host: str) -> Finding:
+    """Say that entries of a host declare different ports or addresses: nothing fails while they are left alone."""
+    message = (
+        f"ServiceEntry {other} names {quoted(host)} too, and the entries of the host declare different ports or "
+        "addresses: a sidecar that captures DNS gives the host a different address for each"
+    )
+    return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
+
+
+def told(verdict: Verdict, finding: Finding) -> Verdict:
+    """Add what the company of siblings shows."""
+    return replace(verdict, findings=(*verdict.findings, finding))
+
+
+def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
+    """Return a finding for each entry that stands beside one of its host with another resolution and other ports."""
+    return dict(_at_odds(members, kept))
+
+
+def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place, tuple[Stays, ...]]:
+    """Return the entries that keep another resolution than entries are given, at each place that they name."""
+    found = defaultdict[Place, list[Stays]](list)
+    for handle, member in members.items():
+        if member.entry.resolution not in TARGETS and (member.stays or handle in kept):
+            splits = handle in kept and kept[handle].sibling.splits
+            for place in places(member.entry):
+                found[place].append(Stays.of(member.entry, splits=splits))
+    for one in kept.values():
+        if one.sibling.splits and one.sibling.resolution in TARGETS:
+            found[one.entry.key.namespace, one.host].append(one.sibling)
+    return {place: tuple(first_of_each(stays)) for place, stays in found.items()}
+
+
+def beside(
+    verdict: Verdict, entry: ServiceEntry, stored: Standing, policy: GuardPolicy, old: ServiceEntry | None = None
+) -> Verdict:
+    """Judge an entry of which only the stored siblings that keep their resolution are known.
+
+    An update from `old` that gives it the resolution of a sibling is let in: that is how the controller puts it back.
+    """
+    if not (stored and verdict.patch):
+        return verdict
+    target = verdict.patch[0]["value"]
+    others = (
+        (sibling.splits, Held(entry, sibling, place[1]))
+        for place in places(entry)
+        for sibling in stored.get(place, ())
+        if sibling.name != entry.key.name and (sibling.splits or sibling.resolution != target)
+    )
+    _, found = min(others, key=lambda one: one[0], default=(False, None))
+    if not found:
+        return verdict
+    put_back = old and old.resolution == target and entry.resolution == found.sibling.resolution
+    return keep(verdict, found, policy, Severity.WARNING if put_back else None)
+
+
+def led(entry: ServiceEntry, target: str, siblings: Iterable[ServiceEntry]) -> bool:
+    """Say whether an entry that shares a host with this one has the resolution already that this one is to be given."""
+    hosts = {host.canonical for host in entry.hosts}
+    return any(
+        one.key != entry.key and one.resolution == target and not hosts.isdisjoint(each.canonical for each in one.hosts)
+        for one in siblings
+    )
+
+
+def slipped(old: ServiceEntry | None, new: ServiceEntry, stored: Standing, policy: GuardPolicy) -> str | None:
+    """Return the resolution to give back to an entry that admission changed although a sibling keeps its own.
+
+    An entry that came (`old` is None) is taken to have had what the sibling has.
+    """
+    for place in places(new):
+        for sibling in stored.get(place, ()):
+            was = old.resolution if old else sibling.resolution
+            if sibling.name == new.key.name or new.resolution in {was, sibling.resolution}:
+                continue
+            patch = review(replace(new, resolution=was), policy).patch
+            if patch and patch[0]["value"] == new.resolution:
+                return was
+    return None
+
+
+def wrote(manifest: JSON, resolution: str) -> bool:
+    """Say whether an author wrote this resolution, as far as kubectl's annotation of what was last applied says it."""
+    annotations = Fields(manifest, "").child("metadata").child("annotations")
+    try:
+        applied = json.loads(annotations.text(LAST_APPLIED) or "null")
+    except (ValueError, RecursionError):
+        return False
+    spec = Fields(applied, "").child("spec")
+    return bool(spec.values) and (spec.text("resolution") or "NONE") == resolution
+
+
+def _in_company(
+    handle: H, member: Member, kept: Mapping[H, Held], odds: Mapping[H, Finding], policy: GuardPolicy
+) -> Verdict:
+    if handle in kept:
+        return keep(member.verdict, kept[handle], policy)
+    if handle in odds:
+        return told(member.verdict, odds[handle])
+    return member.verdict
+
+
+def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tuple[H, Finding]]:
+    for (_, host), handles in _sharing(members).items():
+        sharing = [(handle, members[handle]) for handle in handles if handle not in kept]
+        yield from ((handle, split(other.key, host)) for handle, other in _apart(_addressed(sharing)).items())
+        ends = {member.resolution for _, member in sharing}
+        shapes: dict[Shape, ServiceEntry] = {}
+        for _, member in sharing if len(ends) > 1 else ():
+            shapes.setdefault(_shape(member), member.entry)
+        for handle, member in sharing if len(shapes) > 1 else ():
+            resolution, ports = _shape(member)
+            shape = next((one for one in shapes if one[0] != resolution and one[1] != ports), None)
+            if shape:
+                other = shapes[shape]
+                message = f"ServiceEntry {other.key} names {quoted(host)} too and has resolution {other.resolution}: "
+                message += f"either its {Stays.of(other).ports} or {Stays.of(member.entry).ports} has no cluster"
+                place = ("ServiceEntry", other.key)
+                yield handle, Finding(SIBLING_STAYS, Severity.WARNING, "spec.hosts", message, place)
+
+
+def _shape(member: Member) -> Shape:
+    return member.resolution, frozenset(port.number for port in member.entry.ports)
+
+
+def _leaves_splits(settings: Settings) -> bool:
+    return settings.resolution.split_hosts is SplitHosts.LEAVE
+
+
+def _severity(settings: Settings) -> Severity:
+    refused = settings.mode is Mode.ENFORCE and settings.resolution.unfixable is Unfixable.DENY
+    return Severity.ERROR if refused else Severity.WARNING
+
+
+def _sharing(members: Mapping[H, Member]) -> Mapping[Place, list[H]]:
+    """Return the members that name each host, in the order of their names: what is said of them does not vary."""
+    sharing = defaultdict[Place, list[H]](list)
+    for handle, member in sorted(members.items(), key=lambda item: str(item[1].entry.key)):
+        for place in places(member.entry):
+            sharing[place].append(handle)
+    return sharing
+
+
+def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
+    """Yield the entries that must keep their resolution, because one that shares the host keeps another."""
+    stays = [(handle, member.entry) for handle, member in sharing if handle in found or member.stays]
+    for handle, member in sharing:
+        others = (one for other, one in stays if other != handle and one.resolution != member.resolution)
+        if member.verdict.patch and handle not in found and (sibling := next(others, None)):
+            yield handle, Held(member.entry, Stays.of(sibling), place[1])
+
+
+def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
+    """Yield the entries that are left as they are because others declare different ports or addresses of the host."""
+    addressed = _addressed(sharing)
+    apart = _apart(addressed)
+    left = next((one.entry for handle, one in sharing if handle in found and found[handle].sibling.splits), None)
+    for handle, member in addressed.items():
+        if member.verdict.patch and handle not in found and (other := apart.get(handle, left)):
+            yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])
+
+
+def _apart(addressed: Mapping[H, Member]) -> dict[H, ServiceEntry]:
+    """Return for each entry of a host one that declares other ports or addresses, where there is one."""
+    layouts = Layouts(member.entry for member in addressed.values())
+    others = ((handle, layouts.apart_from(member.entry)) for handle, member in addressed.items())
+    return {handle: other for handle, other in others if other}
+
+
+def _addressed(sharing: Iterable[tuple[H, Member]]) -> dict[H, Member]:
+    """Return the entries that would have addresses of their own, where the policy leaves such alone."""
+    return {handle: member for handle, member in sharing if member.leaves_splits and member.resolution == ADDRESSED}

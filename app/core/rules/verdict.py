@@ -1,0 +1,164 @@
+"""The verdict on one ServiceEntry: the one call under the webhook, the controller and the command line."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from app.core.policy.model import Existing, GuardPolicy, Mode, Settings
+from app.core.resources.service_entry import JSON, Fields, ServiceEntry, own_annotations
+from app.core.rules import resolution, templates
+from app.core.rules.bypasses import exported_to_all, mesh_internal, short_service_names
+from app.core.rules.catalogue import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE
+from app.core.rules.exemptions import exemption, refused_exemption
+from app.core.rules.findings import Finding, Severity
+from app.core.rules.overrides import tune
+from app.core.rules.ownership import owned_by_others
+from app.core.rules.patch import Operation, set_resolution
+from app.core.rules.retries import retry_findings
+
+WARNING_LIMIT = 256
+"""Kubernetes may cut longer warnings (KEP-1693)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Findings on one entry, and the JSON Patch that repairs it (empty where nothing is changed)."""
+
+    findings: tuple[Finding, ...] = ()
+    patch: tuple[Operation, ...] = ()
+    exempt_until: str = ""
+    """The last day of the exemption that leaves the entry alone; "" where there is none, or it has no end."""
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings for which the entry is refused."""
+        return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
+
+    @property
+    def unfixable(self) -> tuple[Finding, ...]:
+        """The findings for which the entry cannot become DNS, whether or not they refuse it."""
+        return tuple(one for one in self.findings if one.rule in UNFIXABLE and one.severity is not Severity.INFO)
+
+    @property
+    def allowed(self) -> bool:
+        """Whether the entry may be stored."""
+        return not self.errors
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of all findings, in order, each once."""
+        return tuple(dict.fromkeys(finding.code for finding in self.findings))
+
+    @property
+    def denial(self) -> str:
+        """What the author of a refused entry is told: each reason with its remedy, a line each."""
+        return "\n".join(finding.advice for finding in self.errors)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The lines an author sees at admission. Who has the entry changed is told the notes as well."""
+        told = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
+        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in told)
+
+
+Judge = Callable[[ServiceEntry, GuardPolicy], Verdict]
+"""Says what `review` says."""
+Led = Callable[[ServiceEntry, str], bool]
+
+
+def review(entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
+    """Judge an entry as it was written. Total: there is a verdict on any entry."""
+    return _review(entry, policy.settings(entry.key.namespace), policy.today)
+
+
+def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy) -> Verdict:
+    """Judge an update from manifest `old` to `new`, which `entry` is.
+
+    One that touches neither spec nor our annotations is never refused or changed: controllers must be able to
+    remove finalizers and labels. It is judged as in mode Warn.
+    """
+    settings = policy.settings(entry.key.namespace)
+    untouched = _touched_part(old) == _touched_part(new)
+    if untouched and settings.mode is Mode.ENFORCE:
+        settings = replace(settings, mode=Mode.WARN)
+    return _review(entry, settings, policy.today)
+
+
+def remediation(
+    entry: ServiceEntry, policy: GuardPolicy, judge: Judge = review, led: Led = lambda _entry, _target: False
+) -> tuple[Operation, ...]:
+    """Return the patch for a stored entry that admission never saw; empty where the policy only reports.
+
+    `judge` is `review`, or something that remembers what it said; `led` says whether an entry that shares a host has
+    the resolution already that this one would be given.
+    """
+    existing = policy.settings(entry.key.namespace).existing
+    if existing is Existing.REPORT or entry.terminating:
+        return ()
+    patch = judge(entry, policy).patch
+    return patch if patch and (existing is Existing.REMEDIATE or led(entry, patch[0]["value"])) else ()
+
+
+def as_stored(verdict: Verdict) -> Verdict:
+    """Judge what is about to be stored: what mutation should have patched, and did not, is refused."""
+    if not verdict.patch:
+        return verdict
+    message = templates.NOT_MUTATED.format(target=verdict.patch[0]["value"])
+    refusal = Finding(NOT_MUTATED, Severity.ERROR, "spec.resolution", message)
+    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), refusal))
+
+
+def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:
+    if not resolution.looked_at(entry, settings):
+        return Verdict()
+    owned = owned_by_others(entry, settings)
+    if not resolution.in_scope(entry, settings):
+        beyond = (*mesh_internal(entry, settings), *short_service_names(entry))
+        return _soften(Verdict((*owned, *(beyond if entry.location == "MESH_INTERNAL" else ()))), settings)
+    if broken := resolution.malformed(entry):
+        return _soften(Verdict((broken,)), settings)
+    if found := exemption(entry, settings):
+        return _soften(Verdict((found.finding, *found.expiry(today), *owned), exempt_until=found.until), settings)
+    return _soften(_judge(entry, settings), settings)
+
+
+def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
+    decision = resolution.decide(entry, settings)
+    tuning, refused = tune(entry.annotations, settings.virtual_service)
+    stored = replace(entry, resolution=decision.resolution or entry.resolution)
+    findings = (
+        *refused_exemption(entry, settings),
+        *decision.findings,
+        *refused,
+        *owned_by_others(entry, settings),
+        *exported_to_all(entry, settings),
+        *short_service_names(entry),
+        *retry_findings(stored, tuning, settings.scope.cluster_domains),
+    )
+    verdict = Verdict(findings)
+    if decision.resolution is None or not verdict.allowed:
+        return verdict
+    return Verdict(findings, set_resolution(decision.resolution, present=entry.resolution_set))
+
+
+def _soften(verdict: Verdict, settings: Settings) -> Verdict:
+    """Turn errors into warnings where the mode is Warn."""
+    if settings.mode is Mode.ENFORCE:
+        return verdict
+    softened = (
+        replace(finding, severity=Severity.WARNING) if finding.severity is Severity.ERROR else finding
+        for finding in verdict.findings
+    )
+    return replace(verdict, findings=tuple(softened), patch=())
+
+
+def _touched_part(manifest: JSON) -> JSON:
+    root = Fields(manifest, "")
+    return root.values.get("spec"), own_annotations(root.child("metadata"))
+
+
+def _cut(warning: str) -> str:
+    """Shorten a warning to the limit, which counts bytes of UTF-8."""
+    encoded = warning.encode()
+    if len(encoded) <= WARNING_LIMIT:
+        return warning
+    return encoded[: WARNING_LIMIT - 3].decode(errors="ignore") + "…"

@@ -1,0 +1,69 @@
+"""What several controllers need of the API server's objects: list all, apply exactly, lock a patch, know our own.
+
+A write is made over what was seen only. Where another client wrote in the meantime the API server answers with a
+WriteConflict, and the caller looks again.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from app.core.resources.service_entry import MANAGED_BY, MANAGER
+from app.kube.client import Client, Object
+from app.kube.resources import NO_VERSION, Resource
+
+OUR_OBJECTS = f"{MANAGED_BY}={MANAGER}"
+"""Label selector of the objects that the guard wrote."""
+
+
+def is_ours(stored: Object) -> bool:
+    """Say whether an object has the guard's label."""
+    return (stored["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
+
+
+def list_all(
+    client: Client,
+    resource: Resource,
+    namespace: str | None = None,
+    *,
+    label_selector: str = "",
+    field_selector: str = "",
+) -> Iterator[Object]:
+    """Yield all objects of a resource, page after page; all pages are of one moment. Raises ApiError."""
+    continue_ = ""
+    while True:
+        page = client.list_page(
+            resource, namespace, continue_=continue_, label_selector=label_selector, field_selector=field_selector
+        )
+        yield from page.items
+        continue_ = page.continue_
+        if not continue_:
+            return
+
+
+def locked(stored: Object, patch: Sequence[Any]) -> list[Any]:
+    """Return a JSON Patch that is a WriteConflict on any other version of the object than `stored`."""
+    version = stored["metadata"]["resourceVersion"]
+    return [{"op": "replace", "path": "/metadata/resourceVersion", "value": version}, *patch]
+
+
+def apply_over(client: Client, resource: Resource, manifest: Object, seen: str | None) -> Object:
+    """Apply server-side, over the version that was seen only; None: no object was seen.
+
+    Without a version, fields that do not clash would be merged into an object that another client created in the
+    meantime, forced or not.
+    """
+    body = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": seen or NO_VERSION}}
+    return client.apply(resource, body, force=True)
+
+
+def apply_exactly(client: Client, resource: Resource, manifest: Object, seen: str | None) -> Object:
+    """Apply as `apply_over`, and remove fields of `spec` that others added: server-side apply leaves those.
+
+    Returns the object as stored. Its `spec` is another one where the API server fills in fields.
+    """
+    stored = apply_over(client, resource, manifest, seen)
+    if stored["spec"] == manifest["spec"]:
+        return stored
+    metadata = manifest["metadata"]
+    reset = locked(stored, [{"op": "replace", "path": "/spec", "value": manifest["spec"]}])
+    return client.json_patch(resource, metadata.get("namespace"), metadata["name"], reset)

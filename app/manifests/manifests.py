@@ -1,0 +1,154 @@
+"""Manifests as people keep them: files of YAML or JSON, several documents each, Lists taken apart."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+
+from app.core.resources.service_entry import JSON, Fields, Key, is_http_route, is_istio
+from app.core.routes.observed import KINDS
+from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
+from app.core.rules.findings import quoted
+from app.manifests.clusters import Clusters
+from app.manifests.documents import Document, Malformed, documents
+from app.manifests.embedded import mention
+from app.manifests.files import STDIN_NAME, read_files
+from app.manifests.kustomize import FILES
+from app.manifests.layout import Source
+from app.manifests.lists import is_template, members
+from app.manifests.obstacles import ENTRY_KIND, Obstacle, enclosed, obstacle
+from app.manifests.projects import Projects, Unrendered, inline_patches
+
+REVIEWED_KINDS = (ENTRY_KIND, *KINDS)
+"""The kinds that a review is about; of all others no more than their text is kept."""
+
+
+class Manifests:
+    """What was read of some paths ("-" is standard input): Istio's objects, and what could not be read or reviewed.
+
+    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
+    """
+
+    def __init__(
+        self, paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE, cluster_folders: Iterable[str] = ()
+    ) -> None:
+        self.documents: list[Sourced] = []
+        self.unreadable: list[Unreadable] = []
+        self.skipped: list[Skipped] = []
+        self.sources: dict[str, Source] = {}
+        self.resource_list: JSON = None
+        """The input of a KRM function, where standard input holds one."""
+        self._namespace = namespace
+        self._projects = Projects()
+        self._read(list(paths), cluster_folders)
+
+    @property
+    def unreviewed(self) -> Sequence[Unreviewed]:
+        """What could not be read, and what has to be rendered first."""
+        return (*self.unreadable, *self.skipped)
+
+    def line(self, one: Sourced, path: str) -> int:
+        """Return the line, counted from 1, of a field of a manifest, or of the nearest that is written."""
+        source = self.sources[one.source]
+        return source.line(source.node(one).find(path).start)
+
+    def named(self, kind: str, key: Key) -> Sequence[Sourced]:
+        """Return the manifests of a kind and key."""
+        return self._index.get((kind, key), ())
+
+    @cached_property
+    def _index(self) -> Mapping[tuple[str, Key], Sequence[Sourced]]:
+        index = defaultdict[tuple[str, Key], list[Sourced]](list)
+        for one in self.documents:
+            index[one.manifest["kind"], _key(one.manifest, self._namespace)].append(one)
+        return index
+
+    def _read(self, paths: Sequence[str], cluster_folders: Iterable[str]) -> None:
+        clusters, projects = Clusters(paths, cluster_folders), Projects()
+        self.unreadable += [Unreadable(glob, "--cluster-folders matches no folder") for glob in clusters.unmatched]
+        unrendered = defaultdict[str, list[tuple[Unrendered, Source]]](list)
+        for one in read_files(paths):
+            if isinstance(one, Unreadable):
+                self.unreadable.append(one)
+            elif one.path and (found := projects.unrendered(one.path)):
+                if found.concerns(one.text):
+                    unrendered[found.chart or one.name].append((found, Source(one)))
+            else:
+                self._take(Source(one), clusters.of(one.path) if one.path else STDIN_NAME)
+        for (first, source), *more in unrendered.values():
+            line = source.line(mention(source.file.text) or 0)
+            self.skipped.append(Skipped(source.file.name, first.reason(len(more)), line))
+
+    def _take(self, source: Source, cluster: str) -> None:
+        name, before = source.file.name, len(self.documents)
+        try:
+            for document in documents(source.file.text):
+                source.spans.append((document.start, document.end))
+                self._add(source, document, cluster)
+        except Malformed as error:
+            self.unreadable.append(Unreadable(name, error.reason, error.line))
+        if len(self.documents) > before or name == STDIN_NAME:
+            self.sources[name] = source
+
+    def _add(self, source: Source, document: Document, cluster: str) -> None:
+        name, value = source.file.name, document.value
+        if name == STDIN_NAME and len(source.spans) == 1 and is_resource_list(value):
+            self.resource_list = value
+        found = list(_manifests(Sourced(name, value, len(source.spans) - 1, cluster=cluster)))
+        if document.twice and any(_kept(one.manifest) for one in found):
+            key, line = document.twice
+            self.unreadable.append(Unreadable(name, f"has the key {quoted(key)} twice in one object", line))
+            return
+        for one in found:
+            if obstacles := list(_obstacles(one, value, source)):
+                self._leave_out(one, obstacles, source)
+            elif _kept(one.manifest):
+                self.documents.append(one)
+
+    def _leave_out(self, one: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
+        for each in obstacles:
+            line = source.line(source.node(one).find(each.path).start)
+            if each.rejected:
+                self.unreadable.append(Unreadable(one.source, each.reason, line))
+            else:
+                self.skipped.append(Skipped(one.source, each.reason, line))
+
+
+def _kept(manifest: JSON) -> bool:
+    """Say whether a review is about a manifest, or a route of its hosts."""
+    return is_istio(manifest, REVIEWED_KINDS) or is_http_route(manifest)
+
+
+def is_resource_list(value: JSON) -> bool:
+    """Say whether a document is what KRM functions take and give."""
+    if not isinstance(value, dict) or value.get("kind") != "ResourceList" or not isinstance(value.get("items"), list):
+        return False
+    return str(value.get("apiVersion")).startswith("config.kubernetes.io/")
+
+
+def _key(manifest: JSON, namespace: str) -> Key:
+    meta = Fields(manifest, "").child("metadata")
+    return Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName"))
+
+
+def _manifests(document: Sourced) -> Iterator[Sourced]:
+    """Take a List or a Template apart."""
+    found = members(document.manifest)
+    if found is None:
+        yield document
+    else:
+        yield from (replace(document, manifest=manifest, item=item) for item, manifest in enumerate(found))
+
+
+def _obstacles(one: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
+    """Yield what keeps a manifest of a document from being reviewed."""
+    path, manifest = source.file.path, one.manifest
+    inline = list(inline_patches(path, manifest)) if path and path.name in FILES else []
+    if inline:
+        yield from inline
+        return
+    found = obstacle(manifest, listed=one.item is not None, template=is_template(document))
+    if found is None and source.mentions_entries:
+        found = enclosed(manifest)
+    if found:
+        yield found
