@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.insight.cluster import Insight, WithFindings, enforced
@@ -88,6 +89,12 @@ class Review:
             yield UNSEEN.format(namespaces=", ".join(map(printable, unseen)))
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
             yield from (line for each in self._refused for line in self._refusal(each))
+
+    @property
+    def empty(self) -> bool:
+        """Whether folders were named and none has a ServiceEntry: most often it is the wrong folder."""
+        found = self._reviewed or self._manifests.unreviewed
+        return not found and any(Path(path).is_dir() for path in self._request.paths)
 
     @property
     def exit_code(self) -> int:
