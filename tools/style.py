@@ -70,17 +70,7 @@ PHRASES = {
     r"\bof (?:somebody|someone) else's?\b": "of another team, not managed by the guard",
 }
 """Regular expressions, which ignore case, by the words to write instead."""
-STILL: dict[str, int] = {
-    r"trusted no longer": 1,
-    r"to trust the authority": 1,
-    r"\b(?:nobody|somebody|whoever)\b": 6,
-    r"\bone before (?:it|stays|is)\b|\bpolicy before it\b": 2,
-    r"\bwhose it is\b": 2,
-    r": sound\b(?!,)": 1,
-    r"\bthough (?:every|they|it|the|not)\b": 2,
-    r"\bwhose the webhook'?s? certificate": 2,
-    r"\bwhat (?:becomes|became) of\b": 3,
-}
+STILL: dict[str, int] = {}
 """Number of places where a phrase is still used, until they are rewritten. Numbers only fall."""
 LITERALS = re.compile(r"\"\s*\n\s*f?\"")
 """The end of a string literal and the beginning of the next one, which Python joins."""

@@ -65,7 +65,7 @@ class Authority:
         }
 
     def alone(self) -> "Authority":
-        """This authority, once nothing is served that is signed by one before it."""
+        """This authority, once nothing is served that is signed by an earlier one."""
         return replace(self, previous=())
 
 
@@ -112,7 +112,7 @@ def read_serving(held: Data, authority: Authority, terms: Terms, now: datetime) 
 
 
 def is_current(serving: Pair, authority: Authority) -> bool:
-    """Say whether a serving certificate is from the authority in force, not from one before it."""
+    """Say whether a serving certificate is from the authority in force, not from an earlier one."""
     return is_from(serving.certificate, authority.signer.certificate)
 
 

@@ -9,7 +9,7 @@ from app.certificates.probe import Address
 from app.kube.client import Object
 
 DISABLED = {"name": "serviceentry-guard.io.disabled", "expression": "false"}
-"""A match condition that no request meets: the API server answers it by itself, and asks nobody."""
+"""A match condition that no request meets. The API server evaluates it without calling the webhook."""
 
 
 def webhooks(configuration: Object) -> list[Object]:

@@ -20,7 +20,7 @@ GOODBYE = 1.0
 
 Enough for a client that is still sending to read the error response; asyncio's 30 would delay every stop.
 """
-ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
+ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
 """All addresses of both families, and of IPv4 where a machine has no IPv6."""
 CLOSE = (b"connection", b"close")
 

@@ -81,7 +81,7 @@ class TestAtFirst:
         rotation.check()
         assert there.objects.secret("guard-tls")
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            f"there is no {kind} guard to trust the authority" for kind in KINDS
+            f"{kind} guard not found; cannot set caBundle" for kind in KINDS
         ]
 
     def test_a_configuration_that_comes_later_is_given_the_bundle(self) -> None:
@@ -278,7 +278,7 @@ class TestTheOldAuthority:
         settle(there, 10 * SETTINGS.propagation, probe=meet)
         assert signers(there) == 2
         (told,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
-        assert told.getMessage().endswith("still serves a certificate of an authority before, which stays trusted")
+        assert told.getMessage().endswith("still serves a certificate of a previous CA; keeping that CA in caBundle")
         stale[0] = False
         settle(there, 2 * SETTINGS.propagation, probe=meet)
         assert signers(there) == 1
