@@ -12,6 +12,7 @@ from app.controller.reports import Reporter
 from app.controller.siblings import Siblings
 from app.controller.workers import Workers
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.watch import Reflector
@@ -73,11 +74,18 @@ class Dispatcher:
                 handler.put(entry.key, new)
         self._siblings_changed(siblings)
         self._tell_siblings(write_events=changed)
+        self._waypoints_changed()
 
     def object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
         """Process an added, changed or deleted object of an emitted kind, or HTTPRoute."""
         keys = self._inventory.put_object(old, new)
         self._enqueue(key for key in keys if not self._reconciler.settled(key))
+
+    def namespace_changed(self, key: tuple[str, str], _old: Namespace | None, new: Namespace | None) -> None:
+        """Process the labels of an added, changed or deleted namespace."""
+        _, name = key
+        self._enqueue(self._inventory.put_namespace(name, new))
+        self._waypoints_changed()
 
     def follow_policy(self) -> None:
         """Check whether the policy has changed, or a new day has begun on which exemptions may end."""
@@ -121,6 +129,12 @@ class Dispatcher:
             self._tally.put(key, self._entries().store.get((key.namespace, key.name)))
             self._reporter.touch(key.namespace)
         self._remediator.touch_keys(keys)
+
+    def _waypoints_changed(self) -> None:
+        """Update the entries whose waypoint, or whose company at a waypoint, has changed."""
+        touched = self._inventory.touched()
+        stored = (self._entries().store.get((key.namespace, key.name)) for key in touched)
+        self._siblings_changed(touched | self._siblings.at_waypoints(filter(None, stored)))
 
     def _tell_siblings(self, *, write_events: bool) -> None:
         """Write Events on entries that share a host with a changed entry."""

@@ -4,11 +4,14 @@ import threading
 from collections.abc import Hashable, Mapping, Sequence
 
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.entry_index import Limited
 from app.core.routes.index import Index, Neighbours
 from app.core.routes.limits import Exceeded
 from app.core.routes.observed import Observed
+from app.core.routes.waypoints import at_waypoint
+from app.core.rules.verdict import Verdict
 
 
 class Inventory:
@@ -27,6 +30,21 @@ class Inventory:
         """Process an object of an emitted kind, or an HTTPRoute, in the same way."""
         with self._lock:
             return self._index.put_object(old, new)
+
+    def put_namespace(self, name: str, new: Namespace | None) -> frozenset[Key]:
+        """Take the labels of a namespace in the same way."""
+        with self._lock:
+            return self._index.put_namespace(name, new)
+
+    def touched(self) -> frozenset[Key]:
+        """Return the entries of which waypoints may show something else than when this was asked last."""
+        with self._lock:
+            return self._index.bindings.touched()
+
+    def at_waypoint(self, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> Verdict:
+        """Add to the verdict on an entry what its company in an ambient mesh shows."""
+        with self._lock:
+            return at_waypoint(entry, verdict, self._index.bindings, policy)
 
     def neighbours(self, key: Key) -> Neighbours:
         """Return everything that decides the object of a name."""

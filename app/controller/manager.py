@@ -22,12 +22,13 @@ from app.controller.siblings import Siblings, siblings_task
 from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import MANAGER, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
-from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
+from app.kube.resources import EMITTED, HTTP_ROUTES, NAMESPACES, SERVICE_ENTRIES, Resource
 from app.kube.rivals import Rivals
 from app.kube.watch import Reflector
 from app.policyfile import POLL_SECONDS, PolicyFile
@@ -35,7 +36,8 @@ from app.settings import LEASE_NAME, ControllerSettings
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import UNTRACED, Tracer
 
-T = TypeVar("T", ServiceEntry, Observed)
+T = TypeVar("T", ServiceEntry, Observed, Namespace)
+Reflectors = dict[str, Reflector[ServiceEntry] | Reflector[Observed] | Reflector[Namespace]]
 
 SILENCE_LIMIT = 360.0
 """Seconds without any event of the API server (including bookmarks) after which the replica is not ready."""
@@ -111,7 +113,8 @@ class Manager:
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
         policy, leads = self._policy, self._leadership.leads
-        self._inventory, judge = Inventory(policy.current), VerdictCache()
+        self._inventory = Inventory(policy.current)
+        judge = VerdictCache(at_waypoint=self._inventory.at_waypoint)
         self._siblings = Siblings(self._inventory, judge, policy)
         self._tally = Tally(lambda entry: judge(entry, policy.current))
         identity = self._elector.identity if self._elector else MANAGER
@@ -187,10 +190,13 @@ class Manager:
             tasks.append(siblings_task(self._siblings, settings.namespace, settings.siblings_config_map))
         return tasks
 
-    def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
+    def _make_reflectors(self, client: Client) -> Reflectors:
         entry_changed, object_changed = self._dispatcher.entry_changed, self._dispatcher.object_changed
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, entry_changed)
-        found: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {SERVICE_ENTRIES.plural: self._entries}
+        found: Reflectors = {SERVICE_ENTRIES.plural: self._entries}
+        found[NAMESPACES.plural] = self._reflector(
+            client, NAMESPACES, Namespace.parse, self._dispatcher.namespace_changed, optional=True
+        )
         for resource in (*EMITTED.values(), HTTP_ROUTES):
             optional = resource is HTTP_ROUTES
             found[resource.plural] = self._reflector(
@@ -203,7 +209,7 @@ class Manager:
         client: Client,
         resource: Resource,
         parse: Callable[[Any], T],
-        changed: Callable[[object, T | None, T | None], None],
+        changed: Callable[[tuple[str, str], T | None, T | None], None],
         *,
         optional: bool = False,
     ) -> Reflector[T]:

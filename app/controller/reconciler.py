@@ -126,8 +126,8 @@ class Reconciler:
 
 
 def _entries(neighbours: Neighbours) -> Hashable:
-    """Return the entries that decide a name, for comparison by identity: a changed entry is a new object."""
-    return neighbours.entries, neighbours.others, neighbours.parents
+    """Return what decides a name beside its objects, for comparison by identity: a changed entry is a new object."""
+    return neighbours.entries, neighbours.others, neighbours.parents, neighbours.waypoints
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:

@@ -62,6 +62,12 @@ class Siblings:
         self._news |= others if old or not new else others - {new.key}  # a new entry has an Event of its own
         return others | (siblings.keys() - {state.key for state in (old, new) if state})
 
+    def at_waypoints(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
+        """Look again at entries of which waypoints show something else, and return their siblings that it concerns."""
+        policy = self._policy.current
+        changed = (self._judge.reconsider(self._together([one]), policy) for one in (entries if self._ready else ()))
+        return frozenset[Key]().union(*changed)
+
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
         """Review all entries, because all are known now, or because the policy has changed."""
         entries, policy = tuple(entries), self._policy.current

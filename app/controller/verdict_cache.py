@@ -2,7 +2,7 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -11,6 +11,8 @@ from app.core.rules.kept_resolutions import Place, Standing, Stays, places
 from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, told
 from app.core.rules.verdict import Verdict, review
 
+AtWaypoint = Callable[[ServiceEntry, Verdict, GuardPolicy], Verdict]
+"""Adds to the verdict on an entry what its company in an ambient mesh shows."""
 LIMIT = 256
 """Number of cached verdicts. A few suffice, because all parts ask right after a change."""
 
@@ -21,8 +23,9 @@ class VerdictCache:
     The cache compares entries and policies by identity: a changed entry or a reloaded policy is a new object.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, at_waypoint: AtWaypoint = lambda _entry, verdict, _policy: verdict) -> None:
         self._limit = limit
+        self._at_waypoint = at_waypoint
         self._lock = threading.Lock()
         # id() is unique only while the object exists, so the cache holds the entry beside its verdict.
         self._made: OrderedDict[int, tuple[ServiceEntry, GuardPolicy, Verdict]] = OrderedDict()
@@ -34,7 +37,7 @@ class VerdictCache:
 
     def __call__(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
         """Return the verdict of `review`, changed if a sibling keeps its resolution or has a different one."""
-        verdict = self._alone(entry, policy)
+        verdict = self._at_waypoint(entry, self._alone(entry, policy), policy)
         found = self._held.get(entry.key)
         if found and verdict.patch:
             return keep(verdict, found, policy)
@@ -49,7 +52,10 @@ class VerdictCache:
         `siblings` are all entries that share a host with each other; `gone` is the previous state of a changed or
         deleted one.
         """
-        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
+        members = {
+            key: Member.stored(entry, self._at_waypoint(entry, self._alone(entry, policy), policy), policy)
+            for key, entry in siblings.items()
+        }
         kept = held(members)
         stays, odds = standing(members, kept), at_odds(members, kept)
         with self._lock:

@@ -30,7 +30,10 @@ Observer = Callable[[str, int, float], None]
 Context = Callable[[], Mapping[str, str]]
 """Returns headers for each call, such as those of a trace."""
 
-_HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
+_JSON = "application/json"
+_METADATA = "application/json;as={kind};g=meta.k8s.io;v=v1"
+"""Asks for the metadata of objects instead of the objects."""
+_HEADERS = {"User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,7 @@ class _Call:
     query: Mapping[str, str | int]
     body: Any = None
     content_type: str = "application/json"
+    accept: str = _JSON
 
     @property
     def target(self) -> str:
@@ -168,7 +172,8 @@ class Client:
             "fieldSelector": field_selector,
         }
         parameters = {name: value for name, value in query.items() if value}
-        document = self._call(_Call("list", "GET", resource.path(namespace), parameters))
+        accept = _accept(resource, "PartialObjectMetadataList")
+        document = self._call(_Call("list", "GET", resource.path(namespace), parameters, accept=accept))
         metadata = document.get("metadata", {})
         return ListPage(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
@@ -185,7 +190,7 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": timeout_seconds,
         }
-        call = _Call("watch", "GET", resource.path(namespace), query)
+        call = _Call("watch", "GET", resource.path(namespace), query, accept=_accept(resource, "PartialObjectMetadata"))
         return WatchStream(self._exchange(call, timeout_seconds + _SILENCE_SECONDS, stream=True))
 
     def create(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
@@ -255,7 +260,8 @@ class Client:
         raise from_response(response.status, response.data, response.headers.get("Retry-After"))
 
     def _send(self, call: _Call, timeout: float, stream: bool) -> urllib3.BaseHTTPResponse:
-        headers = {**_HEADERS, **self._user, **self._context(), "Content-Type": call.content_type}
+        given = {"Accept": call.accept, "Content-Type": call.content_type}
+        headers = {**_HEADERS, **self._user, **self._context(), **given}
         body = None
         if call.method != "GET":
             timeout = min(timeout, self._time_left())
@@ -285,6 +291,10 @@ class Client:
         # request.
         self._time_left()
         yield content
+
+
+def _accept(resource: Resource, metadata: str) -> str:
+    return _METADATA.format(kind=metadata) if resource.metadata_only else _JSON
 
 
 def _warning(header: str) -> str:

@@ -18,6 +18,8 @@ class Resource:
     plural: str
     kind: str
     namespaced: bool = True
+    metadata_only: bool = False
+    """Whether lists and watches ask for nothing but the metadata of its objects."""
 
     @property
     def api_version(self) -> str:
@@ -63,6 +65,8 @@ ADMISSION_POLICIES = {
         ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
     )
 }
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False, metadata_only=True)
+"""Watched for the labels that say whether a namespace is in an ambient mesh, and which waypoint serves it."""
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 PODS = Resource("", "v1", "pods", "Pod")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from app.core.resources.namespaces import is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, is_http_route, is_istio
 from app.core.routes.observed import KINDS
 from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
@@ -102,7 +103,7 @@ class Manifests:
         for sourced in found:
             if obstacles := list(_obstacles(sourced, value, source)):
                 self._leave_out(sourced, obstacles, source)
-            elif _kept(sourced.manifest):
+            elif _kept(sourced.manifest) or is_namespace(sourced.manifest):
                 self.documents.append(sourced)
 
     def _leave_out(self, sourced: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:

@@ -10,6 +10,8 @@ from app.core.insight.dns_load import dns_load
 from app.core.policy.model import GuardPolicy
 from app.core.resources.sidecars import Group
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
+from app.core.routes.unseen_namespaces import unseen_namespaces
+from app.core.rules.findings import printable
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
 from app.manifests.layout import Source
@@ -19,6 +21,12 @@ from app.review.krm import configured
 
 if TYPE_CHECKING:
     from app.review.pipeline import Pipeline
+
+
+UNSEEN = (
+    "labels of namespaces are not in the input: {namespaces}; add their Namespace manifests, or review does not know "
+    "which waypoint serves their entries, and whether sidecars are beside it"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +84,8 @@ class Review:
         for item in self._manifests.unreviewed:
             yield f"{SourceLine(item.source, item.line)}: {item.reason}"
         yield from self._failures
+        if unseen := unseen_namespaces(self._manifests.documents, self._reviewed):
+            yield UNSEEN.format(namespaces=", ".join(map(printable, unseen)))
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
             yield from (line for each in self._refused for line in self._refusal(each))
 

@@ -31,7 +31,8 @@ class Cluster:
         self.server = server
         self.kubeconfig = kubeconfig
         self.objects: dict[str, list[Any]] = {
-            plural: [] for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes")
+            plural: []
+            for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes", "namespaces")
         }
         server.answers = [self._answer]
 
@@ -116,6 +117,7 @@ def test_all_pages_are_read_and_nothing_but_lists_is_asked_for(cluster: Cluster)
     assert {seen.method for seen in cluster.server.seen} == {"GET"}
     istio = ["destinationrules", *["serviceentries"] * 3, "virtualservices"]
     assert sorted(paths) == [
+        "/api/v1/namespaces",
         "gateway.networking.k8s.io/v1/httproutes",
         *(f"networking.istio.io/v1/{plural}" for plural in istio),
     ]

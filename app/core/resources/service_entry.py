@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.hosts import Host
 
@@ -113,6 +114,8 @@ class ServiceEntry:
     export_to: tuple[str, ...] = ()
     written: str = ""
     """The day (UTC) of the last write of the spec or of one of our annotations, "" if unknown."""
+    ambient: Ambient = NOTHING
+    """The waypoint that its labels or its status name."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -154,6 +157,7 @@ class ServiceEntry:
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
             written=_last_write(meta.values) if written is None else written,
+            ambient=Ambient.read(meta.values.get("labels"), root.values.get("status")),
             problems=tuple(root.problems),
         )
 

@@ -5,6 +5,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 
 from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.ambient import NOTHING
 from app.core.resources.hosts import object_name
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.budget import Budgets
@@ -203,4 +204,4 @@ def _names(entry: ServiceEntry | None) -> dict[str, str]:
 def _stance(entry: ServiceEntry) -> ServiceEntry:
     """Return the parts of an entry that other namespaces see, without its overrides."""
     kept = {name: text for name, text in entry.annotations.items() if name in SEEN}
-    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=())
+    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=(), ambient=NOTHING)

@@ -11,7 +11,9 @@ from typing import Generic, TypeVar
 
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.hosts import first_name, second_name
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.bindings import NO_WAYPOINTS, Bindings, Waypoints
 from app.core.routes.candidates import Candidate
 from app.core.routes.entry_index import EntryIndex
 from app.core.routes.host_index import wildcards
@@ -37,6 +39,8 @@ class Neighbours:
     """Objects of others that route the host, and every object with the name."""
     parents: frozenset[Key] = frozenset()
     """Entries of any namespace for the host that are the parent of an HTTPRoute."""
+    waypoints: Waypoints = NO_WAYPOINTS
+    """The waypoints that serve the namespace's own entries."""
     policy: GuardPolicy = field(default_factory=default_policy, compare=False, repr=False)
     """The policy of the entries."""
 
@@ -50,6 +54,7 @@ class Index:
 
     def __init__(self, policy: GuardPolicy | None = None) -> None:
         self.entries = EntryIndex(policy)
+        self.bindings = Bindings()
         self._objects: dict[tuple[str, Key], Observed] = {}
         self._claims: _Index[str, tuple[str, Key], Observed] = _Index()  # others' objects, by the hosts that they claim
         self._children: _Index[Key, tuple[str, Key], Observed] = _Index()  # HTTPRoutes, by their ServiceEntries
@@ -59,10 +64,20 @@ class Index:
     ) -> frozenset[Key]:
         """Process an added, changed or deleted ServiceEntry; `handle` distinguishes entries with the same key."""
         key = next((state.key for state in (old, new) if state), None)
-        found = self.entries.put(old, new, key if handle is None else handle)
+        handle = key if handle is None else handle
+        rebound = self.bindings.put(old, new, handle)
+        found = self.entries.put(old, new, handle)
+        if rebound:
+            found |= frozenset(self._overlapping(*filter(None, (old, new))))
         if key and any(self._children.at(key)):
             found |= {name for host in self.entries.hosts_of(old, new) for name in self.entries.asking(host)}
         return found
+
+    def put_namespace(self, name: str, new: Namespace | None) -> frozenset[Key]:
+        """Take the labels of a namespace as they are, None if it is gone."""
+        concerned = self.bindings.put_namespace(name, new)
+        own = {Key(one.key.namespace, host.object_name) for one in concerned for host in one.hosts if host.object_name}
+        return frozenset({*own, *self._overlapping(*concerned)})
 
     def put_object(self, old: Observed | None, new: Observed | None) -> frozenset[Key]:
         """Process an added, changed or deleted object of an emitted kind, or HTTPRoute."""
@@ -81,13 +96,15 @@ class Index:
         """Return everything that decides a name; without entries if none of its namespace asks for it."""
         host, policy = self.entries.host(key.name), self.entries.policy
         objects = {(stored.kind, stored.key): stored for stored in self._named(key)}
-        entries = tuple(self.entries.by_host.at(host).of(key.namespace).values())
-        if not entries:
+        own = self.entries.by_host.at(host).of(key.namespace)
+        if not own:
             return Neighbours(host, observed=tuple(objects.values()), policy=policy)
         parents = self._parents(host)
         objects |= {(stored.kind, stored.key): stored for stored in self._routing(host, parents)}
         others = other_entries(host, key.namespace, self.entries.by_host)
-        return Neighbours(host, entries, others, tuple(objects.values()), parents, policy)
+        overlapping = (each for each in self.entries.by_host.meeting(host) if each != host)
+        waypoints = self.bindings.at(key.namespace, own, overlapping)
+        return Neighbours(host, tuple(own.values()), others, tuple(objects.values()), parents, waypoints, policy)
 
     def names(self) -> frozenset[Key]:
         """Return every name that an entry asks for or that an object of the guard has."""
@@ -123,6 +140,13 @@ class Index:
             self._claims.drop(claim, at)
         for parent in stored.parents:
             self._children.drop(parent, at)
+
+    def _overlapping(self, *entries: ServiceEntry) -> Iterator[Key]:
+        """Yield the names of all hosts that overlap with those of entries, without being the same."""
+        for host in self.entries.hosts_of(*entries):
+            for met in self.entries.by_host.meeting(host):
+                if met != host:
+                    yield from self.entries.names_of(met)
 
     def _routed_by(self, stored: Observed) -> Iterator[Key]:
         """Yield the names that an object of others affects."""

@@ -18,7 +18,7 @@ from app.core.resources.service_entry import (
     Fields,
     Key,
 )
-from app.core.routes.virtual_service import fingerprint
+from app.core.routes.virtual_service import SEMANTICS, fingerprint
 
 MESH = "mesh"
 HTTP_ROUTE = "HTTPRoute"
@@ -68,7 +68,8 @@ class Observed:
         parents = tuple(_parents(spec, own)) if kind == HTTP_ROUTE else ()
         managed = labels.text(MANAGED_BY) == MANAGER
         owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
-        annotation = meta.child("annotations").text(OWNER_ANNOTATION)
+        annotations = meta.child("annotations")
+        marks = labels.text(REVISION_LABEL), annotations.text(SEMANTICS)
         return cls(
             kind=kind,
             key=Key(own, meta.text("name")),
@@ -77,7 +78,7 @@ class Observed:
             managed=managed,
             claims=_claims(kind, spec),
             export_to=_seen_by(own, parents) if kind == HTTP_ROUTE else tuple(spec.texts("exportTo")),
-            fingerprint=fingerprint(spec.values, annotation, owner, labels.text(REVISION_LABEL)),
+            fingerprint=fingerprint(spec.values, annotations.text(OWNER_ANNOTATION), owner, marks),
             created=meta.text("creationTimestamp"),
             parents=parents,
             legs=tuple(_legs(spec)) if kind == "VirtualService" and not managed else (),

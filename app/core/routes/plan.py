@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
@@ -21,6 +22,7 @@ from app.core.routes.index import Index, Neighbours
 from app.core.routes.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
 from app.core.routes.reach import Company, Decision, reach, routing_of
 from app.core.routes.virtual_service import Emitted, Place, virtual_service
+from app.core.routes.waypoint_reach import AtWaypoints, at_waypoints
 from app.core.rules.catalogue import HOST_CONFLICT
 from app.core.rules.findings import Finding, Severity, printable, quoted
 
@@ -74,9 +76,16 @@ def keys(entry: ServiceEntry) -> frozenset[Key]:
     return frozenset(Key(entry.key.namespace, name) for name in names)
 
 
-def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iterable[Observed] = ()) -> Plan:
+def desired(
+    entries: Iterable[ServiceEntry],
+    policy: GuardPolicy,
+    observed: Iterable[Observed] = (),
+    namespaces: Iterable[Namespace] = (),
+) -> Plan:
     """Return the plan for a set of entries of any namespaces, given the observed objects."""
     index = Index(policy)
+    for namespace in namespaces:
+        index.put_namespace(namespace.name, namespace)
     for number, entry in enumerate(entries):
         index.put_entry(None, entry, number)
     for stored in observed:
@@ -102,15 +111,17 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
     for kind in KINDS:
         if served := served_at(key, kind, neighbours, notes):
             decision = _reach(kind, served, neighbours)
-            claimant, emitted = _emit(key, kind, served, neighbours, decision)
+            reached = at_waypoints(kind, served, neighbours, decision.export_to)
+            claimant, emitted = _emit(key, kind, served, neighbours, reached)
             if emitted and claimant:
                 routes = claimant.decides(neighbours.host, neighbours.parents)
                 conflicts.append(Conflict(emitted, claimant, routes))
-            elif emitted and decision.export_to is not None:
+            elif emitted and reached.export_to is not None:
                 objects.append(emitted)
             notes += served.notes() if explained else ()
             if emitted and decision.finding and not claimant:
                 notes += [(entry.key, decision.finding) for entry in served.home.entries]
+            notes += reached.notes if emitted and not claimant else ()
     return Plan(tuple(objects), tuple(conflicts), _by_entry(notes) if explained else {})
 
 
@@ -174,7 +185,7 @@ def _same(claim: Observed, host: str) -> bool:
 
 
 def _emit(
-    key: Key, kind: str, served: Served, neighbours: Neighbours, decision: Decision
+    key: Key, kind: str, served: Served, neighbours: Neighbours, reached: AtWaypoints
 ) -> tuple[Observed | None, Emitted | None]:
     """Return the emitted object, and the object that it yields to, if any."""
     home = served.home
@@ -186,7 +197,7 @@ def _emit(
     visible = [each for each in _claims(kind, neighbours) if each.visible(key.namespace)]
     claims = [each for each in visible if _counts(each, home.settings, key.namespace)]
     claimant = min(claims, key=lambda each: str(each.key), default=None if free else stored[key.name])
-    place = Place(home.owner.entry, served.host, free or key.name, decision.export_to or ())
+    place = Place(home.owner.entry, served.host, free or key.name, reached.export_to or (), reached.as_http_route)
     if kind == "VirtualService":
         return claimant, virtual_service(place, served.routed, alone=served.alone)
     return claimant, destination_rule(place, served.declared, home.settings.destination_rule)

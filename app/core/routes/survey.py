@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace, is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry, is_http_route, is_istio, is_service_entry
+from app.core.routes.bindings import Bindings
 from app.core.routes.observed import KINDS, Observed
 from app.core.routes.overlap import overlap_findings, overlaps
 from app.core.routes.plan import Conflict, desired
 from app.core.routes.virtual_service import Emitted
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.catalogue import REPEATED_ENTRY
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.patch import apply_patch
@@ -114,6 +117,14 @@ class Reviewed:
         return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The other objects in the input: those that route hosts, and Namespaces."""
+
+    observed: tuple[Observed, ...]
+    namespaces: tuple[Namespace, ...]
+
+
 def survey(
     documents: Iterable[Sourced], policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[Reviewed, ...]:
@@ -156,9 +167,12 @@ def _cluster(documents: Sequence[Sourced], policy: GuardPolicy, namespace: str) 
             result = judge(document, policy, namespace, policy.today)
             rounds[seen[result.entry.key]].append(result)
             seen[result.entry.key] += 1
-    observed = tuple(_observed(documents, namespace))
+    beside = Beside(
+        tuple(_observed(documents, namespace)),
+        tuple(Namespace.parse(document.manifest) for document in documents if is_namespace(document.manifest)),
+    )
     for number, reviewed in rounds.items():
-        for result in _together(reviewed, observed, policy):
+        for result in _together(reviewed, beside, policy):
             yield replace(result, shared=(*_repeated(result), *result.shared)) if number else result
 
 
@@ -171,14 +185,18 @@ def _repeated(reviewed: Reviewed) -> tuple[Finding, ...]:
     return (Finding(REPEATED_ENTRY, Severity.WARNING, "metadata.name", message, other),)
 
 
-def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: GuardPolicy) -> Iterator[Reviewed]:
+def _together(alone: Sequence[Reviewed], beside: Beside, policy: GuardPolicy) -> Iterator[Reviewed]:
     """Add the findings and objects of each entry that depend on the others."""
-    verdicts = judged(
-        {number: Member.written(result.entry, result.verdict, policy) for number, result in enumerate(alone)}, policy
-    )
+    bindings = _bindings(alone, beside.namespaces)
+    bound = (at_waypoint(result.entry, result.verdict, bindings, policy) for result in alone)
+    members = {
+        number: Member.written(result.entry, verdict, policy)
+        for number, (result, verdict) in enumerate(zip(alone, bound, strict=True))
+    }
+    verdicts = judged(members, policy)
     reviewed = [replace(result, verdict=verdicts[number]) for number, result in enumerate(alone)]
     stored = [result.repaired if result.verdict.allowed else _refused(result.entry) for result in reviewed]
-    plan = desired(stored, policy, observed)
+    plan = desired(stored, policy, beside.observed, beside.namespaces)
     emitted = _by_owner((emitted_object, emitted_object) for emitted_object in plan.objects)
     contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
     overlapping = overlaps(result.entry for result in reviewed)
@@ -189,6 +207,15 @@ def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: G
             emitted=emitted.get(id(entry), ()),
             conflicts=contested.get(id(entry), ()),
         )
+
+
+def _bindings(alone: Iterable[Reviewed], namespaces: Iterable[Namespace]) -> Bindings:
+    bindings = Bindings()
+    for one in namespaces:
+        bindings.put_namespace(one.name, one)
+    for number, each in enumerate(alone):
+        bindings.put(None, each.entry, number)
+    return bindings
 
 
 def _refused(entry: ServiceEntry) -> ServiceEntry:

@@ -20,6 +20,9 @@ from app.core.resources.service_entry import (
 )
 from app.core.rules.overrides import Tuning
 
+SEMANTICS = "internal.istio.io/route-semantics"
+"""The annotation by which istiod tells the VirtualServices that it makes of HTTPRoutes; it reads it on all of them."""
+HTTP_ROUTE_SEMANTICS = "gateway"
 UNSAFE_METHODS = "POST|PATCH"
 """RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
 
@@ -54,6 +57,8 @@ class Place:
     host: Host
     name: str
     export_to: tuple[str, ...]
+    as_http_route: bool = False
+    """Whether istiod is to treat it as it treats what it makes of an HTTPRoute."""
 
 
 def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted:
@@ -79,22 +84,26 @@ def emitted(kind: str, place: Place, spec: JSON) -> Emitted:
     """Add the common metadata of the guard's objects to a spec: name, labels, annotation, owner."""
     owner, key = place.owner, Key(place.owner.key.namespace, place.name)
     revision = {REVISION_LABEL: owner.revision} if owner.revision else {}
+    semantics = HTTP_ROUTE_SEMANTICS if place.as_http_route else ""
     metadata: dict[str, JSON] = {
         "name": key.name,
         "namespace": key.namespace,
         "labels": {MANAGED_BY: MANAGER, **revision},
-        "annotations": {OWNER_ANNOTATION: str(owner.key)},
+        "annotations": {OWNER_ANNOTATION: str(owner.key), **({SEMANTICS: semantics} if semantics else {})},
     }
     if owner.uid:
         metadata["ownerReferences"] = [_owner_reference(owner)]
     manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    identity = fingerprint(spec, str(owner.key), owner.uid, owner.revision)
+    identity = fingerprint(spec, str(owner.key), owner.uid, (owner.revision, semantics))
     return Emitted(kind, key, place.host.canonical, owner, manifest, identity)
 
 
-def fingerprint(spec: JSON, owner: str, owner_uid: str, revision: str) -> str:
-    """Return a digest of the fields that the guard writes, so that a cache can detect drift without the spec."""
-    canonical = json.dumps([spec, owner, owner_uid, revision], sort_keys=True, separators=(",", ":"), default=str)
+def fingerprint(spec: JSON, owner: str, owner_uid: str, marks: tuple[str, str]) -> str:
+    """Return a digest of the fields that the guard writes, so that a cache can detect drift without the spec.
+
+    `marks` are its revision and its semantics, "" where it has none.
+    """
+    canonical = json.dumps([spec, owner, owner_uid, marks], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 

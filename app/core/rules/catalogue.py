@@ -1,6 +1,6 @@
 """The catalogue of findings: each has a stable code, a meaning and a remedy."""
 
-from app.core.rules import policy_catalogue, traffic_catalogue
+from app.core.rules import policy_catalogue, traffic_catalogue, waypoint_catalogue
 from app.core.rules.findings import Rule
 
 MALFORMED = Rule(
@@ -274,7 +274,7 @@ SHORT_SERVICE_NAME = Rule(
     "hosts.owners.",
 )
 
-_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue))
+_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue), vars(waypoint_catalogue))
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(

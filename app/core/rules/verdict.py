@@ -14,6 +14,7 @@ from app.core.rules.overrides import tune
 from app.core.rules.ownership import owned_by_others
 from app.core.rules.patch import Operation, set_resolution
 from app.core.rules.retries import retry_findings
+from app.core.rules.waypoint_findings import waypoint_findings
 
 WARNING_LIMIT = 256
 """Kubernetes may cut longer warnings (KEP-1693)."""
@@ -135,6 +136,7 @@ def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
         *exported_to_all(entry, settings),
         *short_service_names(entry),
         *retry_findings(stored, tuning, settings.scope.cluster_domains),
+        *waypoint_findings(stored),
     )
     verdict = Verdict(findings)
     if decision.resolution is None or not verdict.allowed:
