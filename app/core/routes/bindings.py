@@ -53,9 +53,9 @@ class Bindings:
         return self._namespaces.get(name)
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> bool:
-        """Take an entry as it was, None if it is new, and as it is, None if it is gone; returns whether its waypoint has changed.
+        """Process an added, changed or deleted entry, and return whether its waypoint has changed.
 
-        Then it may mean something else to entries whose hosts overlap with its own.
+        A changed waypoint may also change what is emitted for entries whose hosts overlap.
         """
         if old:
             _drop(self._entries, old.key.namespace, handle)
