@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from app.core.cel.exemptions import has_owners, owned_hosts
 from app.core.cel.expressions import FALSE, both, either, hole, literal, negated, printable, quoted, spoken
 from app.core.cel.namespaces import Layers
-from app.core.cel.overrides import GRANTS, bounds
+from app.core.cel.overrides import bounds, key_of, text_of
+from app.core.cel.overrides import objections as refusals
+from app.core.cel.overrides import variable as override_variable
 from app.core.cel.variables import PUBLIC, Variables, applies, hits, tcp_left, variable
 from app.core.policy.model import Static, Unfixable, Wildcards
 from app.core.policy.tenancy import Require
-from app.core.rules import overrides, templates
+from app.core.rules import templates
+from app.core.rules.annotations import OVERRIDES
 from app.core.rules.catalogue import (
     EXPORTED_TO_ALL,
     HOST_OWNED,
@@ -24,6 +27,7 @@ from app.core.rules.catalogue import (
 )
 from app.core.rules.findings import Finding, Rule, Severity
 from app.core.rules.obstacles import OBSTACLES, PORTS, FieldObstacle, ItemObstacle
+from app.core.rules.overrides import annotation_path
 
 Tell = Callable[[Finding], str]
 """Returns the text of a finding: its sentence, with or without the remedy."""
@@ -79,12 +83,12 @@ def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
 
 
 def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
-    for grant in GRANTS:
-        path = overrides.annotation_path(grant.name)
-        present = both("variables.judged", f"{grant.key} in variables.annotations")
-        for condition, message in grant.objections(layers):
-            finding = _error(OVERRIDE_REFUSED, path, f"{quoted(grant.text)} {message}")
-            yield f"{grant.variable}Refused", (both(present, condition), finding)
+    for row in OVERRIDES:
+        path = annotation_path(row.name)
+        given = both("variables.judged", f"{key_of(row)} in variables.annotations")
+        for condition, message in refusals(row, layers):
+            finding = _error(OVERRIDE_REFUSED, path, f"{quoted(text_of(row))} {message}")
+            yield override_variable(row, "refused"), (both(given, condition), finding)
 
 
 def _owned(layers: Layers) -> Variables:
