@@ -128,7 +128,7 @@ class Uninstall:
         self._say(f"deleted {len(removed)} {resource.kind}s")
 
     def _ours(self, resource: Resource) -> set[_Written]:
-        """Objects with our label and our mark, in all namespaces; empty if the kind is not installed."""
+        """Return the guard's objects of a kind in all namespaces; empty if the kind is not installed."""
         read = _report if resource in REPORTS else _emitted
         try:
             return {one for item in list_all(self._client, resource, label_selector=OUR_OBJECTS) if (one := read(item))}

@@ -117,7 +117,7 @@ def is_current(serving: Pair, authority: Authority) -> bool:
 
 
 def due(serving: Pair, authority: Authority, now: datetime) -> str | None:
-    """Say why a good serving certificate should be renewed; None if it should not."""
+    """Return the reason to renew a valid serving certificate, None if there is none."""
     if not is_current(serving, authority):
         return "there is a new authority"
     return "two thirds of its life are over" if now >= renewal(serving.certificate) else None
