@@ -1,0 +1,37 @@
+"""The arms of the comparison in an ambient mesh: namespaces, and the waypoint that serves the entries of each."""
+
+from tests.mesh.arms import Arm
+
+OFF = Arm("ambient-off", "guard off", {"mode": "Off"})
+RECIPE = Arm("ambient", "the recipe", {})
+APART_OFF = Arm("apart-off", "guard off", {"mode": "Off"})
+APART = Arm("apart", "the recipe", {})
+BACKED_OFF = Arm(
+    "apart-backoff", "`attempts: 5`, `backoff: 1s`", {"virtualService": {"retries": {"attempts": 5, "backoff": "1s"}}}
+)
+BESIDE = Arm("beside", "the recipe", {})
+BESIDE_BY_HAND = Arm("beside-by-hand", "a VirtualService exported by hand", {"mode": "Off"})
+SHARING = Arm("sharing", "the recipe", {})
+SHARING_BY_HAND = Arm("sharing-by-hand", "DNS by hand", {"mode": "Off"})
+GATEWAYS, EDGE, EDGE_BY_HAND = "gateways", "edge", "edge-by-hand"
+"""Namespaces of waypoints: without sidecars, and two with one."""
+WAYPOINTS = {
+    OFF.namespace: OFF.namespace,
+    RECIPE.namespace: RECIPE.namespace,
+    APART_OFF.namespace: GATEWAYS,
+    APART.namespace: GATEWAYS,
+    BACKED_OFF.namespace: GATEWAYS,
+    SHARING.namespace: GATEWAYS,
+    SHARING_BY_HAND.namespace: GATEWAYS,
+    BESIDE.namespace: EDGE,
+    BESIDE_BY_HAND.namespace: EDGE_BY_HAND,
+}
+"""The namespace of the waypoint for each arm with an application."""
+HOMES = (OFF, RECIPE, APART_OFF, APART, BACKED_OFF, SHARING, SHARING_BY_HAND, BESIDE, BESIDE_BY_HAND)
+MARKER = Arm("marker", "", {"mode": "Off"})
+SIDECARS = (
+    Arm(EDGE, "the recipe", {}, ("marker/*", "beside/*")),
+    Arm(EDGE_BY_HAND, "a VirtualService exported by hand", {"mode": "Off"}, ("marker/*", "beside-by-hand/*")),
+)
+"""The arms with a sidecar, beside a waypoint."""
+ALL = (*HOMES, *SIDECARS, MARKER)
