@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.controller.judge import Judge
 from app.core.ambient import NOTHING, Ambient
 from app.core.index import Index
 from app.core.namespaces import Namespace, is_namespace, waypoint_of
@@ -11,6 +12,8 @@ from app.core.observed import Observed
 from app.core.plan import Plan, changes, desired, desired_at
 from app.core.resources import JSON, Key, ServiceEntry
 from app.core.routing import SEMANTICS
+from app.core.siblings import beside, slipped
+from app.core.standing import as_document, parse_standing
 from app.core.survey import Reviewed, Sourced, survey
 from app.core.verdict import review
 from app.core.waypoints import at_waypoint
@@ -248,6 +251,21 @@ def test_a_host_that_a_waypoint_serves_for_two_namespaces_keeps_its_resolution_a
     messages = [[found.message for found in each.findings if found.code == "SEG059"] for each in (one, other)]
     assert "ServiceEntry reports/their-api too, so resolution stays NONE" in messages[0][0]
     assert "ServiceEntry team/api too, so resolution stays NONE" in messages[1][0]
+
+
+def test_the_webhook_keeps_the_resolution_where_the_controller_says_that_a_waypoint_is_shared() -> None:
+    one, other = entry(labels=GATEWAYS, resolution="NONE"), entry("api", "reports", labels=GATEWAYS)
+    index = Index(policy())
+    for each in (one, other):
+        index.put_entry(None, each)
+    judge = Judge(at_waypoint=lambda each, verdict, known: at_waypoint(each, verdict, index.bindings, known))
+    judge.reconsider({one.key: one}, policy())
+    known = parse_standing(as_document(judge.standing()))
+    verdict = beside(review(one, policy()), one, known, policy())
+    assert (verdict.patch, verdict.codes) == ((), ("SEG059",))
+    assert verdict.findings == judge(one, policy()).findings
+    changed = entry(labels=GATEWAYS)
+    assert slipped(None, changed, judge.stays_at(changed), policy()) == "NONE"
 
 
 def test_an_entry_that_is_dns_already_is_told_only() -> None:
