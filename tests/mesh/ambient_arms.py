@@ -1,14 +1,15 @@
 """The arms of the comparison in an ambient mesh: namespaces, and the waypoint that serves the entries of each."""
 
+from tests.mesh import arms
 from tests.mesh.arms import Arm
 
 OFF = Arm("ambient-off", "guard off", {"mode": "Off"})
 RECIPE = Arm("ambient", "the recipe", {})
 APART_OFF = Arm("apart-off", "guard off", {"mode": "Off"})
 APART = Arm("apart", "the recipe", {})
-BACKED_OFF = Arm(
-    "apart-backoff", "`attempts: 5`, `backoff: 1s`", {"virtualService": {"retries": {"attempts": 5, "backoff": "1s"}}}
-)
+IDLE_OFF = Arm("waypoint-idle-off", "guard off", {"mode": "Off"})
+IDLE_TIMEOUT = Arm("waypoint-idle", arms.IDLE_TIMEOUT.label, arms.IDLE_TIMEOUT.policy)
+APART_BY_HAND = Arm("apart-by-hand", "a VirtualService exported by hand", {"mode": "Off"})
 BESIDE = Arm("beside", "the recipe", {})
 BESIDE_BY_HAND = Arm("beside-by-hand", "a VirtualService exported by hand", {"mode": "Off"})
 SHARING = Arm("sharing", "the recipe", {})
@@ -20,14 +21,19 @@ WAYPOINTS = {
     RECIPE.namespace: RECIPE.namespace,
     APART_OFF.namespace: GATEWAYS,
     APART.namespace: GATEWAYS,
-    BACKED_OFF.namespace: GATEWAYS,
+    APART_BY_HAND.namespace: GATEWAYS,
+    IDLE_OFF.namespace: OFF.namespace,
+    IDLE_TIMEOUT.namespace: IDLE_TIMEOUT.namespace,
     SHARING.namespace: GATEWAYS,
     SHARING_BY_HAND.namespace: GATEWAYS,
     BESIDE.namespace: EDGE,
     BESIDE_BY_HAND.namespace: EDGE_BY_HAND,
 }
 """The namespace of the waypoint for each arm with an application."""
-HOMES = (OFF, RECIPE, APART_OFF, APART, BACKED_OFF, SHARING, SHARING_BY_HAND, BESIDE, BESIDE_BY_HAND)
+HOMES = (
+    OFF, RECIPE, APART_OFF, APART, APART_BY_HAND, IDLE_OFF, IDLE_TIMEOUT, SHARING, SHARING_BY_HAND, BESIDE,
+    BESIDE_BY_HAND,
+)  # fmt: skip
 MARKER = Arm("marker", "", {"mode": "Off"})
 SIDECARS = (
     Arm(EDGE, "the recipe", {}, ("marker/*", "beside/*")),

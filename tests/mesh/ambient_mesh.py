@@ -51,7 +51,7 @@ class AmbientMesh(Mesh):
         self._wait_until_settled([one for one in documents if one["kind"] != "Namespace"])
         for one in documents:
             if one["kind"] == "ServiceEntry":
-                self._wait_until_allocated(one)
+                self.wait_until_allocated(one)
         self._store(*self._markers())
         for namespace, each in self._waypoints.items():
             each.wait_for("it knows the marker", f"marker-{namespace}.example", MARKED)
@@ -70,7 +70,8 @@ class AmbientMesh(Mesh):
         addresses = stored.get("status", {}).get("addresses", [])
         return {one.get("host", ""): one["value"] for one in addresses if "." in one["value"]}
 
-    def _wait_until_allocated(self, document: Object) -> None:
+    def wait_until_allocated(self, document: Object) -> None:
+        """Wait until an entry with resolution DNS has an address."""
         namespace, name = document["metadata"]["namespace"], document["metadata"]["name"]
 
         def done() -> bool:
