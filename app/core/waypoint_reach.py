@@ -35,9 +35,7 @@ class AtWaypoints:
     notes: tuple[Note, ...] = NO_NOTES
 
 
-def at_waypoints(
-    kind: str, served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None
-) -> AtWaypoints:
+def at_waypoints(kind: str, served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> AtWaypoints:
     """Have what is emitted at a home reach the waypoints that serve its entries, and keep it from those that it harms."""
     if kind == "VirtualService" and neighbours.waypoints.hidden:
         return _hidden(served, dict(neighbours.waypoints.hidden), export_to)
@@ -68,9 +66,7 @@ def _hidden(served: Served, harmed: dict[str, Key], export_to: tuple[str, ...] |
     return AtWaypoints(kept or None, notes=tuple((one.key, finding) for one in served.home.entries))
 
 
-def _missed(
-    served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None
-) -> Iterator[tuple[Key, Key]]:
+def _missed(served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> Iterator[tuple[Key, Key]]:
     """Yield the entries of a home whose waypoint does not see what is emitted, with that waypoint."""
     if export_to is not None and (not export_to or PUBLIC in export_to):
         return

@@ -235,8 +235,7 @@ def test_of_two_namespaces_with_a_host_at_one_waypoint_the_second_keeps_its_reso
     second = Team.create(loner.control_plane, loner.client, f"{loner.namespace}-second", GUARDED)
     second.wait_until_guarded()
     loner.store(loner.entry("first", metadata={"labels": labels}))
-    spec = {"hosts": [loner.host()], "resolution": "NONE"}
-    second.store(second.entry("second", metadata={"labels": labels}, **spec))
+    second.store(second.entry("second", metadata={"labels": labels}, hosts=[loner.host()], resolution="NONE"))
     wait_until(lambda: bool(written(second)), "the webhook is to be told", SOON)
     mount(loner, tmp_path)
     wait_until(lambda: resolution(second, "second") == "NONE", "it is put back", SOON)

@@ -35,9 +35,15 @@ HOMES = (
     BESIDE_BY_HAND,
 )  # fmt: skip
 MARKER = Arm("marker", "", {"mode": "Off"})
+CALLER = Arm("payments", "retries on the gateway's leg", {}, ("marker/*", "egress/*"))
+CALLER_PLAIN = Arm("payments-plain", "no retries on the gateway's leg", {}, ("marker/*", "egress/*"))
+EGRESS = Arm("egress", "", {"mode": "Off"})
+"""The namespace of an egress gateway; its callers have sidecars, and no waypoint."""
 SIDECARS = (
+    CALLER,
+    CALLER_PLAIN,
     Arm(EDGE, "the recipe", {}, ("marker/*", "beside/*")),
     Arm(EDGE_BY_HAND, "a VirtualService exported by hand", {"mode": "Off"}, ("marker/*", "beside-by-hand/*")),
 )
 """The arms with a sidecar, beside a waypoint."""
-ALL = (*HOMES, *SIDECARS, MARKER)
+ALL = (*HOMES, *SIDECARS, EGRESS, MARKER)

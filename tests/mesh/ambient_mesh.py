@@ -9,9 +9,9 @@ from app.kube.client import Object
 from tests.bed.binaries import provide_gateway_api
 from tests.bed.processes import wait_until
 from tests.e2e.team import SERVICE_ENTRIES
-from tests.mesh.ambient_arms import ALL, GATEWAYS, HOMES, MARKER, RECIPE, SIDECARS, WAYPOINTS
+from tests.mesh.ambient_arms import ALL, EGRESS, GATEWAYS, HOMES, MARKER, RECIPE, SIDECARS, WAYPOINTS
 from tests.mesh.arms import Arm
-from tests.mesh.hbone import GATEWAY_NAME, PORT, WAYPOINT, Waypoint, Ztunnel, identity
+from tests.mesh.hbone import GATEWAY_NAME, PORT, WAYPOINT, Egress, Waypoint, Ztunnel, identity
 from tests.mesh.istiod import Istiod
 from tests.mesh.manifests import HTTP, ROOT_NAMESPACE, entry, no_mutual_tls, sidecar_resource, virtual_service
 from tests.mesh.mesh import Mesh
@@ -37,6 +37,15 @@ class AmbientMesh(Mesh):
     def beside(self, namespace: str) -> Pod:
         """The Pod of an application with a sidecar in the namespace of a waypoint."""
         return self._sidecars[namespace].pod
+
+    @property
+    def egress(self) -> Pod:
+        """The Pod of the egress gateway."""
+        return self._egress.pod
+
+    def ask_egress(self, path: str) -> str:
+        """Ask the administration of the egress gateway."""
+        return self._egress.ask(path)
 
     def capture(self, arm: Arm, name: str, host: str) -> None:
         """Have the application of an arm resolve a host to the address that istiod allocated for an entry, if any."""
@@ -88,7 +97,7 @@ class AmbientMesh(Mesh):
             yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
 
     def _labels(self) -> dict[str, Mapping[str, str]]:
-        labels: dict[str, Mapping[str, str]] = {ROOT_NAMESPACE: {}, GATEWAYS: {}, MARKER.namespace: {}}
+        labels: dict[str, Mapping[str, str]] = {ROOT_NAMESPACE: {}, GATEWAYS: {}, MARKER.namespace: {}, EGRESS.namespace: {}}
         for arm in HOMES:
             at = {USE_WAYPOINT: WAYPOINT, f"{USE_WAYPOINT}-namespace": WAYPOINTS[arm.namespace]}
             labels[arm.namespace] = {**arm.labels, "istio.io/dataplane-mode": "ambient", **at}
@@ -109,7 +118,8 @@ class AmbientMesh(Mesh):
             self._make_waypoint(namespace)
         for arm in SIDECARS:
             # The Service of the waypoint has no endpoints here, for which the sidecar would wait.
-            self._store(sidecar_resource(arm.namespace, arm.imports, own=""))
+            own = "./*" if "egress/*" in arm.imports else ""
+            self._store(sidecar_resource(arm.namespace, arm.imports, own=own))
 
     def _make_waypoint(self, namespace: str) -> None:
         metadata = {"name": WAYPOINT, "namespace": namespace}
@@ -140,7 +150,9 @@ class AmbientMesh(Mesh):
         for arm in HOMES:
             at = self._waypoints[WAYPOINTS[arm.namespace]].pod.address
             self._sidecars[arm.namespace] = Ztunnel(arm.namespace, at, self._authority, folder)
-        proxies = [*self._waypoints.values(), *self._sidecars.values()]
+        pair = self._authority.workload(identity(EGRESS.namespace, "egressgateway"))
+        self._egress = Egress(EGRESS.namespace, istiod.port, self._serve_secrets(pair).port, folder)
+        proxies = [*self._waypoints.values(), *self._sidecars.values(), self._egress]
         for each in proxies:
             stack.enter_context(each.child)
         for each in proxies:

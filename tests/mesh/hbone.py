@@ -4,6 +4,7 @@ The application's connection comes to the waypoint as a CONNECT request over HTT
 ztunnel is not here: what it does for an application is to tunnel what goes to an allocated address.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,19 +28,22 @@ def identity(namespace: str, account: str) -> str:
 class Waypoint(Sidecar):
     """The waypoint of a namespace, in a Pod of its own."""
 
+    kind = WAYPOINT
+    labels: Mapping[str, str] = {GATEWAY_NAME: WAYPOINT}
+
     def __init__(self, namespace: str, istiod_port: int, secrets_port: int, folder: Path) -> None:
-        super().__init__(Pod(f"{WAYPOINT}-{namespace}"), namespace, istiod_port, secrets_port, folder)
+        super().__init__(Pod(f"{self.kind}-{namespace}"), namespace, istiod_port, secrets_port, folder)
 
     def _bootstrap(self, namespace: str) -> dict[str, Any]:
-        name = f"{WAYPOINT}-1.{namespace}"
+        name = f"{self.kind}-1.{namespace}"
         metadata = {
             "NAMESPACE": namespace,
             "CLUSTER_ID": "Kubernetes",
             "ISTIO_VERSION": ISTIO_VERSION,
-            "LABELS": {GATEWAY_NAME: WAYPOINT},
+            "LABELS": dict(self.labels),
         }
         node = {
-            "id": f"{WAYPOINT}~{self.pod.address}~{name}~{namespace}.svc.cluster.local",
+            "id": f"{self.kind}~{self.pod.address}~{name}~{namespace}.svc.cluster.local",
             "cluster": name,
             "metadata": metadata,
         }
@@ -47,7 +51,14 @@ class Waypoint(Sidecar):
 
     @property
     def _name(self) -> str:
-        return WAYPOINT
+        return self.kind
+
+
+class Egress(Waypoint):
+    """An egress gateway, in a Pod of its own: a proxy of type router."""
+
+    kind = "router"
+    labels: Mapping[str, str] = {"istio": "egressgateway"}
 
 
 class Ztunnel(Sidecar):

@@ -42,7 +42,13 @@ class Istiod:
         self.port, self._http_port, monitoring = free_ports(3)
         (folder / "mesh.yaml").write_text(yaml.safe_dump(dict(MESH_CONFIG)))
         (folder / "networks.yaml").write_text("networks: {}\n")
-        environment = {**os.environ, **ENVIRONMENT, **(AMBIENT if ambient else {}), "POD_NAMESPACE": "istio-system", "POD_NAME": "istiod"}
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            **(AMBIENT if ambient else {}),
+            "POD_NAMESPACE": "istio-system",
+            "POD_NAME": "istiod",
+        }
         self.child = Child(
             program, "discovery", f"--kubeconfig={kubeconfig}", f"--meshConfig={folder / 'mesh.yaml'}",
             f"--networksConfig={folder / 'networks.yaml'}", "--registries=Kubernetes",

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.core.policy import API_VERSION, KIND
-from app.kube.client import Object
 from app.core.resources import GATEWAY_GROUP
+from app.kube.client import Object
 from app.kube.resources import HTTP_ROUTES, Resource
 from tests.e2e.team import DESTINATION_RULES, ISTIO, SERVICE_ENTRIES, VIRTUAL_SERVICES
 from tests.mesh.arms import Arm
@@ -14,6 +14,7 @@ SIDECARS = Resource(ISTIO, "v1", "sidecars", "Sidecar")
 PEER_AUTHENTICATIONS = Resource("security.istio.io", "v1", "peerauthentications", "PeerAuthentication")
 ENVOY_FILTERS = Resource(ISTIO, "v1alpha3", "envoyfilters", "EnvoyFilter")
 GATEWAY_CLASSES = Resource(GATEWAY_GROUP, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
+ISTIO_GATEWAYS = Resource(ISTIO, "v1", "gateways", "Gateway")
 GATEWAYS = Resource(GATEWAY_GROUP, "v1", "gateways", "Gateway")
 SERVICES = Resource("", "v1", "services", "Service")
 RESOURCES = {

@@ -15,6 +15,7 @@ from tests.mesh.mesh import Mesh
 from tests.mesh.scenarios import (
     ambient,
     ambient_harmless,
+    egress,
     firewall,
     harmless,
     neighbours,
@@ -43,6 +44,7 @@ SCENARIOS: dict[str, Callable[[Mesh], Iterator[Trial]]] = {
 AMBIENT: dict[str, Callable[[AmbientMesh], Iterator[Trial]]] = {
     "waypoint": ambient.trials,
     "waypoint-harmless": ambient_harmless.trials,
+    "egress": egress.trials,
 }
 """The scenarios of an ambient mesh."""
 HURRYING_AT_ONCE = 2

@@ -28,7 +28,7 @@ from tests.mesh.cases import CASES_IN_MESH
 from tests.mesh.databases import Database
 from tests.mesh.istiod import Istiod
 from tests.mesh.kubelet import Kubelet
-from tests.mesh.manifests import RESOURCES, ROOT_NAMESPACE, guard_policy, marker, no_mutual_tls, sidecar_resource
+from tests.mesh.manifests import ISTIO_GATEWAYS, RESOURCES, ROOT_NAMESPACE, guard_policy, marker, no_mutual_tls, sidecar_resource
 from tests.mesh.names import Names
 from tests.mesh.networks import Pod
 from tests.mesh.secrets import Secrets
@@ -123,7 +123,8 @@ class Mesh:
 
     def _store(self, *manifests: Object) -> None:
         for manifest in manifests:
-            self.client.create(RESOURCES[manifest["kind"]], manifest)
+            istio = manifest["kind"] == "Gateway" and manifest["apiVersion"].startswith(ISTIO_GATEWAYS.group)
+            self.client.create(ISTIO_GATEWAYS if istio else RESOURCES[manifest["kind"]], manifest)
 
     def _wait_until_settled(self, documents: list[Object]) -> None:
         """Wait until every entry is stored, and everything emitted, as the core says it should be."""

@@ -63,7 +63,11 @@ class Names:
         kind, _ = QUESTION_TAIL.unpack_from(query, end)
         question = query[HEADER.size : end + QUESTION_TAIL.size]
         self._asked[name, client] += 1
-        record = self._captured.get((name, client)) or self._records.get(name) or self._records.get(f"*.{name.partition('.')[2]}")
+        record = (
+            self._captured.get((name, client))
+            or self._records.get(name)
+            or self._records.get(f"*.{name.partition('.')[2]}")
+        )
         addresses = record.addresses if record and kind == A else ()
         flags = ANSWER if record else NAME_ERROR
         head = HEADER.pack(number, flags, 1, len(addresses), 0, 0)

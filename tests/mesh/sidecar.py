@@ -71,9 +71,7 @@ class Sidecar:
         kind = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
         return {
             # An ambient mesh gives sidecars listeners that only they themselves connect to.
-            "bootstrap_extensions": [
-                {"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": kind}}
-            ],
+            "bootstrap_extensions": [{"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": kind}}],
             "node": {
                 "id": f"sidecar~{self.pod.address}~application.{namespace}~{namespace}.svc.cluster.local",
                 "cluster": f"application.{namespace}",

@@ -1,4 +1,4 @@
-"""The failure and its repair at the waypoints of an ambient mesh: what one run of `python -m tests.mesh --ambient` says."""
+"""The failure and its repair at waypoints: what one run of `python -m tests.mesh --ambient` measures."""
 
 import pytest
 
@@ -42,9 +42,7 @@ def test_an_address_that_goes_after_dns_moved_costs_no_request(ambient_report: R
 
 
 def test_connections_that_a_firewall_forgot_are_given_up_before(ambient_report: Report) -> None:
-    before, after = (
-        ambient_report.line(ambient.TITLE, ambient.FORGOTTEN, arm) for arm in (IDLE_OFF, IDLE_TIMEOUT)
-    )
+    before, after = (ambient_report.line(ambient.TITLE, ambient.FORGOTTEN, arm) for arm in (IDLE_OFF, IDLE_TIMEOUT))
     assert before.errors > 0
     assert (after.requests >= 500, after.errors) == (True, 0)
 

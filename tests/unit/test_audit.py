@@ -30,7 +30,8 @@ class Cluster:
         self.server = server
         self.kubeconfig = kubeconfig
         self.objects: dict[str, list[Any]] = {
-            plural: [] for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes", "namespaces")
+            plural: []
+            for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes", "namespaces")
         }
         server.answers = [self._answer]
 

@@ -51,8 +51,8 @@ def export_to(made: Plan) -> list[Any]:
     return [one.manifest["spec"].get("exportTo") for one in made.objects]
 
 
-def codes(made: Plan, key: Key = Key("team", "api")) -> list[str]:
-    return [one.code for one in made.findings.get(key, ())]
+def codes(made: Plan) -> list[str]:
+    return [one.code for one in made.findings.get(Key("team", "api"), ())]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,13 @@ def test_an_entry_is_bound_by_its_labels_else_by_those_of_its_namespace_else_as_
 
 @pytest.mark.parametrize(
     "stored",
-    [None, 1, [], {"conditions": 1}, {"conditions": [1, {"type": 1}, {"type": "istio.io/WaypointBound", "message": 1}]}],
+    [
+        None,
+        1,
+        [],
+        {"conditions": 1},
+        {"conditions": [1, {"type": 1}, {"type": "istio.io/WaypointBound", "message": 1}]},
+    ],
 )
 def test_a_status_of_another_shape_says_nothing(stored: JSON) -> None:
     found = entry(status=stored)
@@ -345,7 +351,9 @@ def test_what_keeps_calls_from_the_retries_at_a_waypoint_is_told_once(
     told = [f"{each.severity.value} {each.code} {each.path}" for each in verdict.findings if each.code in codes]
     assert told == found
     alone = [each.code for each in review(one, warn).findings if each.code in codes]
-    assert alone == ([] if home and not fields.get("labels") and "status" not in fields else [each[-6:] for each in alone])
+    assert alone == (
+        [] if home and not fields.get("labels") and "status" not in fields else [each[-6:] for each in alone]
+    )
 
 
 def test_an_entry_that_becomes_dns_comes_to_its_waypoint() -> None:
