@@ -8,6 +8,8 @@ from tests.mesh.ambient_arms import (
     APART_OFF,
     BESIDE,
     BESIDE_BY_HAND,
+    CALLER,
+    CALLER_PLAIN,
     IDLE_OFF,
     IDLE_TIMEOUT,
     OFF,
@@ -17,7 +19,7 @@ from tests.mesh.ambient_arms import (
 )
 from tests.mesh.arms import Arm
 from tests.mesh.measuring import Report
-from tests.mesh.scenarios import ambient, ambient_harmless, termination
+from tests.mesh.scenarios import ambient, ambient_harmless, egress, termination
 
 pytestmark = pytest.mark.mesh
 
@@ -66,3 +68,9 @@ def test_what_worked_before_is_broken_by_hand_and_works_with_the_guard(
 def test_istios_analysis_has_nothing_to_say_of_anything_that_is_emitted(ambient_report: Report) -> None:
     assert ambient_report.emitted
     assert [one for one in ambient_report.messages if one.origin in ambient_report.emitted] == []
+
+
+def test_behind_an_egress_gateway_the_retries_belong_to_the_gateways_leg(ambient_report: Report) -> None:
+    plain, retried = (ambient_report.line(egress.TITLE, termination.CUT, arm) for arm in (CALLER_PLAIN, CALLER))
+    assert plain.errors == plain.requests // termination.CUT_EVERY
+    assert (retried.errors, retried.facts["through the gateway"] >= retried.requests) == (0, True)
