@@ -97,7 +97,8 @@ class AmbientMesh(Mesh):
             yield {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": dict(labels)}}
 
     def _labels(self) -> dict[str, Mapping[str, str]]:
-        labels: dict[str, Mapping[str, str]] = {ROOT_NAMESPACE: {}, GATEWAYS: {}, MARKER.namespace: {}, EGRESS.namespace: {}}
+        names = (ROOT_NAMESPACE, GATEWAYS, MARKER.namespace, EGRESS.namespace)
+        labels: dict[str, Mapping[str, str]] = {name: {} for name in names}
         for arm in HOMES:
             at = {USE_WAYPOINT: WAYPOINT, f"{USE_WAYPOINT}-namespace": WAYPOINTS[arm.namespace]}
             labels[arm.namespace] = {**arm.labels, "istio.io/dataplane-mode": "ambient", **at}

@@ -28,7 +28,15 @@ from tests.mesh.cases import CASES_IN_MESH
 from tests.mesh.databases import Database
 from tests.mesh.istiod import Istiod
 from tests.mesh.kubelet import Kubelet
-from tests.mesh.manifests import ISTIO_GATEWAYS, RESOURCES, ROOT_NAMESPACE, guard_policy, marker, no_mutual_tls, sidecar_resource
+from tests.mesh.manifests import (
+    ISTIO_GATEWAYS,
+    RESOURCES,
+    ROOT_NAMESPACE,
+    guard_policy,
+    marker,
+    no_mutual_tls,
+    sidecar_resource,
+)
 from tests.mesh.names import Names
 from tests.mesh.networks import Pod
 from tests.mesh.secrets import Secrets
