@@ -193,6 +193,40 @@ def test_with_the_sidecars_beside_the_waypoint_what_is_emitted_follows() -> None
     assert index.put_namespace("gateways", None) == set()
 
 
+WILD: dict[str, Any] = {"hosts": ["*.example.com"], "resolution": "DYNAMIC_DNS", "exportTo": ["."]}
+
+
+@pytest.mark.parametrize(
+    ("exact", "seen"),
+    [
+        (entry("exact", labels=GATEWAYS, exportTo=["."]), [["."]]),
+        (entry("exact"), [["."]]),
+        (entry("exact", exportTo=[".", "gateways", "reports"]), [[".", "reports"]]),
+        (entry("exact", "gateways"), []),
+        (entry("exact", "reports"), [["."]]),
+    ],
+)
+def test_a_waypoint_of_a_wildcard_does_not_see_what_is_emitted_for_a_host_beneath_it(
+    exact: ServiceEntry, seen: list[Any]
+) -> None:
+    wild = entry("wild", labels=GATEWAYS, **WILD)
+    made = plan(wild, exact, spaces=[namespace("gateways"), namespace("team")])
+    assert [one.manifest["spec"].get("exportTo") for one in made.objects if one.host == HOST] == seen
+    told = [one.code for one in made.findings.get(exact.key, ()) if one.code == "SEG061"]
+    private = exact.export_to == (".",)
+    assert told == ([] if private or exact.key.namespace == "reports" else ["SEG061"])
+
+
+def test_a_host_is_decided_anew_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:
+    index = Index(policy())
+    index.put_entry(None, entry())
+    wild = entry("wild", **WILD)
+    index.put_entry(None, wild)
+    bound = entry("wild", labels=GATEWAYS, **WILD)
+    assert NAME in index.put_entry(wild, bound)
+    assert NAME in index.put_namespace("gateways", namespace("gateways"))
+
+
 def test_the_last_label_of_a_namespace_that_goes_counts_no_more() -> None:
     index = Index(policy())
     index.put_namespace("team", namespace("team", GATEWAYS))
