@@ -150,7 +150,12 @@ class Siblings:
 
     def _note_missed(self, entry: ServiceEntry, policy: GuardPolicy) -> None:
         """Note an entry that may have slipped through while no controller looked: its document tells who changed it."""
-        if was := slipped(None, entry, self._judge.stays_at(entry), policy):
+        # Of two entries at one waypoint, which one came first is not known: neither is put back.
+        stays = {
+            place: tuple(one for one in ones if not one.elsewhere)
+            for place, ones in self._judge.stays_at(entry).items()
+        }
+        if was := slipped(None, entry, stays, policy):
             with self._lock:
                 self._put_back[entry.key] = was
                 self._missed.add(entry.key)

@@ -101,7 +101,7 @@ class Bindings:
         return Waypoints(bound, frozenset(plain), tuple(hidden)) if bound or hidden else NO_WAYPOINTS
 
     def shared(self, entry: ServiceEntry) -> tuple[str, Key, Key] | None:
-        """Return a host, a waypoint, and an entry of another namespace that the waypoint serves for the host as well."""
+        """Return a host, a waypoint, and an entry of another namespace for which it serves the host as well."""
         waypoint = self.waypoint(entry) if self._bound else None
         if waypoint is None:
             return None

@@ -67,8 +67,9 @@ WAYPOINT_NOT_REACHED = Rule(
 WILDCARD_CAPTURED = Rule(
     "SEG061",
     "WildcardCaptured",
-    "At a waypoint, Istio takes a VirtualService for every host that overlaps with its own. That of one host would lead "
-    "all calls of a wildcard entry to this host. So the namespace of the waypoint does not see the VirtualService.",
+    "At a waypoint, Istio takes a VirtualService for every host that overlaps with its own. That of one host would "
+    "lead all calls of a wildcard entry to this host. So the namespace of the waypoint does not see the "
+    "VirtualService.",
     "Bind the wildcard entry to a waypoint in a namespace of its own, list its hosts by their full names, or write the "
     "label istio.io/use-waypoint: none on it.",
 )

@@ -36,7 +36,7 @@ class AtWaypoints:
 
 
 def at_waypoints(kind: str, served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> AtWaypoints:
-    """Have what is emitted at a home reach the waypoints that serve its entries, and keep it from those that it harms."""
+    """Have what is emitted at a home reach the waypoints of its entries, and keep it from those that it harms."""
     if kind == "VirtualService" and neighbours.waypoints.hidden:
         return _hidden(served, dict(neighbours.waypoints.hidden), export_to)
     missed = dict(_missed(served, neighbours, export_to))

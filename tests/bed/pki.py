@@ -51,16 +51,22 @@ class Authority:
         It is valid from `begin` to `end`, as seen from now.
         """
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
-        return self._issue(_subject(names[0]), ExtendedKeyUsageOID.SERVER_AUTH, [alternatives], (begin, end))
+        return self._issue(_subject(names[0]), [ExtendedKeyUsageOID.SERVER_AUTH], [alternatives], (begin, end))
 
     def client(self, user: str, groups: Iterable[str] = ()) -> KeyPair:
         """A client certificate as Kubernetes reads it: the user in CN, each group in an O."""
-        return self._issue(_subject(user, groups), ExtendedKeyUsageOID.CLIENT_AUTH, [])
+        return self._issue(_subject(user, groups), [ExtendedKeyUsageOID.CLIENT_AUTH], [])
+
+    def workload(self, identity: str) -> KeyPair:
+        """A certificate of a workload of a mesh, for both sides of a connection; its identity is a SPIFFE URI."""
+        alternatives = x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)])
+        usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return self._issue(_subject("workload"), usages, [alternatives])
 
     def _issue(
         self,
         subject: x509.Name,
-        usage: ObjectIdentifier,
+        usages: Iterable[ObjectIdentifier],
         extensions: Iterable[x509.ExtensionType],
         validity: Validity = (-CLOCK_SKEW, LIFETIME),
     ) -> KeyPair:
@@ -70,7 +76,7 @@ class Authority:
             _builder(subject, self.root.subject, key, validity)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(_key_usage(digital_signature=True), critical=True)
-            .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(issuer_key, critical=False)
         )
         for extension in extensions:

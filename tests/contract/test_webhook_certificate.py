@@ -112,7 +112,7 @@ def test_a_certificate_is_for_no_other_name(files: Files, authority: Authority, 
 
 
 def test_a_common_name_counts_for_nothing_as_it_does_not_in_the_api_server(files: Files, authority: Authority) -> None:
-    files.replace(authority._issue(_subject("webhook.guard.svc"), ExtendedKeyUsageOID.SERVER_AUTH, []))
+    files.replace(authority._issue(_subject("webhook.guard.svc"), [ExtendedKeyUsageOID.SERVER_AUTH], []))
     said = ServingCertificate(files.certificate, files.private_key, "webhook.guard.svc").unready()
     assert said is not None
     assert said.endswith("it is for no name at all, not for webhook.guard.svc")

@@ -57,7 +57,7 @@ def after(ambient: Generator, done: Change, host: str = HOST, port: int = 80, at
 
 
 def repeats_resets(routes: Sequence[Route]) -> bool:
-    return all(one.retry is not None and CONDITIONS <= {*one.retry.on} and one.retry.attempts == 3 for one in routes)
+    return all(one.retry is not None and {*one.retry.on} >= CONDITIONS and one.retry.attempts == 3 for one in routes)
 
 
 def test_a_waypoint_of_the_entrys_namespace_has_the_recipe(ambient: Generator) -> None:

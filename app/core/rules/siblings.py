@@ -18,6 +18,7 @@ from app.core.rules.findings import Finding, Severity, quoted
 from app.core.rules.kept_resolutions import Place, Standing, Stays, first_of_each, places
 from app.core.rules.layouts import ADDRESSED, Layouts
 from app.core.rules.verdict import Verdict, review
+from app.core.waypoint_findings import kept_at_waypoint
 
 TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
 """The resolutions that entries are given: beside them, others may be given the same."""
@@ -69,6 +70,8 @@ class Held:
 
     def finding(self, severity: Severity) -> Finding:
         """Tell the owner of the entry, naming both entries and the ports that would fail."""
+        if self.sibling.elsewhere:
+            return kept_at_waypoint(self.entry, Key(*self.sibling.name.split("/", 1)), self.sibling.ports)
         key = Key(self.entry.key.namespace, self.sibling.name)
         own = Stays.of(self.entry)
         if self.sibling.splits and (self.sibling.resolution == own.resolution or self.sibling.ports == own.ports):
