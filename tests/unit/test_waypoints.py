@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.controller.verdict_cache import VerdictCache
 from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.namespaces import Namespace, is_namespace, waypoint_of
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
