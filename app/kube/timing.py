@@ -8,7 +8,7 @@ _LARGEST_EXPONENT = 60  # 2.0**1024 raises, and failures are counted without end
 
 
 def backoff(failures: int, base: float, cap: float) -> float:
-    """Return the seconds to wait after `failures` failures in a row (at least 1): `base`, doubled each time up to `cap`.
+    """Return the seconds to wait after `failures` in a row (at least 1): `base`, doubled each time up to `cap`.
 
     Its second half is random, so that clients that failed together do not retry together.
     """
