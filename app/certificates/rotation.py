@@ -28,6 +28,7 @@ from app.certificates.webhookconfig import address, bundle, decode, trusting, we
 from app.certificates.x509 import Pair, UnreadablePair
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.core.resources.service_entry import MANAGED_BY, MANAGER
 from app.kube.apply import locked
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
@@ -37,7 +38,6 @@ from app.telemetry.metrics import RotationMetrics
 
 log = logging.getLogger(__name__)
 
-LABELS = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
 CHECK_SECONDS = 4.0
 """Time between two passes, at most: something broken is repaired within it and a call or two."""
 LONGEST_GAP = 60.0
@@ -216,7 +216,7 @@ class Rotation:
         if secret.manifest:
             self._client.replace(SECRETS, {**secret.manifest, **identity})
             return
-        metadata = {"name": secret.name, "namespace": self._settings.namespace, "labels": LABELS}
+        metadata = {"name": secret.name, "namespace": self._settings.namespace, "labels": {MANAGED_BY: MANAGER}}
         self._client.create(SECRETS, {**identity, "metadata": metadata, "type": type_})
 
 
