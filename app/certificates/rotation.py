@@ -114,9 +114,9 @@ class Rotation:
         authority_secret, serving_secret = (
             self._secret(name) for name in (self._settings.ca_secret, self._settings.tls_secret)
         )
-        bundles = [bundle(webhook) for one in configurations for webhook in webhooks(one)]
+        bundles = [bundle(webhook) for configuration in configurations for webhook in webhooks(configuration)]
         authority = self._authority(authority_secret, [*bundles, serving_secret.data.get(BUNDLE, b"")])
-        changed = [self._trust(one, authority.bundle) for one in configurations]
+        changed = [self._trust(configuration, authority.bundle) for configuration in configurations]
         trusted_for = self._trusted.seconds(None if any(changed) else authority.bundle)
         serving = self._serve(serving_secret, authority, trusted_for)
         if authority.previous and self._is_served(serving, authority, configurations):
@@ -164,8 +164,8 @@ class Rotation:
         served_for = self._served.seconds(serving.certificate_pem)
         if not is_current(serving, authority) or served_for < self._settings.propagation:
             return False
-        addresses = {address(webhook) for one in configurations for webhook in webhooks(one)}
-        stale = [one for one in addresses if self._is_stale(one, authority.alone().bundle)]
+        addresses = {address(webhook) for configuration in configurations for webhook in webhooks(configuration)}
+        stale = [where for where in addresses if self._is_stale(where, authority.alone().bundle)]
         if stale and not self._stale:
             log.warning("%s still serves a certificate of a previous CA; keeping that CA in caBundle", stale[0])
         self._stale = bool(stale)
@@ -184,7 +184,7 @@ class Rotation:
         """Put the bundle into each webhook of a configuration that has another, and say whether there was one."""
         patch = trusting(configuration, authorities)
         if patch:
-            resource = next(one for one in CONFIGURATIONS if one.kind == configuration["kind"])
+            resource = next(resource for resource in CONFIGURATIONS if resource.kind == configuration["kind"])
             name = configuration["metadata"]["name"]
             self._client.json_patch(resource, None, name, locked(configuration, patch))
             self._metrics.bundles.inc()

@@ -105,7 +105,7 @@ def read_bundle(bundle: bytes) -> tuple[Certificate, ...]:
 
 def write_bundle(certificates: Iterable[Certificate]) -> bytes:
     """Write certificates one after the other, each once."""
-    return b"".join(one.public_bytes(Encoding.PEM) for one in dict.fromkeys(certificates))
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in dict.fromkeys(certificates))
 
 
 def lapse(certificate: Certificate, now: datetime) -> str | None:
