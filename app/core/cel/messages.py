@@ -68,10 +68,10 @@ def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
     for condition, finding in _obstacles(layers):
         unfixable = both("variables.open", "variables.named", "!variables.dynamic", refused, condition)
         yield variable(finding.rule), (unfixable, finding)
-    rejected = layers.where(lambda settings: settings.resolution.wildcards is not Wildcards.ALLOW)
+    told = layers.where(lambda one: one.resolution.wildcards is not Wildcards.ALLOW)
     entry = _error(WILDCARD_ENTRY, "spec.hosts", templates.WILDCARD_ENTRY.format(host=quoted("variables.hosts[0]")))
-    yield variable(entry.rule), (both("variables.open", "variables.dynamic", 'variables.target == ""', rejected), entry)
-    denied = layers.where(lambda settings: settings.resolution.static is Static.DENY)
+    yield variable(entry.rule), (both("variables.open", "variables.dynamic", 'variables.target == ""', told), entry)
+    denied = layers.where(lambda one: one.resolution.static is Static.DENY)
     static = _error(STATIC_ENDPOINTS, "spec.resolution", templates.STATIC_ENDPOINTS)
     looked_at = either("variables.named", negated(tcp_left(layers)))
     yield variable(static.rule), (both("variables.judged", "variables.static", looked_at, denied), static)
@@ -100,7 +100,7 @@ def _visible(layers: Layers) -> Iterator[tuple[str, Objection]]:
         message = _and_more("owners", templates.HOST_OWNED.format(host=host, owner=owner))
         owned = _error(HOST_OWNED, f"spec.hosts[{hole(f'string({place})')}]", message)
         yield variable(owned.rule), (both("variables.lookedAt", "variables.owners.size() > 0"), owned)
-    refused = layers.where(lambda settings: settings.export_to.require is Require.NAMESPACE)
+    refused = layers.where(lambda one: one.export_to.require is Require.NAMESPACE)
     public = _error(EXPORTED_TO_ALL, "spec.exportTo", templates.EXPORTED_TO_ALL)
     yield variable(public.rule), (both("variables.judged", refused, PUBLIC), public)
 
