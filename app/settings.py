@@ -22,7 +22,7 @@ class WebhookSettings:
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""
     bind_address: str = "::"
-    """Both families; a pod is reached by its own address, which is known only at run time."""
+    """All addresses of IPv4 and IPv6, because the address of a pod is known only at run time."""
     port: int = 9443
     health_port: int = 8081
     keep_alive: float = 120.0
@@ -57,7 +57,7 @@ class ControllerSettings:
     siblings_config_map: str = ""
     """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
     pod_name: str = ""
-    """The pod that this process runs in: a Lease that an earlier container of it held is free."""
+    """The pod of this process. A Lease that an earlier container of the pod held is free."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0

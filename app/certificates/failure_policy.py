@@ -99,7 +99,7 @@ def enforces(policy: GuardPolicy) -> bool:
 
 
 def failure_policy_task(policy: PolicyFile, wanted: Wanted) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
+    """Return a function that creates the leader's task from a fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         return LeaderTask("failure policy", FailurePolicy(client, policy, wanted).check, leadership)

@@ -223,7 +223,7 @@ class Rotation:
 def rotation_task(
     settings: CertificateSettings, metrics: RotationMetrics
 ) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
+    """Return a function that creates the leader's task from a fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         rotation = Rotation(client, settings, metrics)

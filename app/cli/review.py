@@ -32,6 +32,7 @@ CLUSTER_FOLDERS = (
 @choice("--output", "How the report is written; text unless said otherwise.", Output, short="-o")
 @dns_flags()
 @click.option("-f", "--filename", "files", multiple=True, metavar="PATH", help="The same as PATH; can be repeated.")
+@flag("--allow-empty", "Exit with 0 where a folder has no ServiceEntry, and not with 2.", is_flag=True)
 @switch("--fix", "Set the resolution in the files, and touch nothing else in them.")
 @switch("--dry-run", "With --fix: show the changes as a diff and write nothing.")
 def review(
@@ -44,6 +45,7 @@ def review(
     files: tuple[str, ...],
     proxies: tuple[str, ...],
     ttl: float,
+    allow_empty: bool,
     fix: bool,
     dry_run: bool,
 ) -> None:
@@ -78,6 +80,8 @@ def review(
     write_out(found.written())
     for line in found.complaints():
         tell(line)
+    if found.empty and not allow_empty:
+        fail(f"no ServiceEntry in {', '.join(given)}: is it the right folder? Or set --allow-empty")
     raise Exit(found.exit_code)
 
 

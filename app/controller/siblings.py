@@ -170,7 +170,7 @@ class SiblingsMap:
         self._seen: int | None = None
 
     def check(self) -> float:
-        """Write the ConfigMap where it changed; returns the seconds until the next pass."""
+        """Write the ConfigMap if it changed; returns the seconds until the next pass."""
         version = self._siblings.version
         if not self._siblings.ready or version == self._seen:
             return LOOK_SECONDS

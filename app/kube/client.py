@@ -206,7 +206,7 @@ class Client:
         return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
 
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
-        """Server-side apply. With `force` fields are taken from other managers, else that is a WriteConflict."""
+        """Server-side apply. `force` takes over fields of other managers; without it, they are a WriteConflict."""
         query, path = {**_AS_US, "force": str(force).lower()}, resource.path(*_place(body))
         return self._call(_Call("apply", "PATCH", path, query, body, "application/apply-patch+yaml"))
 

@@ -56,8 +56,8 @@ class LeaderElector:
     `on_started` and `on_stopped` are called alternately in the elector's thread and must return soon. Use them to
     start and stop work, not to decide whether a write is allowed. `clock` gives seconds.
 
-    `pod` is the name of the pod that this process runs in. A holder of that name is an earlier process of the same pod:
-    the kubelet starts a container only when the one before has ended, so its Lease is free.
+    `pod` is the name of this process's pod. A holder with that name is an earlier process of the same pod: the kubelet
+    starts a container only when the previous one has ended, so its Lease is free.
 
     `find_rival` returns another active installation. While there is one, no term begins, and `rival` holds it.
     """

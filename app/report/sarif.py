@@ -52,8 +52,8 @@ def _invocation(report: Report) -> JSON:
     return {"executionSuccessful": not report.incomplete, "toolExecutionNotifications": unreadable + skipped}
 
 
-def _notification(one: Unreviewed, level: str) -> JSON:
-    text, place = f"{one.source} {one.reason}", SourceLine(one.source, one.line)
+def _notification(item: Unreviewed, level: str) -> JSON:
+    text, place = f"{item.source} {item.reason}", SourceLine(item.source, item.line)
     return {"level": level, "message": {"text": text}, "locations": [_location(place)]}
 
 

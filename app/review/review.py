@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.insight.cluster import Insight, WithFindings, enforced
@@ -81,13 +82,19 @@ class Review:
 
     def complaints(self) -> Iterator[str]:
         """Yield the lines for standard error."""
-        for one in self._manifests.unreviewed:
-            yield f"{SourceLine(one.source, one.line)}: {one.reason}"
+        for item in self._manifests.unreviewed:
+            yield f"{SourceLine(item.source, item.line)}: {item.reason}"
         yield from self._failures
         if unseen := unseen_namespaces(self._manifests.documents, self._reviewed):
             yield UNSEEN.format(namespaces=", ".join(map(printable, unseen)))
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
             yield from (line for each in self._refused for line in self._refusal(each))
+
+    @property
+    def empty(self) -> bool:
+        """Whether folders were named and none has a ServiceEntry: most often it is the wrong folder."""
+        found = self._reviewed or self._manifests.unreviewed
+        return not found and any(Path(path).is_dir() for path in self._request.paths)
 
     @property
     def exit_code(self) -> int:
@@ -130,8 +137,8 @@ class Review:
             place = self._report().place(reviewed, finding.path)
             yield f"{place}: ServiceEntry {reviewed.entry.key} is refused: {finding.sentence}. {finding.remedy}"
 
-    def _place(self, one: Reviewed) -> SourceLine:
-        return self._report().place(one, "spec.resolution")
+    def _place(self, reviewed: Reviewed) -> SourceLine:
+        return self._report().place(reviewed, "spec.resolution")
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
         manifests = self._manifests

@@ -159,6 +159,7 @@ def test_a_node_stops_answering(scene: Scene) -> None:
     cluster = scene.release.cluster
     lost = cluster.nodes[1]
     balance(scene)
+    lead_calls_to(scene, "node-2")
 
     def act() -> None:
         lost.pause_kubelet()
@@ -184,6 +185,13 @@ def balance(scene: Scene) -> None:
     scene.release.wait_until_ready()
     for component in ("webhook", "controller"):
         assert {pod["spec"]["nodeName"] for pod in scene.release.pods(component)} == {"node-1", "node-2"}
+
+
+def lead_calls_to(scene: Scene, node: str) -> None:
+    """Have the API server's open connections end at the webhook on a node: it keeps those that it has."""
+    (other,) = [pod for pod in scene.release.pods("webhook") if pod["spec"]["nodeName"] != node]
+    scene.release.kill(other)
+    scene.release.wait_until_ready()
 
 
 def is_ready(cluster: Cluster, node: str) -> bool:

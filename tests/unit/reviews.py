@@ -44,8 +44,8 @@ class Folder:
         return path
 
     def review(self, *arguments: str, stdin: str | bytes = "") -> Result:
-        """Run the command; without paths on everything."""
-        paths = () if any(not argument.startswith("--") for argument in arguments) else (".",)
+        """Run the command; without paths on everything, which may be nothing."""
+        paths = () if any(not argument.startswith("--") for argument in arguments) else (".", "--allow-empty")
         return run("review", *arguments, *paths, stdin=stdin)
 
 

@@ -41,6 +41,15 @@ def test_the_exit_code_is_1_if_something_would_be_changed_or_refused(
     assert folder.review().exit_code == 2
 
 
+def test_a_folder_without_a_service_entry_is_most_often_the_wrong_one(folder: Folder) -> None:
+    file = folder.write("manifests/a.yaml", CONFIG_MAP)
+    empty = run("review", "manifests")
+    assert empty.exit_code == 2
+    assert "no ServiceEntry in manifests: is it the right folder? Or set --allow-empty" in empty.stderr
+    assert run("review", "manifests", "--allow-empty").exit_code == 0
+    assert run("review", str(file)).exit_code == 0, "pre-commit names every file"
+
+
 def test_two_entries_of_one_host_in_different_files_are_told_with_both_places(folder: Folder) -> None:
     folder.write("a.yaml", entry("one", hosts=["x.example.com"], resolution="DNS"))
     folder.write("b.yaml", CONFIG_MAP, entry("two", hosts=["x.example.com"], resolution="DNS"))
