@@ -60,6 +60,12 @@ def test_each_room_has_a_line_that_names_all_of_its_modules() -> None:
     assert named == {room: modules(room) for room in rooms}
 
 
+def test_each_folder_of_tests_has_a_line_in_their_readme() -> None:
+    lines = re.findall(r"^\| `(\w+)` \| .+ \| .+ \|$", prose("tests/README.md"), re.MULTILINE)
+    folders = {path.name for path in (ROOT / "tests").iterdir() if any(path.glob("*.py"))}
+    assert set(lines) == folders
+
+
 def test_each_step_of_a_walk_names_functions_of_its_module() -> None:
     steps = STEP.findall((ROOT / PAGE).read_text())
     assert len(steps) > 35
