@@ -23,9 +23,9 @@ def main() -> int:
     given = _parser().parse_args()
     if given.write and given.names:
         _parser().error("--write is for a whole run: without names")
-    unknown = {*given.names} - {*(AMBIENT if given.ambient else SCENARIOS)}
-    if unknown:
-        _parser().error(f"no scenario of this mesh: {', '.join(sorted(unknown))}")
+    known = AMBIENT if given.ambient else SCENARIOS
+    if unknown := {*given.names} - {*known}:
+        _parser().error(f"no scenario of this mesh: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if given.write and not given.ambient:
         return _write(given.write)
     if trouble := complaint():
