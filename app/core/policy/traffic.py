@@ -168,8 +168,8 @@ class VirtualService:
     unsafe_methods: UnsafeMethods = UnsafeMethods()
     overrides: Overrides = Overrides()
     reach: Reach = setting(
-        "Entry: visible where the entry is and the policy agrees. Namespace: visible in the entry's namespace only. The "
-        "waypoint that serves the entry sees it either way.",
+        "Entry: visible where the entry is and the policy agrees. Namespace: visible in the entry's namespace only. "
+        "The waypoint that serves the entry sees it either way.",
         default=Reach.ENTRY,
     )
     yield_to: tuple[Glob, ...] = setting(
