@@ -68,7 +68,13 @@ def _enter_namespaces() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mesh", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, *AMBIENT]))
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="SCENARIO",
+        choices=[*SCENARIOS, *AMBIENT, []],
+        help=", ".join([*SCENARIOS, *AMBIENT]),
+    )
     parser.add_argument("--ambient", action="store_true", help="the scenarios of an ambient mesh instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured as JSON, for the tests")
     parser.add_argument("--write", nargs="?", const=PAGE, type=Path, metavar="PAGE", help=f"put it into {PAGE}")
