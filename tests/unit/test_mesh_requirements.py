@@ -51,5 +51,5 @@ def test_figures_of_a_part_are_not_written_down(programs: Programs) -> None:
 def test_a_scenario_that_there_is_not_is_refused_with_those_that_there_are(programs: Programs) -> None:
     refused = programs.run(main, "nonsense")
     assert refused.code == 2
-    assert "no scenario of this mesh: nonsense; there are " in refused.stderr
-    assert "rotation" in refused.stderr
+    assert "invalid choice: 'nonsense'" in refused.stderr
+    assert "'rotation'" in refused.stderr
