@@ -1,6 +1,7 @@
 """The generated parts of the chart.
 
-The policy in values.schema.json is made from the GuardPolicy model, the table in README.md from values.yaml.
+The policy in values.schema.json is made from the GuardPolicy model, the table in README.md from values.yaml, and the
+constants of the matchConditions in templates/_core.tpl from the tables of the core.
 """
 
 import json
@@ -9,6 +10,9 @@ from typing import Any
 
 import yaml
 
+from app.core.resources.service_entry import NAMING, PREFIX, TLS_FAMILY, TLS_PORT
+from app.core.rules.bypasses import RESERVED_NAMESPACES
+from app.core.rules.resolution import RESOLVING
 from app.reference import schema
 from tools.reference.page import ROOT
 
@@ -16,8 +20,14 @@ CHART = ROOT / "charts" / "serviceentry-guard"
 VALUES = CHART / "values.yaml"
 SCHEMA = CHART / "values.schema.json"
 README = CHART / "README.md"
+CORE = CHART / "templates" / "_core.tpl"
 IDENTITY = {"apiVersion", "kind", "metadata"}
 """What the chart writes itself."""
+ROUND_ROBIN = "DNS_ROUND_ROBIN"
+"""Resolves a name as well, and has a warning."""
+GENERATED = (
+    "{{- /* Constants of the core. This file is generated: `make reference` writes it, and a test compares it. */ -}}"
+)
 LOOKAHEAD = "(?=.*[1-9])"
 DESCRIBED = "# -- "
 BEGIN = "<!-- This table is generated from values.yaml: `make reference` writes it, and a test compares it. -->\n"
@@ -36,6 +46,22 @@ def values_schema() -> str:
         "properties": {name: one for name, one in model["properties"].items() if name not in IDENTITY},
     }
     return json.dumps(document, indent=2) + "\n"
+
+
+def core() -> str:
+    """Write a template for each table of the core that the matchConditions name, as JSON: CEL reads it as a literal."""
+    constants = {
+        "annotationPrefix": PREFIX,
+        "compliantResolutions": [name for name in RESOLVING if name != ROUND_ROBIN],
+        "namingProtocols": sorted(NAMING),
+        "reservedEnds": [f".{name}." for name in sorted(RESERVED_NAMESPACES)],
+        "tlsPort": TLS_PORT,
+        "tlsProtocols": sorted({*TLS_FAMILY, "HTTP_PROXY"}),
+    }
+    defined = [
+        f'{{{{- define "seg.core.{name}" -}}}}{json.dumps(value)}{{{{- end -}}}}' for name, value in constants.items()
+    ]
+    return "\n".join([GENERATED, *defined]) + "\n"
 
 
 def table() -> str:

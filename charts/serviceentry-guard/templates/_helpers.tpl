@@ -231,7 +231,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- $owned := include "seg.ownedHosts" . | fromJsonArray }}
 {{- if and .Values.admission.skipCompliant (not .Values.policyConfigMap) (le (len $owned) 100) }}
 {{- $exact := list }}
-{{- $ends := list ".default." ".istio-system." ".kube-node-lease." ".kube-public." ".kube-system." }}
+{{- $ends := include "seg.core.reservedEnds" . | fromJsonArray }}
 {{- range $owned }}
 {{- if hasPrefix "*" . }}
 {{- $ends = append $ends (printf "%s." (trimPrefix "*" .)) }}
@@ -241,7 +241,7 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 {{- end }}
 - name: not-yet-compliant
   expression: >-
-    !(has(object.spec) && has(object.spec.resolution) && object.spec.resolution in ['DNS', 'DYNAMIC_DNS']
+    !(has(object.spec) && has(object.spec.resolution) && object.spec.resolution in {{ include "seg.core.compliantResolutions" . }}
     && has(object.spec.hosts) && size(object.spec.hosts) > 0
     && object.spec.hosts.all(host, !host.startsWith('*') && !host.lowerAscii().contains('.svc'))
     && object.spec.hosts.map(host, (host.lowerAscii() + '.').replace('..', '.')).all(name,
@@ -249,10 +249,10 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
     {{- if include "seg.requiresExportTo" . }}
     && has(object.spec.exportTo) && size(object.spec.exportTo) > 0 && !('*' in object.spec.exportTo)
     {{- end }}
-    && !(has(object.spec.ports) && object.spec.ports.exists(port, port.number == 443 && !(has(port.protocol)
-    && port.protocol.upperAscii() in ['TLS', 'HTTPS', 'HTTP_PROXY'])))
+    && !(has(object.spec.ports) && object.spec.ports.exists(port, port.number == {{ include "seg.core.tlsPort" . }} && !(has(port.protocol)
+    && port.protocol.upperAscii() in {{ include "seg.core.tlsProtocols" . }})))
     && !(has(object.metadata.annotations)
-    && object.metadata.annotations.exists(name, name.startsWith('serviceentry-guard.io/'))))
+    && object.metadata.annotations.exists(name, name.startsWith({{ include "seg.core.annotationPrefix" . }}))))
 {{- end }}
 {{- with .Values.admission.matchConditions }}
 {{ toYaml . }}
@@ -270,9 +270,9 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
 - name: touches-spec-or-our-annotations
   expression: >-
     request.operation == "CREATE" || object.?spec != oldObject.?spec ||
-    object.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/") &&
+    object.metadata.?annotations.orValue({}).exists(name, name.startsWith({{ include "seg.core.annotationPrefix" . }}) &&
     oldObject.metadata.?annotations.orValue({})[?name] != object.metadata.?annotations.orValue({})[?name]) ||
-    oldObject.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/") &&
+    oldObject.metadata.?annotations.orValue({}).exists(name, name.startsWith({{ include "seg.core.annotationPrefix" . }}) &&
     !(name in object.metadata.?annotations.orValue({})))
 {{- if and (not .Values.policyConfigMap) (not (include "seg.ownedHosts" . | fromJsonArray)) (not (include "seg.requiresExportTo" .)) }}
 {{- $locations := list }}
@@ -287,7 +287,7 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
 {{- if not (.Values.policy.scope | default dict).locations }}{{ $locations = append $locations "MESH_EXTERNAL" }}{{ end }}
 - name: looked-at
   expression: >-
-    object.metadata.?annotations.orValue({}).exists(name, name.startsWith("serviceentry-guard.io/")) ||
+    object.metadata.?annotations.orValue({}).exists(name, name.startsWith({{ include "seg.core.annotationPrefix" . }})) ||
     !(has(object.spec) && (
     !((has(object.spec.location) ? object.spec.location : "MESH_EXTERNAL") in {{ toJson (uniq $locations) }})
     {{- if not $static }}
@@ -296,7 +296,7 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
     {{- end }}
     {{- if not $tcp }}
     || (has(object.spec.ports) && size(object.spec.ports) > 0 && object.spec.ports.all(port, !(has(port.protocol) &&
-    port.protocol.upperAscii() in {{ toJson (list "HTTP" "HTTP2" "GRPC" "GRPC-WEB" "HTTP_PROXY" "TLS" "HTTPS") }})))
+    port.protocol.upperAscii() in {{ include "seg.core.namingProtocols" . }})))
     {{- end }}
     ))
 {{- end }}
