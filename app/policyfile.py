@@ -13,7 +13,7 @@ from app.core.policy.errors import PolicyError, PolicyProblem
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.policy.reader import MAX_DEPTH, parse_policy
 from app.core.rules.findings import quoted
-from app.core.rules.policy_lint import soundness
+from app.core.rules.policy_lint import lint
 from app.manifests.documents import Dialect, Document, Malformed, core_schema, decoded, documents, line_at
 from app.manifests.layout import layout
 
@@ -138,7 +138,7 @@ class PolicyFile:
         return policy.on(self._today())
 
     def _warn(self) -> None:
-        for finding in soundness(self.current):
+        for finding in lint(self.current):
             log.warning("policy %s: %s", self._path, finding.sentence)
 
 

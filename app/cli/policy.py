@@ -63,9 +63,9 @@ def policy_check(file: str, today: str | None) -> None:
     A file - is standard input. Each problem or finding is a line. Exits with 0 where the policy is sound, with 1
     where it can be used and has findings, and with 2 where it cannot be read or used.
     """
-    from app.core.rules.policy_lint import soundness
+    from app.core.rules.policy_lint import lint
 
-    findings = soundness(read_policy(Path(file), today) if file != "-" else read_policy_input(today))
+    findings = lint(read_policy(Path(file), today) if file != "-" else read_policy_input(today))
     for finding in findings:
         click.echo(f"{file}: {finding.severity.value} {finding.sentence}")
     if not findings:

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable, Sequence
 
-from app.controller.entry_events import Narrator
-from app.controller.gauges import Tally
+from app.controller.entry_events import EntryEvents
+from app.controller.gauges import FindingGauges
 from app.controller.interfaces import EntryHandler
 from app.controller.inventory import Inventory
 from app.controller.reconciler import Reconciler
@@ -33,9 +33,9 @@ class Dispatcher:
         *,
         reconciler: Reconciler,
         workers: Workers,
-        narrator: Narrator,
+        events: EntryEvents,
         siblings: Siblings,
-        tally: Tally,
+        gauges: FindingGauges,
         remediator: Remediator,
         reporter: Reporter,
     ) -> None:
@@ -43,12 +43,12 @@ class Dispatcher:
         self._policy = policy
         self._reconciler = reconciler
         self._workers = workers
-        self._narrator = narrator
+        self._events = events
         self._siblings = siblings
-        self._tally = tally
+        self._gauges = gauges
         self._remediator = remediator
         self._reporter = reporter
-        self._handlers: Sequence[EntryHandler] = (tally, remediator, reporter)
+        self._handlers: Sequence[EntryHandler] = (gauges, remediator, reporter)
         self._entries = entries
         self._told = False  # whether Events about the state before this term were written
 
@@ -67,7 +67,7 @@ class Dispatcher:
             self._workers.latency.changed(keys)
         self._enqueue(keys)
         if changed:
-            self._narrator.entry_changed(old, new, self._policy.current)
+            self._events.entry_changed(old, new, self._policy.current)
             self._tell_limited()
         if entry := new or old:
             for handler in self._handlers:
@@ -104,9 +104,9 @@ class Dispatcher:
         if self._synced() and not self._told:
             self._told = True
             self._inventory.newly_limited()
-            self._narrator.tell_standing(self._stored(), self._policy.current)
+            self._events.tell_standing(self._stored(), self._policy.current)
             for entry, exceeded in self._inventory.limited():
-                self._narrator.limited(entry, exceeded, standing=True)
+                self._events.limited(entry, exceeded, standing=True)
 
     def _look_at_all(self) -> None:
         """Find the entries whose siblings keep their resolution, and then the entries to patch."""
@@ -114,19 +114,19 @@ class Dispatcher:
         self._remediator.reconsider()
 
     def _policy_changed(self, before: GuardPolicy) -> None:
-        self._tally.reconsider()
+        self._gauges.reconsider()
         self._reporter.reconsider()
-        self._narrator.policy_changed(self._stored(), before, self._policy.current)
+        self._events.policy_changed(self._stored(), before, self._policy.current)
 
     def _tell_limited(self) -> None:
         for entry, exceeded in self._inventory.newly_limited():
-            self._narrator.limited(entry, exceeded, standing=False)
+            self._events.limited(entry, exceeded, standing=False)
             self._reporter.touch(entry.key.namespace)
 
     def _siblings_changed(self, keys: Iterable[Key]) -> None:
         """Review entries again that share a host with a changed entry, because siblings get the same treatment."""
         for key in keys:
-            self._tally.put(key, self._entries().store.get((key.namespace, key.name)))
+            self._gauges.put(key, self._entries().store.get((key.namespace, key.name)))
             self._reporter.touch(key.namespace)
         self._remediator.touch_keys(keys)
 
@@ -141,7 +141,7 @@ class Dispatcher:
         for key in self._siblings.news():
             entry = self._entries().store.get((key.namespace, key.name))
             if entry and write_events:
-                self._narrator.sibling_changed(entry, self._policy.current)
+                self._events.sibling_changed(entry, self._policy.current)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:
         namespaces = set[str]()

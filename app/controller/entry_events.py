@@ -13,7 +13,7 @@ from app.core.rules.verdict import Judge, review
 from app.kube.events import EventRecorder
 
 
-class Narrator:
+class EntryEvents:
     """Writes Events about changes while `leading`; safe for threads. Methods return immediately and never fail."""
 
     def __init__(self, events: EventRecorder, leading: Callable[[], bool], judge: Judge = review) -> None:

@@ -41,7 +41,7 @@ class Counts(Generic[L]):
         return self._counter.copy()
 
 
-class Tally:
+class FindingGauges:
     """Counts findings by namespace and code, and unfixable entries by namespace; safe for use from several threads."""
 
     def __init__(self, judge: Callable[[ServiceEntry], Verdict]) -> None:

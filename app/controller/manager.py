@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 
 from app.controller.aftermath import Aftermath, aftermath_task, reader
 from app.controller.dispatcher import Dispatcher
-from app.controller.entry_events import Narrator
-from app.controller.gauges import Tally
+from app.controller.entry_events import EntryEvents
+from app.controller.gauges import FindingGauges
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
@@ -116,13 +116,13 @@ class Manager:
         self._inventory = Inventory(policy.current)
         judge = VerdictCache(at_waypoint=self._inventory.at_waypoint)
         self._siblings = Siblings(self._inventory, judge, policy)
-        self._tally = Tally(lambda entry: judge(entry, policy.current))
+        self._gauges = FindingGauges(lambda entry: judge(entry, policy.current))
         identity = self._elector.identity if self._elector else MANAGER
         self._events = EventRecorder(writer, MANAGER, identity, busy=self._emitting)
-        narrator = Narrator(self._events, leads, judge)
-        reconciler = Reconciler(self._inventory, writer, policy, narrator)
-        self._workers = self._make_workers(reconciler, narrator, tracer)
-        self._remediator = self._make_remediator(writer, narrator, tracer)
+        events = EntryEvents(self._events, leads, judge)
+        reconciler = Reconciler(self._inventory, writer, policy, events)
+        self._workers = self._make_workers(reconciler, events, tracer)
+        self._remediator = self._make_remediator(writer, events, tracer)
         self._aftermath = self._make_aftermath()
         self._reporter = self._make_reporter(writer, judge)
         self._dispatcher = Dispatcher(
@@ -131,17 +131,17 @@ class Manager:
             lambda: self._entries,
             reconciler=reconciler,
             workers=self._workers,
-            narrator=narrator,
+            events=events,
             siblings=self._siblings,
-            tally=self._tally,
+            gauges=self._gauges,
             remediator=self._remediator,
             reporter=self._reporter,
         )
 
-    def _make_workers(self, reconciler: Reconciler, narrator: Narrator, tracer: Tracer) -> Workers:
+    def _make_workers(self, reconciler: Reconciler, events: EntryEvents, tracer: Tracer) -> Workers:
         return Workers(
             reconciler,
-            narrator,
+            events,
             self._metrics,
             tracer,
             leadership=self._leadership,
@@ -149,10 +149,10 @@ class Manager:
             count=self._settings.workers,
         )
 
-    def _make_remediator(self, writer: Client, narrator: Narrator, tracer: Tracer) -> Remediator:
+    def _make_remediator(self, writer: Client, events: EntryEvents, tracer: Tracer) -> Remediator:
         return Remediator(
             writer,
-            narrator,
+            events,
             self._metrics,
             self._siblings.repair,
             self._siblings.patched,
@@ -234,9 +234,9 @@ class Manager:
         """Set the sources of the gauges."""
         metrics, leads = self._metrics, self._leadership.leads
         metrics.queues.leading = leads
-        metrics.show(metrics.findings, self._tally.findings, leads)
-        metrics.show(metrics.unfixable_entries, self._tally.unfixable, leads)
-        metrics.show(metrics.exemption_expiry, self._tally.expiries, leads)
+        metrics.show(metrics.findings, self._gauges.findings, leads)
+        metrics.show(metrics.unfixable_entries, self._gauges.unfixable, leads)
+        metrics.show(metrics.exemption_expiry, self._gauges.expiries, leads)
         metrics.show(metrics.limited_entries, self._inventory.limited_counts, leads)
         metrics.show(metrics.host_conflicts, self._workers.conflicts.counts, leads)
         metrics.show(metrics.host_claims, self._workers.conflicts.claims, leads)

@@ -5,7 +5,7 @@ import time
 from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.controller.inventory import Inventory
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -40,9 +40,9 @@ class _Left:
 class Reconciler:
     """Brings the objects of one key (namespace and name) to the desired state."""
 
-    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, narrator: Narrator) -> None:
+    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, events: EntryEvents) -> None:
         self._inventory = inventory
-        self._narrator = narrator
+        self._events = events
         self._client = client
         self._policy = policy
         self._left: dict[Key, _Left] = {}
@@ -92,7 +92,7 @@ class Reconciler:
         if done.apply or done.delete:
             tell(log, "reconciled", _line(key, done, seconds))
         for emitted, current in done.apply:
-            self._narrator.applied(emitted, current)
+            self._events.applied(emitted, current)
 
     def owner(self, key: Key) -> ServiceEntry | None:
         """Return the oldest entry of the namespace that asks for objects with a name."""

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.controller.leadership import Leadership
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
@@ -49,7 +49,7 @@ class Remediator:
     def __init__(  # noqa: PLR0913 - its dependencies and limits
         self,
         client: Client,
-        narrator: Narrator,
+        events: EntryEvents,
         metrics: ControllerMetrics,
         repair: Repair,
         patched: Callable[[ServiceEntry], None] = lambda _entry: None,
@@ -59,7 +59,7 @@ class Remediator:
         rate: float,
     ) -> None:
         self._client = client
-        self._narrator = narrator
+        self._events = events
         self._outcomes = metrics.remediations
         self._repair = repair
         self._patched = patched
@@ -159,12 +159,12 @@ class Remediator:
         line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
         tell(log, "remediated", line)
         note = f"resolution was {entry.resolution} and is {resolution} now: {_why(resolution)}"
-        self._narrator.tell(entry, Notice(REMEDIATED, note))
+        self._events.tell(entry, Notice(REMEDIATED, note))
 
     def _refused(self, entry: ServiceEntry, reason: str) -> PatchRefused:
         self._outcomes.labels("failed").inc()
         note = f"resolution stays {entry.resolution}: {reason}"
-        self._narrator.tell(entry, Notice(REMEDIATION_REFUSED, note))
+        self._events.tell(entry, Notice(REMEDIATION_REFUSED, note))
         return PatchRefused(reason)
 
 

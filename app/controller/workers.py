@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.controller.gauges import Conflicts, Latency
 from app.controller.leadership import Leadership
 from app.controller.reconciler import Reconciler
@@ -38,7 +38,7 @@ class Workers:
     def __init__(  # noqa: PLR0913 - its dependencies
         self,
         reconciler: Reconciler,
-        narrator: Narrator,
+        events: EntryEvents,
         metrics: ControllerMetrics,
         tracer: Tracer,
         *,
@@ -50,7 +50,7 @@ class Workers:
         self.latency = Latency(metrics.emission_latency, leadership.leads)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
-        self._narrator = narrator
+        self._events = events
         self._tracer = tracer
         self._written = deque[float](maxlen=BURST)  # when
         self._settled = False  # whether every key was added since this replica became the leader
@@ -116,14 +116,14 @@ class Workers:
             "API server rejects writes in namespace %s; retrying with increasing delay: %s", key.namespace, error
         )
         if owner := self._reconciler.owner(key):
-            self._narrator.refused(owner, str(error))
+            self._events.refused(owner, str(error))
 
     def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
         if done.apply or done.delete:
             self._written.append(time.monotonic())
             self.latency.written(since)
         for conflict in self.conflicts.put(key, done.foreign):
-            self._narrator.yielded(conflict, standing=not self._settled)
+            self._events.yielded(conflict, standing=not self._settled)
         self._settled = self._settled or not len(self.queue)
 
 

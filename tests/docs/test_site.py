@@ -8,7 +8,7 @@ import yaml
 
 from app.core.policy.reader import parse_policy
 from app.core.rules.catalogue import CATALOGUE
-from app.core.rules.policy_lint import soundness
+from app.core.rules.policy_lint import lint
 from tests.docs.markdown import ROOT, blocks, pages, prose
 from tests.docs.site_hooks import ELSEWHERE
 from tools.reference import findings
@@ -78,4 +78,4 @@ def test_yaml_in_a_page_can_be_read_and_policies_are_sound(page: str) -> None:
             for document in yaml.safe_load_all("\n".join(block.lines)):
                 if document.get("kind") == "GuardPolicy" and document.get("apiVersion"):
                     document.pop("metadata", None)  # that of a KRM function has annotations for Kustomize
-                    assert soundness(parse_policy(document)) == (), str(block)
+                    assert lint(parse_policy(document)) == (), str(block)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.controller.inventory import Inventory
 from app.controller.reconciler import Reconciler
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -188,8 +188,8 @@ class TestAnObjectWithoutOurLabel:
         before = team.virtual_services()
         entry, inventory = ServiceEntry.parse(team.stored()), Inventory()
         inventory.put_entry(None, entry)
-        narrator = Narrator(EventRecorder(team.client, "test", "test"), lambda: True)
-        reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None), narrator)
+        events = EntryEvents(EventRecorder(team.client, "test", "test"), lambda: True)
+        reconciler = Reconciler(inventory, team.client, PolicyFile(None, lambda _: None), events)
         with pytest.raises(WriteConflict):
             reconciler.reconcile(Key(team.namespace, team.host()))
         assert team.virtual_services()[team.host()] == before[team.host()]

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.core.event_catalogue import CATALOGUE, conflict, notices
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.observed import Observed
@@ -46,8 +46,8 @@ def leading() -> threading.Event:
 
 
 @pytest.fixture
-def narrator(events: Events, leading: threading.Event) -> Narrator:
-    return Narrator(cast("EventRecorder", events), leading.is_set)
+def author(events: Events, leading: threading.Event) -> EntryEvents:
+    return EntryEvents(cast("EventRecorder", events), leading.is_set)
 
 
 UNFIXABLE: dict[str, Any] = {"resolution": "NONE", "addresses": ["198.51.100.0/24"]}
@@ -95,60 +95,62 @@ def test_a_conflict_is_told_as_its_finding_has_it() -> None:
 class TestANarrator:
     """Tells of changes, while its replica leads."""
 
-    def test_tells_of_a_new_entry(self, narrator: Narrator, events: Events) -> None:
-        narrator.entry_changed(None, entry(ports=[HTTP, HTTPS]), guard_policy())
+    def test_tells_of_a_new_entry(self, author: EntryEvents, events: Events) -> None:
+        author.entry_changed(None, entry(ports=[HTTP, HTTPS]), guard_policy())
         assert events.told == [("RetriesNotApplicable", "Normal", False)]
 
-    def test_tells_nothing_of_a_change_that_leaves_all_as_it_was(self, narrator: Narrator, events: Events) -> None:
-        narrator.entry_changed(entry(**UNFIXABLE), entry(exportTo=["."], **UNFIXABLE), guard_policy())
+    def test_tells_nothing_of_a_change_that_leaves_all_as_it_was(self, author: EntryEvents, events: Events) -> None:
+        author.entry_changed(entry(**UNFIXABLE), entry(exportTo=["."], **UNFIXABLE), guard_policy())
         assert events.told == []
 
-    def test_tells_of_what_a_change_brings_and_only_that(self, narrator: Narrator, events: Events) -> None:
+    def test_tells_of_what_a_change_brings_and_only_that(self, author: EntryEvents, events: Events) -> None:
         old = entry(ports=[HTTP, HTTPS])
-        narrator.entry_changed(old, entry(ports=[HTTP, {**HTTPS, "number": 8443}]), guard_policy())
-        narrator.entry_changed(old, entry(ports=[HTTP, HTTPS], annotations=EXEMPT), guard_policy())
+        author.entry_changed(old, entry(ports=[HTTP, {**HTTPS, "number": 8443}]), guard_policy())
+        author.entry_changed(old, entry(ports=[HTTP, HTTPS], annotations=EXEMPT), guard_policy())
         assert [reason for reason, _, _ in events.told] == ["RetriesNotApplicable", "Exempted"]
 
-    def test_writes_new_events_for_an_entry_that_was_created_again(self, narrator: Narrator, events: Events) -> None:
-        narrator.entry_changed(entry(**UNFIXABLE), replace(entry(**UNFIXABLE), uid="2"), guard_policy())
+    def test_writes_new_events_for_an_entry_that_was_created_again(self, author: EntryEvents, events: Events) -> None:
+        author.entry_changed(entry(**UNFIXABLE), replace(entry(**UNFIXABLE), uid="2"), guard_policy())
         assert events.told == [("Unfixable", "Warning", False)]
 
-    def test_tells_nothing_of_an_entry_that_went(self, narrator: Narrator, events: Events) -> None:
-        narrator.entry_changed(entry(**UNFIXABLE), None, guard_policy())
+    def test_tells_nothing_of_an_entry_that_went(self, author: EntryEvents, events: Events) -> None:
+        author.entry_changed(entry(**UNFIXABLE), None, guard_policy())
         assert events.told == []
 
-    def test_tells_of_what_another_policy_brings(self, narrator: Narrator, events: Events) -> None:
+    def test_tells_of_what_another_policy_brings(self, author: EntryEvents, events: Events) -> None:
         exempting = guard_policy(exemptions={"namespaces": ["team"]})
-        narrator.policy_changed([entry(), entry(ports=[HTTPS])], guard_policy(), exempting)
-        narrator.policy_changed([entry()], exempting, exempting)
+        author.policy_changed([entry(), entry(ports=[HTTPS])], guard_policy(), exempting)
+        author.policy_changed([entry()], exempting, exempting)
         assert [reason for reason, _, _ in events.told] == ["Exempted", "Exempted"]
 
-    def test_tells_once_that_an_exemption_ends_and_once_that_it_ended(self, narrator: Narrator, events: Events) -> None:
+    def test_tells_once_that_an_exemption_ends_and_once_that_it_ended(
+        self, author: EntryEvents, events: Events
+    ) -> None:
         exempt = entry(annotations={**EXEMPT, "exempt-until": "2027-03-31"})
         days = ["2027-03-16", "2027-03-17", "2027-03-18", "2027-03-31", "2027-04-01", "2027-04-02"]
         for before, after in itertools.pairwise(days):
-            narrator.policy_changed([exempt], guard_policy().on(before), guard_policy().on(after))
+            author.policy_changed([exempt], guard_policy().on(before), guard_policy().on(after))
         assert [(reason, type_) for reason, type_, _ in events.told] == [("ExemptionEnds", "Warning")] * 2
         assert "the exemption ends on 2027-03-31" in events.notes[0]
         assert "the exemption ended on 2027-03-31" in events.notes[1]
 
-    def test_tells_only_warnings_of_what_it_finds(self, narrator: Narrator, events: Events) -> None:
+    def test_tells_only_warnings_of_what_it_finds(self, author: EntryEvents, events: Events) -> None:
         found = [entry(ports=[HTTP, HTTPS]), entry(annotations=EXEMPT), entry(**UNFIXABLE)]
-        narrator.tell_standing(found, guard_policy())
+        author.tell_standing(found, guard_policy())
         assert events.told == [("Unfixable", "Warning", True)]
 
     def test_tells_nothing_while_another_replica_leads(
-        self, narrator: Narrator, events: Events, leading: threading.Event
+        self, author: EntryEvents, events: Events, leading: threading.Event
     ) -> None:
         leading.clear()
-        narrator.entry_changed(None, entry(**UNFIXABLE), guard_policy())
-        narrator.policy_changed([entry(**UNFIXABLE)], guard_policy(mode="Off"), guard_policy())
+        author.entry_changed(None, entry(**UNFIXABLE), guard_policy())
+        author.policy_changed([entry(**UNFIXABLE)], guard_policy(mode="Off"), guard_policy())
         assert events.told == []
 
-    def test_tells_whether_an_object_was_there_before(self, narrator: Narrator, events: Events) -> None:
+    def test_tells_whether_an_object_was_there_before(self, author: EntryEvents, events: Events) -> None:
         ruled = guard_policy(destinationRule={"enabled": True, "connectionPool": {"http": {"idleTimeout": "50s"}}})
         for emitted, _ in changes(desired([entry()], ruled), []).apply:
-            narrator.applied(emitted, None)
+            author.applied(emitted, None)
         assert sorted(events.notes) == [
             "DestinationRule api.example.com was created",
             "VirtualService api.example.com was created",

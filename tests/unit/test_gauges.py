@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.controller.gauges import CLAIMANTS, OTHERS, Conflicts, Tally
+from app.controller.gauges import CLAIMANTS, OTHERS, Conflicts, FindingGauges
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
@@ -25,24 +25,26 @@ def test_the_counts_are_those_of_the_entries_that_are_there_under_the_policy_in_
     steps: list[tuple[str, dict[str, Any], GuardPolicy]],
 ) -> None:
     in_force = [steps[0][2]]
-    tally = Tally(lambda entry: review(entry, in_force[0]))
+    gauges = FindingGauges(lambda entry: review(entry, in_force[0]))
     there: dict[Key, ServiceEntry] = {}
     for what, manifest, policy in steps:
         entry = ServiceEntry.parse(manifest)
         key = Key(entry.key.namespace, entry.key.name[:1])
         if what == "policy":
             in_force[0] = policy
-            tally.reconsider()
+            gauges.reconsider()
         elif what == "delete":
             there.pop(key, None)
-            tally.put(key, None)
+            gauges.put(key, None)
         else:
             there[key] = entry
-            tally.put(key, entry)
+            gauges.put(key, entry)
     verdicts = [(key.namespace, review(entry, in_force[0])) for key, entry in there.items()]
     # Compared as dicts: a namespace whose count fell to zero must be gone, not 0.
-    assert dict(tally.findings()) == dict(Counter((team, code) for team, verdict in verdicts for code in verdict.codes))
-    assert dict(tally.unfixable()) == dict(Counter((team,) for team, verdict in verdicts if verdict.unfixable))
+    assert dict(gauges.findings()) == dict(
+        Counter((team, code) for team, verdict in verdicts for code in verdict.codes)
+    )
+    assert dict(gauges.unfixable()) == dict(Counter((team,) for team, verdict in verdicts if verdict.unfixable))
 
 
 def conflict(name: str, claimant: str) -> Conflict:
@@ -104,7 +106,7 @@ def test_a_namespace_that_claims_a_host_by_very_many_objects_makes_no_more_serie
 
 def test_of_each_namespace_the_exemption_that_ends_first_is_shown_with_the_end_of_its_last_day() -> None:
     policy = guard_policy(existing="Report").on("2027-03-20")
-    tally = Tally(lambda entry: review(entry, policy))
+    gauges = FindingGauges(lambda entry: review(entry, policy))
     for namespace, name, until in (
         ("team", "soon", "2027-03-31"),
         ("team", "late", "2027-12-31"),
@@ -113,10 +115,10 @@ def test_of_each_namespace_the_exemption_that_ends_first_is_shown_with_the_end_o
     ):
         annotations = {"exempt": "the vendor pins its addresses"} | ({"exempt-until": until} if until else {})
         one = entry(name, namespace, created="2027-01-01T00:00:00Z", annotations=annotations)
-        tally.put(one.key, one)
+        gauges.put(one.key, one)
     april, second = 1_806_537_600, 1_803_945_600
-    assert tally.expiries() == {("team",): april, ("other",): second}
-    tally.put(Key("team", "soon"), None)
-    tally.put(Key("other", "over"), entry("over", "other"))
-    assert tally.expiries() == {("team",): april + 275 * 86_400}
-    assert tally.findings() == {("team", "SEG002"): 1, ("third", "SEG002"): 1}
+    assert gauges.expiries() == {("team",): april, ("other",): second}
+    gauges.put(Key("team", "soon"), None)
+    gauges.put(Key("other", "over"), entry("over", "other"))
+    assert gauges.expiries() == {("team",): april + 275 * 86_400}
+    assert gauges.findings() == {("team", "SEG002"): 1, ("third", "SEG002"): 1}

@@ -7,12 +7,12 @@ import pytest
 from app.core.policy.model import default_policy
 from app.core.policy.reader import parse_policy
 from app.core.policy.traffic import RETRY_CONDITIONS
-from app.core.rules.policy_lint import soundness
+from app.core.rules.policy_lint import lint
 from tests.builders import IDENTITY
 
 
 def found(**fields: Any) -> list[str]:
-    return [f"{finding.code} {finding.path}" for finding in soundness(parse_policy({**IDENTITY, **fields}))]
+    return [f"{finding.code} {finding.path}" for finding in lint(parse_policy({**IDENTITY, **fields}))]
 
 
 def emitted(**fields: Any) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def emitted(**fields: Any) -> dict[str, Any]:
 
 
 def test_the_recipe_is_sound() -> None:
-    assert soundness(default_policy()) == ()
+    assert lint(default_policy()) == ()
 
 
 @pytest.mark.parametrize(
@@ -42,7 +42,7 @@ def test_the_timeout_is_to_leave_time_for_the_first_try_and_every_attempt(
 
 
 def test_the_message_names_the_numbers() -> None:
-    (finding,) = soundness(parse_policy({**IDENTITY, **emitted(timeout="5s")}))
+    (finding,) = lint(parse_policy({**IDENTITY, **emitted(timeout="5s")}))
     assert finding.message == "5s ends before the last of 4 tries of 2s each"
 
 
@@ -138,7 +138,7 @@ def exempting(**fields: Any) -> dict[str, Any]:
 
 
 def on(today: str, **fields: Any) -> list[str]:
-    return [f"{one.code} {one.path}" for one in soundness(parse_policy({**IDENTITY, **fields}).on(today))]
+    return [f"{one.code} {one.path}" for one in lint(parse_policy({**IDENTITY, **fields}).on(today))]
 
 
 def test_exemptions_of_the_policy_without_an_end_are_found_where_it_requires_one() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
 from app.controller.reconciler import Reconciler
@@ -37,8 +37,8 @@ class Cluster:
         self.inventory = Inventory()
         self.policy = PolicyFile(None, lambda _taken: None)
         client = Client.from_kubeconfig(server.kubeconfig(folder / "kubeconfig", {}))
-        self.narrator = Narrator(EventRecorder(client, "test", "test"), lambda: True)
-        self.reconciler = Reconciler(self.inventory, client, self.policy, self.narrator)
+        self.events = EntryEvents(EventRecorder(client, "test", "test"), lambda: True)
+        self.reconciler = Reconciler(self.inventory, client, self.policy, self.events)
         self.others: dict[str, Any] = {}
         self.stored: dict[str, Any] | None = None
         self.may_answer = threading.Event()
@@ -181,7 +181,7 @@ def test_the_write_that_was_made_is_told_though_the_next_one_failed(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = list[str]()
-    monkeypatch.setattr(cluster.narrator, "applied", lambda emitted, _before: told.append(emitted.kind))
+    monkeypatch.setattr(cluster.events, "applied", lambda emitted, _before: told.append(emitted.kind))
     pool = {"http": {"idleTimeout": "30s"}}
     cluster.inventory.take_policy(guard_policy(destinationRule={"enabled": True, "connectionPool": pool}))
     cluster.put(entry())
@@ -196,7 +196,7 @@ def test_workers_are_busy_in_a_burst_and_not_for_a_few_writes(cluster: Cluster) 
     leadership.begin()
     workers = Workers(
         cluster.reconciler,
-        cluster.narrator,
+        cluster.events,
         ControllerMetrics(),
         UNTRACED,
         leadership=leadership,

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from app.controller.entry_events import Narrator
+from app.controller.entry_events import EntryEvents
 from app.controller.leadership import Leadership
 from app.controller.remediation import Remediator, Repair
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -66,7 +66,7 @@ class Cluster:
         events = EventRecorder(self._client, "serviceentry-guard", "one", rate=FAST)
         remediator = Remediator(
             self._client,
-            Narrator(events, self.leadership.leads),
+            EntryEvents(events, self.leadership.leads),
             self.metrics,
             repair or (lambda entry, _document: remediation(entry, self.policy)),
             patched,

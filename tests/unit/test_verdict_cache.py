@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from app.controller.gauges import Tally
+from app.controller.gauges import FindingGauges
 from app.controller.verdict_cache import VerdictCache
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.policy_report import results
@@ -34,8 +34,8 @@ def reviewed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[ServiceEntry, GuardP
 
 def test_an_entry_is_reviewed_once_for_all_who_ask(reviewed: list[Any]) -> None:
     judge, entry, remediating = VerdictCache(), ServiceEntry.parse(MANIFEST), policy(existing="Remediate")
-    tally = Tally(lambda one: judge(one, remediating))
-    tally.put(entry.key, entry)
+    gauges = FindingGauges(lambda one: judge(one, remediating))
+    gauges.put(entry.key, entry)
     assert remediation(entry, remediating, judge) == review(entry, remediating).patch != ()
     assert results(entry, remediating, judge=judge) == results(entry, remediating)
     assert judge(entry, remediating) == review(entry, remediating)

@@ -29,7 +29,7 @@ Hit = tuple[Rule, str, str]
 """A rule, the field below the layer, and the message."""
 
 
-def soundness(policy: GuardPolicy) -> tuple[Finding, ...]:
+def lint(policy: GuardPolicy) -> tuple[Finding, ...]:
     """Return the findings on a policy, each with its path in the file.
 
     A finding that holds for all layers appears once.
