@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.resources.service_entry import MANAGER
+
 MEBIBYTE = 1024 * 1024
-LEASE_NAME = "serviceentry-guard-controller"
+LEASE_NAME = f"{MANAGER}-controller"
 """The name of the leader's Lease."""
 
 
@@ -41,7 +43,7 @@ class ControllerSettings:
     kubeconfig: Path | None = None
     health_port: int = 8081
     leader_elect: bool = True
-    namespace: str = "serviceentry-guard"
+    namespace: str = MANAGER
     workers: int = 8
     remediation_rate: float = 10.0
     """Maximum number of existing entries patched per second."""
@@ -96,8 +98,8 @@ class CertificateSettings:
 class UninstallSettings:
     """The settings of `serviceentry-guard uninstall`."""
 
-    namespace: str = "serviceentry-guard"
-    webhook_configuration: str = "serviceentry-guard"
+    namespace: str = MANAGER
+    webhook_configuration: str = MANAGER
     revoke: str = ""
     """Name of the RoleBinding and the ClusterRoleBinding of the controllers, which are deleted; empty: none."""
     secrets: tuple[str, ...] = ()

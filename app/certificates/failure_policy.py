@@ -60,8 +60,8 @@ class FailurePolicy:
         enforcing = enforces(self._policy.current)
         for resource, configuration in self._configurations():
             wanted = {
-                one["name"]: self._policy_of(one, self._wanted.of(resource)) if enforcing else IGNORE
-                for one in webhooks(configuration)
+                webhook["name"]: self._policy_of(webhook, self._wanted.of(resource)) if enforcing else IGNORE
+                for webhook in webhooks(configuration)
             }
             self._set(resource, configuration, wanted)
         return CHECK_SECONDS

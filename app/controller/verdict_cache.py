@@ -8,7 +8,7 @@ from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.kept_resolutions import Place, Standing, Stays, places
-from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, told
+from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, with_split
 from app.core.rules.verdict import Verdict, review
 from app.core.rules.waypoint_catalogue import WAYPOINT_SHARED
 
@@ -43,7 +43,7 @@ class VerdictCache:
         if found and verdict.patch:
             return keep(verdict, found, policy)
         odds = self._odds.get(entry.key)
-        return told(verdict, odds) if odds else verdict
+        return with_split(verdict, odds) if odds else verdict
 
     def reconsider(
         self, siblings: Mapping[Key, ServiceEntry], policy: GuardPolicy, gone: ServiceEntry | None = None

@@ -13,8 +13,7 @@ from app.kube.client import Client, Object
 from app.kube.errors import ApiError, NotFound, WriteConflict
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
-from app.kube.timestamp import micro_time
-from app.kube.timing import jittered
+from app.kube.timing import jittered, micro_time
 
 _log = logging.getLogger(__name__)
 # Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the

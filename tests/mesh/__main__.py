@@ -23,9 +23,9 @@ def main() -> int:
     given = _parser().parse_args()
     if given.write and given.names:
         _parser().error("--write is for a whole run: without names")
-    unknown = {*given.names} - {*(AMBIENT if given.ambient else SCENARIOS)}
-    if unknown:
-        _parser().error(f"no scenario of this mesh: {', '.join(sorted(unknown))}")
+    known = AMBIENT if given.ambient else SCENARIOS
+    if unknown := {*given.names} - {*known}:
+        _parser().error(f"no scenario of this mesh: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
     if given.write and not given.ambient:
         return _write(given.write)
     if trouble := complaint():
@@ -68,7 +68,13 @@ def _enter_namespaces() -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mesh", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="SCENARIO", help=", ".join([*SCENARIOS, *AMBIENT]))
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="SCENARIO",
+        choices=[*SCENARIOS, *AMBIENT, []],
+        help=", ".join([*SCENARIOS, *AMBIENT]),
+    )
     parser.add_argument("--ambient", action="store_true", help="the scenarios of an ambient mesh instead")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was measured as JSON, for the tests")
     parser.add_argument("--write", nargs="?", const=PAGE, type=Path, metavar="PAGE", help=f"put it into {PAGE}")

@@ -13,7 +13,7 @@ from tests.mesh.ambient_arms import ALL, EGRESS, GATEWAYS, HOMES, MARKER, RECIPE
 from tests.mesh.arms import Arm
 from tests.mesh.hbone import GATEWAY_NAME, PORT, WAYPOINT, Egress, Waypoint, Ztunnel, identity
 from tests.mesh.istiod import Istiod
-from tests.mesh.manifests import HTTP, ROOT_NAMESPACE, entry, no_mutual_tls, sidecar_resource, virtual_service
+from tests.mesh.manifests import ROOT_NAMESPACE, entry, no_mutual_tls, sidecar_resource, virtual_service
 from tests.mesh.mesh import Mesh
 from tests.mesh.networks import Pod
 from tests.mesh.sidecar import Sidecar
@@ -178,6 +178,3 @@ def _without_istios_filters() -> Iterator[Object]:
             "metadata": {"name": name.replace("_", "-"), "namespace": ROOT_NAMESPACE},
             "spec": {"targetRefs": [target], "configPatches": [patch]},
         }
-
-
-__all__ = ["HTTP", "AmbientMesh"]

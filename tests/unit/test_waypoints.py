@@ -21,6 +21,7 @@ from tests.builders import HOST, HTTP, TCP, manifest, policy, virtual_service
 
 WAYPOINT = {"istio.io/use-waypoint": "waypoint"}
 GATEWAYS = {**WAYPOINT, "istio.io/use-waypoint-namespace": "gateways"}
+EDGE = {**WAYPOINT, "istio.io/use-waypoint-namespace": "edge"}
 NONE = {"istio.io/use-waypoint": "none"}
 AMBIENT = {"istio.io/dataplane-mode": "ambient"}
 INJECTED = {"istio-injection": "enabled"}
@@ -213,8 +214,14 @@ def test_a_waypoint_of_a_wildcard_does_not_see_what_is_emitted_for_a_host_beneat
     made = plan(wild, exact, spaces=[namespace("gateways"), namespace("team")])
     assert [one.manifest["spec"].get("exportTo") for one in made.objects if one.host == HOST] == seen
     told = [one.code for one in made.findings.get(exact.key, ()) if one.code == "SEG061"]
-    private = exact.export_to == (".",)
-    assert told == ([] if private or exact.key.namespace == "reports" else ["SEG061"])
+    assert told == ([] if exact.key.namespace == "reports" else ["SEG061"])
+
+
+def test_a_host_beneath_a_wildcard_is_seen_at_a_waypoint_of_its_own() -> None:
+    wild, exact = entry("wild", labels=GATEWAYS, **WILD), entry(labels=EDGE, exportTo=["."])
+    made = plan(wild, exact, spaces=[namespace("gateways"), namespace("edge")])
+    assert [one.manifest["spec"]["exportTo"] for one in made.objects if one.host == HOST] == [[".", "edge"]]
+    assert codes(made) == []
 
 
 def test_a_host_is_decided_anew_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:

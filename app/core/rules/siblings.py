@@ -131,7 +131,7 @@ def split(other: Key, host: str) -> Finding:
     return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
 
 
-def told(verdict: Verdict, finding: Finding) -> Verdict:
+def with_split(verdict: Verdict, finding: Finding) -> Verdict:
     """Add a finding because of siblings."""
     return replace(verdict, findings=(*verdict.findings, finding))
 
@@ -222,7 +222,7 @@ def _in_company(
     if handle in kept:
         return keep(member.verdict, kept[handle], policy)
     if handle in odds:
-        return told(member.verdict, odds[handle])
+        return with_split(member.verdict, odds[handle])
     return member.verdict
 
 
