@@ -112,7 +112,7 @@ class TestRefusedWrites:
             time.sleep(SETTLED)
             assert (_denied(controller) - before) / (time.monotonic() - began) < 1
             log = controller.child.log.read_text()
-            assert log.count(f"writes in namespace {refused.namespace} are refused") == 1
+            assert log.count(f"API server rejects writes in namespace {refused.namespace};") == 1
             (note,) = notes(refused, "WriteRefused")
             assert "no VirtualServices here" in note
             refused.control_plane.kubectl("delete", "--filename=-", stdin=json.dumps(refusing()))

@@ -238,7 +238,7 @@ def test_a_controller_that_may_not_read_its_secrets_says_so_and_the_webhook_wait
     flags = (f"--namespace={installation.name}", "--manage-certificates", ALONE)
     controller = Controller(installation.control_plane, tmp_path, flags, powerless)
     with controller.child, installation.webhook() as webhook:
-        controller.child.wait_until(lambda: "certificates: " in controller.child.tail(50), "it says so", 60)
+        controller.child.wait_until(lambda: "certificates failed" in controller.child.tail(50), "it says so", 60)
         assert "cannot get resource" in controller.child.tail(50)
         webhook.wait_until(lambda: "cannot serve" in webhook.tail(), "the webhook says what it waits for")
         assert not installation.ready
