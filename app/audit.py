@@ -11,6 +11,7 @@ from app.core.insight.calls import Traffic
 from app.core.insight.forecast import Forecast, by_change
 from app.core.insight.outlook import outlook
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.resources.sidecars import Group, Sidecar, group
 from app.core.routes.index import Index
@@ -19,13 +20,15 @@ from app.core.routes.overlap import Overlaps, overlap_findings, overlaps
 from app.core.routes.plan import Plan, changes, desired_at, keys
 from app.core.routes.survey import Reviewed, Sourced, judge
 from app.core.routes.virtual_service import Emitted
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.catalogue import OBJECT_MISSING
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.siblings import Held, Member, at_odds, held, keep, told
+from app.core.rules.verdict import Verdict
 from app.kube.apply import list_all
 from app.kube.client import Access, Client, Object
 from app.kube.errors import ApiError, ConfigError, Forbidden, NotFound
-from app.kube.resources import EMITTED, HTTP_ROUTES, PODS, SERVICE_ENTRIES, SIDECARS, Resource
+from app.kube.resources import EMITTED, HTTP_ROUTES, NAMESPACES, PODS, SERVICE_ENTRIES, SIDECARS, Resource
 
 SOURCE = "cluster"
 INJECTED = "sidecar.istio.io/status"
@@ -45,7 +48,7 @@ EVERYTHING = Part()
 
 
 class AuditError(Exception):
-    """The cluster cannot be read; the message is one sentence for a person."""
+    """The cluster cannot be read; the message is one sentence."""
 
 
 class NotAllowed(AuditError):
@@ -72,7 +75,12 @@ class Audit:
         self._wanted = _selected(client, part)
         self._index = Index(policy)
         self._documents: list[tuple[bytes, str]] = []
-        members = {number: self._keep(item) for number, item in enumerate(_listed(client, SERVICE_ENTRIES, part))}
+        alone = [self._keep(item) for item in _listed(client, SERVICE_ENTRIES, part)]
+        for item in _tolerated(client, NAMESPACES, EVERYTHING, "labels of namespaces are not seen"):
+            self._index.put_namespace(item["metadata"]["name"], Namespace.parse(item))
+        for each in alone:
+            self._index.bindings.put(None, each.entry, each.entry.key)
+        members = dict(enumerate(replace(one, verdict=self._at_waypoint(one.entry, one.verdict)) for one in alone))
         kept = held(members)
         self._held: dict[Key, Held] = {found.entry.key: found for found in kept.values()}
         self._stored = {one.entry.key: one.entry.resolution for one in members.values()}
@@ -83,7 +91,7 @@ class Audit:
         for resource in EMITTED.values():
             for item in _listed(client, resource, part):
                 self._index.put_object(None, Observed.parse(item))
-        for item in _http_routes(client, part):
+        for item in _tolerated(client, HTTP_ROUTES, part, "routes on ServiceEntries are not seen"):
             self._index.put_object(None, Observed.parse(item))
 
     @property
@@ -120,11 +128,15 @@ class Audit:
         self._documents.append((msgspec.json.encode(manifest), one.entry.written))
         return Member.stored(one.entry, one.verdict, self._policy)
 
+    def _at_waypoint(self, entry: ServiceEntry, verdict: Verdict) -> Verdict:
+        return at_waypoint(entry, verdict, self._index.bindings, self._policy)
+
     def _as_repaired(self, one: Member) -> ServiceEntry:
         return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)
 
     def _judge(self, manifest: Object, written: str) -> Reviewed:
         one = judge(Sourced(SOURCE, manifest), self._policy, written=written)
+        one = replace(one, verdict=self._at_waypoint(one.entry, one.verdict))
         if found := self._held.get(one.entry.key):
             return replace(one, verdict=keep(one.verdict, found, self._policy))
         if odds := self._odds.get(one.entry.key):
@@ -206,14 +218,14 @@ def _owned(plan: Plan, owner: Key) -> Plan:
     )
 
 
-def _http_routes(client: Client, part: Part) -> Iterator[Object]:
-    """Yield the HTTPRoutes; none where the cluster has no Gateway API, or does not let them be listed."""
+def _tolerated(client: Client, resource: Resource, part: Part, without: str) -> Iterator[Object]:
+    """Yield all objects of a resource; none if the cluster does not have it, or listing is forbidden."""
     try:
-        yield from _listed(client, HTTP_ROUTES, part)
+        yield from _listed(client, resource, part)
     except NoSuchResource:
         return
     except NotAllowed as error:
-        log.warning("%s; routes on ServiceEntries are not seen", error)
+        log.warning("%s; %s", error, without)
 
 
 def _lacking(emitted: Emitted, current: Observed | None) -> Finding:

@@ -18,16 +18,16 @@ from app.manifests.documents import Dialect, Document, Malformed, core_schema, d
 from app.manifests.layout import layout
 
 SIZE_LIMIT = 1024 * 1024
-"""Largest policy file, in bytes: what a ConfigMap can hold."""
+"""Maximum size of a policy file in bytes: that of a ConfigMap."""
 TRANSITION_SECONDS = 300.0
 """For how long after a change other replicas may have the policy before: kubelets are up to minutes apart."""
 EARLIER_LIMIT = 8
 """Most policies that are remembered for that time; each decides on entries that the current one would reject."""
 POLL_SECONDS = 0.25
-"""Time between two looks at the file; a change is in force after two to three of them."""
+"""Seconds between two checks of the file; a change takes effect after two or three checks."""
 
 FileStamp = tuple[int, ...] | None
-"""Device, inode, times in ns and size, through all links; None where there is no file."""
+"""Device, inode, times in ns and size, through all links; None if there is no file."""
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +61,9 @@ def decode_policy(content: bytes, name: str) -> GuardPolicy:
 
 
 class PolicyFile:
-    """A policy that follows its file: a broken or missing one is refused, and the last good one stays in force.
+    """A policy that follows its file. If the file is missing or not valid, the previous policy stays in force.
 
-    `told` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
+    `changed` is called after each change of the file with whether it was taken. Raises PolicyError if there is no good
     policy to start with. Without a path it is the built-in policy, which never changes. `current` is the policy as it
     applies on the day of the last poll.
     """
@@ -71,14 +71,14 @@ class PolicyFile:
     def __init__(
         self,
         path: Path | None,
-        told: Callable[[bool], None],
+        changed: Callable[[bool], None],
         today: Callable[[], str] = utc_day,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._clock = clock
         self._earlier: list[tuple[float, GuardPolicy]] = []
         self._path = path
-        self._told = told
+        self._told = changed
         self._today = today
         self._handled = self._last = file_stamp(path)
         self.current = self._load()
@@ -91,10 +91,10 @@ class PolicyFile:
         return [policy for end, policy in self._earlier if now < end]
 
     def poll(self) -> bool:
-        """Take up a changed file, and say whether another policy is in force now.
+        """Load a changed file, and return whether a different policy is in force now.
 
-        Only a file that has not changed since the poll before is read: half of a policy can be a policy too. The policy
-        of another day is another object, and yet the policy that was in force.
+        A file is read only if it has not changed since the previous poll, because half of a policy file can be a valid
+        policy too. On a new day, `current` is a new object of the same policy.
         """
         if self.current.dated:
             self.current = self.current.on(self._today())
@@ -143,7 +143,7 @@ class PolicyFile:
 
 
 def file_stamp(path: Path | None) -> FileStamp:
-    """Look at a file. The time of its last change of any kind is there for `chmod` and copies that keep times."""
+    """Return the identity of a file. It contains the ctime, to notice `chmod` and copies that keep their times."""
     try:
         found = path.stat() if path else None
     except OSError:

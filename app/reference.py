@@ -132,10 +132,12 @@ def _written(field: PolicyField, value: JSON) -> list[str]:
     name = field.path[-1]
     lines = _comment(field.description)
     if field.section and value is not None:
-        nested = (line for one in field.fields for line in _written(one, value[one.path[-1]]))
+        nested = (
+            line for nested_field in field.fields for line in _written(nested_field, value[nested_field.path[-1]])
+        )
         return [*lines, f"{name}:", *_indented(nested)]
     if isinstance(value, list) and len(value) > INLINE:
-        return [*lines, f"{name}:  # {field.allowed}", *_indented(f"- {_flow(one)}" for one in value)]
+        return [*lines, f"{name}:  # {field.allowed}", *_indented(f"- {_flow(item)}" for item in value)]
     allowed = "" if field.allowed == value else f"  # {field.allowed}"
     return [*lines, f"{name}: {_flow(value)}{allowed}", *_indented(_unset(field))]
 

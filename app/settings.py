@@ -1,41 +1,41 @@
-"""Process settings: frozen values that the command line fills once and passes down."""
+"""Process settings: frozen values that the command line creates once and passes down."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
 LEASE_NAME = "serviceentry-guard-controller"
-"""Which Lease the leader holds."""
+"""The name of the leader's Lease."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhookSettings:
-    """What `serviceentry-guard webhook` runs with; times in seconds, sizes in bytes."""
+    """The settings of `serviceentry-guard webhook`; times in seconds, sizes in bytes."""
 
     tls_cert_file: Path
     tls_private_key_file: Path
     service_name: str | None = None
-    """What the certificate must be valid for; None: anything."""
+    """The name that the certificate must be valid for; None: any."""
     policy: Path | None = None
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""
     bind_address: str = "::"
-    """Both families; a pod is reached by its own address, which is known only there."""
+    """Both families; a pod is reached by its own address, which is known only at run time."""
     port: int = 9443
     health_port: int = 8081
     keep_alive: float = 120.0
-    """Above the 90 s that the API server keeps an idle connection: the side that sends must be the one that closes."""
+    """Longer than the 90 s for which the API server keeps an idle connection, so that the sending side closes it."""
     receive_timeout: float = 10.0
     max_concurrent: int = 64
     max_body: int = 7 * MEBIBYTE
-    """An object of etcd's 3 MiB twice (new and old), and the envelope."""
+    """Two objects of etcd's maximum of 3 MiB (new and old), and the envelope."""
     drain_seconds: float = 10.0
     stop_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ControllerSettings:
-    """What `serviceentry-guard controller` runs with; times in seconds, the Lease's as in client-go."""
+    """The settings of `serviceentry-guard controller`; times in seconds, those of the Lease as in client-go."""
 
     policy: Path | None = None
     kubeconfig: Path | None = None
@@ -44,9 +44,9 @@ class ControllerSettings:
     namespace: str = "serviceentry-guard"
     workers: int = 8
     remediation_rate: float = 10.0
-    """Existing entries patched a second, at most."""
+    """Maximum number of existing entries patched per second."""
     reports: bool = True
-    """Whether PolicyReports are kept, where the cluster knows them."""
+    """Whether PolicyReports are written, if the cluster has their CRD."""
     prometheus: str | None = None
     """Address of a Prometheus with Istio's metrics; None: the calls of hosts are not compared."""
     prometheus_token_file: Path | None = None
@@ -73,7 +73,7 @@ class CertificateSettings:
     ca_lifetime: float
     lifetime: float
     propagation: float
-    """Until every webhook pod serves what is in the Secret: the kubelet may take two minutes to bring it there."""
+    """Until every webhook pod serves the certificate of the Secret: a kubelet may take two minutes to update it."""
 
     def __post_init__(self) -> None:
         if self.lifetime > self.ca_lifetime:
@@ -88,18 +88,18 @@ class CertificateSettings:
 
     @property
     def trust_seconds(self) -> float:
-        """From the time at which a bundle is written to that at which every API server must know it."""
+        """Seconds from the write of a caBundle until every API server must have it."""
         return self.propagation / 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UninstallSettings:
-    """What `serviceentry-guard uninstall` runs with."""
+    """The settings of `serviceentry-guard uninstall`."""
 
     namespace: str = "serviceentry-guard"
     webhook_configuration: str = "serviceentry-guard"
     revoke: str = ""
-    """Name of the RoleBinding and the ClusterRoleBinding of the controllers, which lose their rights; empty: none."""
+    """Name of the RoleBinding and the ClusterRoleBinding of the controllers, which are deleted; empty: none."""
     secrets: tuple[str, ...] = ()
     remove_objects: bool = False
     timeout: float = 600.0

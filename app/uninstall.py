@@ -1,8 +1,8 @@
-"""The end of an installation, in an order in which nothing is left half.
+"""The removal of an installation, in an order that leaves no half-removed state.
 
-The webhook configurations go first, so that no write waits for a webhook that is about to be gone. Then the controllers
-lose their rights, and with them the Lease, which is taken here as any replica would take it: from then on nobody writes
-again what is removed. The Lease goes last.
+The webhook configurations are deleted first, so that no write waits for a webhook that is about to end. Then the
+controllers lose their rights and the Lease, which this program acquires like a replica: from then on no controller
+writes a deleted object again. The Lease is deleted last.
 """
 
 import time
@@ -71,7 +71,7 @@ class Uninstall:
                     self._delete(writer, resource, name)
             for name in self._settings.secrets:
                 self._delete(writer, SECRETS, name)
-            for resource in REPORTS:  # they tell of what nobody looks at any more
+            for resource in REPORTS:  # reports on entries that are no longer reviewed
                 self._remove(writer, resource)
             for resource in EMITTED.values() if self._settings.remove_objects else ():
                 self._remove(writer, resource)
@@ -128,7 +128,7 @@ class Uninstall:
         self._say(f"deleted {len(removed)} {resource.kind}s")
 
     def _ours(self, resource: Resource) -> set[_Written]:
-        """Objects with our label and our mark, in all namespaces; none where the kind is not installed."""
+        """Return the guard's objects of a kind in all namespaces; empty if the kind is not installed."""
         read = _report if resource in REPORTS else _emitted
         try:
             return {one for item in list_all(self._client, resource, label_selector=OUR_OBJECTS) if (one := read(item))}
@@ -137,7 +137,7 @@ class Uninstall:
 
     def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
         def call() -> None:
-            # A WriteConflict is another object of the same name: the next list says whose it is.
+            # A WriteConflict is another object of the same name: the next list shows its owner.
             with suppress(NotFound, WriteConflict):
                 writer.delete(resource, one.namespace, one.name, uid=one.uid)
 
@@ -154,7 +154,7 @@ class Uninstall:
         self._patiently(call, f"deleting {resource.kind} {name}")
 
     def _forget_lease(self) -> None:
-        """Delete the Lease if it is as we left it, held by nobody."""
+        """Delete the Lease if it has no holder and was not changed."""
 
         def call() -> None:
             with suppress(NotFound, WriteConflict):

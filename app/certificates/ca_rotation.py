@@ -65,7 +65,7 @@ class Authority:
         }
 
     def alone(self) -> "Authority":
-        """This authority, once nothing is served that is signed by one before it."""
+        """This authority, once nothing is served that is signed by an earlier one."""
         return replace(self, previous=())
 
 
@@ -112,12 +112,12 @@ def read_serving(held: Data, authority: Authority, terms: Terms, now: datetime) 
 
 
 def is_current(serving: Pair, authority: Authority) -> bool:
-    """Say whether a serving certificate is from the authority in force, not from one before it."""
+    """Say whether a serving certificate is from the authority in force, not from an earlier one."""
     return is_from(serving.certificate, authority.signer.certificate)
 
 
 def due(serving: Pair, authority: Authority, now: datetime) -> str | None:
-    """Say why a good serving certificate should have a successor; None where it need not."""
+    """Return the reason to renew a valid serving certificate, None if there is none."""
     if not is_current(serving, authority):
         return "there is a new authority"
     return "two thirds of its life are over" if now >= renewal(serving.certificate) else None

@@ -1,4 +1,4 @@
-"""What becomes of a write while the webhook does not answer: refused only once there is a webhook that has answered.
+"""The fate of a write while the webhook does not answer: refused only once there is a webhook that has answered.
 
 The chart renders failurePolicy Ignore. The leader sets what the chart's values ask for when the policy enforces
 somewhere and a fresh connection to the webhook succeeds, and sets Ignore again when the policy enforces nowhere. What

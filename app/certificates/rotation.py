@@ -1,8 +1,7 @@
-"""The loop around the certificates: Secrets and webhook configurations are looked at, and made right.
+"""The reconciler of the certificates: it checks and repairs Secrets and webhook configurations.
 
-Nothing is remembered between two passes but for how long something has been the way it is now: whoever deletes,
-garbles or clears what is kept here has it repaired by the next pass, and a new leader goes on where the last one
-ended. What has to be the case is the business of `succession`.
+Between two passes it only remembers since when a state lasts. So the next pass repairs a deleted or damaged object, and
+a new leader continues where the last one ended. `ca_rotation` decides what the state should be.
 """
 
 import base64
@@ -122,7 +121,7 @@ class Rotation:
         serving = self._serve(serving_secret, authority, trusted_for)
         if authority.previous and self._is_served(serving, authority, configurations):
             self._write(authority_secret, authority.alone().data)
-            log.info("the authorities before are trusted no longer: nothing of theirs is served")
+            log.info("removed previous CA certificates from caBundle: no pod serves a certificate of them")
         return self.interval
 
     def _authority(self, secret: Secret, trusted: list[bytes]) -> Authority:
@@ -130,7 +129,7 @@ class Rotation:
         if found.reason:
             self._write(secret, found.authority.data)
             self._metrics.issued.labels("authority").inc()
-            log.info("new authority in Secret %s: %s", secret.name, found.reason)
+            log.info("issued CA certificate in Secret %s: %s", secret.name, found.reason)
         return found.authority
 
     def _serve(self, secret: Secret, authority: Authority, trusted_for: float) -> Pair:
@@ -152,7 +151,12 @@ class Rotation:
         self._write(secret, serving_data(serving, authority), "kubernetes.io/tls")
         self._metrics.issued.labels("serving").inc()
         end = serving.certificate.not_valid_after_utc
-        log.info("new certificate in Secret %s, until %s: %s", secret.name, f"{end:%Y-%m-%d %H:%M:%S} UTC", reason)
+        log.info(
+            "issued serving certificate in Secret %s, valid until %s: %s",
+            secret.name,
+            f"{end:%Y-%m-%d %H:%M:%S} UTC",
+            reason,
+        )
         return serving
 
     def _is_served(self, serving: Pair, authority: Authority, configurations: list[Object]) -> bool:
@@ -163,7 +167,7 @@ class Rotation:
         addresses = {address(webhook) for one in configurations for webhook in webhooks(one)}
         stale = [one for one in addresses if self._is_stale(one, authority.alone().bundle)]
         if stale and not self._stale:
-            log.warning("%s still serves a certificate of an authority before, which stays trusted", stale[0])
+            log.warning("%s still serves a certificate of a previous CA; keeping that CA in caBundle", stale[0])
         self._stale = bool(stale)
         return not stale
 
@@ -184,7 +188,7 @@ class Rotation:
             name = configuration["metadata"]["name"]
             self._client.json_patch(resource, None, name, locked(configuration, patch))
             self._metrics.bundles.inc()
-            log.info("%s %s trusts the authority now", resource.kind, name)
+            log.info("updated caBundle of %s %s", resource.kind, name)
         return bool(patch)
 
     def _configurations(self) -> Iterator[Object]:
@@ -194,7 +198,7 @@ class Rotation:
                 yield {**self._client.get(resource, None, name), "kind": resource.kind}
             except NotFound:
                 if resource.kind not in self._missing:
-                    log.warning("there is no %s %s to trust the authority", resource.kind, name)
+                    log.warning("%s %s not found; cannot set caBundle", resource.kind, name)
                 self._missing.add(resource.kind)
             else:
                 self._missing.discard(resource.kind)

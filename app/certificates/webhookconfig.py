@@ -9,7 +9,7 @@ from app.certificates.probe import Address
 from app.kube.client import Object
 
 DISABLED = {"name": "serviceentry-guard.io.disabled", "expression": "false"}
-"""A match condition that no request meets: the API server answers it by itself, and asks nobody."""
+"""A match condition that no request meets. The API server evaluates it without calling the webhook."""
 
 
 def webhooks(configuration: Object) -> list[Object]:
@@ -33,7 +33,7 @@ def address(webhook: Object) -> Address:
 
 
 def service(webhook: Object) -> tuple[str, str] | None:
-    """Return namespace and name of the Service that a webhook is; None where it is a URL."""
+    """Return namespace and name of a webhook's Service; None if it has a URL."""
     found: Mapping[str, str] | None = webhook["clientConfig"].get("service")
     return (found["namespace"], found["name"]) if found else None
 
@@ -44,7 +44,7 @@ def is_disabled(webhook: Object) -> bool:
 
 
 def trusting(configuration: Object, authorities: bytes) -> list[Object]:
-    """Return the JSON Patch that has each webhook trust a bundle; nothing where each does."""
+    """Return the JSON Patch that sets the caBundle of each webhook; empty if all have it."""
     text = base64.b64encode(authorities).decode()
     return [
         {"op": "add", "path": f"/webhooks/{index}/clientConfig/caBundle", "value": text}
@@ -54,7 +54,7 @@ def trusting(configuration: Object, authorities: bytes) -> list[Object]:
 
 
 def failing(configuration: Object, wanted: Mapping[str, str]) -> list[Object]:
-    """Return the JSON Patch that gives webhooks their failure policies, by name; nothing where they have them."""
+    """Return the JSON Patch that gives webhooks their failure policies, by name; empty if they have them."""
     return [
         {"op": "add", "path": f"/webhooks/{index}/failurePolicy", "value": wanted[webhook["name"]]}
         for index, webhook in enumerate(webhooks(configuration))
@@ -63,7 +63,7 @@ def failing(configuration: Object, wanted: Mapping[str, str]) -> list[Object]:
 
 
 def disabling(configuration: Object) -> list[Object]:
-    """Return the JSON Patch that has no webhook asked; nothing where none is."""
+    """Return the JSON Patch that disables every webhook; empty if all are disabled."""
     patch: list[Object] = []
     for index, webhook in enumerate(webhooks(configuration)):
         if not is_disabled(webhook):

@@ -108,7 +108,7 @@ def write_bundle(certificates: Iterable[Certificate]) -> bytes:
 
 
 def lapse(certificate: Certificate, now: datetime) -> str | None:
-    """Say why a certificate is not valid now; None where it is."""
+    """Return the reason why a certificate is not valid now; None if it is valid."""
     if now < certificate.not_valid_before_utc:
         return f"it is not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S} UTC"
     if now > certificate.not_valid_after_utc:

@@ -51,7 +51,7 @@ class OnDemand(InOrder):
     def __init__(self, **given: Any) -> None:  # noqa: ANN401 - what Click gives its groups
         """Take what Click gives, and the commands."""
         super().__init__(**given)
-        self.commands = Commands()  # type: ignore[assignment]  # nobody adds any later
+        self.commands = Commands()  # type: ignore[assignment]  # no command is added later
 
     def invoke(self, ctx: click.Context) -> object:
         """Run the command; who interrupts it is told by the exit code that shells give, not by a word."""

@@ -140,7 +140,7 @@ def _request_seconds(text: str) -> float:
 
 
 def namespace(of: str, default: str = INSTALLED) -> Decorator:
-    """Declare a namespace; what is said is whose it is."""
+    """Declare a namespace flag; the text names its owner."""
     return flag("--namespace", f"Namespace of {of}.", "-n", default=default)
 
 

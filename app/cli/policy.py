@@ -70,7 +70,7 @@ def policy_check(file: str, today: str | None) -> None:
     for finding in findings:
         click.echo(f"{file}: {finding.severity.value} {finding.sentence}")
     if not findings:
-        click.echo(f"{file}: sound")
+        click.echo(f"{file}: valid")
     raise Exit(int(bool(findings)))
 
 
@@ -85,7 +85,7 @@ def policy_check(file: str, today: str | None) -> None:
     Engine.VALIDATING,
 )
 def policy_export(form: Format, policy: Path | None, today: str | None, engine: Engine) -> None:
-    """Print the policy as what the API server enforces itself, though every webhook is down.
+    """Print the policy as admission policies, which the API server enforces even while every webhook is down.
 
     YAML for `kubectl apply --server-side -f -`: a ValidatingAdmissionPolicy and its binding, and with the engine
     native a MutatingAdmissionPolicy and its binding before it. Exemptions that end are as they stand on one day: print

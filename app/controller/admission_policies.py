@@ -1,7 +1,7 @@
-"""The upkeep of the backstop: the admission policies that the API server enforces itself, kept as the policy has them.
+"""The reconciler of the backstop: it keeps the admission policies in the API server in step with the policy.
 
-Each pass looks at every object by its name: whoever deletes or edits one has it repaired by the next pass. Nothing is
-listed or watched, so that all rights but that to create can be bounded to the names.
+Each pass reads every object by name, and repairs one that was deleted or edited. It lists and watches nothing, so that
+RBAC can limit all rights except create to these names.
 """
 
 import logging
@@ -29,16 +29,16 @@ PolicyKey = tuple[str, str]
 
 
 class SiblingsSource(Protocol):
-    """Knows the stored entries that keep their resolution, once every entry was looked at."""
+    """The stored entries that keep their resolution; known after every entry was reviewed."""
 
     @property
     def ready(self) -> bool:
-        """Whether it knows them."""
+        """Whether the entries are known."""
         ...
 
     @property
     def version(self) -> int:
-        """A number that changes whenever they do."""
+        """A number that changes with the entries."""
         ...
 
     def standing(self) -> Standing:
@@ -47,17 +47,17 @@ class SiblingsSource(Protocol):
 
 
 LOOK_SECONDS = 0.5
-"""Time between two looks at the policy in force."""
+"""Seconds between two checks of the policy in force."""
 CHECK_SECONDS = 5.0
-"""Time between two looks at the objects: what is deleted or edited is repaired within it and a call or two."""
+"""Seconds between two checks of the objects, so the maximum time until a deleted or edited object is repaired."""
 SETTLE_SECONDS = 3.0
-"""Until every API server repairs by a policy that was written; only then what refuses follows."""
+"""Seconds until every API server has loaded a new repairing policy. Only then the rejecting policies are written."""
 LONG = 3600.0
-"""Time between two looks where there is nothing to keep."""
+"""Seconds between two checks if the engine is None."""
 
 
 class Backstop:
-    """Keeps the objects of an engine, of none if it is None. One pass is `check`; what is not ours is left alone."""
+    """Keeps the objects of an engine (None: deletes all). `check` is one pass. Objects of others stay unchanged."""
 
     def __init__(  # noqa: PLR0913 - what is kept, for whom, and how it is told
         self,
@@ -83,7 +83,7 @@ class Backstop:
         self._due = 0.0
 
     def check(self) -> float:
-        """Look at everything and make it right; returns the seconds until the next pass."""
+        """Check and repair all objects; returns the seconds until the next pass."""
         policy, native = self._policy.current, self._engine is Engine.NATIVE
         version = self._siblings.version if native else None
         same = policy is self._current and version == self._version
@@ -91,7 +91,7 @@ class Backstop:
             return LOOK_SECONDS
         if not same:
             self._objects = backstop(policy, self._engine, self._siblings.standing()) if self._engine else ()
-        self._clear({_place(one) for one in self._objects})
+        self._clear({_place(desired) for desired in self._objects})
         seconds = self._keep()
         self._current, self._version, self._due = policy, version, self._clock() + seconds
         return LOOK_SECONDS if self._engine else LONG
@@ -110,7 +110,7 @@ class Backstop:
         return CHECK_SECONDS
 
     def _is_right(self, found: Object, manifest: JSON) -> bool:
-        """Say whether an object is as written, or as an API server took it that has fields of its own to fill."""
+        """Say whether an object equals the written one, apart from fields that the API server fills."""
         written, taken = self._taken.get(_place(manifest), (None, None))
         spec = found["spec"]
         return bool(spec == manifest["spec"] or (written == manifest["spec"] and taken == spec))
@@ -130,7 +130,7 @@ class Backstop:
         log.info("applied %s %s", kind, name)
 
     def _clear(self, kept: set[PolicyKey]) -> None:
-        """Delete what an earlier policy or engine had: what refuses first, and each binding before its policy."""
+        """Delete objects of an earlier policy or engine: rejecting ones first, and each binding before its policy."""
         try:
             for place in _all_places():
                 found = None if place in kept else self._find(place)
@@ -166,7 +166,7 @@ class Backstop:
 def backstop_task(
     engine: Engine | None, policy: PolicyFile, metrics: BackstopMetrics, siblings: SiblingsSource
 ) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
+    """Return a function that creates the leader's task from a fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         kept = Backstop(client, policy, engine, metrics, siblings)

@@ -1,8 +1,8 @@
-"""The leader's look at what its VirtualServices do: hosts whose calls end at a timeout more often than before.
+"""The leader's check of its VirtualServices: hosts whose calls end at a timeout more often than before.
 
-It is opt-in. Every ten minutes the last hour is compared with the day that ended a week ago, for the hosts whose
-VirtualService is between an hour and a week old: that day was before it. A Prometheus that does not answer changes
-nothing; a line of the log says so once.
+It is opt-in. Every ten minutes it compares the last hour with the day that ended a week ago, for hosts whose
+VirtualService is between an hour and a week old, and so is younger than that day. If Prometheus does not respond,
+nothing changes, and one log line says so.
 """
 
 import logging
@@ -43,7 +43,7 @@ class Aftermath:
         read: Read,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """Take what is observed, what to call for a namespace of which there is news, and what reads figures."""
+        """`touch` is called for each namespace whose findings have changed; `read` returns metrics."""
         self._inventory = inventory
         self._policy = policy
         self._touch = touch
@@ -54,7 +54,7 @@ class Aftermath:
         self._silent = False
 
     def check(self) -> float:
-        """Look once at all hosts, and return the seconds until the next look."""
+        """Check all hosts once, and return the seconds until the next check."""
         hosts = self._young()
         try:
             found = self._compare(hosts)
@@ -110,7 +110,7 @@ class Aftermath:
 
 
 def aftermath_task(aftermath: Aftermath) -> Callable[[object, Leadership], LeaderTask]:
-    """Return what makes the leader's task."""
+    """Return a function that creates the leader's task."""
 
     def make(_client: object, leadership: Leadership) -> LeaderTask:
         return LeaderTask("aftermath", aftermath.check, leadership)
@@ -119,7 +119,7 @@ def aftermath_task(aftermath: Aftermath) -> Callable[[object, Leadership], Leade
 
 
 def reader(settings: ControllerSettings) -> Read:
-    """Return what reads the figures of a Prometheus; it is opened at each look, so that its files may change."""
+    """Return a reader of Prometheus metrics. It reads its token and CA files at each use, so that they may change."""
 
     def read(window: str, hosts: frozenset[str], domains: tuple[str, ...]) -> Mapping[str, Deadlines]:
         endpoint = Endpoint(

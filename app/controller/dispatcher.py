@@ -1,4 +1,4 @@
-"""A change as it is watched, told to all that depend on it: the queue of names, Events, metrics, repairs, reports."""
+"""The dispatcher: it passes each watched change to the work queue, Events, metrics, remediation and reports."""
 
 from collections.abc import Callable, Iterable, Sequence
 
@@ -12,6 +12,7 @@ from app.controller.reports import Reporter
 from app.controller.siblings import Siblings
 from app.controller.workers import Workers
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.watch import Reflector
@@ -19,7 +20,7 @@ from app.policyfile import PolicyFile
 
 
 class Dispatcher:
-    """Takes what the watches deliver, from a thread of each, and the policy.
+    """Receives changes from the threads of the watches, and changes of the policy.
 
     `entries` returns the reflector of the ServiceEntries, which delivers them here.
     """
@@ -49,16 +50,16 @@ class Dispatcher:
         self._reporter = reporter
         self._handlers: Sequence[EntryHandler] = (tally, remediator, reporter)
         self._entries = entries
-        self._told = False  # whether what was so before this replica led was told
+        self._told = False  # whether Events about the state before this term were written
 
     def open(self) -> None:
-        """Note that this replica leads from now on: what stands is to be told."""
+        """Note that this replica is the leader from now on, so that it writes Events about the current state."""
         self._told = False
 
     def entry_changed(self, _key: object, old: ServiceEntry | None, new: ServiceEntry | None) -> None:
-        """Take a ServiceEntry that came, changed or went."""
+        """Process an added, changed or deleted ServiceEntry."""
         keys = self._inventory.put_entry(old, new)
-        changed = self._synced()  # else it is no change, but what there was at the start
+        changed = self._synced()  # otherwise this is the state at the start, not a change
         if changed and not self._siblings.ready:
             self._look_at_all()
         siblings = self._siblings.changed(old, new)
@@ -72,15 +73,22 @@ class Dispatcher:
             for handler in self._handlers:
                 handler.put(entry.key, new)
         self._siblings_changed(siblings)
-        self._tell_siblings(told=changed)
+        self._tell_siblings(write_events=changed)
+        self._waypoints_changed()
 
     def object_changed(self, _key: object, old: Observed | None, new: Observed | None) -> None:
-        """Take an object of an emitted kind, or an HTTPRoute, that came, changed or went."""
+        """Process an added, changed or deleted object of an emitted kind, or HTTPRoute."""
         keys = self._inventory.put_object(old, new)
         self._enqueue(key for key in keys if not self._reconciler.settled(key))
 
+    def namespace_changed(self, key: tuple[str, str], _old: Namespace | None, new: Namespace | None) -> None:
+        """Process the labels of an added, changed or deleted namespace."""
+        _, name = key
+        self._enqueue(self._inventory.put_namespace(name, new))
+        self._waypoints_changed()
+
     def follow_policy(self) -> None:
-        """See whether another policy is in force, or another day, on which exemptions may end."""
+        """Check whether the policy has changed, or a new day has begun on which exemptions may end."""
         before = self._policy.current
         if (taken := self._policy.poll()) or (self._synced() and not self._siblings.ready):
             self._look_at_all()
@@ -92,7 +100,7 @@ class Dispatcher:
             self._policy_changed(before)
 
     def tell_standing(self) -> None:
-        """Tell, once for each time that this replica leads, what was so before."""
+        """Write Events about the state before this replica became leader, once for each term."""
         if self._synced() and not self._told:
             self._told = True
             self._inventory.newly_limited()
@@ -101,7 +109,7 @@ class Dispatcher:
                 self._narrator.limited(entry, exceeded, standing=True)
 
     def _look_at_all(self) -> None:
-        """Decide for every entry whether its siblings keep it, and then which are to be patched."""
+        """Find the entries whose siblings keep their resolution, and then the entries to patch."""
         self._siblings.recount(self._stored())
         self._remediator.reconsider()
 
@@ -116,17 +124,23 @@ class Dispatcher:
             self._reporter.touch(entry.key.namespace)
 
     def _siblings_changed(self, keys: Iterable[Key]) -> None:
-        """Look again at entries that share a host with one that changed: they stand or fall together."""
+        """Review entries again that share a host with a changed entry, because siblings get the same treatment."""
         for key in keys:
             self._tally.put(key, self._entries().store.get((key.namespace, key.name)))
             self._reporter.touch(key.namespace)
         self._remediator.touch_keys(keys)
 
-    def _tell_siblings(self, *, told: bool) -> None:
-        """Tell the owners of entries that share a host with one that changed."""
+    def _waypoints_changed(self) -> None:
+        """Update the entries whose waypoint, or whose company at a waypoint, has changed."""
+        touched = self._inventory.touched()
+        stored = (self._entries().store.get((key.namespace, key.name)) for key in touched)
+        self._siblings_changed(touched | self._siblings.at_waypoints(filter(None, stored)))
+
+    def _tell_siblings(self, *, write_events: bool) -> None:
+        """Write Events on entries that share a host with a changed entry."""
         for key in self._siblings.news():
             entry = self._entries().store.get((key.namespace, key.name))
-            if entry and told:
+            if entry and write_events:
                 self._narrator.sibling_changed(entry, self._policy.current)
 
     def _enqueue(self, keys: Iterable[Key]) -> None:

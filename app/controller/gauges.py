@@ -1,4 +1,4 @@
-"""How many ServiceEntries have which finding, as they are stored and as the policy in force sees them."""
+"""The gauges: stored ServiceEntries by finding under the policy in force, and conflicts."""
 
 import threading
 from collections import Counter
@@ -11,22 +11,22 @@ from app.core.routes.plan import Conflict
 from app.core.rules.verdict import Verdict
 
 CLAIMANTS = 10
-"""How many claimants the metric names for a namespace, so that a team cannot make thousands of series."""
+"""Maximum number of claimants per namespace in the metric, so that a team cannot create thousands of series."""
 OTHERS = "others"
 L = TypeVar("L", bound=Hashable)
 
 _Judged = tuple[ServiceEntry | None, tuple[str, ...], bool, str]
-"""An entry, the codes of its findings, whether it cannot become DNS, and the last day of its exemption."""
+"""An entry, the codes of its findings, whether it is unfixable, and the last day of its exemption."""
 
 
 class Counts(Generic[L]):
-    """How often each label was counted; what falls to zero is gone."""
+    """Counts by label; a count of zero is removed."""
 
     def __init__(self) -> None:
         self._counter = Counter[L]()
 
     def move(self, before: Iterable[L], after: Iterable[L]) -> None:
-        """Count one thing anew that had labels before and has others now."""
+        """Update the counts for an object whose labels have changed."""
         self._counter.update(after)
         for label in before:
             self._counter[label] -= 1
@@ -49,12 +49,12 @@ class Tally:
         self._unfixable = Counts[tuple[str, ...]]()
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
-        """Take an entry as it is now, None if it is gone."""
+        """Process an entry, None if it was deleted."""
         with self._lock:
             self._put(key, entry)
 
     def reconsider(self) -> None:
-        """Judge every entry anew, one at a time, so that nobody waits for all of them."""
+        """Review every entry again, and lock for one at a time, so that other threads do not wait long."""
         with self._lock:
             keys = list(self._judged)
         for key in keys:
@@ -92,28 +92,30 @@ class Tally:
 
 
 class Conflicts:
-    """The conflicts that were found at each key, counted by namespace; safe for use from several threads."""
+    """The conflicts at each key, counted by namespace; safe for threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[Key, frozenset[tuple[str, str, str]]] = {}
 
     def put(self, key: Key, found: Iterable[Conflict]) -> tuple[Conflict, ...]:
-        """Take the conflicts at a key as they are now, and return those that were not there before."""
-        now = {(one.emitted.owner.uid, one.finding.message, _stranger(one)): one for one in found}
+        """Store the current conflicts at a key, and return the new ones."""
+        now = {
+            (conflict.emitted.owner.uid, conflict.finding.message, _stranger(conflict)): conflict for conflict in found
+        }
         with self._lock:
             before = self._known.pop(key, frozenset())
             if now:
                 self._known[key] = frozenset(now)
-        return tuple(one for identity, one in now.items() if identity not in before)
+        return tuple(conflict for identity, conflict in now.items() if identity not in before)
 
     def counts(self) -> Mapping[tuple[str, ...], int]:
-        """Return how many there are, by namespace."""
+        """Return the number of conflicts, by namespace."""
         with self._lock:
             return Counter((key.namespace,) for key, found in self._known.items() for _ in found)
 
     def claims(self) -> Mapping[tuple[str, ...], int]:
-        """Return how many there are with objects of other namespaces, by namespace and by these objects."""
+        """Return the number of conflicts with objects of other namespaces, by namespace and claimant."""
         with self._lock:
             found = Counter(
                 (key.namespace, claimant) for key, known in self._known.items() for _, _, claimant in known if claimant

@@ -1,4 +1,4 @@
-"""What the parts of a controller have in common, as far as others call it."""
+"""The interfaces of the parts of a controller."""
 
 from typing import Protocol
 
@@ -9,19 +9,19 @@ class Runnable(Protocol):
     """Works in threads of its own."""
 
     def start(self) -> None:
-        """Begin; what only a leader does begins once this replica leads."""
+        """Start. A leader's work starts when this replica becomes the leader."""
         ...
 
     def stop(self, seconds: float) -> None:
-        """Begin nothing more; waits up to `seconds` for what is under way."""
+        """Stop; waits up to `seconds` for work in progress."""
         ...
 
 
 class LeaderAware(Protocol):
-    """Has something to do when this replica begins to lead."""
+    """Acts when this replica becomes the leader."""
 
     def open(self) -> None:
-        """Note that this replica leads from now on, and that another one did until now."""
+        """Note that this replica is the leader from now on, after another one."""
         ...
 
 
@@ -29,9 +29,9 @@ class EntryHandler(Protocol):
     """Keeps something for each ServiceEntry."""
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
-        """Take an entry as it is stored now, None if it is gone; returns at once."""
+        """Process an entry as it is stored now, None if it was deleted; returns immediately."""
         ...
 
     def reconsider(self) -> None:
-        """Look at all entries again: another policy is in force."""
+        """Review all entries again, because the policy has changed."""
         ...

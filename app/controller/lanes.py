@@ -1,8 +1,8 @@
-"""Keys that wait, in lanes: two for each group, one for new keys and one for keys whose work was refused.
+"""Waiting keys in lanes: each group has a lane for new keys and one for keys whose writes were rejected.
 
-Lanes take turns, so that a group with many keys delays another one by no more than a turn. A lane whose key is refused
-pauses, for longer each time, and is then tried with one key at a time until one succeeds. So a group that is refused as
-a whole costs two attempts a pause, however many keys it has, and refused keys hold up neither others nor new ones.
+Lanes take turns, so a group with many keys delays another group by at most one turn. After a rejection a lane pauses,
+longer each time, and then tries one key at a time until one succeeds. So a group whose writes are all rejected costs
+two attempts per pause, regardless of its number of keys, and rejected keys delay neither other groups nor new keys.
 """
 
 import heapq
@@ -19,7 +19,7 @@ class Lane(Generic[K]):
 
     group: Hashable
     parked: bool
-    """Whether it is the lane for keys that were refused."""
+    """Whether this is the lane for rejected keys."""
     waiting: dict[K, float] = field(default_factory=dict)
     """Since when."""
     held: int = 0
@@ -29,10 +29,10 @@ class Lane(Generic[K]):
 
 
 class Lanes(Generic[K]):
-    """The lanes of all groups; not for use from several threads.
+    """The lanes of all groups; not safe for threads.
 
-    `share` bounds how many keys of a group are held at a time, `pause` says for how long a lane pauses after so many
-    refusals in a row.
+    `share` is the maximum number of keys of a group that workers hold at a time. `pause` returns the length of a pause
+    after a number of rejections in a row.
     """
 
     def __init__(self, group: Callable[[K], Hashable], share: float, pause: Callable[[int], float]) -> None:
@@ -44,10 +44,10 @@ class Lanes(Generic[K]):
         self._troubled: dict[Lane[K], None] = {}
         self._pauses: list[tuple[float, int, Lane[K]]] = []  # a heap by their ends; the number breaks ties
         self._paused = 0
-        self._open = 0  # keys in lanes without trouble
+        self._open = 0  # keys in lanes without rejections
 
     def put(self, key: K, since: float, *, parked: bool = False) -> bool:
-        """Have a key wait; returns whether it did not before. A new key leaves the lane of refused ones."""
+        """Add a key; returns whether it was not waiting yet. A new key leaves the lane of rejected keys."""
         group = self._group(key)
         fresh, refused = self._groups.setdefault(group, (Lane(group, False), Lane(group, True)))
         if key in fresh.waiting:
@@ -61,7 +61,7 @@ class Lanes(Generic[K]):
         return not known
 
     def take(self, now: float) -> tuple[K, float, Lane[K]] | None:
-        """Take the next key, with the time since when it waited; `give_back` its lane afterwards."""
+        """Take the next key, with the time at which it began to wait; call `give_back` for its lane afterwards."""
         self._resume(now)
         while self._turns:
             lane = next(iter(self._turns))
@@ -76,20 +76,20 @@ class Lanes(Generic[K]):
         return None
 
     def give_back(self, lane: Lane[K]) -> None:
-        """Note that a key of a lane is worked on no more."""
+        """Note that the work on a key of a lane has ended."""
         lane.held -= 1
         lanes = self._groups[lane.group]
-        if any(one.waiting or one.held for one in lanes):
-            for one in lanes:
-                self._offer(one)
+        if any(each_lane.waiting or each_lane.held for each_lane in lanes):
+            for each_lane in lanes:
+                self._offer(each_lane)
             return
         del self._groups[lane.group]
-        for one in lanes:
-            self._turns.pop(one, None)
-            self._troubled.pop(one, None)
+        for each_lane in lanes:
+            self._turns.pop(each_lane, None)
+            self._troubled.pop(each_lane, None)
 
     def succeed(self, lane: Lane[K]) -> None:
-        """Note that a key of a lane was not refused: the others need not wait."""
+        """Note that a key of a lane was not rejected, so the others need not wait."""
         if lane.failures:
             lane.failures, lane.until = 0, 0.0
             self._troubled.pop(lane, None)
@@ -97,12 +97,12 @@ class Lanes(Generic[K]):
             self._offer(lane)
 
     def refuse(self, lane: Lane[K], taken: float, now: float) -> bool:
-        """Note that a key, taken at some time, was refused; returns whether that is news of its group.
+        """Note that a key, taken at some time, was rejected; returns whether this is the first rejection of its group.
 
-        Keys that were taken before a pause began are refused for the same reason, and lengthen it no more.
+        Keys that were taken before a pause began do not lengthen it, because they were rejected for the same reason.
         """
         lanes = self._groups[lane.group]
-        news = not any(one.failures for one in lanes)
+        news = not any(each_lane.failures for each_lane in lanes)
         if taken >= lane.until or not lane.failures:
             self._make_pause(lane, now)
         if not lanes[1].failures:  # the key goes there
@@ -110,12 +110,12 @@ class Lanes(Generic[K]):
         return news
 
     def count(self, now: float) -> int:
-        """Count the keys that could be taken if there were workers without end."""
+        """Count the keys that unlimited workers could take."""
         self._resume(now)
         return self._open + sum(self._may_go(lane, now) for lane in self._troubled)
 
     def times(self, now: float) -> Iterator[float]:
-        """Yield since when the keys wait that `count` counts."""
+        """Yield the times at which the keys of `count` began to wait."""
         self._resume(now)
         for lanes in self._groups.values():
             for lane in lanes:
@@ -125,13 +125,13 @@ class Lanes(Generic[K]):
                     yield next(iter(lane.waiting.values()))
 
     def restart(self, now: float) -> None:
-        """Count the time that keys wait from now on."""
+        """Restart the waiting time of all keys."""
         for lanes in self._groups.values():
             for lane in lanes:
                 lane.waiting = dict.fromkeys(lane.waiting, now)
 
     def refused(self) -> Mapping[Hashable, int]:
-        """Count the keys that wait in lanes with trouble, by group."""
+        """Count the keys in lanes with rejections, by group."""
         found: dict[Hashable, int] = {}
         for lane in self._troubled:
             found[lane.group] = found.get(lane.group, 0) + len(lane.waiting)
@@ -158,11 +158,11 @@ class Lanes(Generic[K]):
                 self._offer(lane)
 
     def _offer(self, lane: Lane[K]) -> None:
-        """Give a lane a turn, if it has none; whether it may use it is seen then."""
+        """Give a lane a turn, if it has none; whether it may take a key is decided then."""
         if lane.waiting and lane not in self._turns:
             self._turns[lane] = None
 
     def _may_go(self, lane: Lane[K], now: float) -> bool:
         if not lane.waiting or lane.until > now or (lane.failures and lane.held):
             return False
-        return sum(one.held for one in self._groups[lane.group]) < self._share
+        return sum(other.held for other in self._groups[lane.group]) < self._share

@@ -1,4 +1,4 @@
-"""How long it takes from a change to the write that follows from it."""
+"""The emission latency: the time from a change to the write that follows from it."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -9,10 +9,10 @@ from app.core.resources.service_entry import Key
 
 
 class Latency:
-    """Since when keys wait for their objects; safe for use from several threads.
+    """The times at which keys began to wait for their objects; safe for threads.
 
-    While another replica leads, only the last change of a key is kept: it has handled those before. So what changes
-    while nobody leads is counted from its change, with the time that the change of leaders takes.
+    While another replica leads, only the last change of a key is kept, because that replica has handled earlier
+    changes. So the latency of a change without a leader includes the change of leaders.
     """
 
     def __init__(
@@ -24,7 +24,7 @@ class Latency:
         self._since: dict[Key, float] = {}
 
     def changed(self, keys: Iterable[Key]) -> None:
-        """Note that entries changed what these keys should be."""
+        """Note that a change of entries affects these keys."""
         now, leading = self._clock(), self._leading()
         for key in keys:
             if leading:
@@ -33,15 +33,18 @@ class Latency:
                 self._since[key] = now
 
     def take(self, key: Key) -> float | None:
-        """Return since when the key waits, at the start of its reconciliation: what changes later counts anew."""
+        """Return the time at which the key began to wait.
+
+        Called at the start of a reconciliation; later changes count again.
+        """
         return self._since.pop(key, None)
 
     def put_back(self, key: Key, since: float | None) -> None:
-        """Let the key wait on: its reconciliation failed."""
+        """Keep the key waiting, because its reconciliation failed."""
         if since is not None:
             self._since[key] = since
 
     def written(self, since: float | None) -> None:
-        """Count a key for which something was written."""
+        """Record the latency of a key with a write."""
         if since is not None:
             self._histogram.observe(self._clock() - since)

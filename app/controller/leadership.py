@@ -1,4 +1,4 @@
-"""Whether this replica leads: one object for all threads that wait for it.
+"""Leadership: one object that tells all threads whether this replica leads.
 
 Stopping is a signal of its own. A thread that waits here wakes up when the replica begins to lead, and when it is
 stopped, and knows which of the two it was: a replica that stops never begins what only a leader does.

@@ -1,6 +1,6 @@
-"""The manager of a controller: caches and queues that every replica fills, and work that begins where it leads.
+"""The manager of a controller: caches and queues of every replica, and work that only the leader does.
 
-What to do is the core's business; this is who does it, and when.
+The core decides what to do; this module decides which thread does it, and when.
 """
 
 import threading
@@ -22,12 +22,13 @@ from app.controller.siblings import Siblings, siblings_task
 from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import MANAGER, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.client import Client
 from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
-from app.kube.resources import EMITTED, HTTP_ROUTES, SERVICE_ENTRIES, Resource
+from app.kube.resources import EMITTED, HTTP_ROUTES, NAMESPACES, SERVICE_ENTRIES, Resource
 from app.kube.rivals import Rivals
 from app.kube.watch import Reflector
 from app.policyfile import POLL_SECONDS, PolicyFile
@@ -35,19 +36,20 @@ from app.settings import LEASE_NAME, ControllerSettings
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import UNTRACED, Tracer
 
-T = TypeVar("T", ServiceEntry, Observed)
+T = TypeVar("T", ServiceEntry, Observed, Namespace)
+Reflectors = dict[str, Reflector[ServiceEntry] | Reflector[Observed] | Reflector[Namespace]]
 
 SILENCE_LIMIT = 360.0
-"""Seconds without a word from the API server, bookmarks included, after which a cache is not trusted."""
+"""Seconds without any event of the API server (including bookmarks) after which the replica is not ready."""
 
 MakeTask = Callable[[Client, Leadership], LeaderTask]
-"""Makes a task of the leader's of its fenced client and the leadership."""
+"""Creates a leader's task from its fenced client and the leadership."""
 
 
 class Manager:
-    """Starts and stops all parts of a controller, and has them know whether this replica leads."""
+    """Starts and stops all parts of a controller, and tells them whether this replica leads."""
 
-    def __init__(  # noqa: PLR0913 - all that the process is made of
+    def __init__(  # noqa: PLR0913 - the parts of the process
         self,
         client: Client,
         settings: ControllerSettings,
@@ -68,14 +70,14 @@ class Manager:
         self._make_parts(writer, tracer)
         self._reflectors = self._make_reflectors(client)
         self._runnables: list[Runnable] = [self._workers, self._remediator, self._reporter]
-        made = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
-        self._runnables += [make(writer, self._leadership) for make in made]
+        creators = (*tasks, *(each(self._siblings) for each in beside), *self._own_tasks())
+        self._runnables += [create(writer, self._leadership) for create in creators]
         self._leader_aware: list[LeaderAware] = [self._dispatcher, self._workers, self._remediator, self._reporter]
         self._policy_follower = threading.Thread(target=self._follow_policy, name="policy", daemon=True)
         self._show()
 
     def start(self) -> None:
-        """Begin to observe, to campaign and, once every cache is filled and this replica leads, to write."""
+        """Start the watches and the election. Writing starts when every cache is filled and this replica leads."""
         for reflector in self._reflectors.values():
             reflector.start()
         self._events.start()
@@ -84,14 +86,14 @@ class Manager:
         else:
             self._lead()
         self._policy_follower.start()
-        for one in self._runnables:
-            one.start()
+        for runnable in self._runnables:
+            runnable.start()
 
     def stop(self) -> None:
-        """End writing, then give the Lease back."""
+        """Stop writing, then release the Lease."""
         self._stopping.set()
-        for one in self._runnables:
-            one.stop(self._settings.renew_deadline)
+        for runnable in self._runnables:
+            runnable.stop(self._settings.renew_deadline)
         self._policy_follower.join(self._settings.renew_deadline)
         for reflector in self._reflectors.values():
             reflector.stop()
@@ -100,18 +102,19 @@ class Manager:
             self._elector.stop()
 
     def unready(self) -> str | None:
-        """Say why this replica could not lead, if it could not."""
+        """Say why this replica cannot lead; None if it can."""
         if self._elector and (rival := self._elector.rival):
             return f"another installation leads: {rival}"
-        waiting = [name for name, one in self._reflectors.items() if not one.has_synced]
+        waiting = [name for name, reflector in self._reflectors.items() if not reflector.has_synced]
         if waiting:
             return f"waiting for the first list of {', '.join(waiting)}"
-        silent = [name for name, one in self._reflectors.items() if one.age > SILENCE_LIMIT]
+        silent = [name for name, reflector in self._reflectors.items() if reflector.age > SILENCE_LIMIT]
         return f"no watch event or list of {', '.join(silent)} for {SILENCE_LIMIT:.0f} s" if silent else None
 
     def _make_parts(self, writer: Client, tracer: Tracer) -> None:
         policy, leads = self._policy, self._leadership.leads
-        self._inventory, judge = Inventory(policy.current), VerdictCache()
+        self._inventory = Inventory(policy.current)
+        judge = VerdictCache(at_waypoint=self._inventory.at_waypoint)
         self._siblings = Siblings(self._inventory, judge, policy)
         self._tally = Tally(lambda entry: judge(entry, policy.current))
         identity = self._elector.identity if self._elector else MANAGER
@@ -181,16 +184,19 @@ class Manager:
 
     def _own_tasks(self) -> list[MakeTask]:
         """Make the leader's tasks that follow from what is observed."""
-        one = self._settings
+        settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
-        if one.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, one.namespace, one.siblings_config_map))
+        if settings.siblings_config_map:
+            tasks.append(siblings_task(self._siblings, settings.namespace, settings.siblings_config_map))
         return tasks
 
-    def _make_reflectors(self, client: Client) -> dict[str, Reflector[ServiceEntry] | Reflector[Observed]]:
+    def _make_reflectors(self, client: Client) -> Reflectors:
         entry_changed, object_changed = self._dispatcher.entry_changed, self._dispatcher.object_changed
         self._entries = self._reflector(client, SERVICE_ENTRIES, ServiceEntry.parse, entry_changed)
-        found: dict[str, Reflector[ServiceEntry] | Reflector[Observed]] = {SERVICE_ENTRIES.plural: self._entries}
+        found: Reflectors = {SERVICE_ENTRIES.plural: self._entries}
+        found[NAMESPACES.plural] = self._reflector(
+            client, NAMESPACES, Namespace.parse, self._dispatcher.namespace_changed, optional=True
+        )
         for resource in (*EMITTED.values(), HTTP_ROUTES):
             optional = resource is HTTP_ROUTES
             found[resource.plural] = self._reflector(
@@ -203,7 +209,7 @@ class Manager:
         client: Client,
         resource: Resource,
         parse: Callable[[Any], T],
-        changed: Callable[[object, T | None, T | None], None],
+        changed: Callable[[tuple[str, str], T | None, T | None], None],
         *,
         optional: bool = False,
     ) -> Reflector[T]:
@@ -225,7 +231,7 @@ class Manager:
         )
 
     def _show(self) -> None:
-        """Say where the metrics of what is there are read."""
+        """Set the sources of the gauges."""
         metrics, leads = self._metrics, self._leadership.leads
         metrics.queues.leading = leads
         metrics.show(metrics.findings, self._tally.findings, leads)
@@ -250,8 +256,8 @@ class Manager:
         return self._workers.busy()
 
     def _lead(self) -> None:
-        for one in self._leader_aware:
-            one.open()
+        for part in self._leader_aware:
+            part.open()
         self._metrics.leader.labels(LEASE_NAME).set(1)
         self._leadership.begin()
 

@@ -83,7 +83,7 @@ class PodSync:
 
 
 def pod_sync_task(mounted: Mounted) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
+    """Return a function that creates the leader's task from a fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         return LeaderTask("pod sync", PodSync(client, mounted).check, leadership)

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 CONNECTIONS = 32
 SIGNAL_SECONDS = 0.5
-"""Longest time until a signal is noticed."""
+"""Maximum time until a signal is noticed, in seconds."""
 
 
-def run(  # noqa: PLR0913 - all that the process is made of
+def run(  # noqa: PLR0913 - the parts of the process
     settings: ControllerSettings,
     policy: PolicyFile,
     metrics: ControllerMetrics,
@@ -36,7 +36,7 @@ def run(  # noqa: PLR0913 - all that the process is made of
 ) -> int:
     """Run until SIGTERM or SIGINT; returns the exit code.
 
-    `tasks` are what the leader does besides, and `beside` those that depend on entries that share a host.
+    `tasks` create additional leader's tasks, `beside` those that depend on siblings.
     """
     level = level or Level()
     level.listen()
@@ -52,14 +52,15 @@ def run(  # noqa: PLR0913 - all that the process is made of
         health = HealthServer(app, ANY, settings.health_port)  # probed from outside the pod
         health.start()
     except (ConfigError, ListenError, ValueError) as error:
-        log.error("%s", error)  # noqa: TRY400 - one sentence for a person, no trace
+        log.error("%s", error)  # noqa: TRY400 - the message is enough, a traceback adds nothing
         return 2
     end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: end.set())
     policy.announce()
     manager.start()
-    # Handlers run in this thread only, and a signal that the kernel gives to another one does not wake it.
+    # Signal handlers run in this thread only, and a signal that the kernel delivers to another thread does not wake
+    # it.
     while not end.wait(SIGNAL_SECONDS):
         pass
     manager.stop()

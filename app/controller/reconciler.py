@@ -1,4 +1,4 @@
-"""Decide and apply, one key at a time."""
+"""The reconciler: it decides and applies the objects of one key."""
 
 import logging
 import time
@@ -30,7 +30,7 @@ Versions = Mapping[tuple[str, Key], str]
 
 @dataclass(frozen=True, slots=True)
 class _Left:
-    """All that decides a key, as the writes of its last reconciliation left it."""
+    """Everything that decides a key, after the writes of its last reconciliation."""
 
     policy: GuardPolicy
     entries: Hashable
@@ -38,7 +38,7 @@ class _Left:
 
 
 class Reconciler:
-    """Brings the objects of one key, a namespace and a name, to what the core says they should be."""
+    """Brings the objects of one key (namespace and name) to the desired state."""
 
     def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, narrator: Narrator) -> None:
         self._inventory = inventory
@@ -48,9 +48,9 @@ class Reconciler:
         self._left: dict[Key, _Left] = {}
 
     def settled(self, key: Key) -> bool:
-        """Say, once, that nothing happened to a key since it was reconciled but that our own writes were observed.
+        """Say, once, that since its reconciliation only our own writes to a key were observed.
 
-        Resource versions are compared: an edit by anybody else has another one than our write was answered with.
+        Resource versions are compared: an edit by another client has a different one than our write returned.
         """
         left = self._left.get(key)
         if left is None or left.policy is not self._policy.current:
@@ -62,39 +62,51 @@ class Reconciler:
         return True
 
     def reconcile(self, key: Key) -> Changes:
-        """Write what differs, and return it; raises ApiError where the API server does not take it."""
+        """Write the differences, and return them; raises ApiError if the API server rejects one."""
         if self.settled(key):
             return Changes()
         self._left.pop(key, None)
-        began, policy = time.monotonic(), self._policy.current
-        neighbours = self._inventory.neighbours(key)
+        policy, neighbours = self._policy.current, self._inventory.neighbours(key)
         todo = changes(desired_at(key, neighbours, explained=False), neighbours.observed)
         versions = _versions(neighbours.observed)
-        for stored in todo.delete:
-            self._delete(stored)
-            del versions[stored.kind, stored.key]
-        for emitted, current in todo.apply:
-            versions[emitted.kind, emitted.key] = self._apply(emitted, current)
-        if todo.apply or todo.delete:
-            tell(log, "reconciled", _line(key, todo, time.monotonic() - began))
-            if not todo.foreign:
-                self._left[key] = _Left(policy, _entries(neighbours), versions)
+        self._write(key, todo, versions)
+        if (todo.apply or todo.delete) and not todo.foreign:
+            self._left[key] = _Left(policy, _entries(neighbours), versions)
         return todo
 
+    def _write(self, key: Key, todo: Changes, versions: dict[tuple[str, Key], str]) -> None:
+        """Make the writes, and then tell of those that were made, though a later one failed; updates `versions`."""
+        began, applied, deleted = time.monotonic(), list[tuple[Emitted, Observed | None]](), list[Observed]()
+        try:
+            for stored in todo.delete:
+                self._delete(stored)
+                deleted.append(stored)
+                del versions[stored.kind, stored.key]
+            for emitted, current in todo.apply:
+                versions[emitted.kind, emitted.key] = self._apply(emitted, current)
+                applied.append((emitted, current))
+        finally:
+            self._tell(key, Changes(tuple(applied), tuple(deleted)), time.monotonic() - began)
+
+    def _tell(self, key: Key, done: Changes, seconds: float) -> None:
+        if done.apply or done.delete:
+            tell(log, "reconciled", _line(key, done, seconds))
+        for emitted, current in done.apply:
+            self._narrator.applied(emitted, current)
+
     def owner(self, key: Key) -> ServiceEntry | None:
-        """Return the oldest entry of the namespace that asks for objects of a name."""
-        entries = (one.entry for one in self._inventory.neighbours(key).entries)
+        """Return the oldest entry of the namespace that asks for objects with a name."""
+        entries = (neighbour.entry for neighbour in self._inventory.neighbours(key).entries)
         return min(entries, key=age, default=None)
 
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
-        """Apply server-side: over an object of ours only as it was observed, and never over one of others.
+        """Apply server-side: only over the observed version of our own object, and never over an object of others.
 
-        Returns the resource version that it has then, or none where what is stored is still not what was wanted.
+        Returns the resource version that it has then, or "" if the stored object still differs.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
         stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)
         log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
-        self._narrator.applied(emitted, current)
         done: str = stored["metadata"]["resourceVersion"] if stored["spec"] == manifest["spec"] else ""
         return done
 
@@ -114,12 +126,12 @@ class Reconciler:
 
 
 def _entries(neighbours: Neighbours) -> Hashable:
-    """Return what is compared of the entries that decide a name; each is another object once it changed."""
-    return neighbours.entries, neighbours.others, neighbours.parents
+    """Return what decides a name beside its objects, for comparison by identity: a changed entry is a new object."""
+    return neighbours.entries, neighbours.others, neighbours.parents, neighbours.waypoints
 
 
 def _versions(observed: Iterable[Observed]) -> dict[tuple[str, Key], str]:
-    return {(one.kind, one.key): one.resource_version for one in observed}
+    return {(stored.kind, stored.key): stored.resource_version for stored in observed}
 
 
 def _line(key: Key, done: Changes, seconds: float) -> dict[str, object]:

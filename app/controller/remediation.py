@@ -1,4 +1,4 @@
-"""Existing entries: what was stored before admission was there is patched as admission would have, one at a time."""
+"""Remediation: it patches stored entries, one at a time, as admission would have patched them."""
 
 import logging
 import time
@@ -26,27 +26,27 @@ log = logging.getLogger(__name__)
 
 REMEDIATION = "remediation"
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
-"""Bounds of the back-off of an entry that the API server does not let us patch, in seconds."""
+"""Bounds of the delay after the API server rejected a patch of an entry, in seconds."""
 
 Repair = Callable[[ServiceEntry, JSON], Sequence[Operation]]
-"""Says what to patch of a stored entry; nothing where it is as it should be, or where the policy only reports.
+"""Returns the patch of a stored entry; empty if it needs none, or if the policy only reports.
 
-Its second argument is the entry as it was just read, None where it was not.
+The second argument is the entry as it was just read, None if it was not read.
 """
 
 
 class PatchRefused(Exception):
-    """The API server did not take a patch, and will not until someone changes something."""
+    """The API server did not accept a patch, and will not do so until something changes."""
 
 
 class Remediator:
-    """Patches entries at no more than `rate` a second, from a thread and a queue of its own, while this replica leads.
+    """Patches at most `rate` entries per second, in its own thread and queue, while this replica leads.
 
-    What is left to do follows from the entries alone, so a new leader goes on where the last one ended. An entry that
-    is refused is tried again, less and less often.
+    The remaining work follows from the entries, so a new leader continues where the last one ended. A rejected entry
+    is retried with increasing delay.
     """
 
-    def __init__(  # noqa: PLR0913 - whom to write to, whom to tell, what, when and how fast
+    def __init__(  # noqa: PLR0913 - its dependencies and limits
         self,
         client: Client,
         narrator: Narrator,
@@ -80,19 +80,19 @@ class Remediator:
         self._stored: dict[Key, ServiceEntry] = {}
 
     def start(self) -> None:
-        """Begin to patch, once this replica leads."""
+        """Start. Patching begins when this replica becomes the leader."""
         self._worker.start()
 
     def stop(self, seconds: float) -> None:
-        """Patch nothing more; waits up to `seconds` for a patch in flight."""
+        """Stop patching; waits up to `seconds` for a patch in progress."""
         self._worker.stop(seconds)
 
     def open(self) -> None:
-        """Count from now on how long entries wait: another replica led until now."""
+        """Restart the waiting time of entries, because another replica led until now."""
         self._queue.open()
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
-        """Take an entry as it is stored now, None if it is gone; returns at once."""
+        """Process an entry as it is stored now, None if it was deleted; returns immediately."""
         if entry is None:
             self._stored.pop(key, None)
             return
@@ -100,23 +100,23 @@ class Remediator:
         self.touch(entry)
 
     def touch(self, entry: ServiceEntry) -> None:
-        """Look at an entry anew: one beside it has changed."""
+        """Check an entry again, because a sibling has changed."""
         if self._repair(entry, None):
             self._queue.add(entry.key)
 
     def touch_keys(self, keys: Iterable[Key]) -> None:
-        """Look at entries anew that share a host with one that changed."""
+        """Check entries again that share a host with a changed entry."""
         for key in keys:
             if entry := self._stored.get(key):
                 self.touch(entry)
 
     def reconsider(self) -> None:
-        """Look at every entry anew: another policy is in force."""
+        """Check every entry again, because the policy has changed."""
         for entry in list(self._stored.values()):
             self.touch(entry)
 
     def wants(self, key: Key) -> bool:
-        """Say whether an entry is still to be patched, once it may be."""
+        """Say whether an entry still needs a patch, after waiting for the rate limit."""
         entry = self._stored.get(key)
         if entry is None or not self._repair(entry, None):
             return False
@@ -129,18 +129,18 @@ class Remediator:
             self._remediate(key, span)
 
     def failed(self, key: Key, error: Exception) -> None:
-        """Say that an entry is patched later."""
+        """Log that patching an entry failed."""
         self._outcomes.labels("failed").inc()
         log.warning("patching ServiceEntry %s failed, will retry: %s", key, error)
 
     def refused(self, key: Key, error: Exception) -> None:
-        """Say, once for all entries of a namespace, that they are tried less and less often."""
+        """Log, once for a namespace, that the API server rejects patches there."""
         log.warning(
             "API server rejects patches in namespace %s; retrying with increasing delay: %s", key.namespace, error
         )
 
     def _remediate(self, key: Key, span: Span) -> None:
-        """Patch an entry over what it is at this moment: the cache may be behind, and keeps no resource version."""
+        """Read an entry and patch this version, because the cache may be stale and keeps no resource version."""
         document = self._client.get(SERVICE_ENTRIES, key.namespace, key.name)
         entry = ServiceEntry.parse(document)
         span.note({ENTRY_UIDS: (entry.uid,)})
@@ -153,7 +153,7 @@ class Remediator:
         except (Forbidden, Invalid) as error:
             raise self._refused(entry, error.message) from error
         if stored["spec"].get("resolution") != resolution:
-            raise self._refused(entry, f"another webhook turns {resolution} back")
+            raise self._refused(entry, f"another webhook reverted resolution {resolution}")
         self._patched(entry)
         self._outcomes.labels("patched").inc()
         line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
@@ -171,4 +171,4 @@ class Remediator:
 def _why(resolution: str) -> str:
     if resolution in RESOLVING:
         return "the policy says existing: Remediate"
-    return "an entry of the namespace that names the same host keeps this resolution, and Istio merges the two"
+    return "another entry of the namespace for the same host keeps this resolution, and Istio merges both"

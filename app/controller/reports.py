@@ -1,4 +1,4 @@
-"""PolicyReports: how the ServiceEntries of each namespace stand, for the dashboards that people have already."""
+"""PolicyReports: the state of the ServiceEntries of each namespace, for existing policy dashboards."""
 
 import logging
 import threading
@@ -28,21 +28,21 @@ log = logging.getLogger(__name__)
 
 REPORTING = "reports"
 DELAY = 5.0
-"""Seconds from a change in a namespace until its report is written, with all that changed meanwhile."""
+"""Seconds from a change in a namespace until its report is written, with all changes of these seconds."""
 SURVEY_SECONDS = 60.0
-"""How often it is seen which kind the cluster knows."""
+"""Seconds between two checks for the report kinds of the cluster."""
 LIST_SECONDS = 600.0
-"""How often reports are listed: one that somebody else changed or deleted is put right then, at the latest."""
+"""Seconds between two lists of reports, so the maximum time until an edited or deleted report is restored."""
 FIRST_RETRY, LAST_RETRY = 1.0, 300.0
 REST = 20.0
-"""How many times as long as a report took its namespace rests: no number of entries takes more than 5 % of the time."""
+"""Pause after a report, as a multiple of the time that it took: no namespace uses more than 5 % of the time."""
 PAGE = 50
-"""Reports in a part of a list: one may have a megabyte."""
+"""Reports per page of a list; a report may have one megabyte."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """A report of ours that is in the cluster: its version, what it says, and from which time each result is known."""
+    """A stored report of the guard: its version, its content, and the time of each result."""
 
     uid: str
     resource_version: str
@@ -56,14 +56,13 @@ class _Known:
 
 
 class Reporter:
-    """Keeps one report for each namespace, from a thread and a queue of its own, while this replica leads.
+    """Keeps one report for each namespace, in its own thread and queue, while this replica leads.
 
-    What a report says follows from what was observed, so a new leader goes on where the last one ended; nothing is
-    written before `synced` says that everything was. It does nothing where the cluster knows no kind of report, nor
-    unless it is `enabled`.
+    Reports follow from the observed objects, so a new leader continues where the last one ended. Nothing is written
+    until `synced` returns True. It does nothing if the cluster has no report CRD, or if it is not `enabled`.
     """
 
-    def __init__(  # noqa: PLR0913 - whom to write to, from what, when and how often
+    def __init__(  # noqa: PLR0913 - its dependencies and intervals
         self,
         client: Client,
         inventory: Inventory,
@@ -108,21 +107,21 @@ class Reporter:
         self._worker = Worker(REPORTING, self._queue, self, leadership, meter, prepare=self._prepare)
 
     def start(self) -> None:
-        """Begin, once this replica leads."""
+        """Start. The work begins when this replica becomes the leader."""
         if self._enabled:
             self._worker.start()
 
     def stop(self, seconds: float) -> None:
-        """Write no more; waits up to `seconds` for what is under way."""
+        """Stop writing; waits up to `seconds` for a write in progress."""
         self._worker.stop(seconds)
 
     def open(self) -> None:
-        """Look at what there is: this replica leads from now on, and another one wrote until now."""
+        """List the reports again, because this replica has become the leader."""
         self._queue.open()
         self._survey_due = self._list_due = 0.0
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
-        """Take an entry as it is now, None if it is gone."""
+        """Process an entry, None if it was deleted."""
         with self._lock:
             entries = self._entries.setdefault(key.namespace, {})
             if entry:
@@ -135,40 +134,40 @@ class Reporter:
         self.touch(key.namespace)
 
     def touch(self, namespace: str) -> None:
-        """Something changed that has a say in the report of a namespace."""
+        """Note a change that affects the report of a namespace."""
         if self._enabled:
             self._queue.add_after(namespace, max(self._delay, REST * self._took.get(namespace, 0.0)))
 
     def reconsider(self) -> None:
-        """Another policy is in force."""
+        """Note that the policy has changed."""
         with self._lock:
             namespaces = list(self._entries)
         for namespace in namespaces:
             self.touch(namespace)
 
-    def wants(self, namespace: str) -> bool:  # noqa: ARG002 - each is seen to
-        """Say whether reports are written at all."""
+    def wants(self, namespace: str) -> bool:  # noqa: ARG002 - every namespace is written
+        """Say whether reports are written."""
         return self._kind is not None
 
     def work(self, namespace: str) -> None:
-        """Bring a report up to date."""
+        """Update a report."""
         began = time.monotonic()
         if self._kind:
             self._bring_up_to_date(self._kind, namespace)
         self._took[namespace] = time.monotonic() - began
 
     def failed(self, namespace: str, error: Exception) -> None:
-        """Say that a report is written later."""
-        if isinstance(error, (WriteConflict, NotFound)):  # something is not as it was seen
+        """Log that writing a report failed."""
+        if isinstance(error, (WriteConflict, NotFound)):  # the reports differ from what was listed
             self._survey_due = self._list_due = 0.0
         log.warning("writing the PolicyReport of namespace %s failed, will retry: %s", namespace, error)
 
     def refused(self, namespace: str, error: Exception) -> None:
-        """Say that a report is tried less and less often."""
+        """Log that the API server rejected a report."""
         self.failed(namespace, error)
 
     def _prepare(self) -> bool:
-        """Look at which kinds there are, once all entries are known."""
+        """Find the report kinds of the cluster, when all entries are known."""
         if self._synced():
             self._survey_if_due()
             return True
@@ -186,7 +185,7 @@ class Reporter:
             log.warning("looking for PolicyReport CRDs failed, will retry: %s", error)
 
     def _survey(self, now: float) -> None:
-        """See which kinds there are; where that changed, and every so often, also what there is of ours."""
+        """Find the report kinds of the cluster. If they changed, and at intervals, also list the guard's reports."""
         kinds = [kind for kind in REPORTS if self._is_known(kind)]
         kind = next(iter(kinds), None)
         if kind is self._kind and now < self._list_due:
@@ -225,7 +224,7 @@ class Reporter:
                 yield stored["metadata"]["namespace"], _Known.parse(stored)
 
     def _bring_up_to_date(self, kind: Resource, namespace: str) -> None:
-        """Write a report over what it was when it was last seen, and never over one of others."""
+        """Write a report over its observed version, and never over a report of others."""
         known = self._known.get(namespace)
         wanted = self._wanted(namespace, known)
         if wanted is None:
@@ -242,15 +241,15 @@ class Reporter:
             self._client.delete(kind, namespace, MANAGER, uid=known.uid, resource_version=known.resource_version)
 
     def _wanted(self, namespace: str, known: _Known | None) -> JSON | None:
-        """Write what a report should say now."""
+        """Return the current content of a report."""
         with self._lock:
             entries = list(self._entries.get(namespace, {}).values())
         policy = self._policy.current
-        told = self._contested(entries)
+        contested = self._contested(entries)
         found = (
-            one
+            result
             for entry in entries
-            for one in results(entry, policy, (*told[entry.key], *self._also(entry)), self._judge)
+            for result in results(entry, policy, (*contested[entry.key], *self._also(entry)), self._judge)
         )
         return report(Key(namespace, MANAGER), found, known.since if known else {}, int(time.time()))
 

@@ -1,4 +1,4 @@
-"""Entries that share a host, followed as they change: which are held back, brought along, or put back.
+"""Siblings in the controller: entries that keep their resolution, that are changed together, or that are restored.
 
 The webhook sees one object and has no credentials. So the leader writes the entries that keep their resolution into a
 ConfigMap, which the webhook's pods mount; `pod_sync` has their kubelets bring it to them at once.
@@ -29,16 +29,16 @@ from app.policyfile import PolicyFile
 log = logging.getLogger(__name__)
 
 FILE = "siblings.json"
-"""The key of the ConfigMap, and so the name of the file in the webhook's pods."""
+"""The key in the ConfigMap, which is the file name in the webhook's pods."""
 ROOM = 900_000
-"""Most bytes that are written: a ConfigMap takes 1 MiB."""
+"""Maximum size of the data in bytes; a ConfigMap can have 1 MiB."""
 LOOK_SECONDS = 0.25
 ATTEMPTS = 3
-"""How often one entry is put back: whoever goes on to change it means it."""
+"""Maximum number of times that one entry is restored: after that, the change is taken as intended."""
 
 
 class Siblings:
-    """Answers what becomes of each entry in the company of those that share its hosts; usable from several threads."""
+    """Decides each entry together with its siblings; safe for threads."""
 
     def __init__(self, inventory: Inventory, judge: VerdictCache, policy: PolicyFile) -> None:
         self._inventory = inventory
@@ -52,7 +52,7 @@ class Siblings:
         self._attempts = Counter[str]()
 
     def changed(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
-        """Take an entry that came, changed or went, and return the siblings to look at again."""
+        """Process an added, changed or deleted entry, and return the siblings to review again."""
         policy = self._policy.current
         if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
@@ -60,10 +60,16 @@ class Siblings:
         others = self._judge.reconsider(siblings, policy, old)
         self._note_slip(old, new, policy)
         self._news |= others if old or not new else others - {new.key}  # a new entry has an Event of its own
-        return others | (siblings.keys() - {one.key for one in (old, new) if one})
+        return others | (siblings.keys() - {state.key for state in (old, new) if state})
+
+    def at_waypoints(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
+        """Look again at entries of which waypoints show something else, and return their siblings that it concerns."""
+        policy = self._policy.current
+        changed = (self._judge.reconsider(self._together([one]), policy) for one in (entries if self._ready else ()))
+        return frozenset[Key]().union(*changed)
 
     def recount(self, entries: Iterable[ServiceEntry]) -> None:
-        """Look at all entries: every one is known now, or another policy is in force."""
+        """Review all entries, because all are known now, or because the policy has changed."""
         entries, policy = tuple(entries), self._policy.current
         seen = set[Key]()
         for entry in entries:
@@ -76,14 +82,15 @@ class Siblings:
         self._ready = True
 
     def news(self) -> frozenset[Key]:
-        """Return the entries of which siblings show something else than when this was asked last."""
+        """Return the entries whose findings because of siblings have changed since the last call."""
         news, self._news = frozenset(self._news), set()
         return news
 
     def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:
-        """Return what to patch of a stored entry: what admission would have changed, or should not have.
+        """Return the patch of a stored entry, empty if it needs none.
 
-        `document` is the entry as it was just read, where it was.
+        The patch is a change that admission would have made, or the reversal of one that it should not have made.
+        `document` is the entry as it was just read, if it was read.
         """
         if not self._ready:
             return ()
@@ -112,20 +119,20 @@ class Siblings:
 
     @property
     def version(self) -> int:
-        """Return a number that changes whenever `standing` does."""
+        """Return a number that changes with `standing`."""
         return self._judge.standing_version
 
     @property
     def ready(self) -> bool:
-        """Whether every entry was looked at."""
+        """Whether every entry was reviewed."""
         return self._ready
 
     def _note_slip(self, old: ServiceEntry | None, new: ServiceEntry | None, policy: GuardPolicy) -> None:
         if old and new and old.resolution == new.resolution:
-            return  # what is to be put back still is
+            return  # entries to restore stay so
         was = slipped(old, new, self._judge.stays_at(new), policy) if new else None
-        for one in filter(None, (old, new)):
-            self._leave(one.key)
+        for state in filter(None, (old, new)):
+            self._leave(state.key)
         with self._lock:
             if new and was and self._attempts[new.uid] < ATTEMPTS:
                 self._put_back[new.key] = was
@@ -138,7 +145,7 @@ class Siblings:
             self._missed.discard(key)
 
     def _note_missed(self, entry: ServiceEntry, policy: GuardPolicy) -> None:
-        """Note an entry that may have slipped through while no controller looked: its document tells who changed it."""
+        """Note an entry that may have been changed while no controller was running; its manifest has the details."""
         if was := slipped(None, entry, self._judge.stays_at(entry), policy):
             with self._lock:
                 self._put_back[entry.key] = was
@@ -148,11 +155,11 @@ class Siblings:
         return led(entry, target, self._inventory.siblings(entry).values())
 
     def _together(self, entries: Iterable[ServiceEntry]) -> dict[Key, ServiceEntry]:
-        return {one.key: one for entry in entries for one in self._inventory.siblings(entry).values()}
+        return {sibling.key: sibling for entry in entries for sibling in self._inventory.siblings(entry).values()}
 
 
 class SiblingsMap:
-    """Keeps the ConfigMap as `siblings` has it. One pass is `check`."""
+    """Keeps the ConfigMap in step with `siblings`. `check` is one pass."""
 
     def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str) -> None:
         self._client = client
@@ -180,7 +187,7 @@ class SiblingsMap:
 
 
 def document(standing: Standing) -> str:
-    """Write standing entries as JSON; where there is no room for all, as many hosts of each namespace."""
+    """Return standing entries as JSON; if there is no room for all, the same number of hosts of each namespace."""
     text = _encoded(standing)
     kept = in_turns(standing)
     while len(text) > ROOM:
@@ -194,7 +201,7 @@ def document(standing: Standing) -> str:
 
 
 def siblings_task(siblings: Siblings, namespace: str, name: str) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task that keeps the ConfigMap."""
+    """Return a function that creates the leader's task for the ConfigMap."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name).check, leadership)

@@ -1,8 +1,8 @@
-"""The verdict on each entry, made once for all who ask: a change of an entry is of interest to several."""
+"""A cache of verdicts: several parts of the controller need the verdict on a changed entry."""
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -11,20 +11,23 @@ from app.core.rules.kept_resolutions import Place, Standing, Stays, places
 from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, told
 from app.core.rules.verdict import Verdict, review
 
+AtWaypoint = Callable[[ServiceEntry, Verdict, GuardPolicy], Verdict]
+"""Adds to the verdict on an entry what its company in an ambient mesh shows."""
 LIMIT = 256
-"""Verdicts that are kept: those who ask do so one after another, at once."""
+"""Number of cached verdicts. A few suffice, because all parts ask right after a change."""
 
 
 class VerdictCache:
-    """Reviews entries in the company of their siblings, and remembers the last `limit` verdicts; safe for threads.
+    """Reviews entries together with their siblings, and caches the last `limit` verdicts; safe for threads.
 
-    An entry is known by being the same object: one that changed is another, and so is a policy that was loaded anew.
+    The cache compares entries and policies by identity: a changed entry or a reloaded policy is a new object.
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, at_waypoint: AtWaypoint = lambda _entry, verdict, _policy: verdict) -> None:
         self._limit = limit
+        self._at_waypoint = at_waypoint
         self._lock = threading.Lock()
-        # An identity says whose it is only while the object is there: so it is kept beside its verdict.
+        # id() is unique only while the object exists, so the cache holds the entry beside its verdict.
         self._made: OrderedDict[int, tuple[ServiceEntry, GuardPolicy, Verdict]] = OrderedDict()
         self._held: dict[Key, Held] = {}
         self._odds: dict[Key, Finding] = {}
@@ -33,8 +36,8 @@ class VerdictCache:
         """Changes whenever `standing` does."""
 
     def __call__(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
-        """Return what `review` says, unless a sibling keeps the entry from changing, or is at odds with it."""
-        verdict = self._alone(entry, policy)
+        """Return the verdict of `review`, changed if a sibling keeps its resolution or has a different one."""
+        verdict = self._at_waypoint(entry, self._alone(entry, policy), policy)
         found = self._held.get(entry.key)
         if found and verdict.patch:
             return keep(verdict, found, policy)
@@ -44,11 +47,15 @@ class VerdictCache:
     def reconsider(
         self, siblings: Mapping[Key, ServiceEntry], policy: GuardPolicy, gone: ServiceEntry | None = None
     ) -> frozenset[Key]:
-        """Look at entries that share hosts, and return those for which the answer has changed.
+        """Update entries that share hosts, and return those whose verdict has changed.
 
-        `siblings` are all that share a host with each other; `gone` is what one of them was before its change.
+        `siblings` are all entries that share a host with each other; `gone` is the previous state of a changed or
+        deleted one.
         """
-        members = {key: Member.stored(entry, self._alone(entry, policy), policy) for key, entry in siblings.items()}
+        members = {
+            key: Member.stored(entry, self._at_waypoint(entry, self._alone(entry, policy), policy), policy)
+            for key, entry in siblings.items()
+        }
         kept = held(members)
         stays, odds = standing(members, kept), at_odds(members, kept)
         with self._lock:
@@ -58,7 +65,7 @@ class VerdictCache:
                 self._odds.pop(key, None)
             self._held |= kept
             self._odds |= odds
-            looked_at = {place for one in (*siblings.values(), gone) if one for place in places(one)}
+            looked_at = {place for sibling in (*siblings.values(), gone) if sibling for place in places(sibling)}
             for place in looked_at:
                 if self._standing.get(place) != stays.get(place):
                     self.standing_version += 1
@@ -66,13 +73,13 @@ class VerdictCache:
             self._standing |= stays
         return frozenset(changed)
 
-    def alike(self, one: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
-        """Say whether two states of an entry mean the same to those that share a host with it."""
+    def alike(self, entry: ServiceEntry, other: ServiceEntry, policy: GuardPolicy) -> bool:
+        """Say whether two states of an entry are equal for its siblings."""
         fields = [
             (each.uid, each.hosts, each.ports, each.addresses, each.resolution, each.terminating)
-            for each in (one, other)
+            for each in (entry, other)
         ]
-        return fields[0] == fields[1] and self._alone(one, policy).patch == self._alone(other, policy).patch
+        return fields[0] == fields[1] and self._alone(entry, policy).patch == self._alone(other, policy).patch
 
     def standing(self) -> Standing:
         """Return the entries that keep their resolution, at each place that they name."""
@@ -85,9 +92,9 @@ class VerdictCache:
             return {place: self._standing[place] for place in places(entry) if place in self._standing}
 
     def _alone(self, entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
-        made = self._made.get(id(entry))
-        if made and made[1] is policy:
-            return made[2]
+        cached = self._made.get(id(entry))
+        if cached and cached[1] is policy:
+            return cached[2]
         verdict = review(entry, policy)
         with self._lock:
             self._made[id(entry)] = (entry, policy, verdict)
@@ -97,5 +104,5 @@ class VerdictCache:
 
 
 def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
-    """Return the finding that the siblings of an entry cause, None if they cause none."""
+    """Return the finding on an entry because of its siblings, None if there is none."""
     return kept[key].finding(Severity.ERROR) if key in kept else odds.get(key)

@@ -1,7 +1,7 @@
-"""The loop of all that only the leader does: threads that make step after step while this replica leads.
+"""The one loop of all leader's work: threads that do step after step while this replica leads.
 
-`Worker` takes keys from a queue: what fails is tried again, and a group of keys that the API server refuses is tried
-less and less often. `LeaderTask` has no keys: it makes one pass over everything, again and again.
+`Worker` takes keys from a queue. Failed keys are retried, and a group of keys whose writes the API server rejects is
+retried with increasing delay. `LeaderTask` has no keys: it repeats one pass over everything.
 """
 
 import logging
@@ -22,14 +22,14 @@ K = TypeVar("K", bound=Hashable)
 C_contra = TypeVar("C_contra", bound=Hashable, contravariant=True)
 
 WAIT_SECONDS = 1.0
-"""Longest time until a thread looks again whether it is to work."""
+"""Maximum time until a thread checks again whether it should work, in seconds."""
 READY_SECONDS = 0.1
 FIRST_RETRY, LAST_RETRY = 0.5, 5.0
-"""Bounds of the back-off after passes that failed, in seconds."""
+"""Bounds of the delay after failed passes, in seconds."""
 
 
 class Loop:
-    """Threads that call `step` while this replica leads, and `prepare` says that they may."""
+    """Threads that call `step` while this replica leads and `prepare` returns True."""
 
     def __init__(
         self,
@@ -48,12 +48,12 @@ class Loop:
         self._threads = [threading.Thread(target=self._run, name=each, daemon=True) for each in names]
 
     def start(self) -> None:
-        """Begin, once this replica leads."""
+        """Start. The work begins when this replica becomes the leader."""
         for thread in self._threads:
             thread.start()
 
     def stop(self, seconds: float) -> None:
-        """Begin no more steps; waits up to `seconds` for those that are under way."""
+        """Stop; waits up to `seconds` for steps in progress."""
         self._leadership.stop(self.stopping)
         for thread in self._threads:
             if thread.ident is not None:
@@ -70,29 +70,29 @@ class Loop:
 
 
 class Work(Protocol[C_contra]):
-    """What a worker does with keys."""
+    """The work of a worker on its keys."""
 
     def wants(self, key: C_contra) -> bool:
-        """Say whether there is anything to do about a key; what takes its time here is no part of the work."""
+        """Say whether a key needs work. The time that this takes does not count as work."""
         ...
 
     def work(self, key: C_contra) -> None:
-        """Do it; raises ApiError, or any other exception for a bug."""
+        """Do the work; raises ApiError, or any other exception for a bug."""
         ...
 
     def failed(self, key: C_contra, error: Exception) -> None:
-        """Take note of an attempt that failed and is made again."""
+        """Handle a failed attempt, which will be retried."""
         ...
 
     def refused(self, key: C_contra, error: Exception) -> None:
-        """Take note that the API server refuses what is written for a key, the first of its group for a while."""
+        """Handle the first rejection of a write in a group of keys."""
         ...
 
 
 class Worker(Generic[K]):
-    """Takes keys from a queue and has them worked on. `refusals` are the errors that hold for a group of keys."""
+    """Takes keys from a queue and passes them to `work`. `refusals` are errors that apply to a whole group of keys."""
 
-    def __init__(  # noqa: PLR0913 - what is done, by whom, and when
+    def __init__(  # noqa: PLR0913 - its dependencies
         self,
         name: str,
         queue: WorkQueue[K],
@@ -113,15 +113,15 @@ class Worker(Generic[K]):
 
     @property
     def stopping(self) -> threading.Event:
-        """Is set once no more work is to begin."""
+        """Set when no more work may begin."""
         return self._loop.stopping
 
     def start(self) -> None:
-        """Begin, once this replica leads."""
+        """Start. The work begins when this replica becomes the leader."""
         self._loop.start()
 
     def stop(self, seconds: float) -> None:
-        """Begin nothing more; waits up to `seconds` for what is under way."""
+        """Stop; waits up to `seconds` for work in progress."""
         self._queue.shut_down()
         self._loop.stop(seconds)
 
@@ -138,7 +138,7 @@ class Worker(Generic[K]):
             if self._work.wants(key):
                 self._measured(key)
         except Fenced:
-            self._queue.retry(key)  # the next leader has it as well
+            self._queue.retry(key)  # the next leader also has this key
         except Exception as error:
             self._fail(key, error)
         else:
@@ -168,10 +168,10 @@ class Worker(Generic[K]):
 
 
 class LeaderTask:
-    """Calls `check` again and again: one pass, which returns the seconds until the next.
+    """Calls `check` repeatedly: one pass, which returns the seconds until the next.
 
-    A pass looks at everything anew, so that one that fails, or never ends, is made up for by the next; `failed` is
-    told of it. It may not write but through a fenced client.
+    Each pass checks everything, so the next pass makes up for a failed one. `failed` is called after a failure. A pass
+    may write only through a fenced client.
     """
 
     def __init__(
@@ -188,11 +188,11 @@ class LeaderTask:
         self._loop = Loop(name, self._step, leadership)
 
     def start(self) -> None:
-        """Begin, once this replica leads."""
+        """Start. The work begins when this replica becomes the leader."""
         self._loop.start()
 
     def stop(self, seconds: float) -> None:
-        """Begin no more passes; waits up to `seconds` for one that is under way."""
+        """Stop; waits up to `seconds` for a pass in progress."""
         self._loop.stop(seconds)
 
     def _step(self) -> None:

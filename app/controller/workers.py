@@ -1,4 +1,4 @@
-"""What the workers of the controller do with a name: have it reconciled, and take note of how it went."""
+"""The work of the controller's workers on an object name: reconcile it, and record the result."""
 
 import logging
 import time
@@ -21,22 +21,22 @@ from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 log = logging.getLogger(__name__)
 
 EMISSION = "emission"
-"""What the queue and its reconciliations are called in metrics."""
+"""The name of the queue and of its reconciliations in metrics."""
 BURST = 20
-"""Keys that wait, or were written within a second, and make a burst: remediation is slower, and keeps its Events."""
+"""Number of waiting keys, or of writes within a second, that make a burst. Remediation is slower than this."""
 SHARE = 1
-"""Workers that a namespace has at most: one writes as fast as the API server answers, and the others are free."""
+"""Maximum number of workers for a namespace: one is as fast as the API server, and the others stay free."""
 REFUSALS = (Forbidden, Invalid, ServerError)
-"""What holds for a whole namespace: a quota, an admission policy, a webhook that fails."""
+"""Errors that apply to a whole namespace: a quota, an admission policy, a failing webhook."""
 
 
 class Workers:
-    """`count` threads, and what they take note of: how long it took, what yields to others, what is to be told.
+    """`count` threads that reconcile names, and record latency, conflicts and Events.
 
-    They begin once `synced` and while this replica leads. Namespaces take turns, with a worker each.
+    They work while this replica leads, after `synced` returns True. Namespaces take turns, with one worker each.
     """
 
-    def __init__(  # noqa: PLR0913 - who works, who is told, and when
+    def __init__(  # noqa: PLR0913 - its dependencies
         self,
         reconciler: Reconciler,
         narrator: Narrator,
@@ -54,7 +54,7 @@ class Workers:
         self._narrator = narrator
         self._tracer = tracer
         self._written = deque[float](maxlen=BURST)  # when
-        self._settled = False  # whether every key was looked at since this replica leads
+        self._settled = False  # whether every key was added since this replica became the leader
         self._worker = Worker(
             EMISSION,
             self.queue,
@@ -72,7 +72,7 @@ class Workers:
         self._worker.start()
 
     def open(self) -> None:
-        """Note that this replica leads from now on."""
+        """Note that this replica is the leader from now on."""
         self._settled = False
         self.queue.open()
 
@@ -81,17 +81,17 @@ class Workers:
         self._worker.stop(seconds)
 
     def busy(self) -> bool:
-        """Whether there is a burst: so much waits, or was written within the last second, that all else should wait."""
+        """Whether so many keys wait, or were written within the last second, that Events should wait."""
         written = tuple(self._written)
         fast = len(written) == BURST and time.monotonic() - written[0] < 1
         return fast or len(self.queue) >= BURST
 
     def refused_counts(self) -> Mapping[tuple[str, ...], int]:
-        """Return how many names wait because the API server refuses what is written in their namespace."""
+        """Return the number of names that wait because the API server rejects writes in their namespace."""
         return {(str(namespace),): count for namespace, count in self.queue.refused().items()}
 
-    def wants(self, key: Key) -> bool:  # noqa: ARG002 - every name is looked at
-        """Say that there is always something to look at."""
+    def wants(self, key: Key) -> bool:  # noqa: ARG002 - every name is reconciled
+        """Return True: every name is reconciled."""
         return True
 
     def work(self, key: Key) -> None:
@@ -108,11 +108,11 @@ class Workers:
         self._take_note(key, since, done)
 
     def failed(self, key: Key, error: Exception) -> None:
-        """Say that a name is reconciled again."""
+        """Log that reconciling a name failed."""
         log.warning("reconciling %s failed, will retry: %s", key, error)
 
     def refused(self, key: Key, error: Exception) -> None:
-        """Say, once for all names of a namespace, that they are tried less and less often."""
+        """Log, once for a namespace, that the API server rejects writes there."""
         log.warning(
             "API server rejects writes in namespace %s; retrying with increasing delay: %s", key.namespace, error
         )

@@ -14,7 +14,7 @@ K = TypeVar("K", bound=Hashable)
 
 
 class Meter(Protocol):
-    """Is told what happens in a queue, at once and under its lock; times in seconds."""
+    """Receives what happens in a queue, immediately and under its lock; times in seconds."""
 
     def added(self) -> None: ...
 
@@ -43,8 +43,8 @@ class WorkQueue(Generic[K]):
             finally:
                 queue.done(key)
 
-    Keys come in turns by their `group`, of which workers hold no more than `share` at a time. `base` and `cap` bound
-    the back-off of a key after `retry`, in seconds, `base` and `longest_pause` that of a group after `refuse`.
+    Groups of keys take turns; workers hold at most `share` keys of a `group` at a time. `base` and `cap` bound the
+    back-off of a key after `retry`, in seconds, `base` and `longest_pause` that of a group after `refuse`.
     """
 
     def __init__(  # noqa: PLR0913 - all settings with their defaults
@@ -98,7 +98,7 @@ class WorkQueue(Generic[K]):
         self.add_after(key, backoff(failures, self._base, self._cap))
 
     def refuse(self, key: K) -> bool:
-        """Have a held key wait with those of its group that are refused; returns whether it is the first of them."""
+        """Put a held key into the lane of rejected keys of its group; returns whether it is the first there."""
         with self._changed:
             if key not in self._held:
                 return False
@@ -109,7 +109,7 @@ class WorkQueue(Generic[K]):
             return self._lanes.refuse(lane, since, self._clock())
 
     def forget(self, key: K) -> None:
-        """The key succeeded or is given up: its next `retry` starts with the shortest delay."""
+        """Reset the delay of a key that succeeded or was given up."""
         with self._changed:
             self._failures.pop(key, None)
             if key in self._held:
@@ -121,7 +121,7 @@ class WorkQueue(Generic[K]):
             return self._failures.get(key, 0)
 
     def get(self, timeout: float | None = None) -> K | None:
-        """Hold the key whose turn it is, or None after `timeout` seconds or once shut down."""
+        """Return the next key, which the worker then holds; None after `timeout` seconds or after shutdown."""
         with self._changed:
             deadline = None if timeout is None else self._clock() + timeout
             while not self._shut_down:
@@ -151,13 +151,13 @@ class WorkQueue(Generic[K]):
             self._changed.notify()
 
     def shut_down(self) -> None:
-        """Hand out nothing more and wake every worker. What waits is dropped: its next observer adds it anew."""
+        """Return no more keys, and wake every worker. Waiting keys are dropped; the next leader adds them again."""
         with self._changed:
             self._shut_down = True
             self._changed.notify_all()
 
     def __len__(self) -> int:
-        """How many keys could be worked on now if a worker were free."""
+        """Number of keys that a free worker could take now."""
         with self._changed:
             now = self._clock()
             self._promote(now)
@@ -171,7 +171,7 @@ class WorkQueue(Generic[K]):
             return now - min((*self._lanes.times(now), *self._again.values()), default=now)
 
     def refused(self) -> Mapping[Hashable, int]:
-        """How many keys wait because those of their group are refused, by group."""
+        """Number of keys that wait because of rejections, by group."""
         with self._changed:
             return self._lanes.refused()
 
@@ -182,7 +182,7 @@ class WorkQueue(Generic[K]):
             return tuple(now - since for since, _ in self._held.values())
 
     def open(self) -> None:
-        """Count the time that keys wait from now on: until now, there was nobody to wait for."""
+        """Restart the waiting time of all keys, because until now there was no worker."""
         with self._changed:
             self._lanes.restart(self._clock())
 
@@ -213,8 +213,8 @@ class WorkQueue(Generic[K]):
         self._held[key] = now, lane
         if self._meter:
             self._meter.started(now - since)
-        # This worker is busy from now on. Another one has to wait for what is next, and a condition does not promise
-        # that it woke the one that knows of it.
+        # This worker is busy from now on, so another one must wait for the next delayed key. The condition may have
+        # woken a worker that does not wait for it.
         self._changed.notify()
         return key
 

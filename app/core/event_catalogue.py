@@ -108,16 +108,16 @@ _APPLIED = {"VirtualService": VIRTUAL_SERVICE_APPLIED, "DestinationRule": DESTIN
 
 def notices(verdict: Verdict) -> tuple[Notice, ...]:
     """Return the Events that describe the current state of a stored entry, one for each reason."""
-    retries = [one for one in verdict.findings if one.rule is HAS_NO_RETRIES]
-    exempted = [one for one in verdict.findings if one.rule is IS_EXEMPTED]
-    ends = [one for one in verdict.findings if one.rule is HAS_AN_END]
-    told = (
+    retries = [finding for finding in verdict.findings if finding.rule is HAS_NO_RETRIES]
+    exempted = [finding for finding in verdict.findings if finding.rule is IS_EXEMPTED]
+    ends = [finding for finding in verdict.findings if finding.rule is HAS_AN_END]
+    by_reason = (
         (UNFIXABLE, verdict.unfixable),
         (RETRIES_NOT_APPLICABLE, retries),
         (EXEMPTED, exempted),
         (EXEMPTION_ENDS, ends),
     )
-    return tuple(Notice(reason, _note(found)) for reason, found in told if found)
+    return tuple(Notice(reason, _note(found)) for reason, found in by_reason if found)
 
 
 def applied(emitted: Emitted, *, created: bool) -> Notice:
@@ -142,4 +142,4 @@ def refused(namespace: str, reason: str) -> Notice:
 
 
 def _note(found: Iterable[Finding]) -> str:
-    return " ".join(f"{one.sentence}. {one.remedy}" for one in found)
+    return " ".join(f"{finding.sentence}. {finding.remedy}" for finding in found)

@@ -1,4 +1,4 @@
-"""How ServiceEntries stand, as policy dashboards read it: the results of a namespace, and the report that has them.
+"""Policy reports on ServiceEntries: the results of a namespace, and the report that contains them.
 
 The fields are those that `openreports.io/v1alpha1` Report and `wgpolicyk8s.io/v1alpha2` PolicyReport have in common.
 """
@@ -22,13 +22,13 @@ from app.core.rules.verdict import Judge, review
 Outcome = Literal["fail", "warn", "skip", "pass"]
 
 OUTCOMES: tuple[Outcome, ...] = ("fail", "warn", "skip", "pass")
-"""In the order in which a report that cannot hold all of them has them."""
+"""In the order of priority if a report cannot contain all results."""
 COMPLIANT = "Compliant"
-"""The rule of the result of an entry of which nothing would be changed or refused."""
+"""The rule of the result of an entry that would not be changed or refused."""
 LEFT_OUT = f"{PREFIX}results-left-out"
-"""The annotation of a report that says how many results there was no room for. Its summary counts them too."""
+"""The annotation with the number of results that are left out. The summary counts them too."""
 ROOM = 1_000_000
-"""Bytes of JSON that the results of a report may have: an object of etcd may have 1.5 MiB."""
+"""Maximum size of the results in bytes of JSON; an object in etcd may have 1.5 MiB."""
 
 _OF_FINDING: dict[Severity, tuple[Outcome, str]] = {
     Severity.ERROR: ("fail", "high"),
@@ -39,7 +39,7 @@ _OF_FINDING: dict[Severity, tuple[Outcome, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What one rule says of one entry; `severity` is a word of the reports' schema."""
+    """The result of one rule for one entry; `severity` is a value of the reports' schema."""
 
     entry: ServiceEntry
     outcome: Outcome
@@ -52,23 +52,22 @@ class Result:
 def results(
     entry: ServiceEntry, policy: GuardPolicy, contested: Iterable[Finding] = (), judge: Judge = review
 ) -> tuple[Result, ...]:
-    """Say how an entry stands: a result for each finding, and one that it passes where none is more than a note.
+    """Return the results of an entry: one for each finding, and a pass if all findings are notes.
 
-    `contested` is what there is to say of its hosts beside others'. An entry that the policy does not judge passes
-    nothing.
-    `judge` is `review`, or somebody who remembers what it said.
+    `contested` are the findings on its hosts beside other objects. An entry out of scope has no pass. `judge` is
+    `review`, or a cache of it.
     """
     findings = (*judge(entry, policy).findings, *contested)
     found = tuple(_result(entry, finding) for finding in findings)
     if not in_scope(entry, policy.settings(entry.key.namespace)):
         return found
-    if all(one.severity is Severity.INFO and one.rule is not EXEMPTED for one in findings):
+    if all(each.severity is Severity.INFO and each.rule is not EXEMPTED for each in findings):
         return (*found, Result(entry, "pass", COMPLIANT, "info", "nothing is to be changed or refused"))
     return found
 
 
 def contested(key: Key, neighbours: Neighbours) -> dict[Key, tuple[Finding, ...]]:
-    """Say of each entry at a key what there is to say of its host beside others'; arguments as of `desired_at`."""
+    """Return the findings on each entry at a key beside other objects; arguments as of `desired_at`."""
     plan = desired_at(key, neighbours)
     found = dict(plan.findings)
     for conflict in plan.conflicts:
@@ -78,15 +77,17 @@ def contested(key: Key, neighbours: Neighbours) -> dict[Key, tuple[Finding, ...]
 
 
 def report(place: Key, found: Iterable[Result], known: Mapping[int, int], now: int, room: int = ROOM) -> JSON | None:
-    """Write the report at a place, without apiVersion and kind; None where there is nothing to report.
+    """Return the report of a namespace, without apiVersion and kind; None if it has no results.
 
-    A result keeps the time from which it is `known`, in seconds since the epoch, and has `now` if it is new.
+    A result keeps its time in `known`, in seconds since the epoch, and gets `now` if it is new.
     """
-    ordered = sorted(found, key=lambda one: (OUTCOMES.index(one.outcome), one.entry.key.name, one.rule, one.message))
+    ordered = sorted(
+        found, key=lambda result: (OUTCOMES.index(result.outcome), result.entry.key.name, result.rule, result.message)
+    )
     if not ordered:
         return None
-    counts = Counter(one.outcome for one in ordered)
-    kept = list(_fitting((_document(one, known, now) for one in ordered), room))
+    counts = Counter(result.outcome for result in ordered)
+    kept = list(_fitting((_document(result, known, now) for result in ordered), room))
     left_out = len(ordered) - len(kept)
     return {
         "metadata": {
@@ -101,13 +102,13 @@ def report(place: Key, found: Iterable[Result], known: Mapping[int, int], now: i
 
 
 def since(report: JSON) -> dict[int, int]:
-    """Return from which time each result of a report is known, by what identifies it."""
+    """Return the time of each result of a report, by its identity."""
     results = Fields(report, "").children("results")
-    return {_identity(one.values): one.child("timestamp").number("seconds") for one in results}
+    return {_identity(item.values): item.child("timestamp").number("seconds") for item in results}
 
 
 def digest(report: JSON) -> bytes:
-    """Identify what a report says; two that say the same have the same."""
+    """Return a digest of a report's content, to compare reports."""
     root = Fields(report, "")
     left_out = root.child("metadata").child("annotations").text(LEFT_OUT)
     said = [root.values.get("results"), root.values.get("summary"), left_out]
@@ -121,32 +122,32 @@ def _result(entry: ServiceEntry, finding: Finding) -> Result:
     return Result(entry, outcome, rule, severity, message, finding.remedy)
 
 
-def _document(one: Result, known: Mapping[int, int], now: int) -> JSON:
-    key = one.entry.key
+def _document(result: Result, known: Mapping[int, int], now: int) -> JSON:
+    key = result.entry.key
     about = {"apiVersion": API_VERSION, "kind": "ServiceEntry", "namespace": key.namespace, "name": key.name}
     document = {
         "source": MANAGER,
         "policy": MANAGER,
         "category": "Istio",
-        "rule": one.rule,
-        "result": one.outcome,
-        "severity": one.severity,
-        "message": one.message,
-        "resources": [about | {"uid": one.entry.uid}],
-        **({"properties": {"remedy": one.remedy}} if one.remedy else {}),
+        "rule": result.rule,
+        "result": result.outcome,
+        "severity": result.severity,
+        "message": result.message,
+        "resources": [about | {"uid": result.entry.uid}],
+        **({"properties": {"remedy": result.remedy}} if result.remedy else {}),
     }
     return {**document, "timestamp": {"seconds": known.get(_identity(document), now), "nanos": 0}}
 
 
 def _identity(document: JSON) -> int:
-    """Identify a result over time, in eight bytes: many thousands are kept."""
+    """Return the identity of a result over time, in eight bytes, because many thousands are stored."""
     said = [document.get(name) for name in ("rule", "result", "message", "resources")]
     return int.from_bytes(hashlib.blake2b(json.dumps(said, sort_keys=True).encode(), digest_size=8).digest())
 
 
 def _fitting(documents: Iterable[JSON], room: int) -> Iterator[JSON]:
-    for one in documents:
-        room -= len(json.dumps(one, ensure_ascii=False).encode()) + 1
+    for document in documents:
+        room -= len(json.dumps(document, ensure_ascii=False).encode()) + 1
         if room < 0:
             return
-        yield one
+        yield document

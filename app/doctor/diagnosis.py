@@ -159,9 +159,9 @@ def judge_lease(lease: Mapping[str, Any], now: datetime) -> Check | None:
 
 def exit_code(findings: Collection[Check]) -> int:
     """Return 0 if the guard works, 1 if it does not, 2 if doctor could not find out."""
-    if any(one.state is State.PROBLEM for one in findings):
+    if any(finding.state is State.PROBLEM for finding in findings):
         return 1
-    return 2 if any(one.essential and one.state is State.UNKNOWN for one in findings) else 0
+    return 2 if any(finding.essential and finding.state is State.UNKNOWN for finding in findings) else 0
 
 
 def _trouble(seen: DryRun, around: Surroundings) -> Check | None:

@@ -102,12 +102,12 @@ class Doctor:
             else:
                 configurations[resource] = found
                 yield from _look(resource, found)
-        asked = [webhook for one in configurations.values() for webhook in webhooks(one)]
+        asked = [webhook for configuration in configurations.values() for webhook in webhooks(configuration)]
         for known in dict.fromkeys(filter(None, map(service, asked))):
             yield self._endpoints(*known)
         yield from self._connections(asked)
         called = next((address(webhook).host for webhook in asked), "")
-        around = Surroundings([one["name"] for one in asked], repairs, called, self._place.probe_namespace)
+        around = Surroundings([webhook["name"] for webhook in asked], repairs, called, self._place.probe_namespace)
         changed = judge_change(self._rehearse(resolution="NONE"), around)
         refused = judge_refusal(self._rehearse(resolution="NONE", addresses=["198.51.100.0/24"]), around)
         yield from dict.fromkeys([changed, refused])  # if both failed for one reason, report it once
@@ -120,7 +120,7 @@ class Doctor:
             said = f"cannot list Leases to find other installations: {error.message}"
             yield Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
             return
-        others = [one for one in leases if one["metadata"]["namespace"] != self._place.namespace]
+        others = [lease for lease in leases if lease["metadata"]["namespace"] != self._place.namespace]
         for lease in others:
             if finding := judge_lease(lease, datetime.now(UTC)):
                 yield finding
@@ -167,7 +167,9 @@ class Doctor:
 
     def _connections(self, asked: list[Object]) -> Iterator[Check]:
         """Open a new TLS connection with each current caBundle; a wrong one shows only here."""
-        for where, authorities in dict.fromkeys((address(one), bundle(one)) for one in asked if bundle(one)):
+        for where, authorities in dict.fromkeys(
+            (address(webhook), bundle(webhook)) for webhook in asked if bundle(webhook)
+        ):
             shown = self._reached(where)
             try:
                 probe(shown, authorities)
@@ -268,5 +270,5 @@ def _look(resource: Resource, configuration: Object) -> Iterator[Check]:
 
 
 def _ready(slices: Iterable[Object]) -> int:
-    endpoints = [endpoint for one in slices for endpoint in one.get("endpoints") or []]
+    endpoints = [endpoint for endpoint_slice in slices for endpoint in endpoint_slice.get("endpoints") or []]
     return sum(endpoint.get("conditions", {}).get("ready", True) for endpoint in endpoints)

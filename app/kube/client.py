@@ -25,12 +25,15 @@ _SILENCE_SECONDS = 10.0
 
 Object = dict[str, Any]
 Observer = Callable[[str, int, float], None]
-"""Is told of each call: the verb, the status code (0: no answer) and the seconds until the answer began."""
+"""Receives each call: the verb, the status code (0: no response) and the seconds until the response began."""
 
 Context = Callable[[], Mapping[str, str]]
-"""Gives headers for each call, such as those of a trace."""
+"""Returns headers for each call, such as those of a trace."""
 
-_HEADERS = {"Accept": "application/json", "User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
+_JSON = "application/json"
+_METADATA = "application/json;as={kind};g=meta.k8s.io;v=v1"
+"""Asks for the metadata of objects instead of the objects."""
+_HEADERS = {"User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class ListPage:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
-    """What a create would have stored, and the warnings that came with the answer."""
+    """The object that a create would have stored, and the warnings in the response."""
 
     object: Object
     warnings: Sequence[str]
@@ -70,6 +73,7 @@ class _Call:
     query: Mapping[str, str | int]
     body: Any = None
     content_type: str = "application/json"
+    accept: str = _JSON
 
     @property
     def target(self) -> str:
@@ -77,9 +81,9 @@ class _Call:
 
 
 class Client:
-    """The API server as seen by one identity; usable from any number of threads.
+    """The API server with one identity; safe for threads.
 
-    Every method raises ApiError, in one of its forms. `timeout` is for one call, in seconds, all in all.
+    Every method raises ApiError, in one of its forms. `timeout` is the total time of one call, in seconds.
     """
 
     def __init__(
@@ -110,8 +114,8 @@ class Client:
     ) -> Self:
         """A client for a kubeconfig; None: what kubectl would use, else the pod's service account.
 
-        `connections` is how many are kept open; as many threads can call at once without new handshakes.
-        Raises ConfigError.
+        `connections` is the number of connections that are kept open; as many threads can call at the same time
+        without new handshakes. Raises ConfigError.
         """
         session = Session(partial(config.load, path, connections))
         return cls(session, observer=observer, context=context, timeout=timeout)
@@ -128,10 +132,10 @@ class Client:
         return self._session.host
 
     def fenced(self, remaining: Callable[[], float]) -> "Client":
-        """This client for writes that only a leader may do: `remaining` says for how many seconds it still leads.
+        """Return this client for writes of the leader: `remaining` returns the seconds for which it still leads.
 
-        No write is begun, and no body handed to the connection, when it says 0, and no answer is waited for
-        longer. Such a write raises Fenced.
+        At 0, no write starts and no body is sent, and a call waits no longer than that for the response. Such a write
+        raises Fenced.
         """
         fenced = Client(self._session, observer=self._observer, context=self._context, timeout=self._timeout)
         fenced._remaining = remaining
@@ -145,7 +149,7 @@ class Client:
     def get(self, resource: Resource, namespace: str | None, name: str, *, timeout: float | None = None) -> Object:
         return self._call(_Call("get", "GET", resource.path(namespace, name), {}), timeout)
 
-    def list_page(  # noqa: PLR0913 - what the API server takes
+    def list_page(  # noqa: PLR0913 - the parameters of the API
         self,
         resource: Resource,
         namespace: str | None = None,
@@ -167,17 +171,18 @@ class Client:
             "labelSelector": label_selector,
             "fieldSelector": field_selector,
         }
-        given = {name: value for name, value in query.items() if value}
-        document = self._call(_Call("list", "GET", resource.path(namespace), given))
+        parameters = {name: value for name, value in query.items() if value}
+        accept = _accept(resource, "PartialObjectMetadataList")
+        document = self._call(_Call("list", "GET", resource.path(namespace), parameters, accept=accept))
         metadata = document.get("metadata", {})
         return ListPage(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
 
     def watch(
         self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int
     ) -> WatchStream:
-        """What happens after `resource_version`, bookmarks included, for `timeout_seconds`.
+        """The changes after `resource_version`, bookmarks included, for `timeout_seconds`.
 
-        A connection that stays silent for 10 s longer than that is taken for dead.
+        A connection that is silent for 10 s longer than that counts as dead.
         """
         query: dict[str, str | int] = {
             "watch": "true",
@@ -185,7 +190,7 @@ class Client:
             "resourceVersion": resource_version,
             "timeoutSeconds": timeout_seconds,
         }
-        call = _Call("watch", "GET", resource.path(namespace), query)
+        call = _Call("watch", "GET", resource.path(namespace), query, accept=_accept(resource, "PartialObjectMetadata"))
         return WatchStream(self._exchange(call, timeout_seconds + _SILENCE_SECONDS, stream=True))
 
     def create(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
@@ -194,7 +199,7 @@ class Client:
         return self._call(_Call("create", "POST", resource.path(namespace), query, body), timeout)
 
     def rehearse(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Rehearsal:
-        """Create as a dry run: all of admission happens, and nothing is stored."""
+        """Create as a dry run: the request passes admission, and nothing is stored."""
         namespace, _ = _place(body)
         query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
         response = self._exchange(
@@ -216,7 +221,7 @@ class Client:
         return self._call(_Call("patch", "PATCH", path, query, patch, "application/json-patch+json"))
 
     def replace(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
-        """Put the whole object; a `metadata.resourceVersion` in it that is not the latest is a Conflict."""
+        """Replace the object; an outdated `metadata.resourceVersion` in it leads to a Conflict."""
         query = {"fieldManager": FIELD_MANAGER}
         return self._call(_Call("update", "PUT", resource.path(*_place(body)), query, body), timeout)
 
@@ -229,10 +234,10 @@ class Client:
         uid: str | None = None,
         resource_version: str | None = None,
     ) -> None:
-        """Delete the object, if it still has this UID and resource version where they are given: else Conflict."""
+        """Delete the object. If a UID or resource version is given and does not match, raises Conflict."""
         preconditions = {"uid": uid, "resourceVersion": resource_version}
-        given = {field: value for field, value in preconditions.items() if value is not None}
-        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": given}
+        present = {field: value for field, value in preconditions.items() if value is not None}
+        body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": present}
         self._call(_Call("delete", "DELETE", resource.path(namespace, name), {}, body))
 
     def _call(self, call: _Call, timeout: float | None = None) -> Object:
@@ -252,7 +257,8 @@ class Client:
         raise from_response(response.status, response.data, response.headers.get("Retry-After"))
 
     def _send(self, call: _Call, timeout: float, stream: bool) -> urllib3.BaseHTTPResponse:
-        headers = {**_HEADERS, **self._user, **self._context(), "Content-Type": call.content_type}
+        given = {"Accept": call.accept, "Content-Type": call.content_type}
+        headers = {**_HEADERS, **self._user, **self._context(), **given}
         body = None
         if call.method != "GET":
             timeout = min(timeout, self._time_left())
@@ -278,9 +284,14 @@ class Client:
         return remaining
 
     def _while_leading(self, content: bytes) -> Iterator[bytes]:
-        # Connecting may have taken until after the lease's end: an incomplete request is never executed.
+        # Connecting may have taken until after the end of the Lease. The API server never executes an incomplete
+        # request.
         self._time_left()
         yield content
+
+
+def _accept(resource: Resource, metadata: str) -> str:
+    return _METADATA.format(kind=metadata) if resource.metadata_only else _JSON
 
 
 def _warning(header: str) -> str:

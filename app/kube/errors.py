@@ -1,4 +1,4 @@
-"""What a call to the API server can end in, other than success."""
+"""The errors of a call to the API server."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,18 +7,18 @@ import msgspec
 
 
 class KubeError(Exception):
-    """Anything app.kube raises on purpose."""
+    """Base class of the errors that app.kube raises."""
 
 
 class ConfigError(KubeError):
-    """No usable kubeconfig; the message is one sentence for a person."""
+    """No usable kubeconfig; the message is one sentence."""
 
 
 class ApiError(KubeError):
     """A call failed.
 
-    `status` is the HTTP status code (0: no answer came), `reason` the machine-readable word of a
-    `meta/v1` Status (`NotFound`, `Expired`, ...), `message` the sentence for a person.
+    `status` is the HTTP status code (0: no response), `reason` the reason of the `meta/v1` Status (`NotFound`,
+    `Expired`, ...), `message` its message.
     """
 
     def __init__(self, status: int, reason: str, message: str) -> None:
@@ -40,15 +40,15 @@ class Unauthorized(ApiError):
 
 
 class Forbidden(ApiError):
-    """403: RBAC or an admission webhook refuses it."""
+    """403: RBAC or an admission webhook rejects it."""
 
 
 class NotFound(ApiError):
-    """404: the object, its namespace or its type is not there."""
+    """404: the object, its namespace or its type does not exist."""
 
 
 class WriteConflict(ApiError):
-    """409: a precondition, an optimistic lock or another field manager stands against it."""
+    """409: a precondition failed, the resource version is outdated, or another field manager owns a field."""
 
 
 class AlreadyExists(WriteConflict):
@@ -60,7 +60,7 @@ class Gone(ApiError):
 
 
 class Throttled(ApiError):
-    """429: the API server asks to come back in `retry_after` seconds."""
+    """429: the API server asks for a retry after `retry_after` seconds."""
 
     def __init__(self, status: int, reason: str, message: str, retry_after: float) -> None:
         super().__init__(status, reason, message)
@@ -68,18 +68,18 @@ class Throttled(ApiError):
 
 
 class ServerError(ApiError):
-    """5xx: the API server, or a webhook that it asked, failed."""
+    """5xx: the API server, or a webhook that it called, failed."""
 
 
 class Unreachable(ApiError):
-    """No answer: refused, reset, timed out. A write may or may not have happened."""
+    """No response: connection refused, reset or timed out. A write may or may not have happened."""
 
     def __init__(self, message: str) -> None:
         super().__init__(0, "Unreachable", message)
 
 
 class Fenced(ApiError):
-    """The write was not sent, because the lease that allows it ran out."""
+    """The write was not sent, because the Lease has expired."""
 
     def __init__(self) -> None:
         super().__init__(0, "Fenced", "not written: this replica no longer leads")

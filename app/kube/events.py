@@ -1,4 +1,4 @@
-"""Kubernetes Events about objects: told once, told slowly, and never a reason to fail."""
+"""Kubernetes Events about objects: without repetition, at a limited rate, and without ever raising."""
 
 import hashlib
 import logging
@@ -19,7 +19,7 @@ EVENT = Resource("events.k8s.io", "v1", "events", "Event")
 
 _log = logging.getLogger(__name__)
 _REFERENCE = ("apiVersion", "kind", "namespace", "name", "uid", "resourceVersion", "fieldPath")
-_LONGEST_NOTE = 1024  # in bytes: the API refuses more
+_LONGEST_NOTE = 1024  # in bytes: the limit of the API
 _DIGEST = 16
 _LONGEST_NAME = 253 - 1 - _DIGEST
 _CALL_SECONDS = 5.0
@@ -31,19 +31,18 @@ _POLL_SECONDS = 0.1
 class EventRecorder:
     """Writes `events.k8s.io/v1` Events from a thread of its own, for `component` running as `instance`.
 
-    What was told of an object in the last `quiet` seconds (same UID, reason and note) is left out; later it is a
-    new Event. Writing is paced to `rate` Events a second after a first `burst`. Namespaces take turns; up to `backlog`
-    Events wait, and of more the namespace with the most of them gives up its last. That, and what the API server does
-    not take, is counted in `dropped`.
+    An Event that was written in the last `quiet` seconds (same UID, reason and note) is not written again; later it is
+    a new Event. It writes at most `rate` Events per second after a first `burst`. Namespaces take turns. At most
+    `backlog` Events wait; beyond that, the namespace with the most waiting Events loses its newest one. `dropped`
+    counts these, and Events that the API server rejected.
 
-    While `busy` says that there is more pressing work, an Event waits for up to a second: a burst of writes does not
-    share the API server with what is only told of it, and is told of afterwards.
+    While `busy` returns True, an Event waits for up to a second, so that Events do not slow down a burst of writes.
 
-    What has been so for longer, as far as is known, is told as `standing`: after all else, and not again while an
-    Event that says it is in the cluster, whoever wrote that. So a restart repeats nothing.
+    `standing` marks an Event about an older state. It is written after all others, and only if the cluster does not
+    have the same Event from any writer. So a restart repeats nothing.
     """
 
-    def __init__(  # noqa: PLR0913 - who reports, and every limit
+    def __init__(  # noqa: PLR0913 - the reporter's identity and limits
         self,
         client: Client,
         component: str,
@@ -73,13 +72,13 @@ class EventRecorder:
         self._thread.start()
 
     def stop(self) -> None:
-        """Write what waits, within a second."""
+        """Write the waiting Events, within a second."""
         with self._changed:
             self._stopping.set()
             self._changed.notify()
         self._thread.join(_STOP_SECONDS)
 
-    def record(  # noqa: PLR0913 - what an Event says, and how pressing it is
+    def record(  # noqa: PLR0913 - the fields of an Event
         self,
         regarding: Mapping[str, str],
         reason: str,
@@ -89,10 +88,10 @@ class EventRecorder:
         action: str,
         standing: bool = False,
     ) -> None:
-        """Say `note` of an object; returns at once.
+        """Write an Event with `note` about an object; returns immediately.
 
-        `regarding` has the fields of an ObjectReference (apiVersion, kind, namespace, name, uid; others are left
-        out), `reason` says in one CamelCase word why, and `action` what was done or attempted.
+        `regarding` has the fields of an ObjectReference (apiVersion, kind, namespace, name, uid; others are ignored),
+        `reason` is one CamelCase word, and `action` the action that was done or attempted.
         """
         with self._changed:
             if self._memory.knows((regarding.get("uid"), reason, note)):
@@ -120,8 +119,8 @@ class EventRecorder:
         }
 
     def _run(self) -> None:
-        while told := self._next():
-            event, standing = told
+        while waiting := self._next():
+            event, standing = waiting
             self._give_way()
             self._stopping.wait(self._pace.take())
             try:
@@ -139,7 +138,10 @@ class EventRecorder:
                 return
 
     def _write(self, event: Object, *, standing: bool) -> None:
-        """Create the Event. Its name follows from what it says; one that is there by that name was told before."""
+        """Create the Event.
+
+        Its name is computed from its content, so an existing Event of that name has the same content.
+        """
         try:
             self._client.create(EVENT, event, timeout=_CALL_SECONDS)
         except AlreadyExists:
@@ -166,7 +168,7 @@ def _name(name: str, digest: str) -> str:
 
 
 class TokenBucket:
-    """`rate` tokens a second, of which up to `burst` can be saved; full at first."""
+    """A token bucket: `rate` tokens per second, at most `burst` saved; full at first."""
 
     def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
         self._rate = rate
@@ -176,7 +178,7 @@ class TokenBucket:
         self._filled = clock()
 
     def take(self) -> float:
-        """Take a token, and return for how many seconds to wait because it was not there yet."""
+        """Take a token, and return the seconds to wait for it."""
         now = self._clock()
         self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate) - 1
         self._filled = now
@@ -184,7 +186,7 @@ class TokenBucket:
 
 
 class Memory:
-    """What was said in the last `quiet` seconds, but no more than `limit` of it."""
+    """The Events of the last `quiet` seconds, at most `limit` of them."""
 
     def __init__(self, quiet: float, limit: int, clock: Callable[[], float]) -> None:
         self._quiet = quiet
@@ -193,7 +195,7 @@ class Memory:
         self._said: OrderedDict[Hashable, float] = OrderedDict()
 
     def knows(self, saying: Hashable) -> bool:
-        """Whether this was said in the last `quiet` seconds; if not, it is said now."""
+        """Whether this Event was written in the last `quiet` seconds; if not, it counts as written now."""
         now = self._clock()
         while self._said and next(iter(self._said.values())) + self._quiet <= now:
             self._said.popitem(last=False)

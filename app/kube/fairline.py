@@ -1,4 +1,4 @@
-"""Things that wait in a line for each namespace. Lines take turns, so that a long one does not hold up the others."""
+"""A queue for each namespace. Queues take turns, so that a long one does not delay the others."""
 
 from collections import deque
 from typing import Generic, TypeVar
@@ -7,7 +7,7 @@ T = TypeVar("T")
 
 
 class FairLine(Generic[T]):
-    """Has room for `room` things; not for use from several threads."""
+    """Holds at most `room` items; not safe for threads."""
 
     def __init__(self, room: int) -> None:
         self._room = room
@@ -18,7 +18,7 @@ class FairLine(Generic[T]):
         return self._count
 
     def put(self, namespace: str, thing: T) -> bool:
-        """Have something wait. Where there is no room, the longest line gives up its last; returns whether one did."""
+        """Add an item. If there is no room, the longest queue loses its newest item; returns whether that happened."""
         if self._count >= self._room:
             longest = max(self._lines, key=lambda name: len(self._lines[name]), default=namespace)
             if len(self._lines.get(namespace, ())) >= len(self._lines.get(longest, ())):
@@ -31,7 +31,7 @@ class FairLine(Generic[T]):
         return False
 
     def take(self) -> T | None:
-        """Take the first of the line whose turn it is."""
+        """Take the first item of the queue whose turn it is."""
         if not self._lines:
             return None
         namespace, line = next(iter(self._lines.items()))

@@ -1,4 +1,4 @@
-"""Leader election with a `coordination.k8s.io/v1` Lease, for writers that must never be two."""
+"""Leader election with a `coordination.k8s.io/v1` Lease, so that two replicas never write at the same time."""
 
 import logging
 import socket
@@ -17,16 +17,18 @@ from app.kube.timestamp import micro_time
 from app.kube.timing import jittered
 
 _log = logging.getLogger(__name__)
-# Monotonic, so that no correction of the wall clock moves the fence. Where there is one, the clock that goes on
-# while the machine sleeps: a leader that wakes up after its lease must not believe that no time has passed.
+# Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
+# machine sleeps: a leader that wakes up after its Lease must not believe that no time has passed.
 _CLOCK = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds. `duration` is for how long others respect the lease, `renew_deadline` for how long its holder
-    trusts it, the difference the time in which nobody writes. `retry` is the pause between two attempts and
-    `call` the most that one API call may take."""
+    """The times of an election, in seconds.
+
+    Other replicas respect the Lease for `duration`. Its holder writes for `renew_deadline` after a renewal; in the time
+    between, no replica writes. `retry` is the pause between two attempts, and `call` the timeout of one API call.
+    """
 
     duration: int = 15
     renew_deadline: float = 10.0
@@ -42,27 +44,26 @@ _DEFAULT_TIMING = Timing()
 
 
 class LeaderElector:
-    """Campaigns for the Lease `namespace/name` from a thread of its own, and again after every loss.
+    """Acquires and renews the Lease `namespace/name` in its own thread, and tries again after every loss.
 
-    `is_leader` and `remaining` are computed from the time at which the last successful renewal was *sent*: they
-    turn False and 0 at the renew deadline even while that thread hangs in a call. A writer asks right before each
-    write and lets no write take longer than `remaining`; `client.fenced(elector.remaining)` does both.
+    `is_leader` and `remaining` are computed from the time at which the last successful renewal was *sent*: they turn
+    False and 0 at the renew deadline even while that thread hangs in a call. A writer must check it right before each
+    write, and no write may take longer than `remaining`; `client.fenced(elector.remaining)` does both.
 
-    Others take over once `duration` has passed, by their own clock, since they *saw* the record change, so it is
-    of no matter how far clocks are apart. What remains is a request that the API server received in time and
-    executes late, as no client can take it back: let writes be such that the next leader's first look at the
-    cluster repairs them.
+    Others take over once `duration` has passed, by their own clock, since they *saw* the record change, so differences
+    between clocks do not matter. One case remains: the API server receives a request in time and executes it late, and
+    no client can prevent that. So a write must be one that the next leader repairs in its first pass.
 
-    `on_started` and `on_stopped` are called in turns from the elector's thread and must return soon. They are for
-    beginning and ending work, not for deciding whether a write is allowed. `clock` gives seconds.
+    `on_started` and `on_stopped` are called alternately in the elector's thread and must return soon. Use them to
+    start and stop work, not to decide whether a write is allowed. `clock` gives seconds.
 
     `pod` is the name of the pod that this process runs in. A holder of that name is an earlier process of the same pod:
     the kubelet starts a container only when the one before has ended, so its Lease is free.
 
-    `find_rival` returns another installation that acts. While there is one, no term begins, and `rival` is it.
+    `find_rival` returns another active installation. While there is one, no term begins, and `rival` holds it.
     """
 
-    def __init__(  # noqa: PLR0913 - what is campaigned for, and who is told
+    def __init__(  # noqa: PLR0913 - the Lease and the callbacks
         self,
         client: Client,
         namespace: str,
@@ -101,16 +102,16 @@ class LeaderElector:
         self._thread.start()
 
     def stop(self) -> None:
-        """Release the lease, so that another replica leads at once. Let your writers end before you call this."""
+        """Release the Lease, so that another replica can lead immediately. Stop your writers before you call this."""
         self._stopping.set()
         self._thread.join()
 
     def is_leader(self) -> bool:
-        """Whether a write that is done at this moment is allowed."""
+        """Whether a write is allowed now."""
         return self.remaining() > 0
 
     def remaining(self) -> float:
-        """For how many seconds from now writes are allowed, if no renewal succeeds meanwhile."""
+        """The seconds for which writes are allowed if no renewal succeeds."""
         return max(0.0, self._until - self._clock())
 
     def campaign(self) -> None:
@@ -143,10 +144,10 @@ class LeaderElector:
         try:
             return self._attempt()
         except WriteConflict:
-            return self._attempt()  # someone else wrote the Lease: see at once who
+            return self._attempt()  # another replica wrote the Lease: read it at once
 
     def _attempt(self) -> float | None:
-        """When the write that makes or keeps us the holder was sent, or None if another one holds the lease."""
+        """The time at which the write that made us the holder was sent; None if another replica holds the Lease."""
         if not self._certain:
             self._observe()
         if not self._is_free():
@@ -158,18 +159,18 @@ class LeaderElector:
             return None
         write = self._client.replace if self._lease else self._client.create
         claim = claimed(self._lease.get("spec", {}), self.identity, self._timing.duration)
-        # Whether a write that fails took effect is unknown: look before the next one.
+        # A failed write may have taken effect: read the Lease before the next one.
         self._certain = False
         sent = self._clock()
         self._lease = write(LEASES, {**self._blank, **self._lease, "spec": claim}, timeout=self._call_seconds())
         self._certain = True
-        if self._rivalled():  # it came at the same time, and may have seen nothing of us
+        if self._rivalled():  # it started at the same time, and may not have seen our Lease
             self._give_back()
             return None
         return sent
 
     def _rivalled(self) -> bool:
-        """See whether another installation acts, if this one is about to begin."""
+        """Look for another active installation, if this one is about to lead."""
         if self._leading:
             return False
         before, self.rival = self.rival, self._find_rival()
@@ -188,7 +189,7 @@ class LeaderElector:
             lease = self._client.get(LEASES, self._namespace, self._name, timeout=self._call_seconds())
         except NotFound:
             lease = {}
-        # Only a changed record is a sign of life; a label that someone puts on the Lease is none.
+        # Only a changed election record is a sign of life; a new label on the Lease is not.
         if lease.get("spec") != self._lease.get("spec"):
             self._seen = self._clock()
         self._lease = lease
@@ -243,7 +244,7 @@ class LeaderElector:
 
 
 def claimed(spec: Object, identity: str, duration: int) -> Object:
-    """The spec of a Lease when `identity` acquires it, or renews it if it is the holder already."""
+    """The spec of a Lease that `identity` acquires, or renews if it is the holder."""
     now = micro_time()
     claim = {**spec, "holderIdentity": identity, "leaseDurationSeconds": duration, "renewTime": now}
     if spec.get("holderIdentity") == identity:
@@ -253,5 +254,5 @@ def claimed(spec: Object, identity: str, duration: int) -> Object:
 
 
 def released(spec: Object) -> Object:
-    """The spec of a Lease that its holder gives back: anyone may take it at once."""
+    """The spec of a released Lease, which any replica may acquire immediately."""
     return {**spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time()}

@@ -6,7 +6,7 @@ from urllib.parse import quote
 from app.core.resources.service_entry import ADMISSION_GROUP, API_VERSION, GATEWAY_GROUP, GROUP
 
 NO_VERSION = "1"
-"""A resource version that no object has: it is that of etcd before anything was stored. An apply creates with it."""
+"""A resource version that no object has. With it, an apply can only create."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,8 @@ class Resource:
     plural: str
     kind: str
     namespaced: bool = True
+    metadata_only: bool = False
+    """Whether lists and watches ask for nothing but the metadata of its objects."""
 
     @property
     def api_version(self) -> str:
@@ -43,12 +45,12 @@ EMITTED = {
 }
 SIDECARS = Resource(GROUP, _VERSION, "sidecars", "Sidecar")
 HTTP_ROUTES = Resource(GATEWAY_GROUP, "v1", "httproutes", "HTTPRoute")
-"""Watched for those that route a ServiceEntry; a cluster may not know them."""
+"""Watched for HTTPRoutes with a ServiceEntry as parent; a cluster may not have this resource."""
 REPORTS = (
     Resource("openreports.io", "v1alpha1", "reports", "Report"),
     Resource("wgpolicyk8s.io", "v1alpha2", "policyreports", "PolicyReport"),
 )
-"""What reports can be written as, the better one first: only one is, so that dashboards count nothing twice."""
+"""The kinds of reports, preferred first. Only one kind is written, so that dashboards count nothing twice."""
 CONFIGURATIONS = tuple(
     Resource(ADMISSION_GROUP, "v1", f"{kind.lower()}s", kind, namespaced=False)
     for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -63,6 +65,8 @@ ADMISSION_POLICIES = {
         ("ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings"),
     )
 }
+NAMESPACES = Resource("", "v1", "namespaces", "Namespace", namespaced=False, metadata_only=True)
+"""Watched for the labels that say whether a namespace is in an ambient mesh, and which waypoint serves it."""
 CONFIG_MAPS = Resource("", "v1", "configmaps", "ConfigMap")
 PODS = Resource("", "v1", "pods", "Pod")
 LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease")

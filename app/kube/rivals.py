@@ -1,8 +1,8 @@
 """Other installations of the product in the cluster: Leases of the same name in other namespaces.
 
-Each installation elects a leader by a Lease of its own namespace. Two installations would write the same objects, each
-what its own policy says. So one that is not leading yet looks whether a Lease of another namespace is held, before and
-after it takes its own: of two that come at the same time, one at least sees the other.
+Each installation elects a leader with a Lease in its own namespace. Two installations would write the same objects
+with different policies. So an installation looks for a held Lease in another namespace before and after it acquires
+its own: of two that start at the same time, at least one sees the other.
 """
 
 import logging
@@ -27,15 +27,15 @@ class Rival:
     holder: str
 
     def __str__(self) -> str:
-        """Say which one."""
+        """Name the Lease and its holder."""
         return f"Lease {self.namespace}/{self.name} is held by {self.holder}"
 
 
 class Rivals:
-    """Finds who holds the Lease `name` in another namespace; not for use from several threads.
+    """Finds a holder of the Lease `name` in another namespace; not safe for threads.
 
-    A Lease that nobody renews is held by nobody. As clocks differ, that is seen by a record that stays as it is for as
-    long as the Lease lasts.
+    A Lease that is not renewed has no holder. Because clocks differ, this shows only in a record that stays unchanged
+    for the duration of the Lease.
     """
 
     def __init__(self, client: Client, namespace: str, name: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -47,7 +47,7 @@ class Rivals:
         self._warned = False
 
     def find(self) -> Rival | None:
-        """Return an installation that acts; raises ApiError, but for a missing right, which is told once."""
+        """Return another active installation; raises ApiError. A missing right is logged once instead."""
         try:
             leases = list(list_all(self._client, LEASES, field_selector=f"metadata.name={self._name}"))
         except Forbidden as error:

@@ -1,4 +1,4 @@
-"""The authenticated way to one API server: urllib3's connections and the Authorization header."""
+"""A session with one API server: urllib3's connections and the Authorization header."""
 
 import logging
 import threading
@@ -17,10 +17,10 @@ _CONNECT_SECONDS = 5.0
 
 
 class Session:
-    """One pool of connections, and credentials that stay fresh.
+    """One connection pool with current credentials.
 
-    `load` gives the configuration; it is called again when the API server answers 401, which is how client
-    certificates of exec plugins and replaced kubeconfigs come into effect.
+    `load` returns the configuration. It is called again after a 401, so that new client certificates of exec plugins
+    and changed kubeconfigs take effect.
     """
 
     def __init__(self, load: Callable[[], Configuration], clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,10 +39,10 @@ class Session:
         timeout: float,
         stream: bool = False,
     ) -> urllib3.BaseHTTPResponse:
-        """The response to a request for `target` (path and query), whatever its status.
+        """The response to a request for `target` (path and query), with any status.
 
-        `timeout` in seconds bounds connecting, sending and waiting for the answer; with `stream` it bounds each
-        wait for more of the body, which is left unread unless it explains a failure. Raises Unreachable.
+        `timeout` in seconds limits connecting, sending and waiting for the response; with `stream` it limits each wait
+        for more of the body, which is not read unless it explains a failure. Raises Unreachable.
         """
         try:
             response = self._pools.urlopen(
@@ -65,13 +65,13 @@ class Session:
         return self._host
 
     def renew(self) -> bool:
-        """Load the credentials anew after a 401. False if that cannot help: just done, or impossible."""
+        """Load the credentials again after a 401. False if that cannot help: it was just done, or it fails."""
         with self._lock:
             if self._clock() - self._loaded < _REFRESH_SECONDS:
                 return False
             try:
                 self._use(self._load())
-            except Exception as error:  # a program, a network or a file may fail, each in its own way
+            except Exception as error:  # programs, networks and files raise different errors
                 _log.warning("refreshing the API server credentials failed: %s", error)
                 return False
             return True
@@ -88,9 +88,9 @@ class Session:
         self._loaded = self._refreshed = self._clock()
 
     def _authorization(self) -> dict[str, str]:
-        """The header as of at most 10 s ago: the package's hook may run a program each time it is asked."""
+        """The header, at most 10 s old, because the package's hook may run a program at each call."""
         due = self._clock() - self._refreshed >= _REFRESH_SECONDS
-        # Whoever comes while another thread refreshes goes on with the header at hand.
+        # While one thread refreshes, other threads use the current header.
         if due and self._lock.acquire(blocking=False):
             try:
                 self._refreshed = self._clock()

@@ -22,8 +22,8 @@ class WatchEvent(msgspec.Struct, frozen=True):
 class WatchStream:
     """The events of one watch, in order, until the server ends it.
 
-    Iterating raises Gone when the resource version is too old, ApiError for any other ERROR event, and
-    Unreachable when the connection breaks or stays silent for longer than its read time-out.
+    Iterating raises Gone if the resource version is too old, ApiError for any other ERROR event, and Unreachable if
+    the connection breaks or is silent for longer than its read timeout.
     """
 
     def __init__(self, response: urllib3.BaseHTTPResponse) -> None:

@@ -23,24 +23,24 @@ _PAGE = 500
 _SHORTEST_WATCH = 1.0
 _STOP_SECONDS = 1.0
 _ABSENT_SECONDS = 30.0
-"""Pause before an optional resource that the cluster does not serve is looked for again."""
+"""Pause until the next check for an optional resource that the cluster does not serve."""
 
 
 class Reflector(Generic[T]):
-    """Follows `resource` in `namespace` (None: all) from a thread of its own.
+    """Follows `resource` in `namespace` (None: all) in its own thread.
 
-    `transform` turns each raw object into what is kept; the raw object is dropped. `on_change(key, old, new)` is
-    called from that thread after `store` has changed: `old` is None for an object that is new, `new` is None for
-    one that is gone. Objects whose kept form stayed equal are passed over, also when everything is listed anew.
-    Changes missed while disconnected are delivered on return, deletes included.
+    `transform` turns each raw object into the object that is stored; the raw object is dropped. `on_change(key, old,
+    new)` is called from that thread after `store` has changed: `old` is None for an object that is new, `new` is None
+    for one that is gone. Objects whose stored form did not change are skipped, also after a new list. Changes during a
+    disconnection are delivered after reconnecting, deletes included.
 
-    `store` may be read from any thread; copy it before iterating (`list(reflector.store.values())`).
-    A resource that is `optional` counts as empty while the cluster does not serve it, or does not let it be listed.
-    `watch_seconds` is the range from which the server is told how long to watch. `on_restart` is told why a watch is
-    begun anew: `ended`, as each one does, `expired`, which lists everything again, or `failed`.
+    `store` may be read from any thread; copy it before iterating (`list(reflector.store.values())`). A resource that
+    is `optional` counts as empty while the cluster does not serve it, or does not let it be listed. `watch_seconds` is
+    the range of the random watch timeout. `on_restart` gets the reason of each restart: `ended` (normal), `expired`
+    (the resource is listed again) or `failed`.
     """
 
-    def __init__(  # noqa: PLR0913 - what is followed, and what becomes of it
+    def __init__(  # noqa: PLR0913 - the resource and the callbacks
         self,
         client: Client,
         resource: Resource,
@@ -74,7 +74,7 @@ class Reflector(Generic[T]):
         self._thread.start()
 
     def stop(self) -> None:
-        """Call nobody back any more. Takes at most a second: a list in flight is left to its time-out."""
+        """Make no more callbacks. Takes at most a second: a list in progress ends by its own timeout."""
         self._stopping.set()
         if self._stream:
             self._stream.close()
@@ -82,7 +82,7 @@ class Reflector(Generic[T]):
 
     @property
     def has_synced(self) -> bool:
-        """Whether a complete list has been taken over at least once."""
+        """Whether a complete list was loaded at least once."""
         return self._synced.is_set()
 
     def wait_synced(self, timeout: float | None = None) -> bool:
@@ -91,9 +91,9 @@ class Reflector(Generic[T]):
 
     @property
     def age(self) -> float:
-        """Seconds since the API server was last heard from.
+        """Seconds since the last event of the API server.
 
-        Where nothing happens at all, that is when the watch began: not even bookmarks come then. So a sound
+        If nothing changes at all, not even bookmarks come, so this counts from the start of the watch. So a healthy
         connection may be silent for as long as the longest watch.
         """
         return time.monotonic() - self._active
@@ -113,7 +113,7 @@ class Reflector(Generic[T]):
             except ApiError as error:
                 self._fail(logging.WARNING, error)
             except Exception as error:
-                # A callback's bug must not end the thread silently: the same change is delivered again.
+                # A bug in a callback must not end the thread silently: the same change is delivered again.
                 self._fail(logging.ERROR, error, traceback=True)
             else:
                 if not self._stopping.is_set():
@@ -136,7 +136,7 @@ class Reflector(Generic[T]):
         self._stopping.wait(seconds)
 
     def _wait_absent(self, error: ApiError) -> None:
-        """Count an optional resource as empty, say so once, and look again later."""
+        """Treat an optional resource as empty, log it once, and check again later."""
         reason = type(error).__name__
         if reason != self._absent:
             level = logging.WARNING if isinstance(error, Forbidden) else logging.INFO

@@ -1,8 +1,9 @@
-"""Which cluster each file belongs to. Nothing is compared across two clusters.
+"""The cluster of each file.
 
-A folder given as PATH is a cluster, and so is each folder that a glob of --cluster-folders matches: a file belongs to
-the nearest of them. All files that are given by name and are in none of these folders belong to one cluster together,
-because pre-commit passes a repository that way. Standard input is a cluster of its own.
+Manifests of different clusters are never compared. A folder given as PATH is a cluster, and so is each folder that a
+glob of --cluster-folders matches: a file belongs to the innermost of them. All files that are given by name and are in
+none of these folders form one cluster together, because pre-commit passes a repository that way. Standard input is a
+cluster of its own.
 """
 
 import os

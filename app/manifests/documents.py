@@ -17,11 +17,11 @@ import yaml
 from app.core.resources.service_entry import JSON
 
 DEPTH_LIMIT = 128
-"""Deepest nesting of lists and objects; the deepest that Kubernetes' own objects have is about half."""
+"""Maximum nesting of lists and objects; Kubernetes' own objects have about half of it."""
 VALUE_LIMIT = 1_000_000
-"""Most values of a document, about 150 MB of them."""
+"""Maximum number of values of a document, about 150 MB."""
 ALIAS_LIMIT = 10_000
-"""Most values that the aliases of a document may repeat."""
+"""Maximum number of values that the aliases of a document may repeat."""
 
 _TAG = "tag:yaml.org,2002:"
 _TYPED: dict[str | None, type] = {
@@ -51,11 +51,11 @@ _CORE_INTEGER = re.compile(r"[-+]?[0-9]{1,1000}|0o[0-7]+|0x[0-9a-fA-F]+")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
 
 Event: TypeAlias = Any
-"""An event as PyYAML gives it; its type stubs leave out what events hold."""
+"""An event of PyYAML; its type stubs do not have the fields of events."""
 
 
 class Malformed(ValueError):
-    """Text that is no YAML, or none that is taken; `line` is counted from 1, 0 where it is unknown."""
+    """Text that is not YAML, or exceeds a limit; `line` is counted from 1, 0 if it is unknown."""
 
     def __init__(self, reason: str, line: int = 0) -> None:
         super().__init__(reason)
@@ -67,7 +67,7 @@ class Malformed(ValueError):
 class Document:
     """One document: its value, and where it starts and ends in the text, in characters.
 
-    `twice` is a key that one of its objects has twice, of which the last counts, with the line; None if there is none.
+    `twice` is a duplicate key in one of its objects, with the line; None if there is none. The last value is used.
     """
 
     value: JSON
@@ -94,7 +94,7 @@ def decoded(content: bytes) -> str:
         return content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        raise Malformed(f"is not text: byte 0x{error.object[error.start]:02x} is no UTF-8", line) from None
+        raise Malformed(f"is not text: byte 0x{error.object[error.start]:02x} is not UTF-8", line) from None
 
 
 def documents(text: str, dialect: Dialect | None = None) -> Iterator[Document]:
@@ -110,12 +110,12 @@ def documents(text: str, dialect: Dialect | None = None) -> Iterator[Document]:
 
 
 def line_at(text: str, offset: int) -> int:
-    """Return the line of a place as editors count: YAML has line breaks that they do not know."""
+    """Return the line of a position as editors count it: YAML has line breaks that editors do not have."""
     return text.count("\n", 0, offset) + 1
 
 
 class _Reader:
-    """Reads events one by one; what it counts and remembers is of one document at a time."""
+    """Reads events one by one; its counters are those of one document at a time."""
 
     def __init__(self, text: str, dialect: Dialect) -> None:
         self._text = text
@@ -141,7 +141,7 @@ class _Reader:
     def _value(self, event: Event, depth: int) -> JSON:
         self._count += 1
         if self._count > VALUE_LIMIT:
-            raise self._malformed(event, f"holds more than {VALUE_LIMIT:,} values")
+            raise self._malformed(event, f"has more than {VALUE_LIMIT:,} values")
         if type(event) is yaml.ScalarEvent and not event.anchor:
             return self._scalar(event)
         if type(event) is yaml.AliasEvent:
@@ -162,7 +162,7 @@ class _Reader:
         if event.anchor in self._open:
             raise self._malformed(event, f"*{event.anchor} refers to an object that it is part of")
         if event.anchor not in self._anchors:
-            raise self._malformed(event, f"*{event.anchor} refers to nothing")
+            raise self._malformed(event, f"*{event.anchor} refers to an unknown anchor")
         value, size = self._anchors[event.anchor]
         self._count += size - 1
         self._repeated += size
@@ -210,10 +210,10 @@ class _Reader:
         return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and not self._strict
 
     def _merged(self, value: JSON, event: Event) -> dict[str, JSON]:
-        """Lay out what a merge key takes in: of several objects, the first that has a key counts."""
+        """Apply a merge key: of several objects, the first with a key wins."""
         sources = value if isinstance(value, list) else [value]
         if not all(isinstance(source, dict) for source in sources):
-            raise self._malformed(event, "merges what is not an object")
+            raise self._malformed(event, "merges a value that is not an object")
         return {key: source[key] for source in reversed(sources) for key in source}
 
     def _scalar(self, event: Event) -> JSON:

@@ -1,7 +1,7 @@
-"""Changes to a text that leave every other byte as it is: comments, order, quotes, line ends.
+"""Edits of a text that leave every other byte unchanged: comments, order, quotes, line ends.
 
-Each is made at the place that libyaml's marks show. What comes out is read again and held against what it should mean:
-where the layout misleads, nothing is changed at all.
+Each edit is made at the position that libyaml reports. The result is parsed again and compared with its intended
+meaning. If they differ, nothing is changed.
 """
 
 import json
@@ -19,16 +19,16 @@ from app.manifests.writer import dump
 RESOLUTION = "resolution"
 
 Change = tuple[Sourced, JSON]
-"""A manifest that was read, and what becomes of it."""
+"""A manifest that was read, and its replacement."""
 
 
 class NotEditable(Exception):
-    """A text that cannot be changed without changing more than is meant; the message says why."""
+    """A text that cannot be edited without changing other fields; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """What stands between two places of a text, counted in characters, becomes something else."""
+    """The replacement of the text between two positions, counted in characters."""
 
     start: int
     end: int
@@ -37,12 +37,12 @@ class Edit:
 
 def repaired(source: Source, entries: Sequence[Reviewed]) -> str:
     """Return the text of a file with the resolution of these entries set; raises NotEditable."""
-    edits = [set_resolution(source, one) for one in entries]
+    edits = [set_resolution(source, entry) for entry in entries]
     return edited(source, edits, exchanged(source, entries))
 
 
 def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> str:
-    """Return the text of a file with the edits made; raises NotEditable if it would not mean what it should."""
+    """Return the text of a file after the edits; raises NotEditable if its meaning is not the intended one."""
     before, pieces, place = source.file.text, list[str](), 0
     for edit in sorted(edits, key=lambda edit: edit.start):
         pieces += [before[place : edit.start], edit.text]
@@ -54,11 +54,11 @@ def edited(source: Source, edits: Iterable[Edit], meaning: Sequence[JSON]) -> st
 
 
 def exchanged(source: Source, repairs: Iterable[Reviewed], renewals: Iterable[Change] = ()) -> list[JSON]:
-    """Return the documents of a file as they are meant to be: entries patched, other manifests exchanged."""
+    """Return the intended documents of a file: with patched entries and replaced manifests."""
     values = [document.value for document in documents(source.file.text)]
-    for one in repairs:
-        holder, index = _place(values, one.origin)
-        holder[index] = apply_patch(holder[index], one.verdict.patch)
+    for reviewed in repairs:
+        holder, index = _place(values, reviewed.origin)
+        holder[index] = apply_patch(holder[index], reviewed.verdict.patch)
     for origin, manifest in renewals:
         holder, index = _place(values, origin)
         holder[index] = manifest
@@ -66,39 +66,39 @@ def exchanged(source: Source, repairs: Iterable[Reviewed], renewals: Iterable[Ch
 
 
 def _place(values: list[JSON], origin: Sourced) -> tuple[list[JSON], int]:
-    """Return the list that holds a manifest, and where in it the manifest is."""
+    """Return the list that contains a manifest, and its index there."""
     if origin.item is None:
         return values, origin.document
     document = values[origin.document]
     return document[member_field(document)], origin.item
 
 
-def set_resolution(source: Source, one: Reviewed) -> Edit:
-    """Give an entry the resolution that its verdict says; raises NotEditable where it has no spec of its own."""
-    found = source.node(one.origin).fields.get("spec")
+def set_resolution(source: Source, reviewed: Reviewed) -> Edit:
+    """Set the resolution of an entry as its verdict says; raises NotEditable if it has no spec of its own."""
+    found = source.node(reviewed.origin).fields.get("spec")
     if found is None or not found.value.fields:
         raise NotEditable("its spec is behind a YAML alias or merge key")
-    text, spec, resolution = source.file.text, found.value, one.verdict.patch[0]["value"]
+    text, spec, resolution = source.file.text, found.value, reviewed.verdict.patch[0]["value"]
     if RESOLUTION in spec.fields:
         return _exchange(text, spec.fields[RESOLUTION], resolution)
     return add_field(text, spec, RESOLUTION, resolution)
 
 
 def renew(source: Source, origin: Sourced, manifest: JSON) -> Edit:
-    """Write another manifest in the place of one, as JSON, which YAML takes anywhere."""
+    """Replace a manifest by another one, as JSON, which is valid YAML anywhere."""
     node = source.node(origin)
     return Edit(node.start, node.end, json.dumps(manifest))
 
 
 def renewed(manifest: JSON, desired: JSON) -> JSON:
-    """Return an object of ours with what we write of it; labels and annotations of others stay."""
+    """Return an object of the guard with its current content; labels and annotations of others stay."""
     old, new = manifest["metadata"], desired["metadata"]
     merged = {name: Fields(old.get(name), name).values | new[name] for name in ("labels", "annotations")}
     return {**manifest, **desired, "metadata": {**old, **new, **merged}}
 
 
 def add_field(text: str, node: Node, name: str, value: JSON) -> Edit:
-    """Write one more field at the end of an object that is not empty."""
+    """Append a field to an object that is not empty."""
     last = list(node.fields.values())[-1]
     if not node.flow:
         return _after_block(text, last.value, last.key.start, dump({name: value}))
@@ -106,7 +106,7 @@ def add_field(text: str, node: Node, name: str, value: JSON) -> Edit:
 
 
 def set_field(text: str, node: Node, name: str, value: JSON) -> Edit:
-    """Write a field of an object that is not empty anew, as JSON if it is there."""
+    """Replace a field of an object that is not empty, as JSON, or append it."""
     if name not in node.fields:
         return add_field(text, node, name, value)
     field = node.fields[name]
@@ -114,7 +114,7 @@ def set_field(text: str, node: Node, name: str, value: JSON) -> Edit:
 
 
 def add_items(text: str, node: Node, values: Sequence[JSON]) -> Edit:
-    """Write more items at the end of a list; raises NotEditable if it is empty, or not written there."""
+    """Append items to a list; raises NotEditable if the list is empty, or behind an alias."""
     if not node.items:
         raise NotEditable("its items are behind a YAML alias")
     last = node.items[-1]
@@ -124,7 +124,7 @@ def add_items(text: str, node: Node, values: Sequence[JSON]) -> Edit:
 
 
 def _exchange(text: str, field: Field, word: str) -> Edit:
-    """Exchange a word alone: a tag or an anchor before it stays. Where there is none, write it after the colon."""
+    """Replace one scalar; a tag or an anchor before it stays. If there is none, write it after the colon."""
     value = field.value
     if value.start == value.end:
         place = text.find(":", field.key.end) + 1
@@ -135,9 +135,9 @@ def _exchange(text: str, field: Field, word: str) -> Edit:
 
 
 def _after_block(text: str, last: Node, start: int, written: str) -> Edit:
-    """Write lines below the last one of a block that starts somewhere, behind a comment in that line."""
+    """Write lines after the last line of a block, and after a comment in that line."""
     end = last.end
-    if last.style in {"|", ">"}:  # whose end is where the lines after it begin
+    if last.style in {"|", ">"}:  # its end is the beginning of the next line
         end = len(text[:end].rstrip())
     place = text.find("\n", end)
     place = len(text) if place < 0 else place
@@ -147,13 +147,13 @@ def _after_block(text: str, last: Node, start: int, written: str) -> Edit:
 
 
 def _after_flow(text: str, end: int, sibling: Node, written: str) -> Edit:
-    """Write a member behind the last one, on a line of its own if that has one."""
+    """Write a member after the last one, on its own line if that one has its own line."""
     indent = _before_in_line(text, sibling.start)
     return Edit(end, end, f", {written}" if indent.strip() else f",{_line_break(text, sibling.start)}{indent}{written}")
 
 
 def _flow_field(name: str, value: JSON, style: str) -> str:
-    """Write a field as its siblings are written: as JSON, or with plain words."""
+    """Write a field in the style of its siblings: as JSON, or as plain scalars."""
     if style == '"':
         return f"{json.dumps(name)}: {json.dumps(value)}"
     return f"{name}: {value if isinstance(value, str) else json.dumps(value)}"
@@ -164,12 +164,12 @@ def _before_in_line(text: str, place: int) -> str:
 
 
 def _line_break(text: str, place: int) -> str:
-    """Return the line break before a place."""
+    """Return the line break before a position."""
     return "\r\n" if text.endswith("\r", 0, text.rfind("\n", 0, place)) else "\n"
 
 
 def _reading(text: str) -> list[tuple[JSON, str]]:
-    """Read each document, and a key that one of its objects has twice; nothing where that is not possible."""
+    """Read each document and its duplicate key, if any; empty if the text cannot be read."""
     try:
         return [(document.value, document.twice[0] if document.twice else "") for document in documents(text)]
     except Malformed:

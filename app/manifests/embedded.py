@@ -1,4 +1,4 @@
-"""ServiceEntries inside something else: in the text of a ConfigMap, in an object of another product, in a template."""
+"""ServiceEntries inside other objects: in the text of a ConfigMap, in an object of another product, in a template."""
 
 import re
 from collections.abc import Iterator
@@ -9,13 +9,13 @@ _MENTION = re.compile(r"""\bkind["']?[ \t]*:[ \t]*["']?ServiceEntry(?:List)?\b""
 
 
 def mention(text: str) -> int | None:
-    """Return where a text, YAML or not, first says that something is a ServiceEntry; None where it does not."""
+    """Return the position of the first ServiceEntry in a text, which need not be YAML; None if there is none."""
     found = _MENTION.search(text)
     return found.start() if found else None
 
 
 def embedded(value: JSON, path: str = "") -> Iterator[str]:
-    """Yield the paths of the ServiceEntries inside a value, whole ones and such that are written as text."""
+    """Yield the paths of the ServiceEntries inside a value, as objects or as text."""
     if isinstance(value, str):
         if f"{GROUP}/" in value and mention(value) is not None:
             yield path
@@ -27,7 +27,7 @@ def embedded(value: JSON, path: str = "") -> Iterator[str]:
 
 
 def inside(value: JSON, path: str) -> Iterator[tuple[JSON, str]]:
-    """Yield what an object or a list holds, each with its path in Kubernetes' notation."""
+    """Yield the members of an object or a list, each with its path in Kubernetes' notation."""
     if isinstance(value, dict):
         for key, inner in value.items():
             plain = key.replace("-", "").replace("_", "").isalnum()

@@ -1,4 +1,4 @@
-"""Files of text: found in folders, read within a limit, and replaced whole or not at all."""
+"""Text files: found in folders, read within a size limit, and replaced completely or not at all."""
 
 import codecs
 import os
@@ -15,7 +15,7 @@ from app.manifests.documents import Malformed, decoded
 from app.manifests.kustomize import FILES
 
 SIZE_LIMIT = 20 * 1024 * 1024
-"""Largest file that is read, in bytes."""
+"""Maximum size of a file, in bytes."""
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 STDIN = "-"
 STDIN_NAME = "<stdin>"
@@ -26,22 +26,22 @@ FileIdentity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it was read. `path` is None for standard input, `folder` that in which it was found, if any."""
+    """A file as it was read. `path` is None for standard input; `folder` is the searched folder, if any."""
 
     name: str
     text: str
     path: Path | None = None
     folder: Path | None = None
     marked: bool = False
-    """Whether it begins with a byte-order mark, which is no part of `text`."""
+    """Whether it begins with a byte-order mark, which is not in `text`."""
 
     def encode(self, text: str) -> bytes:
-        """Return a text as this file would hold it."""
+        """Return a text in the encoding of this file."""
         return (codecs.BOM_UTF8 if self.marked else b"") + text.encode()
 
 
 def read_files(paths: Iterable[str]) -> Iterator[File | Unreadable]:
-    """Read what the paths name, each file once: "-" is standard input, and folders are searched in order of names."""
+    """Read the files of some paths, each once: "-" is standard input; folders are searched in alphabetical order."""
     seen = set[FileIdentity]()
     for path in paths:
         if path == STDIN:
@@ -51,9 +51,9 @@ def read_files(paths: Iterable[str]) -> Iterator[File | Unreadable]:
 
 
 def replace_file(file: File, text: str) -> None:
-    """Write a text in the place of a file's own; raises OSError, and then nothing has changed.
+    """Replace the text of a file; raises OSError, and then nothing has changed.
 
-    What a link leads to is replaced, not the link; but none is followed out of the folder in which the file was found.
+    For a symbolic link, its target is replaced. A link out of the folder in which the file was found is not followed.
     """
     path = Path(os.path.realpath(file.path or ""))
     if file.folder and not path.is_relative_to(os.path.realpath(file.folder)):
@@ -67,7 +67,7 @@ def replace_file(file: File, text: str) -> None:
 
 def _replace(path: Path, content: bytes) -> None:
     before = path.stat()
-    import tempfile  # noqa: PLC0415 - it takes longer to import than most reviews, which write nothing
+    import tempfile  # noqa: PLC0415 - it takes longer to import than most reviews take, and those write nothing
 
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -85,7 +85,7 @@ def _replace(path: Path, content: bytes) -> None:
 
 
 def _read_stdin() -> File | Unreadable:
-    if sys.stdin is None:  # as it is where the shell has closed it
+    if sys.stdin is None:  # if the shell has closed it
         return Unreadable(STDIN_NAME, "is closed")
     try:
         return _decode(sys.stdin.buffer.read(SIZE_LIMIT + 1), STDIN_NAME)
@@ -105,7 +105,7 @@ def _search(folder: Path, seen: set[FileIdentity]) -> Iterator[File | Unreadable
 
 
 def _read(path: Path, folder: Path | None, seen: set[FileIdentity]) -> Iterator[File | Unreadable]:
-    """Read what a path is, a folder too if nobody searched for it."""
+    """Read a path, or each file of a folder that was given as PATH."""
     try:
         found = path.stat()
         if stat.S_ISDIR(found.st_mode):
@@ -126,7 +126,7 @@ def _content(path: Path, folder: Path | None) -> Iterator[File | Unreadable]:
 
 
 def _foreign_json(path: Path, folder: Path | None, content: bytes) -> bool:
-    """Say whether a file is JSON that nobody named and that is none of ours: not all that is called so is any."""
+    """Say whether a file in a searched folder is JSON without Istio objects. It need not even be valid JSON."""
     return bool(folder) and path.suffix == ".json" and GROUP.encode() not in content
 
 

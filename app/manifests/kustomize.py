@@ -1,4 +1,4 @@
-"""The patches that a kustomization lists. A patch is a part of a manifest: only `kustomize build` makes it whole."""
+"""The patches in a kustomization. A patch is a part of a manifest; `kustomize build` completes it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """One patch: the file that holds it, or the text that stands in the kustomization itself.
+    """One patch: its file, or its text inside the kustomization.
 
-    `field` is its place in the kustomization, `kind` the kind that it targets, "" where only the patch says that.
+    `field` is its path in the kustomization, `kind` its target kind, "" if only the patch itself has it.
     """
 
     field: str
@@ -23,13 +23,13 @@ class Patch:
 
 
 def patches(kustomization: JSON) -> Iterator[Patch]:
-    """Yield the patches of a kustomization; nothing for what is not one. Never raises."""
+    """Yield the patches of a kustomization; none if the document is something else. Never raises."""
     root = Fields(kustomization, "")
     for name in ("patches", "patchesJson6902"):
-        for one in root.children(name):
-            inline = "patch" in one.values
-            field = f"{one.path}.{'patch' if inline else 'path'}"
-            yield Patch(field, one.text("path"), one.text("patch"), one.child("target").text("kind"))
+        for item in root.children(name):
+            inline = "patch" in item.values
+            field = f"{item.path}.{'patch' if inline else 'path'}"
+            yield Patch(field, item.text("path"), item.text("patch"), item.child("target").text("kind"))
     for index, text in enumerate(root.texts("patchesStrategicMerge")):
         inline = "\n" in text or text.lstrip().startswith("{")
         yield Patch(f"patchesStrategicMerge[{index}]", "" if inline else text, text if inline else "")

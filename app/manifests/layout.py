@@ -21,10 +21,10 @@ _INDEX = re.compile(r"\[([0-9]+)\]")
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value as it is written: from `start` to before `end`, in characters.
+    """A value in the text: from `start` to before `end`, in characters.
 
-    An object or a list in block style ends where its last value does. `text` is what a scalar says; its `style` is its
-    quotation mark, "|" or ">" for a block scalar, "" for a plain one. An alias is a node with nothing in it.
+    An object or a list in block style ends at the end of its last value. `text` is the content of a scalar; its
+    `style` is its quotation mark, "|" or ">" for a block scalar, "" for a plain one. An alias is an empty node.
     """
 
     start: int
@@ -36,7 +36,7 @@ class Node:
     items: "tuple[Node, ...]" = ()
 
     def find(self, path: str) -> "Node":
-        """Return what stands at a path, or the nearest that is there of all that it is in; of a field, its key.
+        """Return the node at a path, or its nearest existing parent; for a field, the key.
 
         The path is in Kubernetes' notation: `spec.ports[1].protocol`, `metadata.annotations["example.io/a"]`.
         """
@@ -47,12 +47,14 @@ class Node:
         return shown
 
     def _first_of(self, path: str) -> str | None:
-        """Return as much of a path as names a field or item of this node: with dots in keys, that is a question."""
+        """Return the beginning of a path that names a field or item of this node; keys may contain dots."""
         if self.items and (index := _INDEX.match(path)):
             return index[0] if int(index[1]) < len(self.items) else None
         spellings = (spelling for name in self.fields for spelling in (f".{name}", f'["{name}"]'))
         matching = (
-            one for one in spellings if path.startswith(one) and path[len(one) : len(one) + 1] in {"", ".", "["}
+            spelling
+            for spelling in spellings
+            if path.startswith(spelling) and path[len(spelling) : len(spelling) + 1] in {"", ".", "["}
         )
         return max(matching, key=len, default=None)
 
@@ -66,23 +68,23 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of an object: what stands before its colon, and after."""
+    """A field of an object: its key and its value."""
 
     key: Node
     value: Node
 
 
 class Source:
-    """The places of a file's documents; one of them at a time is laid out, when a place in it is asked for."""
+    """The positions of a file's documents. The layout of one document at a time is computed on demand."""
 
     def __init__(self, file: "File") -> None:
         self.file = file
         self.spans: list[tuple[int, int]] = []
-        """Where each document starts and ends, in characters."""
+        """Start and end of each document, in characters."""
         self._laid: tuple[int, Node] | None = None
 
     def line(self, offset: int) -> int:
-        """Return the line, counted from 1, of a place in the text."""
+        """Return the line, counted from 1, of a position in the text."""
         return bisect_left(self._breaks, offset) + 1
 
     def root(self, document: int) -> Node:
@@ -92,7 +94,7 @@ class Source:
         return self._laid[1]
 
     def node(self, one: "Sourced") -> Node:
-        """Return the layout of a manifest that was read from here; of a whole List, if its items stand elsewhere."""
+        """Return the layout of a manifest of this file; that of the whole List if its items are behind an alias."""
         root = self.root(one.document)
         field = member_field(root.fields)
         items = root.fields[field].value.items if field in root.fields else ()
@@ -100,7 +102,7 @@ class Source:
 
     @cached_property
     def mentions_entries(self) -> bool:
-        """Whether the kind ServiceEntry stands anywhere in the text: if not, no time is spent on looking for it."""
+        """Whether the text contains the word ServiceEntry; if not, the search is skipped."""
         return "ServiceEntry" in self.file.text
 
     @cached_property
@@ -109,7 +111,7 @@ class Source:
 
 
 def layout(text: str, start: int, end: int) -> Node:
-    """Lay out the one document between two places of a text, which `documents` has taken without complaint."""
+    """Return the layout of one document between two positions of a text that `documents` has parsed."""
     return _Reader(text[start:end], start).document()
 
 

@@ -1,4 +1,4 @@
-"""Objects that hold manifests: Lists of any kind, and OpenShift's Templates."""
+"""Objects that contain manifests: Lists of any kind, and OpenShift's Templates."""
 
 from collections.abc import Container
 
@@ -8,7 +8,7 @@ from app.core.resources.service_entry import JSON
 def members(value: JSON) -> list[JSON] | None:
     """Return the manifests in a List or a Template, None for any other object.
 
-    Items of a typed list, such as a ServiceEntryList, may leave out apiVersion and kind. They then have those of the
+    Items of a typed list, such as a ServiceEntryList, may have no apiVersion and kind. They then have those of the
     list, as in apimachinery's UnstructuredJSONScheme.
     """
     if not isinstance(value, dict):
@@ -24,7 +24,7 @@ def members(value: JSON) -> list[JSON] | None:
 
 
 def member_field(fields: Container[str]) -> str:
-    """Return the field in which a List or a Template with these fields holds its manifests."""
+    """Return the field of a List or a Template that contains its manifests."""
     return "objects" if "objects" in fields and "items" not in fields else "items"
 
 

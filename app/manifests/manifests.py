@@ -1,10 +1,11 @@
-"""Manifests as people keep them: files of YAML or JSON, several documents each, Lists taken apart."""
+"""Manifests in files: YAML or JSON, with one or more documents each; Lists are split into their items."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+from app.core.resources.namespaces import is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, is_http_route, is_istio
 from app.core.routes.observed import KINDS
 from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
@@ -20,13 +21,13 @@ from app.manifests.obstacles import ENTRY_KIND, Obstacle, enclosed, obstacle
 from app.manifests.projects import Projects, Unrendered, inline_patches
 
 REVIEWED_KINDS = (ENTRY_KIND, *KINDS)
-"""The kinds that a review is about; of all others no more than their text is kept."""
+"""The kinds that a review reads; of other documents only the text is kept."""
 
 
 class Manifests:
-    """What was read of some paths ("-" is standard input): Istio's objects, and what could not be read or reviewed.
+    """Istio's objects in some paths ("-" is standard input), and the files that could not be read or reviewed.
 
-    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
+    `namespace` is the namespace of manifests that have none. `cluster_folders` are globs of folders that are clusters.
     """
 
     def __init__(
@@ -37,18 +38,18 @@ class Manifests:
         self.skipped: list[Skipped] = []
         self.sources: dict[str, Source] = {}
         self.resource_list: JSON = None
-        """The input of a KRM function, where standard input holds one."""
+        """The input of a KRM function, if standard input contains one."""
         self._namespace = namespace
         self._projects = Projects()
         self._read(list(paths), cluster_folders)
 
     @property
     def unreviewed(self) -> Sequence[Unreviewed]:
-        """What could not be read, and what has to be rendered first."""
+        """The manifests that could not be read, or must be rendered first."""
         return (*self.unreadable, *self.skipped)
 
     def line(self, one: Sourced, path: str) -> int:
-        """Return the line, counted from 1, of a field of a manifest, or of the nearest that is written."""
+        """Return the line, counted from 1, of a field of a manifest, or of its nearest existing parent."""
         source = self.sources[one.source]
         return source.line(source.node(one).find(path).start)
 
@@ -102,7 +103,7 @@ class Manifests:
         for one in found:
             if obstacles := list(_obstacles(one, value, source)):
                 self._leave_out(one, obstacles, source)
-            elif _kept(one.manifest):
+            elif _kept(one.manifest) or is_namespace(one.manifest):
                 self.documents.append(one)
 
     def _leave_out(self, one: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
@@ -115,12 +116,12 @@ class Manifests:
 
 
 def _kept(manifest: JSON) -> bool:
-    """Say whether a review is about a manifest, or a route of its hosts."""
+    """Say whether a manifest is reviewed, or routes the hosts of reviewed ones."""
     return is_istio(manifest, REVIEWED_KINDS) or is_http_route(manifest)
 
 
 def is_resource_list(value: JSON) -> bool:
-    """Say whether a document is what KRM functions take and give."""
+    """Say whether a document is a ResourceList, the input and output of KRM functions."""
     if not isinstance(value, dict) or value.get("kind") != "ResourceList" or not isinstance(value.get("items"), list):
         return False
     return str(value.get("apiVersion")).startswith("config.kubernetes.io/")
@@ -132,7 +133,7 @@ def _key(manifest: JSON, namespace: str) -> Key:
 
 
 def _manifests(document: Sourced) -> Iterator[Sourced]:
-    """Take a List or a Template apart."""
+    """Split a List or a Template into its objects."""
     found = members(document.manifest)
     if found is None:
         yield document
@@ -141,7 +142,7 @@ def _manifests(document: Sourced) -> Iterator[Sourced]:
 
 
 def _obstacles(one: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
-    """Yield what keeps a manifest of a document from being reviewed."""
+    """Yield the reasons why a manifest of a document cannot be reviewed."""
     path, manifest = source.file.path, one.manifest
     inline = list(inline_patches(path, manifest)) if path and path.name in FILES else []
     if inline:

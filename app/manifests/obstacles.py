@@ -1,7 +1,7 @@
-"""Why a manifest cannot be reviewed as it is written: the API server would reject it, or it has to be rendered first.
+"""The obstacles to reviewing a manifest: the API server would reject it, or it must be rendered first.
 
-Whatever looks like a ServiceEntry passes here before it is reviewed, so that none is left out silently. An object of
-another group whose kind is ServiceEntry is another product's, and is left alone.
+Every object that looks like a ServiceEntry is checked here before it is reviewed, so that none is skipped silently. An
+object of kind ServiceEntry in another API group belongs to another product, and is ignored.
 """
 
 import re
@@ -44,9 +44,9 @@ _PROCESS = "process the Template first (oc process)"
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """What keeps a manifest from being reviewed: a predicate of its file, and the field that it is about.
+    """The reason why a manifest cannot be reviewed, as a predicate of its file, and the field.
 
-    `rejected` says that the API server rejects the manifest; otherwise it has to be rendered, and is skipped.
+    `rejected` means that the API server rejects the manifest; otherwise it must be rendered, and is skipped.
     """
 
     reason: str
@@ -55,9 +55,9 @@ class Obstacle:
 
 
 def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) -> Obstacle | None:
-    """Return what keeps a manifest from being reviewed; None for one that can be, or that is no ServiceEntry.
+    """Return the obstacle to reviewing a manifest; None if there is none, or if it is not a ServiceEntry.
 
-    `listed` says that the manifest is an item of a List, `template` that it is an object of an OpenShift Template.
+    `listed` means that the manifest is an item of a List, `template` that it is an object of an OpenShift Template.
     """
     if not isinstance(manifest, dict):
         return None
@@ -69,7 +69,7 @@ def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) ->
 
 
 def enclosed(manifest: JSON) -> Obstacle | None:
-    """Say that a manifest of another kind holds ServiceEntries, whole ones or such that are written as text."""
+    """Return the obstacle if a manifest of another kind contains ServiceEntries, as objects or as text."""
     if not isinstance(manifest, dict) or manifest.get("kind") == ENTRY_KIND or is_istio(manifest, KINDS):
         return None
     paths = list(embedded(manifest))
@@ -81,7 +81,7 @@ def enclosed(manifest: JSON) -> Obstacle | None:
 
 
 def _problems(manifest: JSON, listed: bool) -> Iterator[tuple[str, str]]:
-    """Yield the fields of what should be a ServiceEntry for which the API server rejects it, and why it does."""
+    """Yield the fields for which the API server rejects a would-be ServiceEntry, each with the reason."""
     kind, version = manifest.get("kind"), str(manifest.get("apiVersion") or "")
     group, _, number = version.rpartition("/")
     if not kind:
@@ -120,7 +120,7 @@ def _placeholder(manifest: JSON, template: bool) -> Obstacle | None:
 
 
 def _judged(value: JSON, path: str, shape: JudgedFields) -> Iterator[tuple[str, str]]:
-    """Yield the texts of a value that are in the shape, each with its path."""
+    """Yield the strings of a value that are part of the shape, each with its path."""
     if isinstance(value, str):
         yield path, value
     elif isinstance(value, list):

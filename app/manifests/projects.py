@@ -1,8 +1,8 @@
-"""Files that are no manifests by themselves, because of what stands beside them: Helm's templates, Kustomize's patches.
+"""Files that are not manifests because of the files around them: Helm's templates, Kustomize's patches.
 
-A tool has to render them first. Which tool that is, only the folders around a file say: a Chart.yaml beside a folder
-`templates`, or a kustomization that lists the file among its patches. Kustomize loads patches from the folder of the
-kustomization and from those below it, so a kustomization is looked for beside the file and above it.
+A tool must render them first. The folders around a file show which tool: a Chart.yaml beside a folder `templates`, or
+a kustomization that lists the file as a patch. Kustomize loads patches from the folder of the kustomization and from
+folders below it, so we look for a kustomization in the folder of the file and in all folders above.
 """
 
 import os
@@ -20,10 +20,10 @@ from app.manifests.obstacles import ENTRY_KIND, Obstacle
 
 @dataclass(frozen=True, slots=True)
 class Unrendered:
-    """A file that has to be rendered first: what it is, and how it is rendered.
+    """A file that must be rendered first: its type, and the command that renders it.
 
-    `chart` is the folder of a template's chart: one line tells of all its templates. `kind` is the kind that a patch
-    targets, where the kustomization says so.
+    `chart` is the folder of a template's chart: one message covers all its templates. `kind` is the target kind of a
+    patch, if the kustomization has it.
     """
 
     what: str
@@ -32,17 +32,17 @@ class Unrendered:
     kind: str = ""
 
     def concerns(self, text: str) -> bool:
-        """Say whether there is a ServiceEntry in the text of the file, or a patch of one."""
+        """Say whether the file contains a ServiceEntry, or a patch of one."""
         return _of_an_entry(self.kind, text)
 
     def reason(self, more: int = 0) -> str:
-        """Say why the file, and as many more of the same chart, are not reviewed."""
+        """Say why the file, and a number of others of the same chart, are not reviewed."""
         others = f" (the chart has {more} more)" if more else ""
         return f"is {self.what}{others}, so it is not reviewed: render it first ({self.command})"
 
 
 class Projects:
-    """The charts and kustomizations around the files of a review; each folder is looked at once."""
+    """The charts and kustomizations around the files of a review; each folder is read once."""
 
     def __init__(self) -> None:
         self._folders: dict[Path, Path] = {}
@@ -50,7 +50,7 @@ class Projects:
         self._patches: dict[Path, Mapping[Path, Unrendered]] = {}
 
     def unrendered(self, file: Path) -> Unrendered | None:
-        """Return what has to be done with a file before it can be reviewed; None where it is a manifest as it is."""
+        """Return how a file must be rendered before it can be reviewed; None if it is a manifest."""
         folder = self._folders.get(file.parent)
         if folder is None:
             folder = self._folders[file.parent] = _absolute(file.parent)
@@ -62,7 +62,7 @@ class Projects:
         return patches.get(folder / file.name) if patches else None
 
     def _look_into(self, folder: Path) -> None:
-        """Look for charts and kustomizations in a folder and all above it. What a folder says holds below it, too."""
+        """Find charts and kustomizations in a folder and all above it. They also apply to the folders below."""
         for each in reversed((folder, *folder.parents)):
             if each not in self._patches:
                 above = self._patches.get(each.parent, {})
@@ -72,7 +72,7 @@ class Projects:
 
 
 def inline_patches(kustomization: Path, value: JSON) -> Iterator[Obstacle]:
-    """Yield the patches of ServiceEntries that stand in a kustomization itself."""
+    """Yield the patches of ServiceEntries that are inside a kustomization."""
     for patch in patches(value):
         if patch.text and _of_an_entry(patch.kind, patch.text):
             reason = "has a Kustomize patch of a ServiceEntry, which is not reviewed: render it first"
@@ -99,7 +99,7 @@ def _is_chart(folder: Path) -> bool:
 
 
 def _listed(kustomization: Path) -> Iterator[tuple[Path, Unrendered]]:
-    """Yield the files that a kustomization lists as patches; nothing where there is none, or none that can be read."""
+    """Yield the files that a kustomization lists as patches; none if there is no readable kustomization."""
     for value in _read(kustomization) if kustomization.is_file() else ():
         what = f"a Kustomize patch of a ServiceEntry, listed in {os.path.relpath(kustomization)}"
         for patch in patches(value):
@@ -115,7 +115,12 @@ def _build(kustomization: Path, value: JSON) -> str:
 
 def _read(path: Path) -> list[JSON]:
     try:
-        return [one.value for file in read_files([str(path)]) if isinstance(file, File) for one in documents(file.text)]
+        return [
+            document.value
+            for file in read_files([str(path)])
+            if isinstance(file, File)
+            for document in documents(file.text)
+        ]
     except Malformed:
         return []
 

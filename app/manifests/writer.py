@@ -1,4 +1,4 @@
-"""Values as YAML, so that kubectl reads them as what they are."""
+"""Values as YAML that kubectl reads as the same values."""
 
 import re
 
@@ -18,11 +18,11 @@ def document(manifest: JSON) -> str:
 
 
 class _Dumper(yaml.CSafeDumper):
-    """YAML without anchors: what is written twice stands there twice."""
+    """YAML without anchors: a repeated value is written repeatedly."""
 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         return True
 
 
-# kubectl takes these words for true and false where PyYAML does not, so they need quotes.
+# kubectl reads these words as true and false, and PyYAML does not, so they need quotes.
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^[yYnN]$"), list("yYnN"))

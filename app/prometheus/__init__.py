@@ -1,1 +1,1 @@
-"""Istio's metrics, read from a Prometheus: a handful of queries, whatever the number of hosts."""
+"""Istio's metrics, read from Prometheus with a few queries, for any number of hosts."""

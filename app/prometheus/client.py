@@ -1,7 +1,7 @@
-"""Instant queries to a Prometheus, or to what speaks its HTTP API (Thanos, Mimir, VictoriaMetrics).
+"""Instant queries to Prometheus, or to a server with its HTTP API (Thanos, Mimir, VictoriaMetrics).
 
-An answer is decoded one series at a time, as it arrives: no answer is ever held in memory as a whole. Every failure is
-a PrometheusError, whose message is one sentence for a person. Redirects are not followed: a token would go with them.
+A response is decoded one series at a time while it arrives, and is never in memory completely. Every failure is a
+PrometheusError, whose message is one sentence. Redirects are not followed, because they would get the token.
 """
 
 import codecs
@@ -21,21 +21,21 @@ from app.core.resources.service_entry import JSON
 
 CHUNK = 64 * 1024
 LONGEST_SERIES = 1024 * 1024
-"""Bytes that one series may have."""
+"""Maximum size of one series, in bytes."""
 MOST_SERIES = 2_000_000
-"""Series that an answer may have."""
+"""Maximum number of series in a response."""
 _BEGIN = '"result":['
 _DECODER = json.JSONDecoder()
 _QUOTED = 200
 
 
 class PrometheusError(Exception):
-    """No figures can be had; the message is one sentence for a person."""
+    """The metrics cannot be read; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """Where Prometheus is, and how it is asked; `timeout` in seconds bounds each query as a whole."""
+    """The address of Prometheus and the settings of queries; `timeout` in seconds limits each whole query."""
 
     url: str
     token_file: Path | None = None
@@ -45,7 +45,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One series of an answer: its labels, its value, and the time of the evaluation in seconds since the epoch."""
+    """One series of a response: its labels, its value, and the time of the evaluation in seconds since the epoch."""
 
     labels: dict[str, str]
     value: float
@@ -53,17 +53,17 @@ class Sample:
 
 
 class Prometheus:
-    """One Prometheus, asked over one connection."""
+    """A client of one Prometheus, with one connection."""
 
     def __init__(self, endpoint: Endpoint, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take where it is; raises PrometheusError for an address or a file that cannot be used."""
+        """Raises PrometheusError if the address or a file cannot be used."""
         self._endpoint = endpoint
         self._clock = clock
         self._shown = _shown(endpoint.url)
         self._pool = urllib3.PoolManager(num_pools=1, ssl_context=_trusting(endpoint.ca_file), retries=False)
 
     def query(self, expression: str, at: float | None = None) -> Iterator[Sample]:
-        """Yield the series of an instant query, at a time in seconds since the epoch, now without; PrometheusError."""
+        """Yield the series of an instant query at a time in seconds (None: now); raises PrometheusError."""
         moment = {} if at is None else {"time": f"{at:.3f}"}
         limit = {"timeout": f"{max(1, int(self._endpoint.timeout))}s"}
         target = f"{self._endpoint.url.rstrip('/')}/api/v1/query?{urlencode({'query': expression, **moment, **limit})}"
@@ -75,7 +75,7 @@ class Prometheus:
                 yield from self._samples(self._chunks(response, deadline))
             finally:
                 response.close()
-        except urllib3.exceptions.NewConnectionError as error:  # urllib3 has it among the time-outs
+        except urllib3.exceptions.NewConnectionError as error:  # urllib3 counts it as a timeout
             raise PrometheusError(f"Prometheus at {self._shown} does not answer: {_reason(error)}") from error
         except (urllib3.exceptions.TimeoutError, TimeoutError) as error:
             raise self._slow() from error
@@ -90,7 +90,7 @@ class Prometheus:
         )
 
     def _authorization(self) -> dict[str, str]:
-        """Read the token anew for each query: those of service accounts change."""
+        """Read the token again for each query, because tokens of service accounts change."""
         if not self._endpoint.token_file:
             return {}
         token = _existing(self._endpoint.token_file).read_text(encoding="utf-8").strip()
@@ -101,9 +101,9 @@ class Prometheus:
     def _check(self, response: urllib3.BaseHTTPResponse) -> None:
         if response.status in {401, 403}:
             hint = "set --prometheus-token-file" if not self._endpoint.token_file else "the token is not accepted"
-            raise PrometheusError(f"Prometheus at {self._shown} refuses the credentials ({response.status}): {hint}")
+            raise PrometheusError(f"Prometheus at {self._shown} rejects the credentials ({response.status}): {hint}")
         if 300 <= response.status < 400:
-            raise PrometheusError(f"{self._shown} redirects to another address; name that with --prometheus")
+            raise PrometheusError(f"{self._shown} redirects to another address; use that address for --prometheus")
         if response.status >= 400:
             said = _error(response.read1(CHUNK) or b"")
             if "timed out" in said:
@@ -118,23 +118,25 @@ class Prometheus:
             yield decode(chunk)
 
     def _samples(self, chunks: Iterator[str]) -> Iterator[Sample]:
-        """Decode one series after the other, and then see what the answer says besides."""
+        """Decode one series after the other, and then check the rest of the response."""
         try:
             for number, (document, rest) in enumerate(_documents(chunks)):
                 if document is None:
                     self._insist_on_all(rest)
                     return
                 if number == MOST_SERIES:
-                    raise PrometheusError(f"Prometheus at {self._shown} has more than {MOST_SERIES:,} series to tell")
+                    raise PrometheusError(f"Prometheus at {self._shown} returns more than {MOST_SERIES:,} series")
                 yield Sample(document["metric"], float(document["value"][1]), float(document["value"][0]))
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            raise PrometheusError(f"{self._shown} does not answer as Prometheus does") from error
+            raise PrometheusError(f"{self._shown} did not return a Prometheus response") from error
 
     def _insist_on_all(self, rest: str) -> None:
-        """Look for warnings after the result, such as that of a Thanos whose store does not answer."""
+        """Check for warnings after the result, such as that of Thanos about a store that does not respond."""
         document = json.loads('{"data":{"result":[' + rest)
         if warnings := document.get("warnings"):
-            raise PrometheusError(f"Prometheus at {self._shown} has only a part of the figures: {_clean(warnings[0])}")
+            raise PrometheusError(
+                f"Prometheus at {self._shown} returned only a part of the data: {_clean(warnings[0])}"
+            )
 
     def _slow(self) -> PrometheusError:
         return PrometheusError(
@@ -144,7 +146,7 @@ class Prometheus:
 
 
 def _documents(chunks: Iterator[str]) -> Iterator[tuple[JSON, str]]:
-    """Yield the objects of the result as they come; then None with the rest of the answer. ValueError for no answer."""
+    """Yield the objects of the result as they arrive; then None with the rest of the response. Raises ValueError."""
     text = ""
     while _BEGIN not in text:
         text += _more(chunks, text)
@@ -165,7 +167,7 @@ def _documents(chunks: Iterator[str]) -> Iterator[tuple[JSON, str]]:
 
 
 def _more(chunks: Iterator[str], text: str) -> str:
-    """Return the next piece; ValueError where there is none, or where what came is too long for what it should be."""
+    """Return the next piece; raises ValueError if there is none, or if a series is too long."""
     if len(text) > LONGEST_SERIES:
         raise ValueError("too long for one series")
     chunk = next(chunks, None)
@@ -193,7 +195,7 @@ def _clean(text: object) -> str:
 
 
 def _reason(error: Exception) -> str:
-    """Say why there is no connection, without the addresses of objects that urllib3 writes into its messages."""
+    """Say why the connection failed, without the object addresses in urllib3's messages."""
     text = str(getattr(error, "reason", None) or error)
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "its certificate is not trusted; set --prometheus-ca-file"
@@ -202,7 +204,7 @@ def _reason(error: Exception) -> str:
 
 
 def _trusting(ca_file: Path | None) -> ssl.SSLContext:
-    """Trust the CA certificates of a file, or without one those of the machine."""
+    """Trust the CA certificates of a file; without a file, those of the machine."""
     try:
         return ssl.create_default_context(cafile=_existing(ca_file) if ca_file else None)
     except OSError as error:
@@ -216,14 +218,14 @@ def _existing(path: Path) -> Path:
 
 
 def _shown(url: str) -> str:
-    """Name the address without credentials; PrometheusError for one that is none."""
+    """Return the address without credentials; raises PrometheusError if it is not valid."""
     try:
         parts = urlsplit(url)
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
-        raise PrometheusError(f"{url!r} is not an address such as https://prometheus.example:9090") from None
+        raise PrometheusError(f"{url!r} is not a URL such as https://prometheus.example:9090") from None
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise PrometheusError(f"{url!r} is not an address such as https://prometheus.example:9090")
+        raise PrometheusError(f"{url!r} is not a URL such as https://prometheus.example:9090")
     if parts.username:
-        raise PrometheusError("credentials do not belong into the address; set --prometheus-token-file")
+        raise PrometheusError("the URL must not contain credentials; set --prometheus-token-file")
     return f"{parts.scheme}://{parts.hostname}{port}{parts.path.rstrip('/')}"

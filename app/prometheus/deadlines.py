@@ -1,4 +1,4 @@
-"""Calls that end at a timeout, in two queries for each time: all calls, and those with Envoy's response flag UT."""
+"""Calls that end at a timeout, with two queries per window: all calls, and those with Envoy's response flag UT."""
 
 from collections.abc import Collection, Mapping, Sequence
 

@@ -1,8 +1,8 @@
 """Traffic from Istio's standard metrics, in seven queries: calls, failures, durations, connections, calls elsewhere.
 
 Names and labels are those of Istio's metrics reference. All queries are evaluated at the moment of the first one, so
-that shares are shares of the same calls. Names of Kubernetes Services are left out by each selector: in most meshes
-they are nearly all of the series, and nothing is emitted for them.
+that shares are shares of the same calls. Each selector excludes names of Kubernetes Services: in most meshes they are
+most of the series, and nothing is emitted for them.
 """
 
 import math
@@ -18,9 +18,9 @@ DURATIONS = "istio_request_duration_milliseconds_bucket"
 OPENED, CLOSED = "istio_tcp_connections_opened_total", "istio_tcp_connections_closed_total"
 HOST, CLUSTER, CALLER = "destination_service", "destination_service_name", "source_workload_namespace"
 PASSTHROUGH, BLACKHOLE = "PassthroughCluster", "BlackHoleCluster"
-"""What the destination service's name is for calls to no service that the mesh knows."""
+"""The names of the destination service for calls to unknown hosts."""
 ELSEWHERE = 200
-"""Most hosts without an entry, those with most calls."""
+"""Maximum number of hosts without an entry; those with most calls come first."""
 MATCHER = re.compile(r'[a-zA-Z_][a-zA-Z0-9_]*(?:=~|!~|!=|=)"(?:[^"\\\n]|\\.)*"')
 """A matcher of labels in PromQL."""
 _REPORTER = 'reporter="source"'
@@ -28,7 +28,7 @@ _REPORTER = 'reporter="source"'
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked for: a window that ends at a time (now without), series that match, what Services are called."""
+    """The query settings: a window and its end (None: now), matchers of series, and domains of Services."""
 
     window: Window
     until: float | None = None
@@ -37,12 +37,12 @@ class Question:
 
 
 def read_traffic(prometheus: Prometheus, question: Question, hosts: Collection[str]) -> Traffic:
-    """Read the figures of some canonical hosts; raises PrometheusError, also where Istio's metrics are not there."""
+    """Read the metrics of some canonical hosts; raises PrometheusError, also if there are no metrics of Istio."""
     return _Reading(prometheus, question, Traffic(question.window, hosts)).read()
 
 
 class _Reading:
-    """One pass of queries into one Traffic."""
+    """Runs the queries once, and fills one Traffic."""
 
     def __init__(self, prometheus: Prometheus, question: Question, traffic: Traffic) -> None:
         self._prometheus = prometheus
@@ -71,7 +71,7 @@ class _Reading:
             self._at = at
 
     def _insist(self) -> None:
-        """Say so where the mesh has no calls at all because Prometheus does not have its metrics."""
+        """Raise an error if there are no calls at all because Prometheus does not have the metrics of the mesh."""
         known = f'count(last_over_time({{__name__=~"{REQUESTS}|{OPENED}"}}[{self._question.window.text}]))'
         if not any(True for _ in self._prometheus.query(known, self._at)):
             window = self._question.window.words
@@ -101,7 +101,7 @@ class _Reading:
                 figures.connections += sample.value
 
     def _elsewhere(self) -> None:
-        """Read calls that no entry leads: a blocked connection is only counted when it is closed."""
+        """Read calls to hosts without an entry. A blocked connection is counted only when it is closed."""
         labels = (HOST, CLUSTER, CALLER)
         calls = self._expression(REQUESTS, labels, f'{CLUSTER}=~"{PASSTHROUGH}|{BLACKHOLE}"', services=True)
         opened = self._expression(OPENED, labels, f'{CLUSTER}="{PASSTHROUGH}"', services=True)
@@ -114,8 +114,8 @@ class _Reading:
     def _note(self, sample: Sample, calls: float = 0.0, connections: float = 0.0) -> None:
         if sample.value > 0:
             host, cluster = sample.labels.get(HOST, "unknown"), sample.labels.get(CLUSTER, "")
-            one = Elsewhere(host, cluster, _caller(sample), calls, connections)
-            self._traffic.elsewhere.append(one)
+            found = Elsewhere(host, cluster, _caller(sample), calls, connections)
+            self._traffic.elsewhere.append(found)
 
     def _figures(self, sample: Sample) -> Figures | None:
         return self._traffic.at(sample.labels.get(HOST, ""), _caller(sample))
@@ -138,7 +138,7 @@ def _caller(sample: Sample) -> str:
 
 
 def _bound(sample: Sample) -> float | None:
-    """Return the bound of a bucket in milliseconds; None for a series that has none."""
+    """Return the bound of a bucket in milliseconds; None if the series has none."""
     try:
         return float(sample.labels["le"])
     except (KeyError, ValueError):
@@ -146,14 +146,14 @@ def _bound(sample: Sample) -> float | None:
 
 
 def matchers_of(own: Sequence[str]) -> tuple[str, ...]:
-    """Return the matchers of every selector; one for the reporter takes the place of the usual one."""
-    for one in own:
-        if not MATCHER.fullmatch(one):
-            raise PrometheusError(f'{one!r} is not a matcher of labels such as cluster="prod"')
-    return tuple(own) if any(re.match(r"reporter[=!]", one) for one in own) else (_REPORTER, *own)
+    """Return the matchers of every selector; a given matcher for the reporter replaces the default one."""
+    for matcher in own:
+        if not MATCHER.fullmatch(matcher):
+            raise PrometheusError(f'{matcher!r} is not a matcher of labels such as cluster="prod"')
+    return tuple(own) if any(re.match(r"reporter[=!]", matcher) for matcher in own) else (_REPORTER, *own)
 
 
 def services_of(domains: Sequence[str]) -> str:
-    """Return the matcher that leaves out names of Kubernetes Services."""
+    """Return the matcher that excludes names of Kubernetes Services."""
     ends = "|".join(re.escape(f".{domain}").replace("\\", "\\\\") for domain in domains)
     return f'{HOST}!~".+\\\\.svc({ends})?"' if ends else f'{HOST}!~".+\\\\.svc"'

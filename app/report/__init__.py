@@ -1,4 +1,4 @@
-"""What a review or an audit found, and how it is written."""
+"""The report of a review or an audit, and its formats."""
 
 import os
 from collections import Counter, deque
@@ -18,7 +18,7 @@ NO_INSIGHT = Insight()
 
 
 class Output(Enum):
-    """How a report is written."""
+    """The output formats."""
 
     TEXT = "text"
     YAML = "yaml"
@@ -31,13 +31,13 @@ class Output(Enum):
 
 @dataclass(frozen=True, slots=True)
 class SourceLine:
-    """A line of a file, counted from 1; 0 where there are no lines, as in a cluster."""
+    """A line of a file, counted from 1; 0 if there are no lines, as in a cluster."""
 
     source: str
     line: int = 0
 
     def __str__(self) -> str:
-        """Spell it as compilers do."""
+        """Format it like a compiler: FILE:LINE."""
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
@@ -52,29 +52,29 @@ class Revision:
 
 @dataclass(slots=True)
 class ReportSummary:
-    """How many entries have which outcome, and how many objects are emitted for them."""
+    """The number of entries by outcome, and the number of objects emitted for them."""
 
     outcomes: Counter[str] = field(default_factory=Counter)
     emitted: int = 0
 
-    def add(self, one: Reviewed) -> None:
+    def add(self, reviewed: Reviewed) -> None:
         """Count one more."""
-        self.outcomes[one.outcome] += 1
-        self.emitted += len(one.emitted)
+        self.outcomes[reviewed.outcome] += 1
+        self.emitted += len(reviewed.emitted)
 
 
 class Places(Protocol):
-    """Where the manifests stand that were reviewed."""
+    """The positions of the reviewed manifests."""
 
-    def line(self, one: Sourced, path: str) -> int:
-        """Return the line of a field, counted from 1; 0 where there are no lines."""
+    def line(self, manifest: Sourced, path: str) -> int:
+        """Return the line of a field, counted from 1; 0 if there are no lines."""
 
     def named(self, kind: str, key: Key) -> Sequence[Sourced]:
-        """Return the manifests of a kind and key, as far as their places are known."""
+        """Return the manifests of a kind and key whose positions are known."""
 
 
 class Nowhere:
-    """The places of what was not read from files."""
+    """The positions of manifests that were not read from files."""
 
     def line(self, _one: Sourced, _path: str) -> int:
         """Return 0."""
@@ -94,22 +94,22 @@ _MODULES = {
     Output.JUNIT: "junit",
     Output.HTML: "html",
 }
-"""Each writes one form, by a function `write`."""
+"""Each module writes one format, with a function `write`."""
 
 
 def relative(name: str) -> str:
-    """Return a file's path from where the process runs, or the absolute path of one that is not below that."""
+    """Return a file's path relative to the working directory; the absolute path if the file is not below it."""
     here, path = Path.cwd(), Path(os.path.normpath(Path(name).absolute()))
     return str(path.relative_to(here) if path.is_relative_to(here) else path)
 
 
 class Report:
-    """Everything there is to write; iterating gives the entries, and counts them anew.
+    """The content of a report; iterating yields the entries, and counts them again.
 
-    `reviewed` can be gone through more than once. `revisions` are given where files were read. `colour` is for text.
+    `reviewed` can be iterated more than once. `revisions` are set if files were read. `colour` is for text.
     """
 
-    def __init__(  # noqa: PLR0913 - all that there is to write
+    def __init__(  # noqa: PLR0913 - the content of a report
         self,
         reviewed: Iterable[Reviewed],
         unreviewed: Iterable[Unreviewed] = (),
@@ -120,8 +120,8 @@ class Report:
         insight: Insight = NO_INSIGHT,
     ) -> None:
         unreviewed = tuple(unreviewed)
-        self.unreadable = [one for one in unreviewed if isinstance(one, Unreadable)]
-        self.skipped = [one for one in unreviewed if isinstance(one, Skipped)]
+        self.unreadable = [item for item in unreviewed if isinstance(item, Unreadable)]
+        self.skipped = [item for item in unreviewed if isinstance(item, Skipped)]
         self.revisions = revisions
         self.colour = colour
         self.insight = insight
@@ -131,7 +131,7 @@ class Report:
         self._places = places or Nowhere()
 
     def __iter__(self) -> Iterator[Reviewed]:
-        """Give the entries in order."""
+        """Yield the entries in order."""
         self.summary, self.overview = ReportSummary(), Overview()
         for one in self._reviewed:
             self.summary.add(one)
@@ -140,31 +140,31 @@ class Report:
 
     @property
     def incomplete(self) -> bool:
-        """Whether something could not be read, or nothing could be reviewed of what there is."""
+        """Whether a file could not be read, or no entry could be reviewed although there are some."""
         return bool(self.unreadable) or (bool(self.skipped) and not any(True for _ in self._reviewed))
 
     @property
     def exit_code(self) -> int:
-        """Return what the process ends with: 2 if incomplete, 1 for what is not as it should be, or 0."""
+        """Return the exit code: 2 if incomplete, 1 if an entry would be changed or refused, or 0."""
         if not self.summary.outcomes:
             deque(self, maxlen=0)
         if self.incomplete:
             return 2
         return int(bool(self.summary.outcomes.keys() - {"allowed"}))
 
-    def place(self, one: Reviewed, path: str = "") -> SourceLine:
-        """Return where a field of an entry stands."""
-        return SourceLine(one.source, self._places.line(one.origin, path))
+    def place(self, reviewed: Reviewed, path: str = "") -> SourceLine:
+        """Return the position of a field of an entry."""
+        return SourceLine(reviewed.source, self._places.line(reviewed.origin, path))
 
-    def other(self, one: Reviewed, finding: Finding) -> SourceLine | None:
-        """Return where the other object stands that a finding names, if it was read for the same cluster."""
+    def other(self, reviewed: Reviewed, finding: Finding) -> SourceLine | None:
+        """Return the position of the other object that a finding names, if it belongs to the same cluster."""
         named = self._places.named(*finding.other) if finding.other else ()
-        others = (each for each in named if each is not one.origin and each.cluster == one.origin.cluster)
+        others = (each for each in named if each is not reviewed.origin and each.cluster == reviewed.origin.cluster)
         other = next(others, None)
         return SourceLine(other.source, self._places.line(other, "")) if other else None
 
 
 def write(report: Report, output: Output) -> Iterator[str]:
-    """Write a report, piece by piece; only what the form needs is imported."""
+    """Write a report in pieces; only the module of the format is imported."""
     written: Iterator[str] = import_module(f"app.report.{_MODULES[output]}").write(report)
     return written

@@ -1,4 +1,4 @@
-"""The report as a unified diff, for `patch -p1` and `git apply` where the review was run.
+"""The report as a unified diff, for `patch -p1` and `git apply` in the working directory of the review.
 
 difflib makes the hunks, from the equal lines that `_Comparison` finds. `difflib.unified_diff` cannot take them: its own
 search needs 4.5 s for a file with a thousand repairs.
@@ -17,20 +17,20 @@ _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield the lines of the diff: of the files that were read, or else of each entry as a file of its own."""
+    """Yield the lines of the diff: of the files that were read, or of each entry as its own file."""
     for revision in _entries(report) if report.revisions is None else report.revisions:
         yield from _header(relative(revision.name).lstrip("/"))
         yield from _hunks(_LINE.findall(revision.before), _LINE.findall(revision.after))
 
 
 def _entries(report: Report) -> Iterator[Revision]:
-    for one in report:
-        if one.verdict.patch:
-            yield Revision(f"{one.entry.key}.yaml", document(one.manifest), document(one.stored))
+    for reviewed in report:
+        if reviewed.verdict.patch:
+            yield Revision(f"{reviewed.entry.key}.yaml", document(reviewed.manifest), document(reviewed.stored))
 
 
 def _header(name: str) -> Iterator[str]:
-    end = "\t" if " " in name else ""  # where a name with spaces ends, as GNU diff writes it
+    end = "\t" if " " in name else ""  # ends a name with spaces, as in GNU diff
     yield f"--- a/{name}{end}\n"
     yield f"+++ b/{name}{end}\n"
 
@@ -74,7 +74,7 @@ class _Comparison(SequenceMatcher[str]):
 
 
 def _range(start: int, end: int) -> str:
-    """Write first line, counted from 1, and number of lines; where there is none, the line before them."""
+    """Format the first line, counted from 1, and the number of lines; if there is none, the line before."""
     return f"{start + (end > start)},{end - start}"
 
 

@@ -1,6 +1,6 @@
-"""The report as a page that can be sent round: one file, without a request to anywhere, to be read without scripts.
+"""The report as one HTML file to send to others: it loads nothing over the network, and can be read without scripts.
 
-The page is written piece by piece. The entries are gone through twice: the summary above the table counts them first.
+The page is written in pieces. The entries are iterated twice: first for the summary above the table.
 """
 
 from collections import deque
@@ -20,11 +20,11 @@ OUTCOMES = {
     "refused": "would be refused",
     "changed": "would be changed",
     "incomplete": "lack an object of the guard",
-    "allowed": "are as they should be",
+    "allowed": "need no change",
 }
 HEADS = (("ServiceEntry", "half"), ("Outcome", "narrow"), ("Findings and what to do", ""), ("YAML", "half"))
 OF_THE_SERVER = ("creationTimestamp", "generation", "managedFields", "resourceVersion", "uid")
-"""Metadata that a manifest to copy does not have."""
+"""Metadata that is removed from a manifest to copy."""
 _HERE = Path(__file__).parent
 _ORDER = {name: str(place) for place, name in enumerate(OUTCOMES)}
 
@@ -62,15 +62,15 @@ def _said(name: str, number: int, total: int) -> str:
 
 def _entries(report: Report) -> Iterator[str]:
     yield "<h2>ServiceEntries</h2>\n"
-    yield from table(HEADS, ((one.outcome, _row(one, report)) for one in report))
+    yield from table(HEADS, ((reviewed.outcome, _row(reviewed, report)) for reviewed in report))
 
 
-def _row(one: Reviewed, report: Report) -> tuple[Cell, ...]:
-    place = report.place(one)
-    name = f'<strong>{text(one.entry.key)}</strong><br><span class="soft">{text(place)}</span>'
-    outcome = f'<span class="outcome {one.outcome}">{one.outcome}</span>'
-    findings = items(_finding(finding) for finding in one.findings)
-    return Cell(name), Cell(outcome, _ORDER[one.outcome]), Cell(findings or "none"), Cell(_yaml(one))
+def _row(reviewed: Reviewed, report: Report) -> tuple[Cell, ...]:
+    place = report.place(reviewed)
+    name = f'<strong>{text(reviewed.entry.key)}</strong><br><span class="soft">{text(place)}</span>'
+    outcome = f'<span class="outcome {reviewed.outcome}">{reviewed.outcome}</span>'
+    findings = items(_finding(finding) for finding in reviewed.findings)
+    return Cell(name), Cell(outcome, _ORDER[reviewed.outcome]), Cell(findings or "none"), Cell(_yaml(reviewed))
 
 
 def _finding(finding: Finding) -> str:
@@ -79,18 +79,18 @@ def _finding(finding: Finding) -> str:
     return f"<strong>{finding.code}</strong>{place}: {text(finding.message)}{remedy}"
 
 
-def _yaml(one: Reviewed) -> str:
-    """Return the entry as it should be written, where something changes, and what is emitted for it."""
-    entry = yaml_block("ServiceEntry", dump(_written(one.stored))) if one.verdict.patch else ""
+def _yaml(reviewed: Reviewed) -> str:
+    """Return the changed entry, if any, and the objects emitted for it."""
+    entry = yaml_block("ServiceEntry", dump(_written(reviewed.stored))) if reviewed.verdict.patch else ""
     emitted = "".join(
         yaml_block(f"{each.kind} {each.key.name}", dump(_written(manifest)))
-        for each, manifest in zip(one.emitted, one.objects, strict=True)
+        for each, manifest in zip(reviewed.emitted, reviewed.objects, strict=True)
     )
     return entry + emitted
 
 
 def _written(manifest: JSON) -> JSON:
-    """Return a manifest as it is written: without what the API server puts into it."""
+    """Return a manifest without the fields that the API server adds."""
     metadata = {name: value for name, value in manifest["metadata"].items() if name not in OF_THE_SERVER}
     metadata.pop("ownerReferences", None)
     return {name: metadata if name == "metadata" else value for name, value in manifest.items() if name != "status"}
@@ -98,6 +98,6 @@ def _written(manifest: JSON) -> JSON:
 
 def _unreviewed(report: Report) -> Iterator[str]:
     unreviewed: list[Unreviewed] = [*report.unreadable, *report.skipped]
-    lines = [f"{text(one.source)}: {text(one.reason)}" for one in unreviewed]
+    lines = [f"{text(item.source)}: {text(item.reason)}" for item in unreviewed]
     if lines:
         yield f"<h2>Not reviewed</h2>\n{items(lines)}"

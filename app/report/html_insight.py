@@ -14,13 +14,13 @@ from app.report.insight import elsewhere_sentence, notable, quiet_hosts
 from app.report.markup import Bar, Cell, bars, items, table, text, yaml_block
 
 BARS = 15
-"""Most bars of a kind."""
+"""Maximum number of bars of a kind."""
 UNANSWERED = (Ending.TERMINATED, Ending.UNREACHED, Ending.EXHAUSTED)
-"""How calls end with 503, which is what the recipe is for."""
+"""The endings of a call with 503, which the recipe repairs."""
 
 
 def sections(insight: Insight, overview: Overview) -> Iterator[str]:
-    """Yield what there is to say besides the entries."""
+    """Yield the parts after the entries."""
     if insight.usage:
         yield from _usage(insight.usage)
     if insight.dns:
@@ -33,34 +33,36 @@ def sections(insight: Insight, overview: Overview) -> Iterator[str]:
 def _usage(usage: Usage) -> Iterator[str]:
     called = notable(usage.forecasts)
     yield f"<h2>Hosts by calls that end with 503, in {usage.window.words}</h2>\n"
-    failing = sorted(called, key=lambda one: -_unanswered(one) / max(one.figures.calls, 1))
-    yield from _bars([_failed_bar(one) for one in failing if _unanswered(one)], "No call ended with 503.")
+    failing = sorted(called, key=lambda forecast: -_unanswered(forecast) / max(forecast.figures.calls, 1))
+    yield from _bars(
+        [_failed_bar(forecast) for forecast in failing if _unanswered(forecast)], "No call ended with 503."
+    )
     yield "<h2>Hosts whose calls would be ended and repeated</h2>\n"
-    cut = [(one, each) for one in called for each in one.cuts if each.annotation == PER_TRY_TIMEOUT]
+    cut = [(forecast, each) for forecast in called for each in forecast.cuts if each.annotation == PER_TRY_TIMEOUT]
     cut.sort(key=lambda pair: -pair[1].most / max(pair[0].figures.calls, 1))
-    yield from _bars([_cut_bar(*pair) for pair in cut], "No call takes longer than a try may.")
+    yield from _bars([_cut_bar(*pair) for pair in cut], "No call takes longer than perTryTimeout.")
     yield "<h2>Calls by host</h2>\n"
     heads = (("Host", "half"), ("Calls", "narrow"), ("What enforcement does", ""), ("To keep the calls", "half"))
-    yield from table(heads, (("", _row(one)) for one in called))
+    yield from table(heads, (("", _row(forecast)) for forecast in called))
     if quiet := quiet_hosts(usage.forecasts):
         yield f"<p>No traffic in {usage.window.words}: {text(', '.join(quiet))}.</p>\n"
     if usage.elsewhere:
         yield "<h2>Calls to hosts without a ServiceEntry</h2>\n"
-        yield items(text(elsewhere_sentence(one)) for one in usage.elsewhere)
+        yield items(text(elsewhere_sentence(found)) for found in usage.elsewhere)
 
 
-def _unanswered(one: Forecast) -> float:
-    return sum(one.figures.endings.get(how, 0.0) for how in UNANSWERED)
+def _unanswered(forecast: Forecast) -> float:
+    return sum(forecast.figures.endings.get(how, 0.0) for how in UNANSWERED)
 
 
-def _failed_bar(one: Forecast) -> Bar:
-    part, calls = _unanswered(one), one.figures.calls
-    return Bar(one.host, part / max(calls, 1), f"{share(part, calls)} of {count(calls)}")
+def _failed_bar(forecast: Forecast) -> Bar:
+    part, calls = _unanswered(forecast), forecast.figures.calls
+    return Bar(forecast.host, part / max(calls, 1), f"{share(part, calls)} of {count(calls)}")
 
 
-def _cut_bar(one: Forecast, cut: Cut) -> Bar:
-    calls = one.figures.calls
-    return Bar(one.host, cut.most / max(calls, 1), f"{shares(cut.least, cut.most, calls)} over {cut.limit}")
+def _cut_bar(forecast: Forecast, cut: Cut) -> Bar:
+    calls = forecast.figures.calls
+    return Bar(forecast.host, cut.most / max(calls, 1), f"{shares(cut.least, cut.most, calls)} over {cut.limit}")
 
 
 def _bars(found: Sequence[Bar], nothing: str) -> Iterator[str]:
@@ -72,32 +74,32 @@ def _bars(found: Sequence[Bar], nothing: str) -> Iterator[str]:
         yield f'<p class="soft">And {len(found) - BARS} more.</p>\n'
 
 
-def _row(one: Forecast) -> tuple[Cell, ...]:
-    host = f'<strong>{text(one.host)}</strong><br><span class="soft">ServiceEntry {text(one.entry)}</span>'
-    number = one.figures.calls or one.figures.connections
+def _row(forecast: Forecast) -> tuple[Cell, ...]:
+    host = f'<strong>{text(forecast.host)}</strong><br><span class="soft">ServiceEntry {text(forecast.entry)}</span>'
+    number = forecast.figures.calls or forecast.figures.connections
     callers = items(
         f"{text(caller.namespace)}: {count(caller.figures.calls or caller.figures.connections)}"
-        for caller in one.callers
+        for caller in forecast.callers
     )
-    manifests = "".join(yaml_block("annotations", dump(manifest)) for manifest in annotations([one]))
-    said = items(map(text, one.sentences))
+    manifests = "".join(yaml_block("annotations", dump(manifest)) for manifest in annotations([forecast]))
+    said = items(map(text, forecast.sentences))
     return Cell(host), Cell(f"{count(number)}{callers}", f"{number:.0f}"), Cell(said), Cell(manifests)
 
 
 def _dns(dns: DnsLoad) -> Iterator[str]:
     yield f"<h2>DNS queries</h2>\n<p>{text(dns.sentence)}.</p>\n"
-    most = max((one.queries for one in dns.entries), default=1.0)
+    most = max((entry.queries for entry in dns.entries), default=1.0)
     found = [
-        Bar(f"ServiceEntry {one.key}", one.queries / most if most else 0.0, f"{rate(one.queries)} a second")
-        for one in dns.entries
+        Bar(f"ServiceEntry {entry.key}", entry.queries / most if most else 0.0, f"{rate(entry.queries)} a second")
+        for entry in dns.entries
     ]
-    yield from _bars(found, "No ServiceEntry makes a proxy ask DNS.")
+    yield from _bars(found, "No ServiceEntry causes DNS queries.")
 
 
 def _exemptions(overview: Overview) -> Iterator[str]:
     if ending := overview.ending:
         yield "<h2>Exemptions that end</h2>\n"
-        yield items(f"<strong>{one.until}</strong> ServiceEntry {text(one.entry)}" for one in ending)
+        yield items(f"<strong>{exemption.until}</strong> ServiceEntry {text(exemption.entry)}" for exemption in ending)
 
 
 def _owned(overview: Overview) -> Iterator[str]:

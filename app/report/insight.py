@@ -1,4 +1,4 @@
-"""What a report says after the entries: exemptions that end, objects, traffic and DNS queries; as lines and as JSON."""
+"""The parts of a report after the entries, as lines and as JSON: ending exemptions, objects, traffic, DNS queries."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,27 +11,27 @@ from app.core.resources.service_entry import Key
 from app.report import Report
 
 SHOWN = 20
-"""Most lines of a kind in a text, which people read; JSON and HTML have all of them."""
+"""Maximum number of lines of a kind in a text; JSON and HTML have all of them."""
 NAMED = 5
-"""Most hosts that a sentence names."""
+"""Maximum number of hosts in a sentence."""
 
 
 def insight_lines(report: Report) -> Iterator[str]:
-    """Yield lines for people, nothing where there is nothing to say."""
+    """Yield lines of text; none if there is nothing to report."""
     yield from _overview(report.overview, report.insight)
     if report.insight.dns:
         yield f"DNS: {report.insight.dns.sentence}"
-        dearest = report.insight.dns.entries[:NAMED]
-        yield from (f"  ServiceEntry {one.key}: {one.queries:.3g} queries a second" for one in dearest)
+        costly = report.insight.dns.entries[:NAMED]
+        yield from (f"  ServiceEntry {entry.key}: {entry.queries:.3g} queries a second" for entry in costly)
     if report.insight.usage:
         yield from _usage(report.insight.usage)
 
 
 def insight_document(report: Report) -> dict[str, Any]:
-    """Return what there is to say, as JSON; read once all entries are written."""
+    """Return these parts as JSON; call it after all entries are written."""
     overview, insight = report.overview, report.insight
     document: dict[str, Any] = {
-        "exemptions": [{"until": one.until, **_key(one)} for one in overview.ending],
+        "exemptions": [{"until": exemption.until, **_key(exemption)} for exemption in overview.ending],
         "owned": [{**_named(key), "message": message} for key, message in overview.owned],
         "namespaces": _namespaces(overview, insight),
     }
@@ -43,29 +43,31 @@ def insight_document(report: Report) -> dict[str, Any]:
 
 
 def notable(forecasts: Sequence[Forecast]) -> list[Forecast]:
-    """Return the forecasts of hosts that something calls."""
-    return [one for one in forecasts if not one.quiet]
+    """Return the forecasts of hosts with calls."""
+    return [forecast for forecast in forecasts if not forecast.quiet]
 
 
 def quiet_hosts(forecasts: Sequence[Forecast]) -> list[str]:
-    """Return the hosts that nothing calls, whichever entry names them."""
-    called = {one.host for one in forecasts if not one.quiet}
-    return sorted({one.host for one in forecasts} - called)
+    """Return the hosts without calls, of any entry."""
+    called = {forecast.host for forecast in forecasts if not forecast.quiet}
+    return sorted({forecast.host for forecast in forecasts} - called)
 
 
-def elsewhere_sentence(one: Elsewhere) -> str:
-    """Say what a namespace called without an entry."""
-    what = f"{count(one.calls)} calls" if one.calls else f"{count(one.connections)} connections"
-    host = "an unknown host" if one.host in {"", "unknown", one.cluster} else one.host
-    blocked = "were blocked" if one.cluster == "BlackHoleCluster" else "were passed through"
-    return f"{what} from {one.namespace} to {host} {blocked} ({one.cluster}): no ServiceEntry names the host"
+def elsewhere_sentence(elsewhere: Elsewhere) -> str:
+    """Return the sentence about calls of a namespace to a host without an entry."""
+    what = f"{count(elsewhere.calls)} calls" if elsewhere.calls else f"{count(elsewhere.connections)} connections"
+    host = "an unknown host" if elsewhere.host in {"", "unknown", elsewhere.cluster} else elsewhere.host
+    blocked = "were blocked" if elsewhere.cluster == "BlackHoleCluster" else "were passed through"
+    return (
+        f"{what} from {elsewhere.namespace} to {host} {blocked} ({elsewhere.cluster}): no ServiceEntry names the host"
+    )
 
 
 def _overview(overview: Overview, insight: Insight) -> Iterator[str]:
     ending = overview.ending
     if ending:
         yield "Exemptions that end:"
-        yield from (f"  {one.until}  ServiceEntry {one.entry}" for one in ending[:SHOWN])
+        yield from (f"  {exemption.until}  ServiceEntry {exemption.entry}" for exemption in ending[:SHOWN])
         yield from _left(ending)
     if overview.owned:
         yield "Hosts that belong to another namespace:"
@@ -74,7 +76,7 @@ def _overview(overview: Overview, insight: Insight) -> Iterator[str]:
     if insight.stored:
         yield "Objects of the guard by namespace:"
         rows = _namespaces(overview, insight)
-        yield from (f"  {one['namespace']}: {one['stored']} stored, {one['toWrite']} to write" for one in rows[:SHOWN])
+        yield from (f"  {row['namespace']}: {row['stored']} stored, {row['toWrite']} to write" for row in rows[:SHOWN])
         yield from _left(rows)
 
 
@@ -85,15 +87,15 @@ def _left(lines: Sequence[object]) -> Iterator[str]:
 
 def _usage(usage: Usage) -> Iterator[str]:
     called = notable(usage.forecasts)
-    yield f"Traffic of the last {usage.window.words}, the hosts first for which enforcement changes most:"
-    for one in called[:SHOWN]:
-        yield f"  {one.host} (ServiceEntry {one.entry})"
-        yield from (f"    {sentence}" for sentence in one.sentences)
+    yield f"Traffic of the last {usage.window.words}, sorted by the effect of enforcement:"
+    for forecast in called[:SHOWN]:
+        yield f"  {forecast.host} (ServiceEntry {forecast.entry})"
+        yield from (f"    {sentence}" for sentence in forecast.sentences)
     yield from _left(called)
     if quiet := quiet_hosts(usage.forecasts):
         more = f", and {len(quiet) - NAMED} more" if len(quiet) > NAMED else ""
         yield f"  no traffic in {usage.window.words}: {', '.join(quiet[:NAMED])}{more}"
-    yield from (f"  {elsewhere_sentence(one)}" for one in usage.elsewhere[:SHOWN])
+    yield from (f"  {elsewhere_sentence(elsewhere)}" for elsewhere in usage.elsewhere[:SHOWN])
     yield from _left(usage.elsewhere)
 
 
@@ -113,8 +115,13 @@ def _dns(insight: Insight) -> dict[str, Any]:
         "ttlSeconds": dns.ttl,
         "queriesPerSecond": {"now": round(dns.before, 3), "enforced": round(dns.after, 3)},
         "entries": [
-            {**_named(one.key), "clusters": one.clusters, "proxies": one.proxies, "queries": round(one.queries, 3)}
-            for one in dns.entries
+            {
+                **_named(entry.key),
+                "clusters": entry.clusters,
+                "proxies": entry.proxies,
+                "queries": round(entry.queries, 3),
+            }
+            for entry in dns.entries
         ],
     }
 
@@ -122,32 +129,34 @@ def _dns(insight: Insight) -> dict[str, Any]:
 def _traffic(usage: Usage) -> dict[str, Any]:
     return {
         "window": usage.window.text,
-        "hosts": [_forecast(one) for one in usage.forecasts],
+        "hosts": [_forecast(forecast) for forecast in usage.forecasts],
         "elsewhere": [
             {
-                "host": one.host,
-                "cluster": one.cluster,
-                "namespace": one.namespace,
-                "calls": round(one.calls),
-                "connections": round(one.connections),
+                "host": elsewhere.host,
+                "cluster": elsewhere.cluster,
+                "namespace": elsewhere.namespace,
+                "calls": round(elsewhere.calls),
+                "connections": round(elsewhere.connections),
             }
-            for one in usage.elsewhere
+            for elsewhere in usage.elsewhere
         ],
     }
 
 
-def _forecast(one: Forecast) -> dict[str, Any]:
+def _forecast(forecast: Forecast) -> dict[str, Any]:
     return {
-        "host": one.host,
-        **_named(one.entry),
-        "calls": round(one.figures.calls),
-        "connections": round(one.figures.connections),
-        "failed": {how.flag: round(one.figures.endings[how]) for how in Ending if one.figures.endings.get(how)},
-        "changed": round(one.changed),
-        "cuts": [_cut(cut) for cut in one.cuts],
-        "callers": [_caller(caller) for caller in one.callers],
-        "sentences": list(one.sentences),
-        "annotations": one.annotations,
+        "host": forecast.host,
+        **_named(forecast.entry),
+        "calls": round(forecast.figures.calls),
+        "connections": round(forecast.figures.connections),
+        "failed": {
+            how.flag: round(forecast.figures.endings[how]) for how in Ending if forecast.figures.endings.get(how)
+        },
+        "changed": round(forecast.changed),
+        "cuts": [_cut(cut) for cut in forecast.cuts],
+        "callers": [_caller(caller) for caller in forecast.callers],
+        "sentences": list(forecast.sentences),
+        "annotations": forecast.annotations,
     }
 
 
@@ -171,8 +180,8 @@ def _cut(cut: Cut) -> dict[str, Any]:
     }
 
 
-def _key(one: Ends) -> dict[str, str]:
-    return _named(one.entry)
+def _key(exemption: Ends) -> dict[str, str]:
+    return _named(exemption.entry)
 
 
 def _named(key: Key) -> dict[str, str]:

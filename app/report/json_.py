@@ -1,4 +1,4 @@
-"""The report for programs, as docs/schemas/review.schema.json describes it; an entry a line."""
+"""The report as JSON, as docs/schemas/review.schema.json describes it, with one entry per line."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -17,8 +17,8 @@ def write(report: Report) -> Iterator[str]:
     """Yield one JSON object in pieces."""
     yield f'{{"apiVersion": "{REVIEW_VERSION}", "kind": "{REVIEW_KIND}", "entries": ['
     before = "\n"
-    for one in report:
-        yield before + json.dumps(_entry(one, report))
+    for reviewed in report:
+        yield before + json.dumps(_entry(reviewed, report))
         before = ",\n"
     yield f'\n], "unreadable": {json.dumps(_unreviewed(report.unreadable))}, '
     yield f'"skipped": {json.dumps(_unreviewed(report.skipped))}, '
@@ -31,20 +31,22 @@ def _unreviewed(places: Iterable[Unreviewed]) -> JSON:
     return [_place(SourceLine(one.source, one.line)) | {"reason": one.reason} for one in places]
 
 
-def _entry(one: Reviewed, report: Report) -> JSON:
-    return _place(report.place(one)) | {
-        "namespace": one.entry.key.namespace,
-        "name": one.entry.key.name,
-        "outcome": one.outcome,
-        "findings": [_finding(one, finding, report) for finding in one.findings],
-        "patch": list(one.verdict.patch),
-        "emits": [{"kind": each.kind, "namespace": each.key.namespace, "name": each.key.name} for each in one.emitted],
+def _entry(reviewed: Reviewed, report: Report) -> JSON:
+    return _place(report.place(reviewed)) | {
+        "namespace": reviewed.entry.key.namespace,
+        "name": reviewed.entry.key.name,
+        "outcome": reviewed.outcome,
+        "findings": [_finding(reviewed, finding, report) for finding in reviewed.findings],
+        "patch": list(reviewed.verdict.patch),
+        "emits": [
+            {"kind": each.kind, "namespace": each.key.namespace, "name": each.key.name} for each in reviewed.emitted
+        ],
     }
 
 
-def _finding(one: Reviewed, finding: Finding, report: Report) -> JSON:
-    other = report.other(one, finding)
-    return _place(report.place(one, finding.path)) | {
+def _finding(reviewed: Reviewed, finding: Finding, report: Report) -> JSON:
+    other = report.other(reviewed, finding)
+    return _place(report.place(reviewed, finding.path)) | {
         "code": finding.code,
         "rule": finding.rule.name,
         "severity": finding.severity.value,

@@ -7,7 +7,7 @@ from html import escape
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell of a table: HTML, and what it is sorted by if that is not its text."""
+    """One cell of a table: HTML, and its sort key if that is not its text."""
 
     html: str
     key: str = ""
@@ -28,7 +28,7 @@ def text(value: object) -> str:
 
 
 def items(lines: Iterable[str]) -> str:
-    """Return lines of HTML as a list, nothing where there are none."""
+    """Return lines of HTML as a list, "" if there are none."""
     found = "".join(f"<li>{line}</li>" for line in lines)
     return f"<ul>{found}</ul>" if found else ""
 
@@ -39,7 +39,7 @@ def yaml_block(label: str, manifest: str) -> str:
 
 
 def table(heads: Sequence[tuple[str, str]], rows: Iterable[tuple[str, Sequence[Cell]]]) -> Iterator[str]:
-    """Yield a table: heads, each with a class of its column, and rows, each with an outcome or "" for none."""
+    """Yield a table: headings, each with a class for its column, and rows, each with an outcome or ""."""
     yield '<table class="sortable"><thead><tr>'
     yield "".join(f'<th scope="col" class="{css}">{text(name)}</th>' for name, css in heads)
     yield "</tr></thead><tbody>\n"
@@ -51,12 +51,12 @@ def table(heads: Sequence[tuple[str, str]], rows: Iterable[tuple[str, Sequence[C
 
 def bars(found: Iterable[Bar]) -> Iterator[str]:
     """Yield bars, one below the other."""
-    for one in found:
-        width = f"{100 * max(0.0, min(1.0, one.share)):.2f}%"
+    for bar in found:
+        width = f"{100 * max(0.0, min(1.0, bar.share)):.2f}%"
         yield (
-            f'<div class="bar"><span class="name">{text(one.name)}</span>'
+            f'<div class="bar"><span class="name">{text(bar.name)}</span>'
             f'<span class="track"><span style="width:{width}"></span></span>'
-            f'<span class="value">{text(one.value)}</span></div>\n'
+            f'<span class="value">{text(bar.value)}</span></div>\n'
         )
 
 

@@ -1,4 +1,4 @@
-"""The report as SARIF 2.1.0, for views of code scanning."""
+"""The report as SARIF 2.1.0, for code scanning."""
 
 import hashlib
 import json
@@ -22,13 +22,13 @@ _RULES = {code: index for index, code in enumerate(CATALOGUE)}
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield one SARIF log in pieces, a result a line."""
+    """Yield one SARIF log in pieces, one result per line."""
     run = {"tool": {"driver": _driver()}, "columnKind": "unicodeCodePoints", "invocations": [_invocation(report)]}
     head = json.dumps({"$schema": SCHEMA, "version": "2.1.0", "runs": [run]})
     yield head.removesuffix("}]}") + ', "results": ['
     before = "\n"
-    for one in report:
-        for result in _results(one, report):
+    for reviewed in report:
+        for result in _results(reviewed, report):
             yield before + json.dumps(result)
             before = ",\n"
     yield "\n]}]}\n"
@@ -48,8 +48,8 @@ def _driver() -> JSON:
 
 
 def _invocation(report: Report) -> JSON:
-    unreadable = [_notification(one, "error") for one in report.unreadable]
-    skipped = [_notification(one, "warning") for one in report.skipped]
+    unreadable = [_notification(item, "error") for item in report.unreadable]
+    skipped = [_notification(item, "warning") for item in report.skipped]
     return {"executionSuccessful": not report.incomplete, "toolExecutionNotifications": unreadable + skipped}
 
 
@@ -58,25 +58,25 @@ def _notification(one: Unreviewed, level: str) -> JSON:
     return {"level": level, "message": {"text": text}, "locations": [_location(place)]}
 
 
-def _results(one: Reviewed, report: Report) -> Iterator[JSON]:
+def _results(reviewed: Reviewed, report: Report) -> Iterator[JSON]:
     seen = Counter[tuple[str, str]]()
-    for finding in one.findings:
+    for finding in reviewed.findings:
         same = finding.code, finding.path
         seen[same] += 1
-        yield _result(one, finding, seen[same], report)
+        yield _result(reviewed, finding, seen[same], report)
 
 
-def _result(one: Reviewed, finding: Finding, number: int, report: Report) -> JSON:
-    where = {"fullyQualifiedName": f"ServiceEntry/{one.entry.key}", "kind": "resource"}
-    other = report.other(one, finding)
+def _result(reviewed: Reviewed, finding: Finding, number: int, report: Report) -> JSON:
+    where = {"fullyQualifiedName": f"ServiceEntry/{reviewed.entry.key}", "kind": "resource"}
+    other = report.other(reviewed, finding)
     return {
         "ruleId": finding.code,
         "ruleIndex": _RULES[finding.code],
         "level": _LEVELS[finding.severity],
-        "message": {"text": f"ServiceEntry {one.entry.key} {finding.path}: {finding.message}. {finding.remedy}"},
-        "locations": [_location(report.place(one, finding.path)) | {"logicalLocations": [where]}],
+        "message": {"text": f"ServiceEntry {reviewed.entry.key} {finding.path}: {finding.message}. {finding.remedy}"},
+        "locations": [_location(report.place(reviewed, finding.path)) | {"logicalLocations": [where]}],
         **({"relatedLocations": [_location(other)]} if other else {}),
-        "partialFingerprints": {"serviceEntry/v1": _fingerprint(one, finding, number)},
+        "partialFingerprints": {"serviceEntry/v1": _fingerprint(reviewed, finding, number)},
     }
 
 
@@ -90,7 +90,7 @@ def _artifact(source: str) -> JSON:
     return {"uri": path.as_uri()} if path.is_absolute() else {"uri": quote(path.as_posix()), "uriBaseId": ROOT}
 
 
-def _fingerprint(one: Reviewed, finding: Finding, number: int) -> str:
-    """Digest what stays the same when lines move and sentences are reworded; `number` tells equal ones apart."""
-    identity = [relative(one.source), str(one.entry.key), finding.code, finding.path, number]
+def _fingerprint(reviewed: Reviewed, finding: Finding, number: int) -> str:
+    """Return a digest that stays the same if lines move or sentences change; `number` distinguishes equal results."""
+    identity = [relative(reviewed.source), str(reviewed.entry.key), finding.code, finding.path, number]
     return hashlib.sha256(json.dumps(identity).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The report for people: a file after the other, an entry after the other, and a summary."""
+"""The report as text: by file and entry, with a summary."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -15,33 +15,33 @@ _INDENT = " " * 12
 
 
 def write(report: Report) -> Iterator[str]:
-    """Yield lines; each finding with the line it is about, and errors and warnings with a remedy."""
-    for source, entries in groupby(report, key=lambda one: one.source):
+    """Yield lines; each finding with its line in the file, and errors and warnings with a remedy."""
+    for source, entries in groupby(report, key=lambda reviewed: reviewed.source):
         yield _coloured(source, BOLD, report) + "\n"
-        for one in entries:
-            yield from (f"{line}\n" for line in _entry(one, report))
+        for reviewed in entries:
+            yield from (f"{line}\n" for line in _entry(reviewed, report))
     skipped = f"; {len(report.skipped)} skipped" if report.skipped else ""
     yield f"{_summary(report.summary)}{skipped}\n"
     yield from (f"{line}\n" for line in insight_lines(report))
 
 
-def _entry(one: Reviewed, report: Report) -> Iterator[str]:
-    yield f"  ServiceEntry {one.entry.key} {_coloured(one.outcome, _OUTCOMES[one.outcome], report)}"
-    for finding in one.findings:
+def _entry(reviewed: Reviewed, report: Report) -> Iterator[str]:
+    yield f"  ServiceEntry {reviewed.entry.key} {_coloured(reviewed.outcome, _OUTCOMES[reviewed.outcome], report)}"
+    for finding in reviewed.findings:
         severity = _coloured(f"{finding.severity.value:8}", _SEVERITIES[finding.severity], report)
         yield f"    {severity}{finding.sentence}"
-        yield from (_INDENT + line for line in _places(one, finding, report))
-    for emitted in one.emitted:
+        yield from (_INDENT + line for line in _places(reviewed, finding, report))
+    for emitted in reviewed.emitted:
         yield f"    emits   {emitted.kind} {emitted.key}"
 
 
-def _places(one: Reviewed, finding: Finding, report: Report) -> Iterator[str]:
-    place = report.place(one, finding.path)
+def _places(reviewed: Reviewed, finding: Finding, report: Report) -> Iterator[str]:
+    place = report.place(reviewed, finding.path)
     remedy = "" if finding.severity is Severity.INFO else finding.remedy
     if line := ": ".join(filter(None, [str(place) if place.line else "", remedy])):
         yield line
-    if other := report.other(one, finding):
-        yield f"{other}: the other one"
+    if other := report.other(reviewed, finding):
+        yield f"{other}: conflicting object"
 
 
 def _coloured(text: str, colour: str, report: Report) -> str:
@@ -55,5 +55,5 @@ def _summary(summary: ReportSummary) -> str:
     return f"{total} reviewed: {', '.join(counts)}; {_count(summary.emitted, 'object', 'objects')} to emit"
 
 
-def _count(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
+def _count(number: int, singular: str, plural: str) -> str:
+    return f"{number} {singular if number == 1 else plural}"

@@ -1,4 +1,4 @@
-"""The report as manifests: what would be stored, and what would be emitted."""
+"""The report as manifests: entries as they would be stored, and the objects that would be emitted."""
 
 from collections.abc import Iterator
 
@@ -8,6 +8,6 @@ from app.report import Report
 
 def write(report: Report) -> Iterator[str]:
     """Yield YAML documents: each entry that is not refused as it would be stored, and the objects emitted for it."""
-    for one in report:
-        if one.verdict.allowed:
-            yield from map(document, (one.stored, *one.objects))
+    for reviewed in report:
+        if reviewed.verdict.allowed:
+            yield from map(document, (reviewed.stored, *reviewed.objects))

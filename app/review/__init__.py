@@ -1,1 +1,1 @@
-"""The verdict on files, and on what is piped through."""
+"""The review of files, of pipelines, and as a KRM function."""

@@ -1,6 +1,6 @@
-"""What is particular to KRM functions: their configuration, and the results they give.
+"""KRM functions: their configuration and their results.
 
-After kustomize's Configuration Functions Specification, which kpt follows too.
+It follows kustomize's Configuration Functions Specification, as kpt does.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,7 @@ ANNOTATIONS = ("internal.config.kubernetes.io/", "config.kubernetes.io/")
 
 
 def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
-    """Return the policy that a function is called with, None if it is with something else; raises PolicyError."""
+    """Return the policy in a function's configuration, None if that is something else; raises PolicyError."""
     config = resource_list.get("functionConfig")
     if not isinstance(config, dict) or config.get("kind") != KIND:
         return None
@@ -25,30 +25,30 @@ def configured(resource_list: JSON, today: str) -> GuardPolicy | None:
 
 
 def results(reviewed: Iterable[Reviewed], skipped: Iterable[Skipped]) -> list[JSON]:
-    """Return what there is to say of the entries, and of those that are not reviewed, as a function says it."""
-    unreviewed = [{"message": f"The list {one.reason}", "severity": "warning"} for one in skipped]
-    return [*(_result(one, finding) for one in reviewed for finding in one.findings), *unreviewed]
+    """Return the findings on entries, and the entries that were not reviewed, as results of a function."""
+    unreviewed = [{"message": f"The list {item.reason}", "severity": "warning"} for item in skipped]
+    return [*(_result(entry, finding) for entry in reviewed for finding in entry.findings), *unreviewed]
 
 
-def _result(one: Reviewed, finding: Finding) -> JSON:
-    kind = {name: one.manifest[name] for name in ("apiVersion", "kind")}
-    field, file = dict(_field(one, finding)), dict(_file(one.manifest))
+def _result(reviewed: Reviewed, finding: Finding) -> JSON:
+    kind = {name: reviewed.manifest[name] for name in ("apiVersion", "kind")}
+    field, file = dict(_field(reviewed, finding)), dict(_file(reviewed.manifest))
     return {
         "message": f"{finding.code}: {finding.message}. {finding.remedy}",
         "severity": finding.severity.value,
-        "resourceRef": {**kind, "namespace": one.entry.key.namespace, "name": one.entry.key.name},
+        "resourceRef": {**kind, "namespace": reviewed.entry.key.namespace, "name": reviewed.entry.key.name},
         **({"field": field} if field else {}),
         **({"file": file} if file else {}),
         "tags": {"code": finding.code, "rule": finding.rule.name},
     }
 
 
-def _field(one: Reviewed, finding: Finding) -> Iterator[tuple[str, JSON]]:
+def _field(reviewed: Reviewed, finding: Finding) -> Iterator[tuple[str, JSON]]:
     if finding.path:
         yield "path", finding.path
-    if one.verdict.patch and finding.path == "spec.resolution":
-        yield "currentValue", one.entry.resolution
-        yield "proposedValue", one.verdict.patch[0]["value"]
+    if reviewed.verdict.patch and finding.path == "spec.resolution":
+        yield "currentValue", reviewed.entry.resolution
+        yield "proposedValue", reviewed.verdict.patch[0]["value"]
 
 
 def _file(manifest: JSON) -> Iterator[tuple[str, JSON]]:

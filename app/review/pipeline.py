@@ -1,4 +1,4 @@
-"""Standard input as a pipeline passes it on: everything as it came, entries repaired, objects added."""
+"""Standard input as a pipeline passes it on: all documents unchanged, entries repaired, objects added."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,27 +25,27 @@ from app.review.krm import results
 
 
 class Pipeline:
-    """What came in on standard input, and what its entries ask for."""
+    """The documents on standard input, and the objects of their entries."""
 
     def __init__(self, manifests: Manifests, reviewed: Sequence[Reviewed], namespace: str) -> None:
         self._manifests = manifests
         self._source = manifests.sources[STDIN_NAME]
-        self._entries = [one for one in reviewed if one.source == STDIN_NAME]
+        self._entries = [entry for entry in reviewed if entry.source == STDIN_NAME]
         self._namespace = namespace
 
     def stream(self) -> str:
-        """Return the documents that came in, and those of the objects that are to come; raises NotEditable."""
+        """Return the documents of the input, and those of new objects; raises NotEditable."""
         text = edited(self._source, self._edits(), self._meaning())
         added = [document(manifest) for manifest in self._added()]
         if added and not text.endswith("\n"):
             text += "\n"
-        # What begins like JSON is taken for JSON to its end by older kubectl, and YAML may follow.
+        # Older kubectl reads a stream that begins like JSON as JSON to its end, and YAML may follow.
         return "".join(["---\n" if text.lstrip().startswith("{") else "", text, *added])
 
     def resource_list(self) -> str:
-        """Return the list that a KRM function gives; it is written anew where no other way is found."""
+        """Return the ResourceList of a KRM function; it is written from scratch if it cannot be edited."""
         added, documents = list(self._added()), self._meaning()
-        said = results(self._entries, [one for one in self._manifests.skipped if one.source == STDIN_NAME])
+        said = results(self._entries, [item for item in self._manifests.skipped if item.source == STDIN_NAME])
         documents[0]["items"] += added
         if said or "results" in documents[0]:
             documents[0]["results"] = said
@@ -62,11 +62,11 @@ class Pipeline:
             yield set_field(text, root, "results", said)
 
     def _meaning(self) -> list[JSON]:
-        repairs = (one for one in self._entries if one.verdict.patch)
+        repairs = (entry for entry in self._entries if entry.verdict.patch)
         return exchanged(self._source, repairs, self._renewals())
 
     def _edits(self) -> Iterator[Edit]:
-        yield from (set_resolution(self._source, one) for one in self._entries if one.verdict.patch)
+        yield from (set_resolution(self._source, entry) for entry in self._entries if entry.verdict.patch)
         yield from (renew(self._source, *change) for change in self._renewals())
 
     def _renewals(self) -> Iterator[Change]:
@@ -79,10 +79,10 @@ class Pipeline:
         yield from (manifest for emitted, manifest in self._emitted() if self._present(emitted) is None)
 
     def _emitted(self) -> Iterator[tuple[Emitted, JSON]]:
-        for one in self._entries:
-            yield from zip(one.emitted, one.objects, strict=True)
+        for entry in self._entries:
+            yield from zip(entry.emitted, entry.objects, strict=True)
 
     def _present(self, emitted: Emitted) -> Sourced | None:
-        """Return the object of this name that came in, which is ours: otherwise nothing would be emitted."""
+        """Return the object of this name in the input. It belongs to the guard: otherwise nothing would be emitted."""
         named = self._manifests.named(emitted.kind, emitted.key)
-        return next((one for one in reversed(named) if one.source == STDIN_NAME), None)
+        return next((document for document in reversed(named) if document.source == STDIN_NAME), None)

@@ -1,4 +1,4 @@
-"""The review of files: read, judge, and write a report; or repair the files; or stand in a pipeline."""
+"""The review of files: read, review, and write a report; or repair the files; or act in a pipeline."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,6 +11,8 @@ from app.core.insight.dns_load import dns_load
 from app.core.policy.model import GuardPolicy
 from app.core.resources.sidecars import Group
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
+from app.core.routes.unseen_namespaces import unseen_namespaces
+from app.core.rules.findings import printable
 from app.manifests.edits import NotEditable, repaired
 from app.manifests.files import STDIN_NAME, replace_file
 from app.manifests.layout import Source
@@ -22,11 +24,17 @@ if TYPE_CHECKING:
     from app.review.pipeline import Pipeline
 
 
+UNSEEN = (
+    "labels of namespaces are not in the input: {namespaces}; add their Namespace manifests, or review does not know "
+    "which waypoint serves their entries, and whether sidecars are beside it"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What to review, and how; without `output` as text, or as a ResourceList where one comes in.
+    """What to review, and how; without `output` as text, or as a ResourceList if the input is one.
 
-    `namespace` is that of manifests that name none. `cluster_folders` are globs of folders that are clusters.
+    `namespace` is the namespace of manifests that have none. `cluster_folders` are globs of folders that are clusters.
     """
 
     paths: Sequence[str]
@@ -36,21 +44,21 @@ class Request:
     output: Output | None = None
     colour: bool = False
     proxies: tuple[Group, ...] = ()
-    """Whose DNS queries are counted."""
+    """The proxies whose DNS queries are counted."""
     ttl: float = 30.0
 
 
 class Review:
-    """One review: first perhaps `repair`, then `written` to its end, then `complaints` and `exit_code`."""
+    """One review. Call `repair` (if wanted), then iterate `written` to its end, then `complaints` and `exit_code`."""
 
     def __init__(self, request: Request) -> None:
-        """Read and judge everything; raises PolicyError where a KRM function is called with a broken policy."""
+        """Read and review everything; raises PolicyError if a KRM function has an invalid policy."""
         self._request = request
         self._failures: list[str] = []
         self._read()
 
     def repair(self) -> Iterator[str]:
-        """Set every resolution that would be changed, in its file; yield a line for each, and read all again."""
+        """Set every resolution that would be changed in its file; yield a line for each, and read all files again."""
         for source, entries in self._changed():
             try:
                 replace_file(source.file, repaired(source, entries))
@@ -59,11 +67,11 @@ class Review:
             except OSError as error:
                 self._failures.append(f"{source.file.name}: is not fixed: {error.strerror}")
             else:
-                yield from (f"{self._place(one)}: ServiceEntry {one.entry.key} is fixed" for one in entries)
+                yield from (f"{self._place(entry)}: ServiceEntry {entry.entry.key} is fixed" for entry in entries)
         self._read()
 
     def written(self) -> Iterator[str]:
-        """Yield what goes to standard output, piece by piece."""
+        """Yield the standard output in pieces."""
         if self._function:
             return self._transformed()
         if self._request.output is Output.YAML:
@@ -77,6 +85,8 @@ class Review:
         for one in self._manifests.unreviewed:
             yield f"{SourceLine(one.source, one.line)}: {one.reason}"
         yield from self._failures
+        if unseen := unseen_namespaces(self._manifests.documents, self._reviewed):
+            yield UNSEEN.format(namespaces=", ".join(map(printable, unseen)))
         if self._function or self._request.output in {Output.YAML, Output.DIFF}:
             yield from (line for each in self._refused for line in self._refusal(each))
 
@@ -88,7 +98,7 @@ class Review:
 
     @property
     def exit_code(self) -> int:
-        """Return what the process ends with. To a KRM function, whose purpose it is, a change is no reason for 1."""
+        """Return the exit code. A KRM function ends with 0 after a change, because changing is its purpose."""
         report = self._report()
         if self._function and not report.incomplete:
             return int(bool(self._refused))
@@ -104,26 +114,28 @@ class Review:
             self._count_queries(policy or request.policy)
 
     def _count_queries(self, policy: GuardPolicy) -> None:
-        """Count the DNS queries, and warn of the entries that cost most where the policy has a lower limit."""
+        """Count the DNS queries, and warn about the most expensive entries if the policy's limit is exceeded."""
         under = survey(self._manifests.documents, enforced(policy), self._request.namespace)
-        pairs = ((one.entry, one.repaired if one.verdict.allowed else one.entry) for one in under)
+        pairs = (
+            (reviewed.entry, reviewed.repaired if reviewed.verdict.allowed else reviewed.entry) for reviewed in under
+        )
         dns = dns_load(pairs, self._request.proxies, self._request.ttl)
         self._insight = Insight(dns=dns)
         self._reviewed = tuple(WithFindings(self._reviewed, dns.findings(policy.dns.max_queries_per_second)))
 
     @property
     def _function(self) -> bool:
-        """Whether this is the call of a KRM function."""
+        """Whether this runs as a KRM function."""
         return self._manifests.resource_list is not None and self._request.output in {None, Output.YAML}
 
     @property
     def _refused(self) -> list[Reviewed]:
-        return [one for one in self._reviewed if not one.verdict.allowed]
+        return [reviewed for reviewed in self._reviewed if not reviewed.verdict.allowed]
 
-    def _refusal(self, one: Reviewed) -> Iterator[str]:
-        for finding in one.verdict.errors:
-            place = self._report().place(one, finding.path)
-            yield f"{place}: ServiceEntry {one.entry.key} is refused: {finding.sentence}. {finding.remedy}"
+    def _refusal(self, reviewed: Reviewed) -> Iterator[str]:
+        for finding in reviewed.verdict.errors:
+            place = self._report().place(reviewed, finding.path)
+            yield f"{place}: ServiceEntry {reviewed.entry.key} is refused: {finding.sentence}. {finding.remedy}"
 
     def _place(self, one: Reviewed) -> SourceLine:
         return self._report().place(one, "spec.resolution")
@@ -140,12 +152,12 @@ class Review:
         )
 
     def _changed(self) -> Iterator[tuple[Source, list[Reviewed]]]:
-        """Yield the sources in which something would be changed, but not those that cannot be read to their end."""
-        broken = {one.source for one in self._manifests.unreadable}
+        """Yield the sources with changes, except those that cannot be read completely."""
+        broken = {item.source for item in self._manifests.unreadable}
         groups = defaultdict[str, list[Reviewed]](list)
-        for one in self._reviewed:
-            if one.verdict.patch and one.source not in broken:
-                groups[one.source].append(one)
+        for reviewed in self._reviewed:
+            if reviewed.verdict.patch and reviewed.source not in broken:
+                groups[reviewed.source].append(reviewed)
         yield from ((self._manifests.sources[name], entries) for name, entries in groups.items())
 
     def _revisions(self) -> Iterator[Revision]:
@@ -157,7 +169,7 @@ class Review:
 
     @property
     def _pipeline(self) -> "Pipeline":
-        from app.review.pipeline import Pipeline  # noqa: PLC0415 - few reviews stand in a pipeline
+        from app.review.pipeline import Pipeline  # noqa: PLC0415 - few reviews are part of a pipeline
 
         return Pipeline(self._manifests, self._reviewed, self._request.namespace)
 
@@ -166,7 +178,7 @@ class Review:
             yield self._pipeline.resource_list()
 
     def _passed_on(self) -> Iterator[str]:
-        """Yield what files come to; a pipeline whole or not at all: what it leaves out may be deleted at its end."""
+        """Yield the output. A pipeline gets all of it or nothing, because objects that are missing may be deleted."""
         if STDIN_NAME in self._manifests.sources:
             if self._refused or self._manifests.unreadable:
                 return
@@ -175,4 +187,4 @@ class Review:
             except NotEditable as error:
                 self._failures.append(f"{STDIN_NAME}: is not passed on: {error}")
                 return
-        yield from write(Report([one for one in self._reviewed if one.source != STDIN_NAME]), Output.YAML)
+        yield from write(Report([entry for entry in self._reviewed if entry.source != STDIN_NAME]), Output.YAML)

@@ -1,1 +1,1 @@
-"""What both servers need to listen: uvicorn with the bounds that it lacks, the serving certificate, the health port."""
+"""The serving parts of both processes: uvicorn with additional limits, the serving certificate, the health port."""

@@ -1,4 +1,4 @@
-"""Probes, metrics and the log's level over plain HTTP: /healthz, /readyz, /metrics, /loglevel, for both processes."""
+"""The health port of both processes: /healthz, /readyz, /metrics and /loglevel over plain HTTP."""
 
 import asyncio
 import logging
@@ -16,10 +16,10 @@ from app.serving.server import Listener, Timeouts
 from app.telemetry.logs import Level, LogLevel
 
 Check = Callable[[], str | None]
-"""Says in words what is wrong, None where nothing is."""
+"""Returns the problem as a sentence, None if there is none."""
 
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
-"""Not all of 127.0.0.0/8: an Istio sidecar hands over what comes from other pods from 127.0.0.6."""
+"""Not all of 127.0.0.0/8: an Istio sidecar forwards requests of other pods from 127.0.0.6."""
 LONGEST_BODY = 64
 TEXT = "text/plain; charset=utf-8"
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer."""
+    """One response."""
 
     status: HTTPStatus
     body: bytes
@@ -70,7 +70,7 @@ class HealthApp:
         return self._metrics(scope) if path == "/metrics" else _verdict(self._checks[path])
 
     async def _level_page(self, scope: Scope, receive: Receive) -> Reply:
-        """Show the log's level, and let it be changed by who is on this machine or in this pod."""
+        """Show the log level, and change it for clients on this machine or in this pod."""
         if (scope["client"] or ("", 0))[0] not in LOOPBACK:
             return Reply(HTTPStatus.FORBIDDEN, b"only from loopback: use kubectl port-forward or exec\n")
         if scope["method"] not in {"GET", "HEAD", "PUT"}:
@@ -90,7 +90,7 @@ class HealthApp:
 
 
 class HealthServer:
-    """Serves an application from a thread of its own, for a program that runs no event loop."""
+    """Serves an application in its own thread, for a program without an event loop."""
 
     def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts | None = None) -> None:
         self._listener = Listener(app, host, port, bounds or Timeouts())
@@ -100,23 +100,23 @@ class HealthServer:
 
     @property
     def address(self) -> str:
-        """Host and port, the port as it was given by the system."""
+        """Host and port; the system chooses the port if it is 0."""
         return self._listener.address
 
     def start(self) -> None:
-        """Return once probes are answered; raises ListenError."""
+        """Return when probes are answered; raises ListenError."""
         self._thread.start()
         self._loop.result()
 
     def stop(self) -> None:
-        """Return once nothing listens any more."""
+        """Return when the listener is closed."""
         self._loop.result().call_soon_threadsafe(self._stopping.set)
         self._thread.join()
 
     def _run(self) -> None:
         try:
             asyncio.run(self._serve())
-        except Exception as error:  # whatever it is, start() waits for it
+        except Exception as error:  # start() waits for any error
             self._loop.set_exception(error)
 
     async def _serve(self) -> None:
@@ -126,7 +126,7 @@ class HealthServer:
 
 
 async def _read(receive: Receive) -> bytes:
-    """Read a short body; what is longer is cut."""
+    """Read a short body; a longer one is cut."""
     body = b""
     while (message := await receive())["type"] == "http.request" and len(body) <= LONGEST_BODY:
         body += message["body"]

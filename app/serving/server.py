@@ -1,4 +1,4 @@
-"""HTTP/1.1 on uvicorn, with the bounds that it lacks: on the time a request takes to arrive, its head, and stopping."""
+"""HTTP/1.1 on uvicorn with limits on the time of a request, on the size of its headers, and on stopping."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT = 64 * 1024
-"""Most bytes of a request that are not body: request line, headers, chunk sizes, trailers."""
+"""Maximum number of bytes of a request outside its body: request line, headers, chunk sizes, trailers."""
 GOODBYE = 1.0
-"""Seconds for the other side to agree to the end of a TLS connection.
+"""Seconds to wait for the TLS shutdown of the client.
 
-Long enough for one that is still sending to come to read why it was refused; asyncio's 30 would hold up every stop.
+Enough for a client that is still sending to read the error response; asyncio's 30 would delay every stop.
 """
-ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only there
+ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
 """All addresses of both families, and of IPv4 where a machine has no IPv6."""
 CLOSE = (b"connection", b"close")
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 class ListenError(Exception):
-    """An address that cannot be listened on; says which, and why."""
+    """The process cannot listen on an address; the message has the address and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Timeouts:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that must bring each request whole within the receive deadline."""
+    """A connection on which each request must be complete within the receive deadline."""
 
     def __init__(self, listener: "Listener") -> None:
         super().__init__(listener.config, listener.server_state, {})
@@ -65,7 +65,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._listener.connection_ended()
 
     def data_received(self, data: bytes) -> None:
-        """Expect a whole request once any byte came: uvicorn ends its keep-alive timer on bytes that begin none."""
+        """Expect a complete request after the first byte.
+
+        uvicorn ends its keep-alive timer even on bytes that begin no request.
+        """
         self._expect_request()
         self._overhead += len(data)
         super().data_received(data)
@@ -74,20 +77,22 @@ class BoundedProtocol(HttpToolsProtocol):
             self.send_400_response(f"The request headers are larger than {HEAD_LIMIT} bytes.")
 
     def on_message_begin(self) -> None:
-        """Expect the rest of a request that came behind another one."""
+        """Expect the rest of a pipelined request."""
         super().on_message_begin()
         self._expect_request()
 
     def on_body(self, body: bytes) -> None:
-        """Count out what the application bounds itself."""
+        """Exclude the part that the application limits itself."""
         self._overhead -= len(body)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Leave the time that an answer takes, and idleness after it, to others."""
+        """Do not limit the time of a response and the idle time after it; uvicorn does."""
         self._request_received()
         super().on_message_complete()
-        if self.cycle.response_complete:  # answered before it was whole: the bytes that followed ended the idle timer
+        if (
+            self.cycle.response_complete
+        ):  # the response came before the request was complete: the bytes after it ended the idle timer
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
@@ -118,7 +123,7 @@ def _bound(host: str, port: int) -> socket.socket:
 class Listener(uvicorn.Server):
     """One address on which an application is served while the `async with` block runs.
 
-    Takes no signals and no port but the given one (0: any free one). Raises ListenError on entry.
+    Handles no signals, and listens only on the given port (0: any free one). Raises ListenError on entry.
     """
 
     def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts, tls: ssl.SSLContext | None = None) -> None:
@@ -144,7 +149,7 @@ class Listener(uvicorn.Server):
 
     @property
     def address(self) -> str:
-        """Host and port, the port as it was given by the system."""
+        """Host and port; the system chooses the port if it is 0."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -160,7 +165,7 @@ class Listener(uvicorn.Server):
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        """Take no more connections, give those under way the stop bound, and end them."""
+        """Accept no more connections, give open ones the stop time, and end them."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -174,17 +179,17 @@ class Listener(uvicorn.Server):
         self._clock.cancel()
 
     def drain(self) -> None:
-        """Close each connection with its next answer; new ones are still taken."""
+        """Close each connection with its next response; new connections are still accepted."""
         self.config.encoded_headers.append(CLOSE)  # for the lists to come: uvicorn makes one a second
         self.server_state.default_headers.append(CLOSE)  # for the one that requests under way hold
 
     def hurry(self) -> None:
-        """Stop without waiting for requests under way."""
+        """Stop without waiting for requests in progress."""
         self.force_exit = True
         self._ended.set()
 
     def connection_ended(self) -> None:
-        """Note that a connection is gone; the last one to go ends the wait for them."""
+        """Note that a connection has ended; the last one ends the wait for them."""
         if not self.server_state.connections:
             self._ended.set()
 

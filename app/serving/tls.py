@@ -1,7 +1,7 @@
-"""The serving certificate: a pair of files, and the TLS context that hands it to clients.
+"""The serving certificate: a pair of files, and the TLS context that serves it.
 
-What a certificate says is read with the standard library alone: the package that makes certificates would cost this
-process more memory than all else that it does.
+Certificates are read with the standard library only: the cryptography package would use more memory than everything
+else in this process.
 """
 
 import asyncio
@@ -18,14 +18,14 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 PairStamp = tuple[tuple[int, int, int], ...] | None
-"""Inode, modification time in ns and size of both files; None where one is missing."""
+"""Inode, modification time in ns and size of both files; None if one is missing."""
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for: time is judged here, by a given clock."""
 
 
 class CertificateError(Exception):
-    """A certificate pair that cannot be served; says which files, and why."""
+    """A certificate pair that cannot be served; the message has the files and the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,10 @@ class LoadedPair:
     not_before: float
     not_after: float
     misnamed: str | None = None
-    """Why it is not for the name that it should be for, if it is not."""
+    """The reason why the certificate is not valid for the expected name, if it is not."""
 
     def unfit(self, now: float) -> str | None:
-        """Say why no client would accept it now; None where one would."""
+        """Say why no client would accept it now; None if clients accept it."""
         if self.misnamed:
             return self.misnamed
         if now < self.not_before:
@@ -50,10 +50,9 @@ class LoadedPair:
 class ServingCertificate:
     """A certificate chain and its key on disk, re-read when they change.
 
-    `context` stays the same for the life of a listener. Each handshake is given the context of the newest pair that
-    is fit to be served, so a bad pair cannot damage the one that is in use. Until there is a pair, handshakes fail.
-    `name` is the DNS name (or IP address) that the certificate must be valid for; None: any. `clock` gives seconds
-    since the epoch.
+    `context` stays the same for the life of a listener. Each handshake gets the context of the newest usable pair, so
+    a bad pair cannot damage the one in use. Without a pair, handshakes fail. `name` is the DNS name (or IP address)
+    that the certificate must be valid for; None: any. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -77,23 +76,23 @@ class ServingCertificate:
 
     @property
     def not_after(self) -> float:
-        """When the served certificate expires, in seconds since the epoch; 0 where none is served."""
+        """The expiry of the served certificate in seconds since the epoch; 0 if none is served."""
         return self._current.not_after if self._current else 0.0
 
     @property
     def up_to_date(self) -> bool:
-        """Whether what is served is what the files hold."""
+        """Whether the served certificate is the one in the files."""
         return self._current is not None and self._current is self._newest
 
     def unready(self) -> str | None:
-        """Say why no client would accept what is served now; None where one would."""
+        """Say why no client would accept the served certificate now; None if clients accept it."""
         reason = self._current.unfit(self._clock()) if self._current else self._problem
         if not reason or not self._current:
             return reason
-        return f"{self._problem}; of the one before: {reason}" if self._problem else self._sentence(reason)
+        return f"{self._problem}; the previous certificate: {reason}" if self._problem else self._sentence(reason)
 
     def reload(self) -> bool:
-        """Take up a changed pair and say whether another one is served now; what is wrong is logged, once."""
+        """Load a changed pair, and return whether a different certificate is served now. A problem is logged once."""
         before = self._current
         stamp = self._stat()
         if stamp != self._stamp:
@@ -107,7 +106,7 @@ class ServingCertificate:
         return changed
 
     async def watch(self, interval: float = 1.0) -> None:
-        """Reload whenever the files change, until cancelled; `interval` in seconds."""
+        """Reload when the files change, until cancelled; `interval` in seconds."""
         while True:
             await asyncio.sleep(interval)
             self.reload()
@@ -121,13 +120,13 @@ class ServingCertificate:
         self._choose_current()
 
     def _choose_current(self) -> None:
-        """Serve the newest pair, unless it is unfit and the one before is not: a matter of time, too."""
+        """Serve the newest pair, unless it is not usable and the previous one is. This can change with time."""
         now = self._clock()
         reason = self._newest.unfit(now) if self._newest else None
         if self._newest and (not reason or not self._current or self._current.unfit(now)):
             self._current = self._newest
         kept = self._problem or (reason and self._sentence(reason))
-        self._log(self.unready() or (kept and f"{kept}; the one before stays in use"))
+        self._log(self.unready() or (kept and f"{kept}; the previous certificate stays in use"))
 
     def _log(self, problem: str | None) -> None:
         if problem and problem != self._logged:
@@ -146,7 +145,7 @@ class ServingCertificate:
     def _load(self) -> LoadedPair:
         context = _server_context()
         try:
-            # An encrypted key fails on the empty password, where without one OpenSSL would ask the terminal.
+            # With an empty password, an encrypted key fails; without one, OpenSSL would ask on the terminal.
             context.load_cert_chain(*self._files, password="")
             leaf = _leaf(context)
             facts = _facts(context, leaf)
@@ -164,7 +163,7 @@ class ServingCertificate:
             found = [path.stat() for path in self._files]
         except OSError:
             return None
-        return tuple((one.st_ino, one.st_mtime_ns, one.st_size) for one in found)
+        return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
 
 
 def _server_context() -> ssl.SSLContext:
@@ -177,14 +176,14 @@ def _leaf(server: ssl.SSLContext) -> bytes:
     """Return the certificate (DER) that a server context serves."""
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.check_hostname = False
-    client.verify_mode = ssl.CERT_NONE  # the caller wants to see what is served, and is asking itself
+    client.verify_mode = ssl.CERT_NONE  # the caller only reads the served certificate
     return _shake_hands(server, client).getpeercert(binary_form=True) or b""
 
 
 def _facts(server: ssl.SSLContext, leaf: bytes, name: str | None = None) -> dict[str, Any]:
-    """Return what the leaf says of itself, as the ssl module puts it.
+    """Return the fields of the leaf certificate in the ssl module's format.
 
-    Raises SSLCertVerificationError where it is no certificate of a server, or not for `name`.
+    Raises SSLCertVerificationError if it is not a server certificate, or not for `name`.
     """
     client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     client.load_verify_locations(cadata=leaf)
@@ -195,7 +194,7 @@ def _facts(server: ssl.SSLContext, leaf: bytes, name: str | None = None) -> dict
 
 
 def _misnamed(server: ssl.SSLContext, leaf: bytes, name: str | None, facts: dict[str, Any]) -> str | None:
-    """Say why a certificate is not for a name: OpenSSL's answer, for there are wildcards and addresses."""
+    """Say why a certificate is not for a name. OpenSSL decides it, because of wildcards and addresses."""
     if name is None:
         return None
     try:

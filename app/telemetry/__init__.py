@@ -1,1 +1,1 @@
-"""What is told of the processes: metrics, logs and traces."""
+"""Metrics, logs and traces of both processes."""

@@ -1,7 +1,7 @@
-"""What the servers log: a line for each record, as JSON or as text, and a level that can be changed while they run.
+"""The log of both servers: one line for each record, as JSON or as text, with a level that can be changed at run time.
 
-Whatever a message, a field or a traceback contains, it stays within its record's line; the lines of a traceback in text
-stand behind a mark.
+The content of a message, a field or a traceback cannot start a new record; in text, the lines of a traceback start
+with a mark.
 """
 
 import enum
@@ -19,9 +19,12 @@ from typing import Any, BinaryIO
 import msgspec
 
 OUR_LOGGER = "app"
-"""The logger of everything that is ours. Others are never heard below INFO: theirs may tell what is secret."""
+"""The logger of this program.
+
+Messages of other libraries below INFO are never logged, because they may contain secrets.
+"""
 LONGEST = 4096
-"""Most characters of a message or a field."""
+"""Maximum number of characters of a message or a field."""
 TRACE_MARK = "    | "
 
 LogFields = Mapping[str, Any]
@@ -30,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class LogFormat(enum.StrEnum):
-    """How lines are written; AUTO is text on a terminal and JSON elsewhere."""
+    """The format of lines; AUTO is text on a terminal and JSON elsewhere."""
 
     AUTO = "auto"
     JSON = "json"
@@ -47,29 +50,29 @@ class LogLevel(enum.StrEnum):
 
 
 class Level:
-    """The level in force, which an operator may change; it is the process's, so there is one at a time."""
+    """The log level of the process, which an operator can change at run time."""
 
     def __init__(self, configured: LogLevel = LogLevel.INFO) -> None:
         self._configured = configured
 
     @property
     def current(self) -> str:
-        """The level in force, as it is called in the flag."""
+        """The current level, by its name in the flag."""
         return logging.getLevelName(logging.getLogger(OUR_LOGGER).getEffectiveLevel()).lower()
 
     def set(self, level: LogLevel) -> None:
-        """Put a level into force."""
+        """Set the level."""
         number = getattr(logging, level.name)
         logging.getLogger(OUR_LOGGER).setLevel(number)
         logging.getLogger().setLevel(max(number, logging.INFO))
 
     def toggle(self) -> None:
-        """Change to debug, and from there back to what was configured (or info, where that was debug)."""
+        """Change to debug, and from debug back to the configured level (to info, if that was debug)."""
         calm = LogLevel.INFO if self._configured is LogLevel.DEBUG else self._configured
         self.set(calm if self.current == LogLevel.DEBUG else LogLevel.DEBUG)
 
     def listen(self) -> None:
-        """Toggle on SIGUSR1, where there is one; to be called from the main thread."""
+        """Toggle on SIGUSR1, if the platform has it; call this from the main thread."""
         if number := getattr(signal, "SIGUSR1", None):
             signal.signal(number, lambda _number, _frame: self.toggle())
 
@@ -86,22 +89,22 @@ def tell(logger: logging.Logger, message: str, fields: LogFields) -> None:
         logger.handle(record)
 
 
-def configure(given: LogFormat, level: LogLevel) -> Level:
-    """Log to standard error from here on, and return the level in force."""
-    # Nothing of this is written, and it takes time to look up (Python's logging HOWTO, Optimization).
+def configure(log_format: LogFormat, level: LogLevel) -> Level:
+    """Configure logging to standard error, and return the log level."""
+    # No line contains these values, and looking them up takes time (Python's logging HOWTO, Optimization).
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    as_text = given is LogFormat.TEXT or (given is LogFormat.AUTO and sys.stderr.isatty())
+    as_text = log_format is LogFormat.TEXT or (log_format is LogFormat.AUTO and sys.stderr.isatty())
     logging.getLogger().handlers[:] = [Writer(sys.stderr.buffer, TextFormatter() if as_text else JsonFormatter())]
     logging.captureWarnings(capture=True)
     sys.excepthook = lambda _kind, error, _trace: log.critical("ends by an exception", exc_info=error)
-    threading.excepthook = lambda given: log.critical("a thread ended with an exception", exc_info=given.exc_value)
+    threading.excepthook = lambda args: log.critical("a thread ended with an exception", exc_info=args.exc_value)
     in_force = Level(level)
     in_force.set(level)
     return in_force
 
 
 class Writer(logging.Handler):
-    """Writes each record as one line in one piece; what cannot be written is given up."""
+    """Writes each record as one line with one write; write errors are ignored."""
 
     def __init__(self, stream: BinaryIO, formatter: "LineFormatter") -> None:
         super().__init__()
@@ -110,7 +113,7 @@ class Writer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; the caller holds the lock."""
-        with suppress(Exception):  # there is no other place to say it, and no reason to fail
+        with suppress(Exception):  # there is no other place to report it, and no reason to fail
             self._stream.write(self._lines.line(record))
             self._stream.flush()
 
@@ -152,15 +155,15 @@ class JsonFormatter(LineFormatter):
 
 
 class TextFormatter(LineFormatter):
-    """Time, level, logger and message, and the fields as name=value, quoted where they are not plain words."""
+    """Time, level, logger and message, and the fields as name=value, quoted if they are not plain words."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line as text; the lines of a traceback stand behind a mark."""
+        """Return the line as text; the lines of a traceback start with a mark."""
         fields = "".join(f" {name}={_word(value)}" for name, value in _fields(record).items())
         message = _printable(_cut(record.getMessage()))
         moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line = f"{moment.removesuffix('+00:00')}Z {record.levelname} {record.name}: {message}{fields}"
-        traced = (TRACE_MARK + _printable(one) for one in self.trace(record).split("\n") if one)
+        traced = (TRACE_MARK + _printable(part) for part in self.trace(record).split("\n") if part)
         return "\n".join([line, *traced])
 
 

@@ -16,15 +16,15 @@ from app.telemetry.tracing import Attributes, Headers
 
 PATH = "/v1/traces"
 SEND_SECONDS = 5.0
-"""Longest time of one attempt to send, and so of the last one when the process ends."""
+"""Timeout of one attempt to send, and so of the last one at the end of the process."""
 
 log = logging.getLogger(__name__)
 
 
 class OtelTracer:
-    """Sends spans in batches from a thread of its own; what cannot be sent is dropped.
+    """Sends spans in batches in its own thread; spans that cannot be sent are dropped.
 
-    Which traces are sampled is up to the API server where it began them, else all are, unless OTEL_TRACES_SAMPLER says
+    Traces of the API server follow its sampling decision. All others are sampled, unless OTEL_TRACES_SAMPLER says
     otherwise, as OpenTelemetry defines it.
     """
 
@@ -42,23 +42,23 @@ class OtelTracer:
 
     @contextmanager
     def serving(self, name: str, headers: Headers) -> Iterator["OtelSpan"]:
-        """Time the answer to a request with these headers, as part of its caller's trace."""
-        given = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
-        context = self._context.extract(given)
+        """Create the span of a response to a request with these headers, in the caller's trace."""
+        carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in headers}
+        context = self._context.extract(carrier)
         with self._tracer.start_as_current_span(name, context, SpanKind.SERVER) as span:
             yield OtelSpan(span)
 
     @contextmanager
     def working(self, name: str, attributes: Attributes) -> Iterator["OtelSpan"]:
-        """Time work of our own, which begins a trace."""
+        """Create the span of the guard's own work, in a new trace."""
         with self._tracer.start_as_current_span(name, attributes=attributes) as span:
             yield OtelSpan(span)
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that carry the context of this thread's or task's span.
 
-        No flag is sent but `sampled`. OpenTelemetry sets `random` (W3C Trace Context, level 2) as well, and API servers
-        up to Kubernetes 1.36 at least take such a header for invalid (go.opentelemetry.io/otel before 1.43).
+        Only the flag `sampled` is sent. OpenTelemetry sets `random` (W3C Trace Context, level 2) as well, and API
+        servers up to Kubernetes 1.36 at least take such a header for invalid (go.opentelemetry.io/otel before 1.43).
         """
         context = get_current_span().get_span_context()
         if not context.is_valid:
@@ -69,7 +69,7 @@ class OtelTracer:
         return {"traceparent": f"00-{ids}-0{sampled}", **state}
 
     def stop(self) -> None:
-        """Send what was not sent yet, within seconds."""
+        """Send the remaining spans, within seconds."""
         self._provider.shutdown()
 
 
@@ -81,9 +81,9 @@ class OtelSpan:
         self.trace = format_trace_id(span.get_span_context().trace_id)
 
     def note(self, attributes: Attributes) -> None:
-        """Add what came to be known."""
+        """Add attributes."""
         self._span.set_attributes(attributes)
 
     def failed(self, reason: str) -> None:
-        """Say that it failed."""
+        """Mark the span as failed."""
         self._span.set_status(Status(StatusCode.ERROR, reason))

@@ -1,4 +1,4 @@
-"""What is traced, by whoever traces: this module has no tracer but the one that does nothing, and imports none.
+"""The interface of tracing, and a tracer that does nothing. This module imports no tracing library.
 
 A trace context is carried as W3C says (`traceparent`, `tracestate`): taken from the API server's call to the webhook,
 and sent with the controller's own calls to the API server.
@@ -14,36 +14,36 @@ Headers = Iterable[tuple[bytes, bytes]]
 """As ASGI has them."""
 
 ENTRY_UIDS = "serviceentry_guard.entry.uids"
-"""The attribute by which an admission and what the controller made of its object find each other."""
+"""The attribute that connects an admission with the reconciliation of its object."""
 
 
 class Span(Protocol):
-    """Something that takes time. `trace` is the ID of its trace, empty where nothing is traced."""
+    """A span. `trace` is the ID of its trace, empty without tracing."""
 
     @property
     def trace(self) -> str: ...
 
     def note(self, attributes: Attributes) -> None:
-        """Add what came to be known."""
+        """Add attributes."""
 
     def failed(self, reason: str) -> None:
-        """Say that it failed."""
+        """Mark the span as failed."""
 
 
 class Tracer(Protocol):
-    """Makes spans; what ends as an exception is noted as such and raised on."""
+    """Creates spans; an exception in a span is recorded and raised again."""
 
     def serving(self, name: str, headers: Headers) -> AbstractContextManager[Span]:
-        """Time the answer to a request with these headers, as part of its caller's trace."""
+        """Create the span of a response to a request with these headers, in the caller's trace."""
 
     def working(self, name: str, attributes: Attributes) -> AbstractContextManager[Span]:
-        """Time work of our own, which begins a trace."""
+        """Create the span of the guard's own work, in a new trace."""
 
     def headers(self) -> Mapping[str, str]:
         """Return the headers that carry the context of this thread's or task's span."""
 
     def stop(self) -> None:
-        """Send what was not sent yet, within seconds."""
+        """Send the remaining spans, within seconds."""
 
 
 class Untraced:

@@ -1,1 +1,1 @@
-"""The admission webhook: reviews over TLS in, one pure call, answers out."""
+"""The admission webhook: AdmissionReviews over TLS in, one pure call, responses out."""

@@ -1,6 +1,6 @@
 """The AdmissionReview codec (admission.k8s.io/v1): bytes in, bytes out, no transport.
 
-Nothing is in an answer that was not in the request or the policy.
+A response contains only data of the request and of the policy.
 """
 
 import base64
@@ -23,14 +23,14 @@ DEPTH_LIMIT = 64
 
 
 class Stage(enum.Enum):
-    """Which of the two webhooks is asked."""
+    """The webhook that is called: mutating or validating."""
 
     MUTATE = "mutate"
     VALIDATE = "validate"
 
 
 class BadReview(ValueError):
-    """A body that is no AdmissionReview: the HTTP status to answer with, and the reason."""
+    """A body that is not a valid AdmissionReview; the message is the reason."""
 
     def __init__(self, reason: str, status: int = 400) -> None:
         super().__init__(reason)
@@ -40,7 +40,7 @@ class BadReview(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An encoded AdmissionReview response, and what a log line says of it."""
+    """An encoded AdmissionReview response, and the fields of its log line."""
 
     body: bytes
     uid: str
@@ -52,7 +52,7 @@ class Answer:
     patched: bool
     codes: tuple[str, ...]
     entry_uid: str
-    """UID of the object: known once it is validated, not yet where one that is created is mutated."""
+    """UID of the object; at the mutation of a create, it does not exist yet."""
 
 
 class _Kind(msgspec.Struct, frozen=True):
@@ -88,7 +88,7 @@ _encoder = msgspec.json.Encoder()
 
 
 def answer(stage: Stage, body: bytes, policy: GuardPolicy, siblings: Standing = NO_SIBLINGS) -> Answer:
-    """Answer one AdmissionReview; raises BadReview where there is none to answer.
+    """Answer one AdmissionReview; raises BadReview if the body is not valid.
 
     `siblings` are the stored entries that keep their resolution.
     """

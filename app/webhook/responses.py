@@ -1,4 +1,4 @@
-"""What becomes of a request that gets no review: why, and how it is said over HTTP."""
+"""HTTP error responses to requests that get no review."""
 
 import json
 from http import HTTPStatus
@@ -20,11 +20,11 @@ class RequestRejected(Exception):
 
 
 class Disconnected(Exception):
-    """The client went away before its request was whole."""
+    """The client disconnected before its request was complete."""
 
 
 async def send_refusal(send: Send, refused: RequestRejected) -> None:
-    """Answer with a Kubernetes Status, which the API server quotes to whoever made the request."""
+    """Respond with a Kubernetes Status. The API server quotes its message to its client."""
     status = {
         "apiVersion": "v1",
         "kind": "Status",

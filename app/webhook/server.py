@@ -1,7 +1,7 @@
-"""The admission webhook's transport: HTTPS in, one pure call for the answer, HTTPS out.
+"""The admission webhook's transport: HTTPS in, one pure call for the response, HTTPS out.
 
-It calls no API and keeps no state. What cannot be answered is an HTTP error, which the API server treats as its
-`failurePolicy` says: it is never "allowed".
+It calls no API and keeps no state. A request that cannot be reviewed gets an HTTP error, never "allowed"; the API
+server then applies the `failurePolicy`.
 """
 
 import asyncio
@@ -33,15 +33,15 @@ from app.webhook.transition import answer_in_transition
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
 LONGEST_NAME, LONGEST_USER = 253, 512
-"""Most characters of what a request says that are logged. A service account's user name has up to 340."""
+"""Maximum number of characters of a request field in the log. A service account's user name has up to 340."""
 
 log = logging.getLogger(__name__)
 
 
 class StageApp:
-    """The ASGI application of one stage. `slots` bounds the requests under way, all endpoints together."""
+    """The ASGI application of one stage. `slots` limits the number of concurrent requests of all endpoints together."""
 
-    def __init__(  # noqa: PLR0913 - all that a request is answered with
+    def __init__(  # noqa: PLR0913 - the dependencies of a response
         self,
         stage: Stage,
         policy: PolicyFile,
@@ -108,35 +108,35 @@ class StageApp:
     def _review(self, body: bytes, span: Span) -> bytes:
         began = time.perf_counter()
         try:
-            given = answer_in_transition(self._stage, body, self._policy, self._siblings.current)
+            reply = answer_in_transition(self._stage, body, self._policy, self._siblings.current)
         except BadReview as bad:
             raise RequestRejected(HTTPStatus(bad.status), bad.reason) from bad
         except Exception as error:
             log.exception("unexpected error in a review")
             raise RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
-        seconds, outcome = time.perf_counter() - began, _outcome(given)
+        seconds, outcome = time.perf_counter() - began, _outcome(reply)
         stage, size = self._stage.value, len(body)
-        self._metrics.answered(stage, given.operation, outcome, given.codes, seconds=seconds, size=size)
-        self._tell(given, outcome, seconds, span)
-        return given.body
+        self._metrics.answered(stage, reply.operation, outcome, reply.codes, seconds=seconds, size=size)
+        self._tell(reply, outcome, seconds, span)
+        return reply.body
 
-    def _tell(self, given: Answer, outcome: AdmissionOutcome, seconds: float, span: Span) -> None:
+    def _tell(self, reply: Answer, outcome: AdmissionOutcome, seconds: float, span: Span) -> None:
         if log.isEnabledFor(logging.INFO):
-            line = self._line(given, outcome, seconds)
+            line = self._line(reply, outcome, seconds)
             tell(log, "admission", {**line, "trace": span.trace} if span.trace else line)
         if span.trace:
-            span.note(_attributes(given, outcome))
+            span.note(_attributes(reply, outcome))
 
-    def _line(self, given: Answer, outcome: AdmissionOutcome, seconds: float) -> dict[str, object]:
+    def _line(self, reply: Answer, outcome: AdmissionOutcome, seconds: float) -> dict[str, object]:
         return {
             "stage": self._stage.value,
-            "uid": given.uid[:LONGEST_NAME],
-            "operation": given.operation[:LONGEST_NAME],
-            "namespace": given.namespace[:LONGEST_NAME],
-            "name": given.name[:LONGEST_NAME],
-            "user": given.user[:LONGEST_USER],
+            "uid": reply.uid[:LONGEST_NAME],
+            "operation": reply.operation[:LONGEST_NAME],
+            "namespace": reply.namespace[:LONGEST_NAME],
+            "name": reply.name[:LONGEST_NAME],
+            "user": reply.user[:LONGEST_USER],
             "verdict": outcome,
-            "codes": given.codes,
+            "codes": reply.codes,
             "milliseconds": round(seconds * 1000, 3),
         }
 
@@ -162,9 +162,9 @@ def create_app(
 
 
 class Webhook:
-    """Both listeners of the process, from their start to the end of draining."""
+    """Both listeners of the process, from start to the end of draining."""
 
-    def __init__(  # noqa: PLR0913 - all that the process is made of
+    def __init__(  # noqa: PLR0913 - the parts of the process
         self,
         settings: WebhookSettings,
         policy: PolicyFile,
@@ -192,7 +192,7 @@ class Webhook:
         self._hurry = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until stop() is called, then drain: unready at once, reachable for as long as settings say."""
+        """Serve until stop() is called, then drain: unready immediately, reachable for the configured time."""
         async with self.health, self.admission:
             watching = [asyncio.create_task(self._certificate.watch()), asyncio.create_task(self._follow_policy())]
             self.unready = None
@@ -211,14 +211,14 @@ class Webhook:
         log.info("stopped")
 
     async def _follow_policy(self) -> None:
-        """Keep the policy and the siblings in step with their files, which a thread reads: no review waits for it."""
+        """Follow the files of the policy and the siblings. A thread reads them, so that no review waits for a file."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await asyncio.to_thread(self._policy.poll)
             await asyncio.to_thread(self._siblings.poll)
 
     def stop(self) -> None:
-        """Drain and end; called again, end at once."""
+        """Drain, then stop. A second call stops immediately."""
         if self._stop.is_set():
             self._hurry.set()
             self.admission.hurry()
@@ -233,7 +233,7 @@ def serve(
     level: Level | None = None,
     tracer: Tracer = UNTRACED,
 ) -> int:
-    """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 where it could not start."""
+    """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 if it could not start."""
     level = level or Level()
     level.listen()
     try:
@@ -259,21 +259,21 @@ def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() in {b"", b"application/json"}
 
 
-def _attributes(given: Answer, outcome: AdmissionOutcome) -> Attributes:
+def _attributes(reply: Answer, outcome: AdmissionOutcome) -> Attributes:
     return {
-        "k8s.namespace.name": given.namespace,
-        "serviceentry_guard.name": given.name,
-        "serviceentry_guard.operation": given.operation,
+        "k8s.namespace.name": reply.namespace,
+        "serviceentry_guard.name": reply.name,
+        "serviceentry_guard.operation": reply.operation,
         "serviceentry_guard.verdict": outcome,
-        "serviceentry_guard.codes": given.codes,
-        ENTRY_UIDS: (given.entry_uid,) if given.entry_uid else (),
+        "serviceentry_guard.codes": reply.codes,
+        ENTRY_UIDS: (reply.entry_uid,) if reply.entry_uid else (),
     }
 
 
-def _outcome(given: Answer) -> AdmissionOutcome:
-    if not given.allowed:
+def _outcome(reply: Answer) -> AdmissionOutcome:
+    if not reply.allowed:
         return "denied"
-    return "patched" if given.patched else "allowed"
+    return "patched" if reply.patched else "allowed"
 
 
 _NO_TELEMETRY: TelemetryConfig = {
@@ -283,4 +283,4 @@ _NO_TELEMETRY: TelemetryConfig = {
     "operation_spans": False,
     "auto_configure": False,
 }
-"""No variable of the environment may send what is reviewed elsewhere."""
+"""No environment variable may send the reviewed objects elsewhere."""

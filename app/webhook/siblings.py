@@ -1,6 +1,6 @@
-"""The stored entries that keep their resolution, as the controller writes them into a file that is mounted here.
+"""The stored entries that keep their resolution, from a mounted file that the controller writes.
 
-Without the file, and until there is one, none is known: what slips through then, the controller puts back.
+While the file does not exist, no such entry is known. The controller restores an entry that is changed meanwhile.
 """
 
 import logging
@@ -12,13 +12,13 @@ from app.core.rules.kept_resolutions import Standing, parse_standing
 from app.policyfile import FileStamp, file_stamp
 
 SIZE_LIMIT = 1024 * 1024
-"""What a ConfigMap can hold, in bytes."""
+"""The maximum size of a ConfigMap, in bytes."""
 
 log = logging.getLogger(__name__)
 
 
 class SiblingsFile:
-    """Entries that follow their file: a broken one is left aside, and what was known before stays so."""
+    """The entries in the file; if a changed file is not valid, the previous entries stay in force."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -27,7 +27,7 @@ class SiblingsFile:
         self.poll()
 
     def poll(self) -> None:
-        """Take up a changed file."""
+        """Load a changed file."""
         stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return

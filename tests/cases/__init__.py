@@ -25,6 +25,9 @@ class Case:
     rule: str
     created: str
     annotations: dict[str, str]
+    labels: dict[str, str]
+    status: dict[str, Any]
+    """What istiod wrote into the entry."""
     spec: dict[str, Any]
     policy: dict[str, Any]
     outcome: str
@@ -50,8 +53,15 @@ class Case:
         return {
             "apiVersion": "networking.istio.io/v1",
             "kind": "ServiceEntry",
-            "metadata": {"name": "case", "namespace": namespace, "annotations": self.annotations, **created},
+            "metadata": {
+                "name": "case",
+                "namespace": namespace,
+                "annotations": self.annotations,
+                **({"labels": self.labels} if self.labels else {}),
+                **created,
+            },
             "spec": self.spec,
+            **({"status": self.status} if self.status else {}),
         }
 
     def guard_policy(self) -> dict[str, Any]:
@@ -100,6 +110,8 @@ def load() -> Iterator[Case]:
                 rule=document["rule"],
                 created=document.get("created", ""),
                 annotations=document.get("annotations", {}),
+                labels=document.get("labels", {}),
+                status=document.get("status", {}),
                 spec=document["entry"],
                 policy=run["policy"],
                 outcome=run["outcome"],

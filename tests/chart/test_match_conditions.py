@@ -160,7 +160,7 @@ def nearly_compliant(draw: st.DrawFn) -> Manifest:
 
 @given(manifest=st.one_of(manifests(), nearly_compliant(), nearly_compliant()), policy=policies(), update=st.booleans())
 @settings(max_examples=examples(800))
-def test_no_policy_says_anything_about_an_entry_that_is_skipped(
+def test_no_policy_has_a_finding_on_an_entry_that_is_skipped(
     api: Api, manifest: Manifest, policy: GuardPolicy, update: bool
 ) -> None:
     old = api.get("none" if manifest["spec"].get("resolution") else "dns") if update else None
@@ -235,7 +235,7 @@ def test_what_the_core_may_speak_about_is_asked_about(api: Api, asked: Manifest)
     ],
     ids=range(11),
 )
-def test_what_is_malformed_does_not_get_past_by_being_skipped(api: Api, malformed: Any) -> None:
+def test_a_malformed_entry_is_never_skipped(api: Api, malformed: Any) -> None:
     assert api.create({**entry(), "spec": malformed})[0] >= 400
 
 

@@ -179,7 +179,7 @@ def test_the_webhook_configurations_are_as_the_issue_has_them(objects: list[Mani
 
 
 @every_set
-def test_ca_bundle_is_nobodys_but_the_controllers_and_the_injectors(objects: list[Manifest]) -> None:
+def test_ca_bundle_is_written_only_by_the_controller_and_the_injector(objects: list[Manifest]) -> None:
     configurations = [one for one in objects if one["kind"] in CONFIGURATIONS]
     assert not any("caBundle" in one["webhooks"][0]["clientConfig"] for one in configurations)
 

@@ -233,7 +233,7 @@ def test_a_bad_pair_is_refused_and_the_good_one_stays(
     assert not certificate.reload()
     (record,) = caplog.records
     assert record.levelno == logging.ERROR
-    assert record.getMessage().endswith("; the one before stays in use")
+    assert record.getMessage().endswith("; the previous certificate stays in use")
 
 
 def test_time_alone_makes_a_certificate_unfit_and_its_successor_fit(
@@ -259,7 +259,7 @@ def test_time_alone_makes_a_certificate_unfit_and_its_successor_fit(
     assert not certificate.reload()
     both = certificate.unready()
     assert both is not None
-    assert "No such file or directory; of the one before: it expired on" in both
+    assert "No such file or directory; the previous certificate: it expired on" in both
 
 
 def test_metrics_tell_when_the_certificate_expires_and_whether_the_files_are_served(

@@ -136,7 +136,7 @@ def test_an_error_inside_is_a_fixed_sentence_and_never_allows(
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [LookupError]
 
 
-def test_a_client_that_leaves_in_the_middle_is_noticed_and_harms_nobody(
+def test_a_client_that_disconnects_in_the_middle_is_noticed_and_harms_no_other_client(
     webhook: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)

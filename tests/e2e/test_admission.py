@@ -103,7 +103,7 @@ class TestWarnings:
     def test_point_out_an_annotation_that_means_nothing(self, team: Team) -> None:
         annotations = {"serviceentry-guard.io/attemps": "\u0001" * 300}
         applied = team.kubectl("apply", manifest=team.entry(metadata={"annotations": annotations}))
-        assert 'SEG015 metadata.annotations: "serviceentry-guard.io/attemps" means nothing' in applied.stderr
+        assert 'SEG015 metadata.annotations: "serviceentry-guard.io/attemps" is unknown' in applied.stderr
 
 
 class TestAnEntryThatWasThereBeforeTheGuard:

@@ -49,7 +49,7 @@ def admin(cluster: ControlPlane) -> Iterator[Client]:
 @pytest.fixture(scope="module")
 def auditor(cluster: ControlPlane) -> Path:
     """The kubeconfig of a user who may list the kinds that docs/audit.md names, and nothing else."""
-    groups = {ISTIO: READ, "gateway.networking.k8s.io": ("httproutes",)}
+    groups = {ISTIO: READ, "gateway.networking.k8s.io": ("httproutes",), "": ("namespaces",)}
     rules = [{"apiGroups": [group], "resources": names, "verbs": ["list"]} for group, names in groups.items()]
     metadata = {"name": "auditor"}
     role = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": rules}

@@ -146,7 +146,7 @@ class TestASoundInstallation:
         assert {one.state for one in findings} == {State.OK}
         text = said(findings)
         assert "the webhook turns resolution NONE into DNS" in text
-        assert "webhook mutate.serviceentry-guard.io rejects an entry that cannot be repaired" in text
+        assert "webhook mutate.serviceentry-guard.io rejects what cannot be repaired" in text
         assert f"a new connection to {HOST}:{patient.port} succeeds with the current caBundle" in text
         assert patient.client.list_page(SERVICE_ENTRIES, patient.installation.team).items == []
 
@@ -159,7 +159,7 @@ class TestASoundInstallation:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 0, ended.stdout + ended.stderr
         assert ended.stdout.endswith("The guard works.\n")
-        assert f"unknown  no fresh connection to {patient.called}:{patient.port} from here" in ended.stdout
+        assert f"unknown  cannot connect to {patient.called}:{patient.port} from here" in ended.stdout
 
     def test_whose_policy_only_warns_is_sound_too(self, patient: Patient, webhook: Child, tmp_path: Path) -> None:
         webhook.kill()
@@ -375,7 +375,7 @@ class TestWhatCannotBeSeen:
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         assert ended.returncode == 2
         (line,) = ended.stderr.splitlines()
-        assert line.startswith("serviceentry-guard: the API server cannot be asked: ")
+        assert line.startswith("serviceentry-guard: calling the API server failed: ")
 
 
 class TestTheEmergencyExit:
@@ -394,7 +394,7 @@ class TestTheEmergencyExit:
         wait_until(lambda: creatable(patient), "everything can be stored", SECONDS)
         patient.expect(f"{MUTATING.kind} {there.name} is disabled", "doctor --enable")
         closed = subprocess.run([*command, "--enable"], capture_output=True, text=True, check=True)
-        assert f"{MUTATING.kind} {there.name} is asked\n" in closed.stdout
+        assert f"{MUTATING.kind} {there.name} enabled\n" in closed.stdout
         wait_until(lambda: not creatable(patient), "the webhooks are asked again", SECONDS)
         after = [patient.client.get(resource, None, there.name)["webhooks"] for resource in CONFIGURATIONS]
         assert [without_conditions(one) for one in after] == [without_conditions(one) for one in before]
@@ -404,7 +404,7 @@ class TestTheEmergencyExit:
     def test_without_an_installation_says_that_nobody_is_asked(self, patient: Patient) -> None:
         doctor = Doctor(patient.client, Target("nowhere", "nowhere", "default"))
         assert list(doctor.disable()) == [
-            f"there is no {one.kind} nowhere: no webhook is called" for one in CONFIGURATIONS
+            f"{one.kind} nowhere not found: the API server calls no webhook of it" for one in CONFIGURATIONS
         ]
 
     def test_takes_the_backstop_away_too(self, patient: Patient) -> None:
@@ -416,7 +416,7 @@ class TestTheEmergencyExit:
         binding = {"apiVersion": resource.api_version, "kind": resource.kind, "metadata": metadata, "spec": spec}
         patient.client.create(resource, binding)
         done = list(patient.doctor().disable())
-        assert any("serviceentry-guard-refuse is deleted" in line for line in done)
+        assert any("serviceentry-guard-refuse deleted" in line for line in done)
         with pytest.raises(ApiError):
             patient.client.get(resource, None, "serviceentry-guard-refuse")
 

@@ -97,7 +97,7 @@ class TestRefusedWrites:
         team.delete("probe", VIRTUAL_SERVICES)
         return False
 
-    def test_costs_few_calls_one_line_and_one_event_and_holds_up_nobody(
+    def test_costs_few_calls_one_line_and_one_event_and_delays_no_other_namespace(
         self, refused: Team, loner: Team, tmp_path: Path
     ) -> None:
         with Controller(refused.control_plane, tmp_path, ["--no-leader-elect"]) as controller:

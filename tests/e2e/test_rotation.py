@@ -200,7 +200,7 @@ def sound(there: Installation) -> bool:
         "caBundle of another",
     ],
 )
-def test_what_somebody_breaks_is_repaired_within_ten_seconds(
+def test_damaged_objects_are_repaired_within_ten_seconds(
     steady: Installation, injury: Callable[[Installation], None]
 ) -> None:
     wait_until(lambda: sound(steady), "all is well", 30)

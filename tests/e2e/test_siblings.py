@@ -143,7 +143,7 @@ def test_what_slips_through_is_put_back_to_what_it_was_and_told(loner: Team, con
         return [one["note"] for one in events if one["reason"] == "Remediated"]
 
     wait_until(lambda: bool(told()), "it is told", SOON)
-    assert "names the same host keeps this resolution" in told()[0]
+    assert "for the same host keeps this resolution" in told()[0]
 
 
 def test_an_author_who_writes_dns_is_not_fought(loner: Team, controller: Controller) -> None:

@@ -1,6 +1,7 @@
-"""One istio-generator for all tests of a worker."""
+"""One istio-generator of each kind for all tests of a worker."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,13 +12,25 @@ from tests.harm.generator import Generator
 
 
 @pytest.fixture(scope="session")
-def generator(pytestconfig: pytest.Config) -> Iterator[Generator]:
-    """The program that says what istiod gives a sidecar; it is built first where that was not done yet."""
+def program(pytestconfig: pytest.Config) -> Path:
+    """The program that says what istiod gives a proxy; it is built first where that was not done yet."""
     capture = pytestconfig.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         try:
-            program = provide_generator()
+            return provide_generator()
         except BedError as error:
             give_up(str(error))
+
+
+@pytest.fixture(scope="session")
+def generator(program: Path) -> Iterator[Generator]:
+    """The running program: what istiod gives a sidecar."""
     with Generator(program) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def ambient(program: Path) -> Iterator[Generator]:
+    """The running program of an ambient mesh: what istiod gives waypoints as well."""
+    with Generator(program, ambient=True) as running:
         yield running

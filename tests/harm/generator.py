@@ -1,5 +1,6 @@
 """The running program istio-generator: clusters in, what istiod gives their proxies out."""
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,11 +25,14 @@ class GeneratorError(Exception):
 class Generator:
     """One process; as a context manager it is started, and ended with its input. Not for several threads."""
 
-    def __init__(self, program: Path) -> None:
+    def __init__(self, program: Path, *, ambient: bool = False) -> None:
         self._program = program
+        self._environment = {**os.environ, "PILOT_ENABLE_AMBIENT": str(ambient).lower()}
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen([self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            [self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=self._environment
+        )
         return self
 
     def __exit__(

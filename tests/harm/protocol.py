@@ -17,6 +17,7 @@ class Proxy(Struct, frozen=True, kw_only=True, omit_defaults=True):
     labels: dict[str, str] = field(default_factory=dict)
     type: str = ""
     captures_dns: bool = field(default=False, name="dnsCapture")
+    ip: str = ""
     http_proxy_port: int = field(default=0, name="httpProxyPort")
 
     @property

@@ -48,18 +48,18 @@ ADVICE = (
         having=RECIPE,
     ),
     Advice(
-        symptom="503 from the day the load balancer moved until the application is restarted",
+        symptom="503 after the load balancer's addresses changed, until the application is restarted",
         setting="nothing: the recipe",
-        cost="The sidecar resolves the name once in a TTL, for each workload.",
+        cost="Each workload's sidecar sends one DNS query per TTL.",
         scenario=rotation.TITLE,
         circumstances=str(Rotation(2, in_flight=True)),
         without=OFF,
         having=RECIPE,
     ),
     Advice(
-        symptom="A burst of 503 with `remote connection failure` at each change of addresses, over within a TTL",
+        symptom="A burst of 503 with `remote connection failure` at each change of addresses, for up to one TTL",
         setting="`virtualService.retries: {attempts: 5, backoff: 1s}` (Istio 1.26 or newer)",
-        cost="The first retry waits half a second in the mean instead of 12 ms, whatever it is for, later ones longer.",
+        cost="Every first retry waits half a second on average instead of 12 ms, and later ones wait longer.",
         scenario=rotation.TITLE,
         circumstances=str(Rotation(0, in_flight=True)),
         without=RECIPE,
@@ -67,8 +67,8 @@ ADVICE = (
     ),
     Advice(
         symptom="The first requests after a pause hang, or fail with 503 or 504",
-        setting=f"{_POOL} with `http.idleTimeout` below the firewall's and the load balancer's",
-        cost="A handshake after each pause that is longer.",
+        setting=f"{_POOL} with `http.idleTimeout` below the timeouts of the firewall and the load balancer",
+        cost="One new connection after each longer pause.",
         scenario=firewall.TITLE,
         circumstances=str(Idleness(resets=False, one_first=True)),
         without=RECIPE,
@@ -76,10 +76,10 @@ ADVICE = (
     ),
     Advice(
         symptom="The same on a TLS passthrough port",
-        setting=f"{_POOL} with `tcp.idleTimeout` below theirs, or `tcp.tcpKeepalive`",
+        setting=f"{_POOL} with `tcp.idleTimeout` below these timeouts, or `tcp.tcpKeepalive`",
         cost=(
-            "The application sees its idle connection closed, and has to connect again. Keepalive instead keeps it, "
-            "for one packet in `interval` a connection."
+            "The application's idle connection is closed, and it must connect again. Keepalive keeps it open, with "
+            "one packet per `interval` and connection."
         ),
         scenario=firewall.TITLE_TLS,
         circumstances=f"passthrough: {Idleness(resets=False)}",
@@ -87,9 +87,10 @@ ADVICE = (
         having=IDLE_TIMEOUT,
     ),
     Advice(
-        symptom="Connections that end on a TLS passthrough port: nothing retries",
-        setting="`destinationRule.tlsOrigination: true`, port 80/HTTP with `targetPort: 443`, plain HTTP in the code",
-        cost="The sidecar holds the TLS session: a change of the application's URL, and of who verifies certificates.",
+        symptom="Connections that end on a TLS passthrough port, where retries are not possible",
+        setting="`destinationRule.tlsOrigination: true`, port 80/HTTP with `targetPort: 443`, "
+        "plain HTTP in the application",
+        cost="The application's URL changes, and the sidecar verifies the certificate instead of the application.",
         scenario=firewall.TITLE_TLS,
         circumstances=origination.PASSTHROUGH,
         circumstances_having=origination.ORIGINATED,
@@ -97,9 +98,9 @@ ADVICE = (
         having=ORIGINATION,
     ),
     Advice(
-        symptom="Something was ordered twice",
+        symptom="A request was processed twice",
         setting="`virtualService.unsafeMethods.retryOn: [connect-failure, refused-stream, reset-before-request]`",
-        cost="A POST that was sent and not answered fails, as without the guard: the application has to decide.",
+        cost="A POST without a response fails, as without the guard; the application must decide whether to repeat it.",
         scenario=unsafe.TITLE,
         circumstances=unsafe.CIRCUMSTANCES,
         without=RECIPE,
@@ -108,8 +109,8 @@ ADVICE = (
     ),
     Advice(
         symptom="Calls that take longer than 2 s fail with `upstream request timeout`",
-        setting="annotation `serviceentry-guard.io/per-try-timeout` on the entry, above the slowest good answer",
-        cost="A dead address is given up later: after this time instead of 2 s.",
+        setting="annotation `serviceentry-guard.io/per-try-timeout` on the entry, above the slowest good response",
+        cost="A try to a dead address ends later: after this time instead of 2 s.",
         scenario=slow.TITLE,
         circumstances=slow.CIRCUMSTANCES,
         without=RECIPE,
@@ -118,7 +119,7 @@ ADVICE = (
     Advice(
         symptom="A wildcard host with `connection termination`",
         setting="`resolution.wildcards: DynamicDNS`",
-        cost="Each name below the wildcard is resolved and kept by itself.",
+        cost="Each name below the wildcard is resolved and cached separately.",
         scenario=shapes.TITLE,
         circumstances=shapes.WILDCARD,
         without=OFF,

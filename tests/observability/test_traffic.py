@@ -236,7 +236,7 @@ def test_a_prometheus_that_wants_credentials_is_one_sentence(audited: Audited, t
     prometheus = Prometheus(require("prometheus"), tmp_path, {}, f"--web.config.file={web}", guarded=True)
     with prometheus:
         done = audited.run(f"--prometheus={prometheus.url}")
-    refused = "refuses the credentials (401): set --prometheus-token-file"
+    refused = "rejects the credentials (401): set --prometheus-token-file"
     assert goes_on(done) == f"Prometheus at {prometheus.url} {refused}"
 
 

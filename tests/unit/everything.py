@@ -71,7 +71,7 @@ class Everything:
                 index.put(each, one.key, one)
         own = [one for one in index.at(host) if one.key.namespace == key.namespace]
         others, parents = other_entries(host, key.namespace, index), frozenset(one.key for one in index.at(host))
-        return Neighbours(host, tuple(own), others, tuple(self.objects.values()), parents, self.policy)
+        return Neighbours(host, tuple(own), others, tuple(self.objects.values()), parents, policy=self.policy)
 
 
 def same(one: tuple[Plan, Changes], other: tuple[Plan, Changes]) -> bool:

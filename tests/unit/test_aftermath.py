@@ -35,7 +35,7 @@ YESTERDAY = "2027-03-30T12:00:00Z"
         ((1000, 0), (0, 0), False),
     ],
 )
-def test_a_host_is_told_where_clearly_more_calls_end_at_a_timeout(
+def test_a_host_has_the_finding_if_clearly_more_calls_end_at_a_timeout(
     before: tuple[float, float], after: tuple[float, float], told: bool
 ) -> None:
     assert (cut(HOST, Deadlines(*before), Deadlines(*after)) is not None) is told
@@ -84,7 +84,7 @@ class Look:
         return [one.code for one in self.aftermath.findings(entry())]
 
 
-def test_a_host_that_is_cut_is_told_counted_and_reported_once() -> None:
+def test_a_host_with_cut_calls_is_logged_counted_and_reported_once() -> None:
     look = Look()
     assert look.codes() == look.codes() == ["SEG052"]
     assert look.aftermath.counts() == {("team",): 1}
@@ -93,7 +93,7 @@ def test_a_host_that_is_cut_is_told_counted_and_reported_once() -> None:
     assert look.aftermath.findings(entry(namespace="shop")) == ()
 
 
-def test_a_host_that_is_cut_no_more_is_told_no_more() -> None:
+def test_a_host_without_cut_calls_is_no_longer_reported() -> None:
     look = Look()
     look.codes()
     look.figures.after = {HOST: Deadlines(1000, 1)}

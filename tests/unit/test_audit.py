@@ -31,7 +31,8 @@ class Cluster:
         self.server = server
         self.kubeconfig = kubeconfig
         self.objects: dict[str, list[Any]] = {
-            plural: [] for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes")
+            plural: []
+            for plural in ("serviceentries", "virtualservices", "destinationrules", "httproutes", "namespaces")
         }
         server.answers = [self._answer]
 
@@ -116,6 +117,7 @@ def test_all_pages_are_read_and_nothing_but_lists_is_asked_for(cluster: Cluster)
     assert {seen.method for seen in cluster.server.seen} == {"GET"}
     istio = ["destinationrules", *["serviceentries"] * 3, "virtualservices"]
     assert sorted(paths) == [
+        "/api/v1/namespaces",
         "gateway.networking.k8s.io/v1/httproutes",
         *(f"networking.istio.io/v1/{plural}" for plural in istio),
     ]
@@ -135,7 +137,7 @@ def test_an_entry_that_would_be_refused_shows_why(cluster: Cluster) -> None:
     assert (one.outcome, codes(one), one.emitted) == ("refused", ["SEG006"], ())
 
 
-def test_an_exemption_that_ended_is_told_and_the_entry_counts_as_it_was_written_last(cluster: Cluster) -> None:
+def test_an_ended_exemption_has_a_finding_and_applies_until_the_next_write(cluster: Cluster) -> None:
     until = {
         "serviceentry-guard.io/exempt": "the vendor pins its addresses",
         "serviceentry-guard.io/exempt-until": "2027-03-31",
@@ -197,7 +199,7 @@ def test_a_cluster_without_the_gateway_api_has_no_http_routes_to_look_at(cluster
     assert (result.exit_code, result.stderr) == (0, "")
 
 
-def test_of_two_entries_with_one_host_the_younger_is_told(cluster: Cluster) -> None:
+def test_of_two_entries_with_one_host_the_newer_has_the_finding(cluster: Cluster) -> None:
     older, younger = (cluster.entry(name, hosts=["api.example.com"]) for name in ("z", "a"))
     older["metadata"]["creationTimestamp"] = "2024-01-01T00:00:00Z"
     younger["metadata"]["creationTimestamp"] = "2025-01-01T00:00:00Z"
@@ -219,14 +221,14 @@ def test_a_refused_entry_counts_as_it_is_stored_because_the_cluster_has_it(clust
     assert (one.outcome, codes(one), one.emitted) == ("refused", ["SEG011"], ())
 
 
-def test_a_host_that_two_namespaces_offer_to_the_whole_mesh_is_told_to_both(cluster: Cluster) -> None:
+def test_a_host_that_two_namespaces_export_to_the_whole_mesh_is_a_finding_on_both(cluster: Cluster) -> None:
     cluster.emit(*(cluster.entry(namespace=namespace) for namespace in ("one", "two")))
     first, second = cluster.audit()
     assert (first.outcome, codes(first)) == ("allowed", ["SEG026"])
     assert (second.outcome, codes(second)) == ("allowed", ["SEG026", "SEG041"])
 
 
-def test_hosts_on_which_retries_cannot_apply_are_told(cluster: Cluster) -> None:
+def test_hosts_without_retries_have_a_finding(cluster: Cluster) -> None:
     cluster.emit(cluster.entry(ports=[HTTP, HTTPS]))
     assert codes(*cluster.audit()) == ["SEG020"]
 
@@ -367,7 +369,7 @@ def test_the_proxies_of_a_cluster_are_counted_by_what_they_know(cluster: Cluster
     }
 
 
-def test_the_dearest_entries_have_a_finding_above_the_limit(cluster: Cluster, tmp_path: Path) -> None:
+def test_the_most_expensive_entries_have_a_finding_above_the_limit(cluster: Cluster, tmp_path: Path) -> None:
     cluster.entry()
     policy = tmp_path / "policy.yaml"
     policy.write_text("apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\ndns: {maxQueriesPerSecond: 5}\n")
@@ -382,7 +384,7 @@ def test_the_dearest_entries_have_a_finding_above_the_limit(cluster: Cluster, tm
 
 
 @pytest.mark.parametrize("proxies", ["many", "shop=", "shop=-1", "99999999999"])
-def test_a_number_of_proxies_that_is_none_is_told(cluster: Cluster, proxies: str) -> None:
+def test_an_invalid_number_of_proxies_is_an_error(cluster: Cluster, proxies: str) -> None:
     done = cluster.run(f"--proxies={proxies}")
     assert done.exit_code == 2
     assert f"--proxies: '{proxies}' is neither a number such as 500 nor a namespace with one" in done.stderr

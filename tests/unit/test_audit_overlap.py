@@ -62,7 +62,7 @@ def differing(*entries: Sourced, **policy: Any) -> list[list[str]]:
     return told(*entries, code="SEG045", **policy)
 
 
-def test_different_protocols_on_one_port_of_a_host_are_told_to_both() -> None:
+def test_different_protocols_on_one_port_of_a_host_are_a_finding_on_both_entries() -> None:
     found = differing(entry("one"), entry("two", hosts=["API.example.com."], ports=[port(80, "tcp")]))
     one, two = "port 80 (HTTP)", "port 80 (TCP)"
     both = "a proxy that sees both uses one of them"

@@ -38,7 +38,7 @@ class TestMeshInternal:
     ) -> None:
         assert found("SEG046", **INTERNAL, **spec) == expected
 
-    def test_an_external_host_inside_the_mesh_is_told_and_not_judged_otherwise(self) -> None:
+    def test_an_external_host_with_location_mesh_internal_has_only_a_finding(self) -> None:
         verdict = review(entry(**INTERNAL, resolution="NONE", addresses=["10.0.0.0/8"]), guard_policy())
         assert (verdict.codes, verdict.allowed, verdict.patch) == (("SEG046",), True, ())
 
@@ -67,7 +67,7 @@ class TestShortNames:
             (".default", []),
         ],
     )
-    def test_a_host_that_is_spelled_as_pods_spell_a_service_is_told(
+    def test_a_host_that_looks_like_a_short_service_name_has_a_finding(
         self, host: str, expected: list[tuple[str, str]]
     ) -> None:
         assert found("SEG048", hosts=[host]) == expected
@@ -84,14 +84,14 @@ class TestStatic:
     """STATIC with an arbitrary endpoint."""
 
     @pytest.mark.parametrize("address", ["10.0.0.1", "192.0.2.1", "backend.example.com", ""])
-    def test_a_static_endpoint_is_told_and_can_be_forbidden(self, address: str) -> None:
+    def test_a_static_endpoint_has_a_finding_and_can_be_forbidden(self, address: str) -> None:
         given: dict[str, Any] = {"resolution": "STATIC", "endpoints": [{"address": address}]}
         assert found("SEG011", **given) == [("warning", "spec.resolution")]
         forbidding = guard_policy(resolution={"static": "Deny"})
         assert [one.code for one in review(entry(**given), forbidding).errors] == ["SEG011"]
 
     @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::1"])
-    def test_one_on_this_machine_or_its_link_is_told_with_where_it_leads(self, address: str) -> None:
+    def test_a_loopback_or_link_local_endpoint_is_a_note_with_the_address(self, address: str) -> None:
         given: dict[str, Any] = {"resolution": "STATIC", "endpoints": [{"address": address}]}
         assert found("SEG011", **given) == [("info", "spec.endpoints")]
         message = review(entry(**given), guard_policy()).findings[0].message
@@ -134,7 +134,7 @@ class TestExportTo:
             (["~"], False),
         ],
     )
-    def test_an_entry_is_told_if_every_namespace_sees_it(self, export_to: list[str] | None, public: bool) -> None:
+    def test_an_entry_that_every_namespace_sees_has_a_finding(self, export_to: list[str] | None, public: bool) -> None:
         given = entry(exportTo=export_to)
         for require, severity in (("Namespace", "error"), ("Warn", "warning")):
             findings = review(given, guard_policy(exportTo={"require": require})).findings

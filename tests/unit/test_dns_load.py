@@ -98,7 +98,7 @@ def test_a_pod_has_the_sidecar_that_selects_it_or_that_of_its_namespace_or_of_th
     assert group([("team", {})], [selecting]) == (Group("team", 1),)
 
 
-def test_above_the_limit_the_dearest_entries_have_a_finding() -> None:
+def test_above_the_limit_the_most_expensive_entries_have_a_finding() -> None:
     pairs = [
         pair(name="dear", hosts=["dear.example.com"], ports=[HTTP, TLS]),
         pair(name="cheap", hosts=["cheap.example.com"]),

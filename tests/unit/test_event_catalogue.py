@@ -109,7 +109,7 @@ class TestANarrator:
         narrator.entry_changed(old, entry(ports=[HTTP, HTTPS], annotations=EXEMPT), guard_policy())
         assert [reason for reason, _, _ in events.told] == ["RetriesNotApplicable", "Exempted"]
 
-    def test_tells_anew_of_an_entry_that_was_made_anew(self, narrator: Narrator, events: Events) -> None:
+    def test_writes_new_events_for_an_entry_that_was_created_again(self, narrator: Narrator, events: Events) -> None:
         narrator.entry_changed(entry(**UNFIXABLE), replace(entry(**UNFIXABLE), uid="2"), guard_policy())
         assert events.told == [("Unfixable", "Warning", False)]
 

@@ -184,7 +184,7 @@ class TestStored:
         rewritten = manifest(resolution="DNS", fields=[written("2027-04-01", "spec")])
         assert _emitted(rewritten, after) == ["api.example.com"]
 
-    def test_it_is_told_from_14_days_before_the_end_on(self) -> None:
+    def test_the_finding_appears_14_days_before_the_end(self) -> None:
         assert stored("2027-03-16").codes == ("SEG002",)
         before, after = stored("2027-03-17"), stored("2027-04-01")
         place = f'SEG047 metadata.annotations["{EXEMPT}"]'
@@ -204,7 +204,7 @@ class TestStored:
                 found = [one.severity.value for one in verdict.findings if one.code == "SEG047"]
                 assert found == [severity]
 
-    def test_what_is_told_does_not_change_from_day_to_day(self) -> None:
+    def test_the_message_does_not_change_from_day_to_day(self) -> None:
         assert stored("2027-03-17") == stored("2027-03-30") == stored(LAST)
         assert stored("2027-04-01") == stored("2028-04-01")
 

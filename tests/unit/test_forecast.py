@@ -92,7 +92,7 @@ def test_what_the_policy_does_not_repeat_is_not_promised() -> None:
     assert told.endswith("(UC): the policy's retryOn does not repeat these")
 
 
-def test_a_virtual_service_in_force_is_not_told_to_begin() -> None:
+def test_an_existing_virtual_service_is_not_reported_as_new() -> None:
     one = entry()
     (emitted,) = _emitted(one)
     told = Mesh().calls(1000, TERMINATED=31).took(SLOW).says(one, beside=emitted)

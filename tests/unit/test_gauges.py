@@ -79,7 +79,7 @@ def claim(host: int, claimant: str) -> tuple[Key, Conflict]:
     )
 
 
-def test_who_claims_hosts_from_another_namespace_is_named_and_what_a_namespace_claims_itself_is_not() -> None:
+def test_a_claimant_of_another_namespace_is_named_and_one_of_the_same_namespace_is_not() -> None:
     conflicts = Conflicts()
     for host, claimant in enumerate(("greedy/all", "greedy/all", "egress/through", "team/own")):
         key, found = claim(host, claimant)

@@ -110,7 +110,7 @@ def test_nothing_is_repeated_behind_our_back(tmp_path: Path) -> None:
         "\0",
     ],
 )
-def test_a_broken_kubeconfig_is_told_in_one_line_that_names_it(tmp_path: Path, text: str) -> None:
+def test_a_broken_kubeconfig_is_one_error_line_with_its_path(tmp_path: Path, text: str) -> None:
     path = write(tmp_path / "config", text)
     with pytest.raises(ConfigError) as caught:
         Client.from_kubeconfig(path)
@@ -121,7 +121,7 @@ def test_a_broken_kubeconfig_is_told_in_one_line_that_names_it(tmp_path: Path, t
     assert "indices" not in message, "no word of the loader's own stumbling"
 
 
-def test_a_missing_kubeconfig_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_kubeconfig_is_reported_as_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = str(tmp_path / "none")
     with pytest.raises(ConfigError, match=f"^kubeconfig {path} does not exist$"):
         Client.from_kubeconfig(path)

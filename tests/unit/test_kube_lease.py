@@ -131,7 +131,7 @@ def test_a_term_lasts_for_the_renew_deadline_from_when_the_renewal_was_sent(
     assert one.elector.remaining() == 0
 
 
-def test_nobody_leads_before_the_first_answer(one: Candidate) -> None:
+def test_no_replica_leads_before_the_first_response(one: Candidate) -> None:
     assert not one.elector.is_leader()
 
 
@@ -218,7 +218,7 @@ def test_others_wait_for_the_duration_from_when_they_saw_the_record_whatever_it_
     assert other.elector.is_leader()
 
 
-def test_a_renewal_makes_others_wait_anew(leader: Candidate, leases: Leases, clock: Clock) -> None:
+def test_a_renewal_makes_other_replicas_wait_again(leader: Candidate, leases: Leases, clock: Clock) -> None:
     other = Candidate(leases, clock)
     for _ in range(20):
         other.elector.campaign()
@@ -255,7 +255,7 @@ def test_an_outage_does_not_make_others_forget_for_how_long_they_have_waited(lea
     assert other.elector.is_leader()
 
 
-def test_whoever_wrote_the_lease_meanwhile_is_seen_in_the_same_campaign(leader: Candidate, leases: Leases) -> None:
+def test_another_writer_of_the_lease_is_noticed_in_the_same_attempt(leader: Candidate, leases: Leases) -> None:
     assert leases.stored
     stolen = {**leases.stored["spec"], "holderIdentity": "a thief"}
     leases.stored = {"metadata": {"resourceVersion": 99}, "spec": stolen}

@@ -139,7 +139,7 @@ def test_once_the_first_is_gone_the_other_takes_over(first: Installation, second
     assert second.elector.rival is None
 
 
-def test_a_lease_that_nobody_renews_holds_the_other_up_for_no_longer_than_it_lasts(
+def test_a_lease_that_is_not_renewed_delays_the_other_installation_only_for_its_duration(
     first: Installation, second: Installation, clock: Clock
 ) -> None:
     first.elector.campaign()

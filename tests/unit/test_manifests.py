@@ -100,11 +100,11 @@ def keyed(value: JSON) -> JSON:
         ("a: b\nc: [}", ("is not YAML: did not find expected node content", 2)),
         ("a: b: c", ("is not YAML: mapping values are not allowed in this context", 1)),
         ("a: b\nc: \0", ("is not YAML: control characters are not allowed", 2)),
-        ("a: *b", ("*b refers to nothing", 1)),
+        ("a: *b", ("*b refers to an unknown anchor", 1)),
         ("a: &a\n- *a", ("*a refers to an object that it is part of", 2)),
         ("a: &a {b: *a}", ("*a refers to an object that it is part of", 1)),
         ("---\n? [a]\n: b", ("has a key that is not text", 2)),
-        ("<<: 1", ("merges what is not an object", 1)),
+        ("<<: 1", ("merges a value that is not an object", 1)),
     ],
 )
 def test_broken_yaml_is_refused_with_its_reason_and_line(text: str, expected: tuple[str, int]) -> None:
@@ -140,7 +140,7 @@ def test_what_aliases_repeat_is_copied_so_that_a_change_to_one_is_none_to_the_ot
 
 def test_more_values_than_memory_is_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(documents.__globals__, "VALUE_LIMIT", 1_000)
-    assert reason("[" + "1," * 1_001 + "]")[0] == "holds more than 1,000 values"
+    assert reason("[" + "1," * 1_001 + "]")[0] == "has more than 1,000 values"
     assert len(values("[" + "1," * 998 + "]")) == 1
 
 
@@ -179,7 +179,7 @@ def test_lines_are_counted_as_editors_do(tmp_path: Path) -> None:
     assert manifests.line(manifests.documents[0], "spec.hosts[0]") == 8
 
 
-def test_a_list_whose_items_stand_elsewhere_is_found_as_a_whole(tmp_path: Path) -> None:
+def test_a_list_whose_items_are_behind_an_alias_is_found_as_a_whole(tmp_path: Path) -> None:
     items = textwrap.indent(ENTRY, "  ").replace("  api", "- api", 1)
     (tmp_path / "a.yaml").write_text(f"kept: &kept\n{items}kind: List\nitems: *kept\n")
     manifests = Manifests([str(tmp_path)])
@@ -230,7 +230,7 @@ def test_folders_are_searched_by_name_and_each_file_is_read_once(tmp_path: Path)
     assert len(names) == len(found)
 
 
-def test_json_that_is_none_of_ours_is_not_read_unless_it_is_named(tmp_path: Path) -> None:
+def test_json_without_istio_objects_is_not_read_unless_it_is_named(tmp_path: Path) -> None:
     (tmp_path / "tsconfig.json").write_text("{ // [")
     assert Manifests([str(tmp_path)]).unreadable == []
     assert len(Manifests([str(tmp_path / "tsconfig.json")]).unreadable) == 1
@@ -241,12 +241,12 @@ def test_json_that_is_none_of_ours_is_not_read_unless_it_is_named(tmp_path: Path
     [
         (lambda _path: None, "cannot be read: No such file or directory"),
         (lambda path: path.symlink_to(path.name), "cannot be read: Too many levels of symbolic links"),
-        (lambda path: path.write_bytes(b"a: \xff"), "is not text: byte 0xff is no UTF-8"),
-        (lambda path: path.write_bytes("a: b".encode("utf-16")), "is not text: byte 0xff is no UTF-8"),
+        (lambda path: path.write_bytes(b"a: \xff"), "is not text: byte 0xff is not UTF-8"),
+        (lambda path: path.write_bytes("a: b".encode("utf-16")), "is not text: byte 0xff is not UTF-8"),
         (lambda path: path.write_bytes(b" " * (SIZE_LIMIT + 1)), "is larger than 20 MiB"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told_and_the_others_are_read(
+def test_a_file_that_cannot_be_read_is_reported_and_the_others_are_read(
     make: Callable[[Path], object], expected: str, tmp_path: Path
 ) -> None:
     make(tmp_path / "bad.yaml")
@@ -265,7 +265,7 @@ def test_memory_stays_bounded_whatever_is_read(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, "review", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 4)
-    assert f"wide.yaml:1: holds more than {VALUE_LIMIT:,} values" in done.stderr
+    assert f"wide.yaml:1: has more than {VALUE_LIMIT:,} values" in done.stderr
     peak = next(int(line.split()[1]) for line in done.stdout.splitlines() if line.startswith("VmHWM:"))
     assert peak < 250 * 1024
 

@@ -51,7 +51,7 @@ def test_a_namespaces_timeout_is_judged_with_what_it_is_laid_over() -> None:
     assert found(namespaces=[{"match": ["b"]}, entry]) == ["SEG030 namespaces[1].virtualService.timeout"]
 
 
-def test_what_is_unsound_for_all_is_told_once() -> None:
+def test_a_finding_that_holds_for_all_layers_is_reported_once() -> None:
     assert found(**emitted(timeout="5s"), namespaces=[{"match": ["a"], "mode": "Warn"}]) == [
         "SEG030 virtualService.timeout"
     ]
@@ -111,7 +111,7 @@ def test_an_entry_that_those_before_it_leave_nothing_to_is_found(
         ({"perTryTimeout": "1s"}, None, True),
     ],
 )
-def test_how_to_retry_means_nothing_where_nobody_may_ask_for_attempts(
+def test_retry_settings_have_no_effect_if_no_annotation_may_raise_attempts(
     retries: dict[str, Any], bounds: dict[str, int] | None, sound: bool
 ) -> None:
     assert found(**emitted(retries=retries, overrides={"attempts": bounds})) == (

@@ -201,7 +201,7 @@ class TestTheCommand:
         assert (code, printed) == (0, default_text())
         (tmp_path / "policy.yaml").write_text(printed)
         path = str(tmp_path / "policy.yaml")
-        assert self.run("check", path) == (0, f"{path}: sound\n", "")
+        assert self.run("check", path) == (0, f"{path}: valid\n", "")
 
     def test_schema_prints_the_schema(self) -> None:
         code, printed, _ = self.run("schema")

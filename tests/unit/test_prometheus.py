@@ -79,12 +79,12 @@ def test_an_answer_without_series_is_empty(server: Server) -> None:
 )
 def test_what_is_no_answer_of_prometheus_is_one_sentence(server: Server, answer: Callable[[Handler], None]) -> None:
     server.answers = [answer]
-    assert refused(server) == "URL does not answer as Prometheus does"
+    assert refused(server) == "URL did not return a Prometheus response"
 
 
 def test_a_partial_answer_is_no_answer(server: Server) -> None:
     server.answers = [json_answer(vector(one(), warnings=["store-gateway 1\nis down"]))]
-    assert refused(server) == "Prometheus at URL has only a part of the figures: store-gateway 1 is down"
+    assert refused(server) == "Prometheus at URL returned only a part of the data: store-gateway 1 is down"
 
 
 def test_a_query_that_is_rejected_says_why(server: Server) -> None:
@@ -113,18 +113,18 @@ def test_an_answer_that_trickles_is_slow(server: Server) -> None:
 
 def test_a_redirect_is_not_followed(server: Server) -> None:
     server.answers = [lambda handler: handler.send(302, b"", Location="http://127.0.0.1:1/")]
-    assert refused(server) == "URL redirects to another address; name that with --prometheus"
+    assert refused(server) == "URL redirects to another address; use that address for --prometheus"
     assert len(server.seen) == 1
 
 
-def test_a_token_is_sent_and_a_wrong_one_is_told(server: Server, tmp_path: Path) -> None:
+def test_a_token_is_sent_and_a_wrong_token_is_an_error(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("secret\n")
     server.answers = [json_answer(vector()), json_answer({}, 403)]
     assert asked(server, token_file=file) == []
     assert server.seen[0].headers["Authorization"] == "Bearer secret"
     said = refused(server, token_file=file)
-    assert said == "Prometheus at URL refuses the credentials (403): the token is not accepted"
+    assert said == "Prometheus at URL rejects the credentials (403): the token is not accepted"
 
 
 @pytest.mark.parametrize(
@@ -145,8 +145,8 @@ def test_files_that_cannot_be_used_are_named(
 
 
 @pytest.mark.parametrize("url", ["prometheus:9090", "ftp://host", "http://", "http://host:port", "http://a:b@host"])
-def test_an_address_that_is_none_is_told(url: str) -> None:
-    with pytest.raises(PrometheusError, match=r"is not an address|credentials do not belong"):
+def test_an_invalid_address_is_an_error(url: str) -> None:
+    with pytest.raises(PrometheusError, match=r"is not a URL such as|must not contain credentials"):
         Prometheus(Endpoint(url=url))
 
 

@@ -102,7 +102,7 @@ class TestAnEntryAlone:
         planned = plan(one)
         assert reach(planned) == {f"team/{HOST}": ["."]}
         assert told(planned, one) == confined(
-            "only namespace team sees it: its annotations count in its own namespace only"
+            "only namespace team sees it: its overrides apply in its own namespace only"
         )
         policy = guard_policy(virtualService={"overrides": {"reach": "Entry"}})
         assert reach(plan(one, policy=policy)) == {f"team/{HOST}": EVERYONE}
@@ -229,7 +229,7 @@ class TestNamedNamespaces:
         """What is emitted for ONE is seen in payments, but not in reports, for a reason."""
         planned = plan(self.ONE, *entries, policy=guard_policy(**document))
         assert reach(planned)[f"team/{HOST}"] == [".", "payments"]
-        assert told(planned, self.ONE) == confined(f"namespace reports {reason}, so it does not see what is emitted")
+        assert told(planned, self.ONE) == confined(f"namespace reports {reason}, so it does not see the object")
 
     @pytest.mark.parametrize(
         ("document", "reason"),
@@ -279,7 +279,7 @@ class TestNamedNamespaces:
         planned = plan(self.ONE, younger)
         assert reach(planned) == {f"team/{HOST}": [".", "payments", "reports"], f"other/{HOST}": ["."]}
         assert told(planned, younger) == confined(
-            "namespace reports sees an older entry for the host, so it does not see what is emitted"
+            "namespace reports sees an older entry for the host, so it does not see the object"
         )
 
     def test_of_two_of_one_age_that_export_to_a_namespace_the_name_decides(self) -> None:
@@ -295,8 +295,8 @@ class TestNamedNamespaces:
         planned = plan(self.ONE, beside=(claim,))
         assert reach(planned) == {f"team/{HOST}": [".", "payments"]}
         assert told(planned, self.ONE) == confined(
-            "namespace reports sees VirtualService platform/egress, which routes the host, so it does not see what is "
-            "emitted"
+            "namespace reports sees VirtualService platform/egress, which routes the host, so it does not see the "
+            "object"
         )
 
     def test_a_public_entry_of_another_namespace_confines_it(self) -> None:
@@ -342,7 +342,7 @@ class TestPublicEntries:
         planned = plan(older, younger)
         assert reach(planned) == {f"second/{HOST}": ["."]}
         assert told(planned, younger) == confined(
-            "only namespace second sees it: ServiceEntry first/z is for the host as well, and nothing is emitted for "
+            "only namespace second sees it: ServiceEntry first/z is also for the host, and nothing is emitted for "
             'it: exempt: "the vendor pins its addresses"'
         )
 
@@ -366,8 +366,8 @@ class TestPublicEntries:
         planned = plan(one, entry("silent", "other", YOUNG, **spec), policy=guard_policy(**policy))
         assert reach(planned) == {f"team/{HOST}": ["."]}
         assert told(planned, one) == confined(
-            f"only namespace team sees it: ServiceEntry other/silent is for the host as well, and nothing is emitted "
-            f"for it: {reason}"
+            f"only namespace team sees it: ServiceEntry other/silent is also for the host, and nothing is emitted for "
+            f"it: {reason}"
         )
 
     @pytest.mark.parametrize("export_to", [[], ["."], ["third"]])
@@ -412,7 +412,7 @@ class TestPublicEntries:
         planned = plan(one, policy=guard_policy(**document))
         assert reach(planned) == {f"team/{HOST}": ["."]}
         (message,) = told(planned, one)
-        said = "only namespace team sees it: the policy does not emit the same everywhere"
+        said = "only namespace team sees it: the policy does not have the same settings everywhere"
         assert message.startswith(f'objects for "{HOST}" are visible in fewer namespaces: {said} (')
         assert reason in message
 

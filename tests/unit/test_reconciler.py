@@ -18,12 +18,13 @@ from app.core.policy.model import default_policy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
 from app.kube.client import Client
+from app.kube.errors import ServerError
 from app.kube.events import EventRecorder
 from app.policyfile import PolicyFile
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import UNTRACED
 from tests.bed.processes import wait_until
-from tests.builders import entry
+from tests.builders import entry, guard_policy
 from tests.unit.kube_server import Handler, Server, json_answer, running
 
 KEY = Key("team", "api.example.com")
@@ -42,6 +43,7 @@ class Cluster:
         self.stored: dict[str, Any] | None = None
         self.may_answer = threading.Event()
         self.may_answer.set()
+        self.fails_from = 0  # the first request that is answered with 500, counted from 1; 0 for none
         self._server = server
         self._entry: ServiceEntry | None = None
         self._seen: Observed | None = None
@@ -71,6 +73,9 @@ class Cluster:
 
     def _answer(self, handler: Handler) -> None:
         assert self.may_answer.wait(30)
+        if 0 < self.fails_from <= len(self._server.seen):
+            json_answer({"kind": "Status", "code": 500, "message": "broken"}, 500)(handler)
+            return
         body = json.loads(self._server.seen[-1].body)
         if handler.command == "DELETE":
             self.stored = None
@@ -170,6 +175,20 @@ class TestAKeyThatWasWritten:
         assert not written.reconciler.settled(KEY)
         written.observe()
         assert written.reconciler.settled(KEY)
+
+
+def test_the_write_that_was_made_is_told_though_the_next_one_failed(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = list[str]()
+    monkeypatch.setattr(cluster.narrator, "applied", lambda emitted, _before: told.append(emitted.kind))
+    pool = {"http": {"idleTimeout": "30s"}}
+    cluster.inventory.take_policy(guard_policy(destinationRule={"enabled": True, "connectionPool": pool}))
+    cluster.put(entry())
+    cluster.fails_from = 2
+    with pytest.raises(ServerError):
+        cluster.reconciler.reconcile(KEY)
+    assert (cluster.requests, len(told)) == (["PATCH", "PATCH"], 1)
 
 
 def test_workers_are_busy_in_a_burst_and_not_for_a_few_writes(cluster: Cluster) -> None:

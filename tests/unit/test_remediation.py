@@ -153,7 +153,7 @@ def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> 
     assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
 
 
-def test_an_entry_that_is_given_back_what_it_had_is_told_why(cluster: Cluster) -> None:
+def test_an_entry_whose_resolution_is_restored_gets_an_event_with_the_reason(cluster: Cluster) -> None:
     patched = list[ServiceEntry]()
     back = set_resolution("NONE", present=True)
     with cluster.remediator(
@@ -164,14 +164,14 @@ def test_an_entry_that_is_given_back_what_it_had_is_told_why(cluster: Cluster) -
         wait(lambda: cluster.events, "the event is there")
     assert cluster.resolution() == "NONE"
     note = (
-        "resolution was DNS and is NONE now: an entry of the namespace that names the same host keeps this resolution, "
-        "and Istio merges the two"
+        "resolution was DNS and is NONE now: another entry of the namespace for the same host keeps this resolution, "
+        "and Istio merges both"
     )
     assert cluster.events == [("api", "Remediated", note)]
     assert [one.key.name for one in patched] == ["api"]
 
 
-def test_entries_beside_one_that_changed_are_looked_at_anew(cluster: Cluster) -> None:
+def test_siblings_of_a_changed_entry_are_checked_again(cluster: Cluster) -> None:
     cluster.policy = policy()
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest("one"), manifest("two")):
@@ -215,7 +215,7 @@ def test_an_entry_that_is_gone_is_no_failure(cluster: Cluster, known: bool) -> N
     assert cluster.counted("failed") == 0
 
 
-def test_a_patch_that_comes_too_late_is_made_anew_over_the_change(cluster: Cluster) -> None:
+def test_a_patch_over_an_outdated_version_is_computed_again(cluster: Cluster) -> None:
     with cluster.remediator() as remediator:
         ((key, old),) = cluster.store(manifest())
         cluster.refusals["api"] = status(409, "Conflict")
@@ -255,7 +255,9 @@ def test_an_entry_whose_patch_another_webhook_undoes_is_refused_too(cluster: Clu
             remediator.put(*delivered)
         wait(lambda: cluster.events, "the event is there")
         wait(lambda: len(cluster.patches) == 2, "it is tried again")
-    assert cluster.events == [("api", "RemediationRefused", "resolution stays NONE: another webhook turns DNS back")]
+    assert cluster.events == [
+        ("api", "RemediationRefused", "resolution stays NONE: another webhook reverted resolution DNS")
+    ]
     assert cluster.counted("patched") == 0
 
 
@@ -304,7 +306,7 @@ def test_no_more_than_the_rate_is_patched(cluster: Cluster) -> None:
     assert cluster.patches[-1][0] - cluster.patches[0][0] >= 5 / 20.0 - 0.05
 
 
-def test_another_policy_makes_it_look_at_every_entry_anew(cluster: Cluster) -> None:
+def test_a_new_policy_makes_it_check_every_entry_again(cluster: Cluster) -> None:
     cluster.policy = policy()
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest("one"), manifest("two"), manifest("three", resolution="DNS")):

@@ -56,7 +56,7 @@ def test_two_entries_of_one_host_in_different_files_are_told_with_both_places(fo
     shown = folder.review().stdout
     assert re.search(
         r'"x.example.com" belongs to ServiceEntry team/one, which is first by name\n'
-        r" *b.yaml:14: .*\n *a.yaml:1: the other",
+        r" *b.yaml:14: .*\n *a.yaml:1: conflicting",
         shown,
     )
 
@@ -65,7 +65,7 @@ def test_two_entries_of_one_name_are_told_with_both_places(folder: Folder) -> No
     folder.write("a.yaml", entry(resolution="DNS"))
     folder.write("b.yaml", entry(resolution="DNS"))
     shown = folder.review().stdout
-    assert re.search(r"SEG050 metadata.name: another manifest .*\n *b.yaml:4: .*\n *a.yaml:1: the other", shown)
+    assert re.search(r"SEG050 metadata.name: another manifest .*\n *b.yaml:4: .*\n *a.yaml:1: conflicting", shown)
 
 
 def test_a_virtual_service_of_others_for_a_host_is_told_with_both_places_and_ours_is_not_emitted(
@@ -74,7 +74,7 @@ def test_a_virtual_service_of_others_for_a_host_is_told_with_both_places_and_our
     folder.write("a.yaml", entry(resolution="DNS"))
     folder.write("b/c.yaml", virtual_service("*.example.com"))
     shown = folder.review().stdout
-    assert re.search(r"VirtualService team/theirs already routes .*\n *a.yaml:7: .*\n *b/c.yaml:1: the other", shown)
+    assert re.search(r"VirtualService team/theirs already routes .*\n *a.yaml:7: .*\n *b/c.yaml:1: conflicting", shown)
     assert shown.endswith("0 objects to emit\n")
 
 

@@ -64,7 +64,7 @@ def test_an_entry_is_never_told_to_be_older_than_itself(folder: Folder) -> None:
     assert re.search(
         r"SEG050 metadata.name: another manifest in this cluster has the same namespace and name\n"
         r" *clusters/us/apps/se.yaml:\d+: Keep one of them.*--cluster-folders.*\n"
-        r" *clusters/eu/se.yaml:1: the other one\n",
+        r" *clusters/eu/se.yaml:1: conflicting object\n",
         shown,
     )
 

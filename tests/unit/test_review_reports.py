@@ -66,7 +66,7 @@ apps/c.yaml
     warning SEG022 spec.hosts: port 80 of "changed.example.com" belongs to ServiceEntry team/changed, which is first \
 by name
             apps/c.yaml:21: Keep the host in one ServiceEntry.
-            apps/a b.yaml:1: the other one
+            apps/a b.yaml:1: conflicting object
 apps/d.yaml
   ServiceEntry team/claimed changed
     warning SEG003 spec.resolution: NONE becomes DNS, so that retries can reach another address
@@ -76,7 +76,7 @@ is emitted; its route to the host does not repeat a request whose connection was
             apps/d.yaml:7: Add retries to it: kubectl -n team patch virtualservice theirs --type=json -p \
 '[{"op":"add","path":"/spec/http/0/retries","value":{"attempts":3,"perTryTimeout":"2s",\
 "retryOn":"gateway-error,connect-failure,refused-stream,5xx"}}]'
-            apps/d.yaml:14: the other one
+            apps/d.yaml:14: conflicting object
 5 ServiceEntries reviewed: 1 refused, 3 changed, 1 allowed; 2 objects to emit
 """
     )

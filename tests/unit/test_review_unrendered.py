@@ -91,7 +91,7 @@ def test_a_kustomization_above_lists_patches_too_and_the_nearest_is_named(folder
         ({"patchesStrategicMerge": ["se.yaml2", json.dumps(PATCH)]}, 3),
     ],
 )
-def test_a_patch_that_stands_in_a_kustomization_is_told_with_its_line(
+def test_a_patch_inside_a_kustomization_is_reported_with_its_line(
     folder: Folder, listed: dict[str, Any], line: int
 ) -> None:
     for name in ("kustomization.yaml", "Kustomization"):
@@ -324,7 +324,9 @@ def test_what_is_no_service_entry_of_istio_is_left_alone(folder: Folder, manifes
         ({"values": {"a": [[PATCH]]}}, "document without kind, at values.a[0][0]", 3),
     ],
 )  # fmt: skip
-def test_an_entry_inside_something_else_is_told(folder: Folder, manifest: dict[str, Any], path: str, line: int) -> None:
+def test_an_entry_inside_another_object_is_reported(
+    folder: Folder, manifest: dict[str, Any], path: str, line: int
+) -> None:
     folder.write("a.yaml", manifest)
     reason = f"has a ServiceEntry inside a {path}, which is not reviewed: review it as a manifest of its own"
     assert review(folder) == (2, [], [f"a.yaml:{line}: {reason}"])

@@ -81,7 +81,7 @@ class TestAtFirst:
         rotation.check()
         assert there.objects.secret("guard-tls")
         assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-            f"there is no {kind} guard to trust the authority" for kind in KINDS
+            f"{kind} guard not found; cannot set caBundle" for kind in KINDS
         ]
 
     def test_a_configuration_that_comes_later_is_given_the_bundle(self) -> None:
@@ -174,7 +174,7 @@ INJURIES: dict[str, Callable[[World], None]] = {
 
 
 @pytest.mark.parametrize("injury", INJURIES.values(), ids=INJURIES.keys())
-def test_one_pass_repairs_what_somebody_broke(injury: Callable[[World], None]) -> None:
+def test_one_pass_repairs_damaged_objects(injury: Callable[[World], None]) -> None:
     there = begin(100.0)
     injury(there)
     there.rotation().check()
@@ -202,7 +202,7 @@ def test_after_a_repair_and_some_time_one_authority_is_trusted_and_nothing_more_
 
 
 @pytest.mark.parametrize("beyond", [SETTINGS.lifetime, SETTINGS.ca_lifetime])
-def test_one_pass_repairs_what_expired_while_nobody_looked(beyond: float) -> None:
+def test_one_pass_repairs_certificates_that_expired_without_a_controller(beyond: float) -> None:
     there = begin(beyond + 10.0)
     there.rotation().check()
     there.served = [(there.objects.secret("guard-tls")["tls.crt"], 0.0)]
@@ -278,7 +278,7 @@ class TestTheOldAuthority:
         settle(there, 10 * SETTINGS.propagation, probe=meet)
         assert signers(there) == 2
         (told,) = [one for one in caplog.records if one.levelno >= logging.WARNING]
-        assert told.getMessage().endswith("still serves a certificate of an authority before, which stays trusted")
+        assert told.getMessage().endswith("still serves a certificate of a previous CA; keeping that CA in caBundle")
         stale[0] = False
         settle(there, 2 * SETTINGS.propagation, probe=meet)
         assert signers(there) == 1

@@ -239,11 +239,11 @@ class TestVerdicts:
         )
         assert "SEG003" not in verdict.codes
 
-    def test_what_else_was_found_is_told_as_well(self) -> None:
+    def test_other_findings_are_reported_as_well(self) -> None:
         verdict = judged(members(self.ONE, self.TWO), POLICY)["one"]
         assert verdict.codes == ("SEG020", "SEG040")
 
-    def test_the_sibling_that_stays_is_told_nothing(self) -> None:
+    def test_the_sibling_that_keeps_its_resolution_has_no_finding(self) -> None:
         assert judged(members(self.ONE, self.TWO), POLICY)["two"] == review(self.TWO, POLICY)
 
     def test_an_entry_that_names_no_port_is_said_to_have_none(self) -> None:
@@ -280,7 +280,7 @@ class TestAtOdds:
         all_ = members(*entries)
         return {name: found.message for name, found in at_odds(all_, held(all_)).items()}
 
-    def test_both_are_told_of_each_other_and_of_the_ports_of_which_one_has_no_cluster(self) -> None:
+    def test_both_findings_name_the_other_entry_and_the_ports_without_a_cluster(self) -> None:
         one, two = entry("one"), entry("two", ports=[TLS], **STAYS)
         assert self.odds(one, two) == {
             "one": 'ServiceEntry team/two names "api.example.com" too and has resolution NONE: '
@@ -312,7 +312,7 @@ class TestAtOdds:
         assert verdicts["one"].allowed
         assert verdicts["three"].patch
 
-    def test_an_entry_that_is_held_is_told_only_that(self) -> None:
+    def test_an_entry_that_keeps_its_resolution_has_only_this_finding(self) -> None:
         entries = entry("dns", ports=[TLS]), entry("open", ports=[TCP, HTTP], **OPEN), entry("stays", **STAYS)
         held_back = entry("held", ports=[{"number": 81, "name": "x", "protocol": "HTTP"}], **OPEN)
         verdicts = judged(members(*entries, held_back), POLICY)
@@ -444,7 +444,7 @@ class TestTheController:
         assert not wrote(applied('{"spec": {"resolution": "NONE"}}'), "DNS")
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"spec": 1}', "{}", "[" * 100_000])
-    def test_where_nothing_readable_was_applied_nobody_wrote_it(self, text: str) -> None:
+    def test_without_a_readable_last_applied_annotation_no_author_wrote_the_resolution(self, text: str) -> None:
         assert not wrote(applied(text), "DNS")
         assert not wrote({}, "DNS")
 
@@ -485,7 +485,7 @@ class TestSplitHosts:
             "name": ("address", HOST)
         }
 
-    def test_entries_that_are_dns_already_are_told(self) -> None:
+    def test_entries_that_are_already_dns_have_the_finding(self) -> None:
         one, two = entry("one"), entry("two", ports=[TLS])
         assert {name: finding.code for name, finding in at_odds(members(one, two), {}).items()} == {
             "one": "SEG051",
@@ -516,7 +516,7 @@ class TestSplitHosts:
             assert verdict.allowed
             assert verdict.codes[-1] == "SEG051"
 
-    def test_the_webhook_knows_an_entry_with_addresses_for_whose_sake_another_is_left(self) -> None:
+    def test_the_webhook_knows_an_entry_with_addresses_that_keeps_its_sibling_from_dns(self) -> None:
         name = entry("name", ports=[TLS], **OPEN)
         company = members(name, entry("address", ports=[TLS], addresses=["192.0.2.1"]))
         stored = standing(company, held(company))

@@ -101,7 +101,7 @@ def test_a_namespace_with_very_many_hosts_leaves_room_in_the_config_map_for_thos
     assert few.keys() <= written.keys()
 
 
-def test_an_entry_is_put_back_no_more_often_than_somebody_else_insists(cluster: Cluster) -> None:
+def test_an_entry_is_restored_only_a_few_times_if_another_client_changes_it_again(cluster: Cluster) -> None:
     cluster.put(None, entry("ssh", SSH))
     none, dns = entry("web"), entry("web", resolution="DNS")
     cluster.put(None, none)
@@ -172,7 +172,7 @@ def test_where_the_policy_only_reports_nothing_is_put_back(tmp_path: Path) -> No
     assert cluster.judge(dns, cluster.policy.current).codes == ("SEG040",)
 
 
-def test_entries_that_stand_with_different_resolutions_are_told_of_each_other(cluster: Cluster) -> None:
+def test_stored_siblings_with_different_resolutions_have_findings_that_name_each_other(cluster: Cluster) -> None:
     ssh, none, dns = entry("ssh", SSH), entry("web"), entry("web", resolution="DNS")
     cluster.put(None, ssh)
     cluster.put(None, none)
@@ -185,7 +185,7 @@ def test_entries_that_stand_with_different_resolutions_are_told_of_each_other(cl
     assert cluster.judge(dns, cluster.policy.current).codes == ()
 
 
-def test_an_entry_whose_sibling_changes_is_news_once_and_a_new_entry_is_none(cluster: Cluster) -> None:
+def test_a_changed_sibling_is_reported_once_and_a_new_entry_is_not(cluster: Cluster) -> None:
     none = entry("web")
     cluster.put(None, none)
     cluster.put(None, entry("ssh", SSH))

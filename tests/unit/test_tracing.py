@@ -115,7 +115,7 @@ def test_work_that_fails_is_sent_as_failed_and_raises_on(tracer: OtelTracer, col
     assert collector.named("reconcile")[0].attributes["k8s.namespace.name"] == "team"
 
 
-def test_a_collector_that_is_away_holds_nobody_up() -> None:
+def test_an_unreachable_collector_delays_no_request() -> None:
     tracer = OtelTracer(f"http://127.0.0.1:{free_port()}/v1/traces", "controller")
     began = time.monotonic()
     for _ in range(100):

@@ -178,7 +178,7 @@ def test_each_failure_doubles_the_delay_up_to_the_cap_and_half_of_it_is_chance(f
     assert queue.get(0) == "a"
 
 
-def test_after_forget_the_delay_starts_anew() -> None:
+def test_after_forget_the_delay_starts_again() -> None:
     clock = Clock()
     queue: WorkQueue[str] = WorkQueue(base=1, cap=100, clock=clock)
     for _ in range(5):

@@ -1,9 +1,8 @@
 """The backstop: the policy as objects of admissionregistration.k8s.io, which the API server itself enforces.
 
 A ValidatingAdmissionPolicy rejects an entry that cannot be repaired, also while no webhook is running. With the engine
-`native` a
-MutatingAdmissionPolicy (Kubernetes 1.36 or newer) repairs, and the ValidatingAdmissionPolicy refuses what is still not
-repaired then. What is said of them is said in `conditions` and `objections`.
+`native` a MutatingAdmissionPolicy (Kubernetes 1.36 or newer) repairs entries, and the ValidatingAdmissionPolicy
+rejects entries that are still not repaired. Their expressions come from `conditions` and `objections`.
 """
 
 import enum
@@ -25,22 +24,26 @@ VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
 REFUSE, WARN, REPAIR = (f"{MANAGER}-{what}" for what in ("refuse", "warn", "repair"))
 """Names of the policies, and of their bindings."""
 NAMES = ((VALIDATING, REFUSE), (VALIDATING, WARN), (MUTATING, REPAIR))
-"""Every policy that there may be, by kind and name: what refuses comes first."""
+"""Every possible policy by kind and name; rejecting ones come first."""
 UNSAID = "this ServiceEntry cannot be stored; `serviceentry-guard review` says why"
-"""What is said where a message came out longer than the API server takes."""
+"""The message in place of one that is longer than the API server allows."""
 
 
 class Engine(enum.Enum):
-    """What the API server does itself: refuse beside the webhooks, or repair as well, in place of the mutating one."""
+    """VALIDATING: the API server also rejects, beside the webhooks.
+
+    NATIVE: it also repairs, in place of the mutating webhook.
+    """
 
     VALIDATING = "validating"
     NATIVE = "native"
 
 
 def backstop(policy: GuardPolicy, engine: Engine, standing: Standing | None = None) -> tuple[JSON, ...]:
-    """Return the objects for a policy, each before its binding; none where the policy is Off everywhere.
+    """Return the objects for a policy, each before its binding; empty if the policy is Off everywhere.
 
-    `standing` are the stored entries beside which none is changed. Only an engine that changes entries needs them.
+    `standing` are the stored entries that keep their resolution; their siblings are not changed. Only the native
+    engine needs them.
     """
     enforced, warned = Layers.of(policy, Mode.ENFORCE), Layers.of(policy, Mode.WARN)
     changing = {at: stays for at, stays in (standing or {}).items() if policy.settings(at[0]).mode is Mode.ENFORCE}
@@ -66,7 +69,10 @@ def _object(kind: str, name: str, spec: JSON) -> JSON:
 
 
 def _refusing_spec(layers: Layers, engine: Engine, standing: Standing) -> JSON:
-    """Refuse what errors are. An evaluation that fails refuses too: it is of an entry that is not compliant."""
+    """Reject an entry with errors.
+
+    A failed evaluation also rejects: it happens only for an entry that is not compliant.
+    """
     said = objections(layers, _advice) | {"objections": "variables.errors"}
     if engine is not Engine.NATIVE:
         return _validating_spec(layers, variables(layers) | said, "Fail")
@@ -75,7 +81,7 @@ def _refusing_spec(layers: Layers, engine: Engine, standing: Standing) -> JSON:
 
 
 def _warning_spec(layers: Layers, engine: Engine) -> JSON:
-    """Tell what mode Enforce would refuse, and change where no webhook tells it."""
+    """Warn about what mode Enforce would reject, and without webhooks also about what it would change."""
     said = objections(layers, _sentence) | {"objections": "variables.errors"}
     if engine is Engine.NATIVE:
         said["objections"] = f"{would_change(_sentence)} + variables.errors"
@@ -107,7 +113,7 @@ def _validating_spec(layers: Layers, said: Variables, failure_policy: str) -> JS
 
 
 def _mutating_spec(layers: Layers, standing: Standing) -> JSON:
-    """Give an entry its resolution. What it fails on, the ValidatingAdmissionPolicy refuses, or Istio's schema does."""
+    """Set the resolution of an entry. If that fails, the ValidatingAdmissionPolicy or Istio's schema rejects it."""
     patch = '[JSONPatch{op: "add", path: "/spec/resolution", value: variables.target}]'
     expression = f'variables.target == "" ? [] : {patch}'
     return {
@@ -132,15 +138,15 @@ def _matched() -> JSON:
 
 
 def _refusable(layers: Layers) -> str:
-    """Return the condition that an entry may be refused; where hosts have owners, any may be."""
-    public = any(layers.values(lambda one: one.export_to.require is Require.NAMESPACE))
+    """Return the condition that an entry may be rejected; if hosts have owners, any entry may be."""
+    public = any(layers.values(lambda settings: settings.export_to.require is Require.NAMESPACE))
     return either(UNRESOLVED, ANNOTATED, PUBLIC if public else FALSE, TRUE if has_owners(layers) else FALSE)
 
 
 def _conditions(judged: str) -> JSON:
-    """Pass over what cannot be refused or changed: it costs next to nothing, and no failure touches it."""
+    """Skip entries that cannot be rejected or changed: this costs almost nothing, and no failure affects them."""
     return [{"name": "not-compliant", "expression": judged}, {"name": "touched", "expression": TOUCHED}]
 
 
-def _named(given: Variables) -> JSON:
-    return [{"name": name, "expression": expression} for name, expression in given.items()]
+def _named(variables: Variables) -> JSON:
+    return [{"name": name, "expression": expression} for name, expression in variables.items()]

@@ -1,7 +1,7 @@
-"""In CEL, who is exempt and who owns a host: `exemptions.exemption` and `ownership.owned_by_others`.
+"""Exemptions and owners in CEL: `exemptions.exemption` and `ownership.owned_by_others`.
 
-CEL in admission has no clock. The day stands in the expressions as a literal, and the controller writes them anew when
-another day begins.
+CEL has no clock at admission. The expressions contain the day as a literal, and the controller writes them again when
+a new day begins.
 """
 
 from app.core.cel.expressions import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
@@ -22,23 +22,25 @@ Owners = tuple[tuple[Owner, tuple[str, ...]], ...]
 
 
 def exempt(layers: Layers) -> str:
-    """Return the condition that an entry is left alone."""
+    """Return the condition that an entry is exempt."""
     today = layers.today
     return either(
-        layers.by(lambda one: one.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
-        layers.by(lambda one: one.exemptions.hosts, _all_hosts),
-        layers.by(lambda one: tuple(each for each in one.exemptions.temporary if today <= each.until), _temporary),
-        layers.by(lambda one: _of_annotation(one.exemptions, today), str),
+        layers.by(lambda settings: settings.exemptions.namespaces, lambda globs: globbed(NAMESPACE, globs)),
+        layers.by(lambda settings: settings.exemptions.hosts, _all_hosts),
+        layers.by(
+            lambda settings: tuple(each for each in settings.exemptions.temporary if today <= each.until), _temporary
+        ),
+        layers.by(lambda settings: _of_annotation(settings.exemptions, today), str),
     )
 
 
 def owned_hosts(layers: Layers) -> str:
-    """Return a list with a text for each host: the owner's name as a message has it, "" where it may be used."""
+    """Return a list with a text for each host: the owner for a message, "" if the entry may use it."""
     return layers.choose(_owners, _owned)
 
 
 def has_owners(layers: Layers) -> bool:
-    """Say whether any host belongs to anyone."""
+    """Say whether any host has an owner."""
     return any(layers.values(_owners))
 
 
@@ -48,7 +50,7 @@ def _all_hosts(globs: tuple[str, ...]) -> str:
 
 
 def _temporary(lasting: tuple[Temporary, ...]) -> str:
-    every = (both(globbed(NAMESPACE, one.namespaces), _all_hosts(one.hosts)) for one in lasting)
+    every = (both(globbed(NAMESPACE, item.namespaces), _all_hosts(item.hosts)) for item in lasting)
     return either(*every)
 
 
@@ -80,7 +82,7 @@ def _owned(owners: Owners) -> str:
 
 
 def _decides(patterns: tuple[str, ...], own: str) -> str:
-    """Return the condition that an owner has a say in host h: it owns h, or is foreign and h covers what it owns."""
+    """Return the condition that an owner matches host h: it owns h, or it is foreign and h covers its hosts."""
     exact, ends = compiled(patterns)
     covered = f"{array(sorted((*exact, *ends)))}.exists(p, p.endsWith(h.substring(1)))"
     return either(

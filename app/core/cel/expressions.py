@@ -1,6 +1,6 @@
 """Kubernetes' Common Expression Language as text: literals, conditions, globs and sentences.
 
-Texts of a policy get in as literals only. CEL's regular expressions are RE2's, which take linear time.
+Texts of a policy appear as literals only. CEL's regular expressions are RE2's, which take linear time.
 """
 
 import json
@@ -16,11 +16,11 @@ _BRACKET = re.compile(r"\[!?+\]?+[^]]*\]")
 _HOLE = "\0"
 _ASCII = range(128)
 _BEYOND = "\N{LATIN SMALL LETTER E WITH ACUTE}"
-"""Stands for all that is not ASCII."""
+"""Replaces every character beyond ASCII."""
 
 
 def literal(value: str | int) -> str:
-    """Return a text or a whole number as CEL writes it; what JSON escapes, CEL does alike."""
+    """Return a text or a whole number as a CEL literal; CEL has the same escapes as JSON."""
     return json.dumps(value, ensure_ascii=False)
 
 
@@ -30,30 +30,30 @@ def array(values: Iterable[str | int]) -> str:
 
 
 def both(*conditions: str) -> str:
-    """Join conditions that must all hold."""
-    given = [condition for condition in conditions if condition != TRUE]
-    if FALSE in given:
+    """Join conditions with AND."""
+    parts = [condition for condition in conditions if condition != TRUE]
+    if FALSE in parts:
         return FALSE
-    return " && ".join(map(_grouped, given) if len(given) > 1 else given) or TRUE
+    return " && ".join(map(_grouped, parts) if len(parts) > 1 else parts) or TRUE
 
 
 def either(*conditions: str) -> str:
-    """Join conditions of which one must hold."""
-    given = [condition for condition in conditions if condition != FALSE]
-    if TRUE in given:
+    """Join conditions with OR."""
+    parts = [condition for condition in conditions if condition != FALSE]
+    if TRUE in parts:
         return TRUE
-    return " || ".join(given) or FALSE
+    return " || ".join(parts) or FALSE
 
 
 def negated(condition: str) -> str:
-    """Return what holds where the condition does not."""
+    """Return the negated condition."""
     return {TRUE: FALSE, FALSE: TRUE}.get(condition) or f"!({condition})"
 
 
 def globbed(subject: str, globs: Iterable[str]) -> str:
-    """Say whether a text in lower case matches one of the globs, as `globs.matches` does.
+    """Return the condition that a lower-case text matches one of the globs, like `globs.matches`.
 
-    A glob that lists letters beyond ASCII in brackets takes them all, or none.
+    A bracket that lists letters beyond ASCII matches all of them, or none.
     """
     lowered = dict.fromkeys(glob.lower() for glob in globs)
     exact = [glob for glob in lowered if _PLAIN.fullmatch(glob)]
@@ -72,24 +72,24 @@ def fully(subject: str, pattern: str) -> str:
 
 
 def hole(expression: str) -> str:
-    """Return what stands in a text for an expression of a text, until `spoken`."""
+    """Return the placeholder of an expression in a text; `spoken` replaces it."""
     return f"{_HOLE}{expression}{_HOLE}"
 
 
 def spoken(text: str) -> str:
-    """Return a text with holes as an expression."""
+    """Return a text with placeholders as an expression."""
     parts = text.split(_HOLE)
     return " + ".join(part if index % 2 else literal(part) for index, part in enumerate(parts) if part)
 
 
 def printable(subject: str) -> str:
-    """Repeat a text as `findings.printable` does; one that is not all printable ASCII becomes a question mark."""
+    """Return a text like `findings.printable`; one that is not all printable ASCII becomes a question mark."""
     cut = f'[{subject}].map(text, text.size() > {QUOTED} ? text.substring(0, {QUOTED}) + "…" : text)'
     return f'{cut}.map(text, {fully("text", "[ -~]*…?")} ? text : "?")[0]'
 
 
 def quoted(subject: str) -> str:
-    """Repeat a text in quotes, in a hole."""
+    """Return the placeholder of a text in quotes."""
     return f'"{hole(printable(subject))}"'
 
 
@@ -120,7 +120,7 @@ def _tokens(glob: str) -> Iterator[str]:
 
 
 def _class(bracket: str) -> str:
-    """Return a glob's bracket as a class, by asking for each character whether it is meant."""
+    """Return a glob's bracket as a character class, by testing each character."""
     wide = fnmatchcase(_BEYOND, bracket)
     listed = [code for code in _ASCII if fnmatchcase(chr(code), bracket) is not wide]
     chars = "".join(_quoted(chr(code)) for code in listed)

@@ -37,8 +37,13 @@ def objections(layers: Layers, tell: Tell) -> Variables:
     for name, (condition, finding) in (*_decision(layers), *_overrides(layers), *_visible(layers)):
         if condition != FALSE:
             found.setdefault(name, []).append(_listed(condition, finding, tell))
-    told = {name: " + ".join(lists) for name, lists in found.items()}
-    return _owned(layers) | bounds(layers) | told | {"errors": " + ".join(f"variables.{name}" for name in told) or "[]"}
+    lists_by_name = {name: " + ".join(lists) for name, lists in found.items()}
+    return (
+        _owned(layers)
+        | bounds(layers)
+        | lists_by_name
+        | {"errors": " + ".join(f"variables.{name}" for name in lists_by_name) or "[]"}
+    )
 
 
 def not_mutated(tell: Tell) -> str:
@@ -59,7 +64,7 @@ def _listed(condition: str, finding: Finding, tell: Tell) -> str:
 
 
 def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
-    refused = layers.where(lambda one: one.resolution.unfixable is Unfixable.DENY)
+    refused = layers.where(lambda settings: settings.resolution.unfixable is Unfixable.DENY)
     for condition, finding in _obstacles(layers):
         unfixable = both("variables.open", "variables.named", "!variables.dynamic", refused, condition)
         yield variable(finding.rule), (unfixable, finding)
@@ -75,10 +80,10 @@ def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
 def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
     for grant in GRANTS:
         path = overrides.annotation_path(grant.name)
-        given = both("variables.judged", f"{grant.key} in variables.annotations")
+        present = both("variables.judged", f"{grant.key} in variables.annotations")
         for condition, message in grant.objections(layers):
             finding = _error(OVERRIDE_REFUSED, path, f"{quoted(grant.text)} {message}")
-            yield f"{grant.variable}Refused", (both(given, condition), finding)
+            yield f"{grant.variable}Refused", (both(present, condition), finding)
 
 
 def _owned(layers: Layers) -> Variables:

@@ -1,4 +1,4 @@
-"""The settings of a policy's namespaces, in CEL: which of them apply is a variable, `layer`."""
+"""The settings of a policy's namespaces in CEL: the variable `layer` says which of them apply."""
 
 from collections.abc import Callable, Collection, Iterator
 from typing import Self, TypeVar
@@ -10,11 +10,11 @@ T = TypeVar("T")
 
 NAMESPACE = "request.namespace"
 BASE = -1
-"""The layer of namespaces that no entry of `namespaces` matches: where a list has no such element, indexOf says so."""
+"""The layer of namespaces that no item of `namespaces` matches: the result of indexOf without a match."""
 
 
 class Layers:
-    """The layers of one mode, on one day. What is said of them here holds under the condition `within`."""
+    """The layers of one mode, on one day. All expressions are valid under the condition `within`."""
 
     def __init__(self, settings: dict[int, Settings], variable: str, within: str, today: str) -> None:
         self._settings = settings
@@ -41,22 +41,22 @@ class Layers:
         return bool(self._settings)
 
     def where(self, holds: Callable[[Settings], bool]) -> str:
-        """Return the condition that the layer is one for which this holds."""
+        """Return the condition that the layer has this property."""
         return _among({index for index, settings in self._settings.items() if holds(settings)}, self._settings)
 
     def values(self, get: Callable[[Settings], T]) -> list[T]:
-        """Return what a setting is in each of the layers."""
+        """Return the value of a setting in each layer."""
         return [get(settings) for settings in self._settings.values()]
 
     def pick(self, get: Callable[[Settings], str | None]) -> str:
-        """Return the expression of the layer, where it is not always the same: looked up among those that have one."""
+        """Return an expression that looks up the value of the layer."""
         found = {index: value for index, settings in self._settings.items() if (value := get(settings)) is not None}
         if len(set(found.values())) == 1:
             return next(iter(found.values()))
         return f"{{{', '.join(f'{index}: {value}' for index, value in found.items())}}}[variables.layer]"
 
     def each(self, get: Callable[[Settings], T]) -> Iterator[tuple[T, str]]:
-        """Yield each value that a setting has somewhere, and the condition that the layer is one with it."""
+        """Yield each value of a setting, with the condition that the layer has it."""
         seen = list[T]()
         for value in self.values(get):
             if value not in seen:
@@ -67,7 +67,7 @@ class Layers:
         return self.where(lambda settings: get(settings) == value)
 
     def choose(self, get: Callable[[Settings], T], express: Callable[[T], str]) -> str:
-        """Return an expression that depends on a setting: that of the value which the layer has."""
+        """Return an expression that depends on the layer's value of a setting."""
         *others, (last, _) = self.each(get)
         chosen = express(last)
         for value, layer in reversed(others):
@@ -75,7 +75,7 @@ class Layers:
         return chosen
 
     def by(self, get: Callable[[Settings], T], express: Callable[[T], str]) -> str:
-        """Return a condition that depends on a setting: that of the value which the layer has."""
+        """Return a condition that depends on the layer's value of a setting."""
         return either(*(both(layer, express(value)) for value, layer in self.each(get)))
 
 

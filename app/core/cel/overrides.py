@@ -1,6 +1,6 @@
 """The annotations that a policy grants, in CEL: `overrides.tune`, annotation by annotation.
 
-Bounds differ from layer to layer; they are looked up, so that an expression grows with the layers by numbers only.
+Bounds differ between layers. Expressions look them up, so that more layers only add numbers.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,12 +19,12 @@ from app.core.resources.service_entry import PREFIX
 from app.core.rules import overrides, templates
 
 Objections = Iterator[tuple[str, str]]
-"""Conditions, and what is objected to where they hold."""
+"""Conditions, each with the message if it is true."""
 
 
 @dataclass(frozen=True)
 class Grant:
-    """One annotation: how the policy grants it (None: not at all), and what is objected to in a text if it does."""
+    """One annotation: how the policy allows it (None: not at all), and the objections to its value."""
 
     name: str
     get: Callable[[Overrides], Any]
@@ -44,11 +44,11 @@ class Grant:
 
     @property
     def variable(self) -> str:
-        """What the names of its variables begin with."""
+        """The prefix of its variables."""
         return camel(self.name.replace("-", "_"))
 
     def objections(self, layers: Layers) -> Objections:
-        """Yield all that is objected to."""
+        """Yield all objections."""
         granted = layers.where(lambda one: self._granted(one) is not None)
         yield negated(granted), templates.FORBIDDEN
         if granted != FALSE:
@@ -92,7 +92,7 @@ def _duration(grant: Grant, shape: str = NO_DURATION) -> Objections:
 
 
 def _timeout(grant: Grant) -> Objections:
-    """Object to a timeout: "0s" is none at all, which is granted by itself."""
+    """Yield the objections to a timeout: "0s" means none, which has its own permission."""
     none = f"{grant.text} == {literal(NO_DEADLINE.text)}"
     yield both(none, f"!variables.{grant.variable}NoDeadline"), templates.NO_DEADLINE_FORBIDDEN
     for condition, message in _duration(grant, NO_TIMEOUT):
@@ -137,4 +137,4 @@ GRANTS = (
     Grant(overrides.TIMEOUT, lambda overrides: overrides.timeout, _timeout, _timeouts),
     Grant(overrides.VIRTUAL_SERVICE, _allowed, _virtual_service),
 )
-"""In the order in which the core tells of them: by name."""
+"""Sorted by name, like the findings of the core."""

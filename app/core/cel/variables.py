@@ -1,6 +1,6 @@
-"""The decision table in CEL: the variables by which an entry is judged.
+"""The decision table in CEL, as variables.
 
-It repeats `rules.decide` step by step, with the same tables; tests hold both against each other on a real API server.
+It repeats `rules.decide` step by step, with the same tables. Tests compare both on a real API server.
 """
 
 from app.core.cel.exemptions import exempt
@@ -35,7 +35,7 @@ TOUCHED = (
     f"{_ANNOTATIONS}.exists(name, {_OURS} && {_BEFORE}[?name] != {_ANNOTATIONS}[?name]) || "
     f"{_BEFORE}.exists(name, {_OURS} && !(name in {_ANNOTATIONS}))"
 )
-"""Whether a request touches what is judged, as `verdict.review_update` has it."""
+"""Whether a request changes spec or an annotation of the guard, like `verdict.review_update`."""
 
 _WILDCARD = " && ".join(
     [
@@ -51,9 +51,9 @@ _CANONICAL = 'h.lowerAscii().endsWith(".") ? h.lowerAscii().substring(0, h.size(
 
 
 def variables(layers: Layers, standing: Standing | None = None) -> Variables:
-    """Return what is to be known of an entry before anything is said of it.
+    """Return the variables that describe an entry.
 
-    `standing` are the stored entries that keep their resolution: those that share a host with them are not changed.
+    `standing` are the stored entries that keep their resolution; their siblings are not changed.
     """
     found = _fields(layers) | _scope(layers) | _shape() | _obstacles(layers)
     if not standing:
@@ -63,7 +63,7 @@ def variables(layers: Layers, standing: Standing | None = None) -> Variables:
 
 
 def _fields(layers: Layers) -> Variables:
-    given = {
+    variables = {
         "annotations": _ANNOTATIONS,
         "hosts": "object.?spec.?hosts.orValue([])",
         "addresses": "object.?spec.?addresses.orValue([])",
@@ -74,16 +74,18 @@ def _fields(layers: Layers) -> Variables:
         "resolution": _RESOLUTION,
         "words": f'variables.annotations[?{literal(PREFIX + RETRY_ON)}].orValue("").split(",").map(w, w.trim())',
     }
-    return ({"layer": layers.variable} if layers.several else {}) | given
+    return ({"layer": layers.variable} if layers.several else {}) | variables
 
 
 def _scope(layers: Layers) -> Variables:
-    """Say whether an entry is judged at all: `rules.looked_at`, `rules.in_scope`, `exemptions.exemption`."""
+    """Return the variables of scope: `rules.looked_at`, `rules.in_scope`, `exemptions.exemption`."""
     looked_at = both(
         layers.within,
-        negated(layers.by(lambda one: one.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))),
+        negated(
+            layers.by(lambda settings: settings.scope.excluded_namespaces, lambda globs: globbed(NAMESPACE, globs))
+        ),
     )
-    located = layers.by(lambda one: frozenset(one.scope.locations), _located)
+    located = layers.by(lambda settings: frozenset(settings.scope.locations), _located)
     exempted = exempt(layers)
     return {
         "canonical": f"variables.hosts.map(h, {_CANONICAL})",
@@ -143,14 +145,14 @@ def _items(row: ItemObstacle, layers: Layers) -> str:
 
 
 def tcp_left(layers: Layers) -> str:
-    """Return the condition that entries whose ports name no host are left alone, as `rules.decide` has it."""
-    return layers.where(lambda one: one.resolution.tcp is Tcp.LEAVE)
+    """Return the condition that entries whose ports name no host keep their resolution, like `rules.decide`."""
+    return layers.where(lambda settings: settings.resolution.tcp is Tcp.LEAVE)
 
 
 def _target(layers: Layers) -> str:
-    """Return the resolution that an entry is to be given, "" for none."""
-    given = layers.where(lambda one: one.resolution.wildcards is Wildcards.DYNAMIC_DNS)
-    dynamic = both("variables.open", "variables.dynamic", given, 'variables.location == "MESH_EXTERNAL"')
+    """Return the new resolution of an entry, "" for none."""
+    allowed = layers.where(lambda settings: settings.resolution.wildcards is Wildcards.DYNAMIC_DNS)
+    dynamic = both("variables.open", "variables.dynamic", allowed, 'variables.location == "MESH_EXTERNAL"')
     named = either("variables.named", negated(tcp_left(layers)))
     static = both("variables.open", "!variables.dynamic", "variables.free", named)
     return f'{dynamic} ? "DYNAMIC_DNS" : {static} ? "DNS" : ""' if dynamic != FALSE else f'{static} ? "DNS" : ""'

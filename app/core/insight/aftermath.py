@@ -1,4 +1,4 @@
-"""Whether the guard cuts good calls: a host's calls that end at a timeout, before and after its VirtualService came."""
+"""Whether the guard cuts good calls: calls that end at a timeout, before and after a VirtualService was created."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -8,21 +8,21 @@ from app.core.rules.findings import Finding, Severity, quoted
 from app.core.rules.traffic_catalogue import CALLS_CUT
 
 LEAST = 10
-"""Calls that end at a timeout, at the least, before there is anything to say."""
+"""Minimum number of calls that end at a timeout for a finding."""
 RISE = 0.005
-"""By how much their share must have risen: half a per cent of all calls."""
+"""Minimum rise of their share for a finding: half a per cent of all calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """The calls of a host in some time, and how many of them ended at a timeout."""
+    """The number of calls to a host in a window, and the number of them that ended at a timeout."""
 
     calls: float = 0.0
     ended: float = 0.0
 
     @property
     def share(self) -> float:
-        """The part that ended so."""
+        """The share that ended at a timeout."""
         return self.ended / self.calls if self.calls else 0.0
 
 

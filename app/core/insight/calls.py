@@ -1,7 +1,7 @@
-"""What a mesh calls: how many calls a host got, how they ended, and how long they took, as Istio's metrics count them.
+"""Calls in a mesh: the number of calls to a host, their endings and durations, from Istio's metrics.
 
-The figures come from a reader (`app.prometheus`); everything here is arithmetic. A host is held by the namespace that
-calls it. Only hosts of ServiceEntries are held, so that memory is bounded by the ServiceEntries of a cluster.
+The figures come from a reader (`app.prometheus`); everything here is arithmetic. Figures are stored by host and
+calling namespace. Only hosts of ServiceEntries are stored, so that they bound the memory.
 """
 
 import enum
@@ -18,7 +18,7 @@ _WORDS = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
 
 
 class Ending(enum.Enum):
-    """How a call failed: the word that Envoy has for it among its response flags, and what that means."""
+    """The ways in which a call fails: Envoy's response flag, and its meaning."""
 
     TERMINATED = "UC", "ended with connection termination"
     UNREACHED = "UF", "ended because no connection could be made"
@@ -42,28 +42,28 @@ _FLAGS = {ending.flag: ending for ending in Ending}
 
 
 def ending(flags: str) -> Ending | None:
-    """Return how a call ended from Envoy's response flags, such as "URX,UC"; None where none is a failure known here.
+    """Return the ending of a call from Envoy's response flags, such as "URX,UC"; None if no flag is a known failure.
 
-    If there are several flags, the flag about the connection counts.
+    Of several flags, the one about the connection is used.
     """
     present = {_FLAGS[flag] for flag in flags.split(",") if flag in _FLAGS}
-    return next((one for one in Ending if one in present), None)
+    return next((kind for kind in Ending if kind in present), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The time that figures are from: a number and a unit as Prometheus writes them, such as 7d."""
+    """The time range of figures: a number and a unit in Prometheus format, such as 7d."""
 
     text: str
 
     @property
     def seconds(self) -> int:
-        """How long it is."""
+        """The length in seconds."""
         return int(self.text[:-1]) * UNITS[self.text[-1]]
 
     @property
     def words(self) -> str:
-        """Spell it in a sentence: 7 days."""
+        """Return the text for a sentence: 7 days."""
         number, unit = int(self.text[:-1]), _WORDS[self.text[-1]]
         return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
 
@@ -74,14 +74,14 @@ class Figures:
 
     calls: float = 0.0
     connections: float = 0.0
-    """TCP connections, of which no call is known."""
+    """TCP connections, whose calls are unknown."""
     endings: dict[Ending, float] = field(default_factory=dict)
     within: "array[float]" = field(default_factory=lambda: array("d"))
-    """How many calls took no longer than each bound of the histogram, in the order in which the bounds became known."""
+    """The number of calls up to each bound of the histogram, in the order in which the bounds were added."""
 
     @property
     def failed(self) -> float:
-        """How many calls failed."""
+        """The number of failed calls."""
         return sum(self.endings.values())
 
     def add(self, other: "Figures") -> None:
@@ -102,18 +102,18 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """A histogram: for each bound in milliseconds, ascending, how many calls took no longer. The last bound is all."""
+    """A histogram: the number of calls up to each bound in milliseconds, ascending. The last bound has all calls."""
 
     bounds: tuple[float, ...]
     within: tuple[float, ...]
 
     @property
     def calls(self) -> float:
-        """How many calls there are in it."""
+        """The number of calls in the histogram."""
         return self.within[-1] if self.within else 0.0
 
     def longer(self, milliseconds: float) -> tuple[float, float]:
-        """Return how many calls took longer, at the least and at the most: the bounds may have none at that place."""
+        """Return the minimum and maximum number of calls that took longer: there may be no bound at that value."""
         if not self.within:
             return 0.0, 0.0
         place = bisect_left(self.bounds, milliseconds)
@@ -124,7 +124,7 @@ class Durations:
         return self.calls - below, self.calls - above
 
     def keeping(self, part: float) -> float | None:
-        """Return the least bound that at least this part of the calls stays within; None if none has an end."""
+        """Return the smallest bound that contains at least this share of the calls; None if it is infinite."""
         for bound, within in zip(self.bounds, self.within, strict=True):
             if within >= part * self.calls and math.isfinite(bound):
                 return bound
@@ -133,7 +133,7 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Elsewhere:
-    """Calls to a host that no ServiceEntry names: the cluster that took them, and the namespace that they came from."""
+    """Calls to a host without a ServiceEntry: Envoy's cluster, and the calling namespace."""
 
     host: str
     cluster: str
@@ -146,7 +146,7 @@ class Traffic:
     """The figures of the requested hosts, over one window."""
 
     def __init__(self, window: Window, hosts: Collection[str]) -> None:
-        """Take the window and the canonical hosts; calls to other hosts are dropped."""
+        """Create figures for a window and canonical hosts; calls to other hosts are dropped."""
         self.window = window
         self.elsewhere: list[Elsewhere] = []
         self._hosts = hosts
@@ -154,14 +154,14 @@ class Traffic:
         self._figures: dict[str, dict[str, Figures]] = {}
 
     def at(self, host: str, namespace: str) -> Figures | None:
-        """Return where to count the calls of a host from a namespace; None for a host that was not requested."""
+        """Return the figures of a host and a calling namespace; None for a host that was not requested."""
         canonical = canonical_host(host)
         if canonical not in self._hosts:
             return None
         return self._figures.setdefault(canonical, {}).setdefault(namespace, Figures())
 
     def bound(self, milliseconds: float) -> int:
-        """Return the place of a bound of the histogram."""
+        """Return the index of a bound of the histogram."""
         return self._bounds.setdefault(milliseconds, len(self._bounds))
 
     def callers(self, host: str) -> Mapping[str, Figures]:
@@ -178,14 +178,14 @@ class Traffic:
 def together(figures: Iterable[Figures]) -> Figures:
     """Count the calls of several."""
     total = Figures()
-    for one in figures:
-        total.add(one)
+    for part in figures:
+        total.add(part)
     return total
 
 
 def _rising(counts: Iterable[float]) -> Iterator[float]:
-    """Yield counts that never fall: those of counters read at different moments may, by a little."""
+    """Yield counts that never fall, because counters that are read at different times may differ slightly."""
     most = 0.0
-    for one in counts:
-        most = max(most, one)
+    for number in counts:
+        most = max(most, number)
         yield most

@@ -1,4 +1,4 @@
-"""What is known about a cluster beside its manifests: its traffic, what DNS would cost, exemptions that end, objects.
+"""Information on a cluster beside its manifests: traffic, DNS load, ending exemptions, objects.
 
 A report shows it after the entries. Nothing here changes a verdict; the finding on DNS load is a warning.
 """
@@ -19,7 +19,7 @@ from app.core.rules.findings import Finding
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was called in a window: a forecast for each host, and calls to hosts that no entry names."""
+    """The calls in a window: a forecast for each host, and calls to hosts without an entry."""
 
     window: Window
     forecasts: Sequence[Forecast] = ()
@@ -28,7 +28,7 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class Insight:
-    """What was asked for besides the verdicts; None where it was not."""
+    """The parts of a report besides the verdicts; None if not requested."""
 
     usage: Usage | None = None
     dns: DnsLoad | None = None
@@ -38,7 +38,7 @@ class Insight:
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """An exemption that ends, and the entry that it leaves alone."""
+    """An exemption with an end date, and its entry."""
 
     until: str
     entry: Key
@@ -46,47 +46,49 @@ class Ends:
 
 @dataclass(slots=True)
 class Overview:
-    """What entries have in common: exemptions by the day on which they end, objects by namespace, hosts of others."""
+    """Overviews over all entries: exemptions by end date, objects by namespace, hosts with other owners."""
 
     ends: list[Ends] = field(default_factory=list)
     to_write: Counter[str] = field(default_factory=Counter)
     owned: list[tuple[Key, str]] = field(default_factory=list)
 
-    def add(self, one: Reviewed) -> None:
+    def add(self, reviewed: Reviewed) -> None:
         """Count one more entry."""
-        if one.verdict.exempt_until:
-            self.ends.append(Ends(one.verdict.exempt_until, one.entry.key))
-        for emitted in one.emitted:
+        if reviewed.verdict.exempt_until:
+            self.ends.append(Ends(reviewed.verdict.exempt_until, reviewed.entry.key))
+        for emitted in reviewed.emitted:
             self.to_write[emitted.key.namespace] += 1
-        self.owned += [(one.entry.key, found.message) for found in one.verdict.findings if found.rule is HOST_OWNED]
+        self.owned += [
+            (reviewed.entry.key, found.message) for found in reviewed.verdict.findings if found.rule is HOST_OWNED
+        ]
 
     @property
     def ending(self) -> list[Ends]:
-        """The exemptions, those that end first before others."""
-        return sorted(self.ends, key=lambda one: (one.until, str(one.entry)))
+        """The exemptions by end date."""
+        return sorted(self.ends, key=lambda exemption: (exemption.until, str(exemption.entry)))
 
 
 class WithFindings:
-    """Reviewed entries, some with a finding more; to be gone through as often as they can be."""
+    """Reviewed entries, some with an additional finding; can be iterated as often as the source."""
 
     def __init__(self, reviewed: Iterable[Reviewed], findings: Mapping[Key, Finding]) -> None:
-        """Take the entries, and the findings by their keys."""
+        """Create it from the entries, and the additional findings by key."""
         self._reviewed = reviewed
         self._findings = findings
 
     def __iter__(self) -> Iterator[Reviewed]:
-        """Give the entries in order."""
-        for one in self._reviewed:
-            finding = self._findings.get(one.entry.key)
-            yield replace(one, shared=(*one.shared, finding)) if finding else one
+        """Yield the entries in order."""
+        for reviewed in self._reviewed:
+            finding = self._findings.get(reviewed.entry.key)
+            yield replace(reviewed, shared=(*reviewed.shared, finding)) if finding else reviewed
 
 
 def enforced(policy: GuardPolicy) -> GuardPolicy:
-    """Return a policy as it is once it is enforced: Warn becomes Enforce. The same object where nothing changes."""
+    """Return an enforced policy: Warn becomes Enforce. The same object if nothing changes."""
     layers = (policy, *policy.laid_over)
-    if all(one.mode is not Mode.WARN for one in layers):
+    if all(layer.mode is not Mode.WARN for layer in layers):
         return policy
-    return replace(policy, mode=_enforced(policy), laid_over=tuple(_layer(one) for one in policy.laid_over))
+    return replace(policy, mode=_enforced(policy), laid_over=tuple(_layer(layer) for layer in policy.laid_over))
 
 
 def _layer(settings: Settings) -> Settings:

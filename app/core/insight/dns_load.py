@@ -1,7 +1,7 @@
-"""What DNS resolution costs: the queries that the proxies of a mesh send, before and after entries become DNS.
+"""The DNS load: the queries that the proxies of a mesh send, before and after entries become DNS.
 
-Envoy resolves each cluster by itself, again and again, whether or not it is called (Istio: "Understanding DNS"). istiod
-makes a cluster for each port of a host. So a host costs its ports, times the proxies that know it, divided by the TTL.
+Envoy resolves each cluster separately and repeatedly, even without calls (Istio: "Understanding DNS"). istiod creates
+a cluster for each port of a host. So a host costs its ports, times the proxies that know it, divided by the TTL.
 """
 
 from collections import Counter
@@ -17,28 +17,28 @@ from app.core.rules.findings import Finding, Severity
 from app.core.rules.traffic_catalogue import DNS_LOAD
 
 PERIODIC = frozenset({"DNS", "DNS_ROUND_ROBIN"})
-"""The resolutions that ask for a name again and again; DYNAMIC_DNS asks when a request comes."""
+"""The resolutions with periodic queries; DYNAMIC_DNS sends a query at a request."""
 HELPS = (
     "exportTo or a Sidecar resource that leave out proxies that never call the host; a longer TTL; a DNS cache on each "
-    "node; a waypoint, which asks once for all"
+    "node; a waypoint, which sends one query for all"
 )
 
 
 @dataclass(frozen=True, slots=True)
 class EntryLoad:
-    """What one entry costs once the policy is enforced: its clusters, the proxies that know them, queries a second."""
+    """The cost of one entry under an enforced policy: its clusters, the proxies that know them, queries per second."""
 
     key: Key
     clusters: int
     proxies: int
     queries: float
     new: bool
-    """Whether it is not resolved today."""
+    """Whether it is not resolved now."""
 
 
 @dataclass(frozen=True, slots=True)
 class DnsLoad:
-    """Queries a second, today and once the policy is enforced; entries by what they cost, the dearest first."""
+    """Queries per second, now and under an enforced policy; entries by their cost, the most expensive first."""
 
     ttl: float
     proxies: int
@@ -55,17 +55,17 @@ class DnsLoad:
         )
 
     def findings(self, most: int | None) -> Mapping[Key, Finding]:
-        """Return a finding for each of the dearest entries, until the load without them is within the limit."""
+        """Return a finding for each of the most expensive entries, until the load without them is within the limit."""
         found, left = dict[Key, Finding](), self.after
-        for one in self.entries:
+        for load in self.entries:
             if most is None or left <= most:
                 break
             message = (
-                f"costs {rate(one.queries)} of {rate(self.after)} DNS queries a second ({_told(one.clusters)} on "
-                f"{one.proxies:,} proxies, TTL {self.ttl:g} s); the policy's limit is {most}"
+                f"costs {rate(load.queries)} of {rate(self.after)} DNS queries a second ({_told(load.clusters)} on "
+                f"{load.proxies:,} proxies, TTL {self.ttl:g} s); the policy's limit is {most}"
             )
-            found[one.key] = Finding(DNS_LOAD, Severity.WARNING, "spec.resolution", message)
-            left -= one.queries
+            found[load.key] = Finding(DNS_LOAD, Severity.WARNING, "spec.resolution", message)
+            left -= load.queries
         return found
 
 
@@ -76,7 +76,7 @@ def _told(number: int) -> str:
 
 @dataclass(slots=True)
 class _Cluster:
-    """One name that is asked for on behalf of one port of a host, and who knows it."""
+    """A name that is resolved for one port of a host, and the proxies that know it."""
 
     entry: ServiceEntry
     audience: set[str] = field(default_factory=set)
@@ -85,33 +85,33 @@ class _Cluster:
 
 
 def dns_load(pairs: Iterable[tuple[ServiceEntry, ServiceEntry]], groups: Iterable[Group], ttl: float) -> DnsLoad:
-    """Count the queries for entries, each as it is stored and as it will be; `ttl` in seconds."""
+    """Count the queries for entries, each as it is stored and as it would be; `ttl` in seconds."""
     both, groups = sorted(pairs, key=lambda pair: age(pair[0])), tuple(groups)
     counted = _Proxies(groups)
-    before = sum(number for _, number in _asked(_clusters(one for one, _ in both), counted))
-    resolved = {one.key for one, _ in both if one.resolution in PERIODIC}
+    before = sum(number for _, number in _asked(_clusters(pair_entry for pair_entry, _ in both), counted))
+    resolved = {pair_entry.key for pair_entry, _ in both if pair_entry.resolution in PERIODIC}
     costs, sizes, known = Counter[Key](), Counter[Key](), Counter[Key]()
-    for cluster, number in _asked(_clusters(one for _, one in both), counted):
+    for cluster, number in _asked(_clusters(pair_entry for _, pair_entry in both), counted):
         key = cluster.entry.key
         costs[key] += number
         sizes[key] += cluster.names
         known[key] = max(known[key], number // max(1, cluster.names))
     entries = (EntryLoad(key, sizes[key], known[key], costs[key] / ttl, key not in resolved) for key in costs)
-    ordered = tuple(sorted(entries, key=lambda one: (-one.queries, str(one.key))))
+    ordered = tuple(sorted(entries, key=lambda load: (-load.queries, str(load.key))))
     return DnsLoad(ttl, counted.total, before / ttl, costs.total() / ttl, ordered)
 
 
 class _Proxies:
-    """How many proxies know a cluster."""
+    """The number of proxies that know a cluster."""
 
     def __init__(self, groups: tuple[Group, ...]) -> None:
-        self.total = sum(one.proxies for one in groups)
+        self.total = sum(group.proxies for group in groups)
         self._plain, self._limited = Counter[str](), list[Group]()
-        for one in groups:
-            if one.sidecar and one.sidecar.imports is not None:
-                self._limited.append(one)
+        for group in groups:
+            if group.sidecar and group.sidecar.imports is not None:
+                self._limited.append(group)
             else:
-                self._plain[one.namespace] += one.proxies
+                self._plain[group.namespace] += group.proxies
         self._everywhere = self._plain.total()
 
     def knowing(self, cluster: _Cluster, host: str) -> int:
@@ -119,16 +119,16 @@ class _Proxies:
             number = self._everywhere
         else:
             number = sum(self._plain[name] for name in {*cluster.audience, ANY})
-        return number + sum(one.proxies for one in self._limited if _imports(one, cluster, host))
+        return number + sum(group.proxies for group in self._limited if _imports(group, cluster, host))
 
 
-def _imports(one: Group, cluster: _Cluster, host: str) -> bool:
-    seen = PUBLIC in cluster.audience or one.namespace in cluster.audience
-    return seen and one.sidecar is not None and any(one.sidecar.takes(name, host) for name in cluster.namespaces)
+def _imports(group: Group, cluster: _Cluster, host: str) -> bool:
+    seen = PUBLIC in cluster.audience or group.namespace in cluster.audience
+    return seen and group.sidecar is not None and any(group.sidecar.takes(name, host) for name in cluster.namespaces)
 
 
 def _clusters(entries: Iterable[ServiceEntry]) -> Mapping[tuple[str, int], _Cluster]:
-    """Gather the clusters that are resolved; a proxy has one for a host and port, whichever entries name it."""
+    """Collect the clusters that are resolved; a proxy has one for each host and port, even of several entries."""
     found: dict[tuple[str, int], _Cluster] = {}
     for entry in entries:
         if entry.resolution not in PERIODIC or entry.terminating:
@@ -143,7 +143,7 @@ def _clusters(entries: Iterable[ServiceEntry]) -> Mapping[tuple[str, int], _Clus
 
 
 def _names(entry: ServiceEntry) -> int:
-    """Count the names that a cluster of the entry asks for: those of its endpoints, or the host itself."""
+    """Count the names that a cluster of the entry resolves: those of its endpoints, or the host itself."""
     return sum(map(_is_name, entry.endpoints)) if entry.endpoints else 1
 
 
@@ -156,6 +156,6 @@ def _is_name(address: str) -> bool:
 
 
 def _asked(clusters: Mapping[tuple[str, int], _Cluster], proxies: _Proxies) -> Iterator[tuple[_Cluster, int]]:
-    """Yield the clusters with the names that all proxies together ask for in one TTL."""
+    """Yield the clusters with the number of queries of all proxies in one TTL."""
     for (host, _), cluster in clusters.items():
         yield cluster, proxies.knowing(cluster, host) * cluster.names

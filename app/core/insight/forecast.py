@@ -1,7 +1,7 @@
-"""What enforcement does to the calls of a host: which failures the recipe repeats, and which good calls it ends.
+"""The effect of enforcement on the calls to a host: the failures that are retried, and the good calls that are cut.
 
-A forecast sets the figures of a host beside the retries and timeouts that the policy gives it. Each sentence carries
-its figure. Where the histogram has no bound at a timeout, the share is told as a range; a suggested value is a bound.
+A forecast compares the figures of a host with its retries and timeouts in the policy. Each sentence has its figure. If
+the histogram has no bound at a timeout, the share is a range; a suggested value is always a bound.
 """
 
 import math
@@ -17,20 +17,20 @@ from app.core.routes.candidates import PUBLIC, Candidate, age
 from app.core.rules.overrides import PER_TRY_TIMEOUT, TIMEOUT, Tuning
 
 KEPT = 0.999
-"""The part of the calls that a suggested value keeps."""
+"""The share of calls that a suggested value keeps."""
 REPEATED: Mapping[Ending, frozenset[str]] = {
     Ending.TERMINATED: frozenset({"5xx", "gateway-error", "reset"}),
     Ending.UNREACHED: frozenset({"5xx", "gateway-error", "connect-failure"}),
     Ending.ANSWERED: frozenset({"5xx", "gateway-error"}),
 }
-"""The retry conditions by which Envoy repeats a call that ended so."""
+"""The retry conditions by which Envoy repeats a call with this ending."""
 FIELDS = {PER_TRY_TIMEOUT: "virtualService.retries.perTryTimeout", TIMEOUT: "virtualService.timeout"}
-"""What an annotation changes, in the policy."""
+"""The policy's setting that an annotation overrides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """What the guard emits for a host: how it retries, when it ends calls, and which namespaces see that."""
+    """The object of a host: its retries, its timeouts, and the namespaces that see it."""
 
     attempts: int = 0
     retry_on: frozenset[str] = frozenset()
@@ -40,16 +40,16 @@ class Effect:
     in_force: bool = False
     """Whether the VirtualService is in the cluster already."""
     withheld: str = ""
-    """Why nothing is emitted, if so."""
+    """The reason why nothing is emitted, if any."""
 
     def reaches(self, namespace: str) -> bool:
-        """Say whether calls from a namespace are routed by it."""
+        """Say whether the object routes calls from a namespace."""
         return not self.withheld and (PUBLIC in self.seen_by or namespace in self.seen_by)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """Calls that take longer than a timeout: how many at the least and at the most, and what would keep nearly all."""
+    """Calls that take longer than a timeout: minimum, maximum, and the value that would keep nearly all."""
 
     annotation: str
     limit: Duration
@@ -57,7 +57,7 @@ class Cut:
     most: float
     keeps: Duration | None
     granted: bool = True
-    """Whether the policy lets the annotation have that value."""
+    """Whether the policy allows this value of the annotation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,35 +83,35 @@ class Forecast:
 
     @property
     def changed(self) -> float:
-        """How many calls enforcement changes: those that it repeats with success, and good ones that it ends."""
+        """The number of calls that enforcement changes: failures that it repairs, and good calls that it cuts."""
         return self.repaired + max((cut.most for cut in self.cuts), default=0.0)
 
     @property
     def quiet(self) -> bool:
-        """Whether nothing calls the host."""
+        """Whether the host has no calls."""
         return not self.figures.calls and not self.figures.connections
 
     @property
     def annotations(self) -> dict[str, str]:
-        """The annotations that would keep nearly all calls, as far as the policy grants them."""
+        """The annotations that would keep nearly all calls, as far as the policy allows them."""
         return {PREFIX + cut.annotation: str(cut.keeps) for cut in self.cuts if cut.keeps and cut.granted}
 
 
 @dataclass(frozen=True, slots=True)
 class _Subject:
-    """The calls that are forecast, with all that decides about them."""
+    """The calls of a forecast, with everything that decides about them."""
 
     effect: Effect
     overrides: Overrides
     traffic: Traffic
     figures: Figures
     reached: Figures = field(default_factory=Figures)
-    """The calls from namespaces that see what is emitted."""
+    """The calls from namespaces that see the object."""
 
 
-def effect_of(tuning: Tuning, one: Candidate, seen_by: frozenset[str], *, in_force: bool) -> Effect:
-    """Return what is emitted for the HTTP ports of an entry; of several ports the shortest timeouts count."""
-    routings = [tuning.of(port) for port in one.entry.ports if port.http]
+def effect_of(tuning: Tuning, subject: Candidate, seen_by: frozenset[str], *, in_force: bool) -> Effect:
+    """Return the effect for the HTTP ports of an entry; of several ports, the shortest timeouts are used."""
+    routings = [tuning.of(port) for port in subject.entry.ports if port.http]
     tries = [each.per_try_timeout for each in routings if each.per_try_timeout]
     whole = [each.timeout for each in routings if each.timeout and each.timeout.milliseconds]
     conditions = frozenset(word for each in routings for word in each.retry_on)
@@ -119,30 +119,30 @@ def effect_of(tuning: Tuning, one: Candidate, seen_by: frozenset[str], *, in_for
     return Effect(tuning.attempts, conditions, first_try, min(whole, default=None), seen_by, in_force)
 
 
-def forecast(  # noqa: PLR0913, PLR0917 - what a forecast depends on
+def forecast(  # noqa: PLR0913, PLR0917 - the inputs of a forecast
     entry: Key, host: str, callers: Mapping[str, Figures], effect: Effect, traffic: Traffic, overrides: Overrides
 ) -> Forecast:
-    """Say what enforcement does to the calls from some namespaces to a host that an entry decides for them."""
+    """Return the forecast for the calls from some namespaces to a host of an entry that decides for them."""
     total = together(callers.values())
     reached = together(figures for name, figures in callers.items() if effect.reaches(name))
     subject = _Subject(effect, overrides, traffic, total, reached)
     cuts = tuple(_cuts(subject, reached))
     repaired = 0.0 if effect.in_force else sum(map(reached.endings.get, _repeated(effect), [0.0] * len(Ending)))
     sentences = (*_summary(subject, callers), *_failures(subject), *(_cut(subject, cut) for cut in cuts))
-    by_size = sorted(callers.items(), key=lambda one: (-one[1].calls, one[0]))
-    told = tuple(Caller(name, one, _cuts_of(subject, name, one)) for name, one in by_size)
-    return Forecast(entry, host, total, told, sentences, cuts, repaired)
+    by_size = sorted(callers.items(), key=lambda item: (-item[1].calls, item[0]))
+    by_caller = tuple(Caller(name, calls, _cuts_of(subject, name, calls)) for name, calls in by_size)
+    return Forecast(entry, host, total, by_caller, sentences, cuts, repaired)
 
 
 def by_change(forecasts: Iterable[Forecast]) -> list[Forecast]:
-    """Order by what enforcement changes, most calls first."""
-    return sorted(forecasts, key=lambda one: (-one.changed, -one.figures.failed, -one.figures.calls, one.host))
+    """Sort by the effect of enforcement, most changed calls first."""
+    return sorted(forecasts, key=lambda each: (-each.changed, -each.figures.failed, -each.figures.calls, each.host))
 
 
 def deciding(namespace: str, candidates: Iterable[Candidate]) -> Candidate | None:
-    """Return the entry that decides a host for a namespace: its own before others', else the oldest that it sees."""
-    seeing = (one for one in candidates if PUBLIC in one.seen_by or namespace in one.seen_by)
-    return min(seeing, key=lambda one: (one.key.namespace != namespace, age(one.entry)), default=None)
+    """Return the entry that decides a host for a namespace: its own entry, otherwise the oldest one that it sees."""
+    seeing = (candidate for candidate in candidates if PUBLIC in candidate.seen_by or namespace in candidate.seen_by)
+    return min(seeing, key=lambda candidate: (candidate.key.namespace != namespace, age(candidate.entry)), default=None)
 
 
 def _repeated(effect: Effect) -> list[Ending]:
@@ -154,7 +154,7 @@ def _cuts_of(subject: _Subject, namespace: str, figures: Figures) -> tuple[Cut, 
 
 
 def _cuts(subject: _Subject, figures: Figures) -> Iterator[Cut]:
-    """Find the calls that are ended: those longer than a try may be, and those longer than all tries may be."""
+    """Find the calls that are cut: longer than perTryTimeout, or longer than timeout."""
     effect, durations = subject.effect, subject.traffic.durations(figures)
     if effect.in_force:
         return
@@ -178,7 +178,7 @@ def _granted(value: Duration | None, bounds: DurationBounds | None) -> bool:
 
 
 def _spelled(milliseconds: float) -> Duration:
-    """Spell a bound of the histogram as a duration, rounded up to a millisecond."""
+    """Return a bound of the histogram as a duration, rounded up to a millisecond."""
     whole = math.ceil(milliseconds)
     text = f"{whole}ms" if whole < 1000 else f"{whole / 1000:.10g}s"
     return Duration(whole, text)
@@ -199,7 +199,7 @@ def _summary(subject: _Subject, callers: Mapping[str, Figures]) -> Iterator[str]
 
 
 def _from(callers: Mapping[str, Figures], measure: Callable[[Figures], float]) -> str:
-    """Name the namespaces that call, those that call most first."""
+    """Name the calling namespaces, by number of calls."""
     ordered = sorted(callers, key=lambda name: (-measure(callers[name]), name))
     total = sum(map(measure, callers.values()))
     named = [f"{name} {share(measure(callers[name]), total)}" for name in ordered[:3]]
@@ -223,7 +223,7 @@ def _failures(subject: _Subject) -> Iterator[str]:
 
 
 def _fate(how: Ending, subject: _Subject) -> str:
-    """Say what becomes of calls that end so."""
+    """Return the sentence about calls with this ending."""
     effect = subject.effect
     if how in REPEATED and effect.withheld:
         return f"; no retries: {effect.withheld}"

@@ -1,4 +1,4 @@
-"""The forecasts for a whole cluster: each host of each entry, with the calls of the namespaces that it decides for."""
+"""The forecasts for a whole cluster: each host of each entry, with the calls of the namespaces that use it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,29 +14,29 @@ KIND = "VirtualService"
 
 
 def outlook(index: Index, traffic: Traffic) -> Iterator[Forecast]:
-    """Yield a forecast for each host of each entry; a wildcard without figures says nothing, for calls name hosts."""
+    """Yield a forecast for each host of each entry, except for wildcards without figures, because calls name hosts."""
     for host in index.entries.hosts():
-        candidates = sorted(index.entries.by_host.at(host), key=lambda one: age(one.entry))
+        candidates = sorted(index.entries.by_host.at(host), key=lambda candidate: age(candidate.entry))
         decided = _decided(candidates, traffic.callers(host))
-        for one in candidates:
-            callers = decided.get(one.key, {})
+        for candidate in candidates:
+            callers = decided.get(candidate.key, {})
             if callers or not host.startswith("*"):
-                effect = _effect(index, one, host) if callers else Effect()
-                overrides = one.settings.virtual_service.overrides
-                yield forecast(one.key, host, callers, effect, traffic, overrides)
+                effect = _effect(index, candidate, host) if callers else Effect()
+                overrides = candidate.settings.virtual_service.overrides
+                yield forecast(candidate.key, host, callers, effect, traffic, overrides)
 
 
 def _decided(candidates: list[Candidate], callers: Mapping[str, Figures]) -> dict[Key, dict[str, Figures]]:
-    """Give the calls of each namespace to the entry that decides them; those of unknown origin to the oldest."""
+    """Assign the calls of each namespace to the entry that it uses; those of unknown origin to the oldest entry."""
     found: dict[Key, dict[str, Figures]] = {}
     for namespace, figures in callers.items():
-        one = deciding(namespace, candidates) or candidates[0]
-        found.setdefault(one.key, {})[namespace] = figures
+        candidate = deciding(namespace, candidates) or candidates[0]
+        found.setdefault(candidate.key, {})[namespace] = figures
     return found
 
 
-def _effect(index: Index, one: Candidate, host: str) -> Effect:
-    key, withheld = Key(one.key.namespace, object_name(host)), one.withheld(KIND, host)
+def _effect(index: Index, candidate: Candidate, host: str) -> Effect:
+    key, withheld = Key(candidate.key.namespace, object_name(host)), candidate.withheld(KIND, host)
     neighbours = index.neighbours(key)
     plan = desired_at(key, neighbours, explained=False)
     ours = next((each for each in plan.objects if each.kind == KIND), None)
@@ -44,7 +44,7 @@ def _effect(index: Index, one: Candidate, host: str) -> Effect:
         return Effect(withheld=withheld or _conflict(plan.conflicts))
     missing = {each.kind for each, _ in changes(plan, neighbours.observed).apply}
     seen_by = exported_to(ours.manifest["spec"].get("exportTo", ()), ours.key.namespace)
-    return effect_of(one.tuning, one, seen_by, in_force=KIND not in missing)
+    return effect_of(candidate.tuning, candidate, seen_by, in_force=KIND not in missing)
 
 
 def _conflict(conflicts: tuple[Conflict, ...]) -> str:

@@ -1,4 +1,4 @@
-"""What a forecast suggests, as manifests: annotations for the ServiceEntries, or a policy for their namespaces."""
+"""The suggestions of a forecast as manifests: annotations for ServiceEntries, or a policy for their namespaces."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,8 +13,10 @@ from app.core.resources.service_entry import JSON, PREFIX
 
 
 def annotations(forecasts: Iterable[Forecast]) -> Iterator[JSON]:
-    """Yield a part of each ServiceEntry that needs annotations; of several hosts the longest value counts."""
-    for key, values in sorted(_longest((one.entry, one) for one in forecasts).items(), key=lambda one: str(one[0])):
+    """Yield a fragment of each ServiceEntry that needs annotations; for several hosts, the longest value is used."""
+    for key, values in sorted(
+        _longest((forecast.entry, forecast) for forecast in forecasts).items(), key=lambda forecast: str(forecast[0])
+    ):
         if granted := {name: str(value) for name, (value, allowed) in values.items() if allowed}:
             metadata = {"namespace": key.namespace, "name": key.name}
             written = {PREFIX + name: text for name, text in sorted(granted.items())}
@@ -26,11 +28,11 @@ def annotations(forecasts: Iterable[Forecast]) -> Iterator[JSON]:
 
 
 def policy_for(forecasts: Iterable[Forecast], policy: GuardPolicy) -> JSON | None:
-    """Return a policy with longer timeouts for the namespaces that need them; None where none does.
+    """Return a policy with longer timeouts for the namespaces that need them; None if none does.
 
-    Each namespace keeps what the policy says about it: only the first entry of `namespaces` that matches counts.
+    Each namespace keeps its other settings, because only the first matching item of `namespaces` applies.
     """
-    by_namespace = _longest((one.entry.namespace, one) for one in forecasts)
+    by_namespace = _longest((forecast.entry.namespace, forecast) for forecast in forecasts)
     layers = [_layer(name, values, policy) for name, values in sorted(by_namespace.items()) if values]
     if not layers:
         return None
@@ -47,10 +49,10 @@ _Values = dict[str, tuple[Duration, bool]]
 
 
 def _longest(pairs: Iterable[tuple[Any, Forecast]]) -> Mapping[Any, _Values]:
-    """Collect the longest suggested value of each annotation, by entry or namespace, and whether it is granted."""
+    """Collect the longest suggested value of each annotation, by entry or namespace, and whether it is allowed."""
     found = defaultdict[Any, _Values](dict)
-    for key, one in pairs:
-        for cut in one.cuts:
+    for key, forecast in pairs:
+        for cut in forecast.cuts:
             if cut.keeps and (cut.annotation not in found[key] or found[key][cut.annotation][0] < cut.keeps):
                 found[key][cut.annotation] = cut.keeps, cut.granted
     return found
@@ -73,4 +75,4 @@ def _layer(namespace: str, values: _Values, policy: GuardPolicy) -> dict[str, An
 
 
 def _copied(value: JSON) -> JSON:
-    return {name: _copied(one) for name, one in value.items()} if isinstance(value, Mapping) else value
+    return {name: _copied(item) for name, item in value.items()} if isinstance(value, Mapping) else value

@@ -1,7 +1,7 @@
 """Fields of a policy: frozen values with a description, and how pydantic reads durations, days, globs and patterns.
 
-Nothing here imports pydantic before a policy is read: it takes longer to import than most commands take to run, and
-the built-in policy is not read from anywhere.
+pydantic is imported only when a policy file is read: its import takes longer than most commands, and the built-in
+policy needs no reading.
 """
 
 import enum
@@ -43,10 +43,10 @@ def camel(name: str) -> str:
 CONFIG: "ConfigDict" = {"strict": True, "extra": "forbid", "alias_generator": camel}
 
 
-def setting(description: str, **given: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
-    """Declare a field of a model: what it is for, its `default`, and bounds as pydantic's Field takes them."""
-    default = {"default": given.pop("default")} if "default" in given else {}
-    return field(**default, metadata={"description": description, **given})
+def setting(description: str, **options: Any) -> Any:  # noqa: ANN401 - as dataclasses.field
+    """Declare a field of a model: its description, its `default`, and bounds in the format of pydantic's Field."""
+    default = {"default": options.pop("default")} if "default" in options else {}
+    return field(**default, metadata={"description": description, **options})
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(setting,))
@@ -62,10 +62,10 @@ def is_model(annotation: object) -> TypeGuard[type]:
 
 
 class Bounds:
-    """Annotates a type with what pydantic's Field takes, such as `pattern` and `max_length`."""
+    """Annotates a type with arguments of pydantic's Field, such as `pattern` and `max_length`."""
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - as pydantic's Field
-        self._given = given
+    def __init__(self, **options: Any) -> None:  # noqa: ANN401 - as pydantic's Field
+        self._given = options
 
     def __get_pydantic_core_schema__(self, source: Any, handler: "GetCoreSchemaHandler") -> "CoreSchema":  # noqa: ANN401
         """Say how the type is read."""
@@ -75,7 +75,7 @@ class Bounds:
 
 
 class Parsed:
-    """Annotates a type that is written as text: what reads it, raising ValueError, and what the text looks like."""
+    """Annotates a type that is written as text: its parser, which raises ValueError, and the format."""
 
     def __init__(self, parse: Callable[[object], Any], title: str, pattern: str) -> None:
         self._parse = parse

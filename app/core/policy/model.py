@@ -1,6 +1,6 @@
-"""The GuardPolicy: what a platform team sets.
+"""The GuardPolicy: the configuration of the guard.
 
-Every field has a default, and the defaults together are the recipe: resolution DNS, three retries, enforced.
+Every field has a default, and the defaults are the recipe: resolution DNS, three retries, mode Enforce.
 """
 
 import enum
@@ -232,7 +232,7 @@ class GuardPolicy(PolicyDocument):
     def dated(self) -> bool:
         """Whether anything depends on the day."""
         exemptions = (settings.exemptions for _, _, settings in self.layers())
-        return any(one.temporary or one.annotation is Permission.ALLOW for one in exemptions)
+        return any(section.temporary or section.annotation is Permission.ALLOW for section in exemptions)
 
     def on(self, day: str) -> "GuardPolicy":
         """Return the policy as it applies on a day, such as 2027-03-31."""

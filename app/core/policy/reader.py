@@ -1,4 +1,4 @@
-"""Reading a policy: strictly. An unknown key, a wrong type or an impossible value is an error with its path.
+"""The reader of policies. It is strict: an unknown key, a wrong type or an impossible value is an error with its path.
 
 pydantic is imported when the first policy is read, as in `model`.
 """
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 INT_BITS = 63
-"""Bounds of a document: YAML's aliases can make any number of values out of a few lines, or one that holds itself."""
+"""Limits of a document: YAML aliases can create any number of values from a few lines, or an endless value."""
 
 
 def parse_policy(given: object) -> GuardPolicy:
-    """Read a decoded policy file; raises PolicyError."""
+    """Read a parsed policy file; raises PolicyError."""
     if not isinstance(given, dict):
         raise PolicyError(
             PolicyProblem(f"the policy must be an object with apiVersion: {API_VERSION} and kind: {KIND}")
@@ -41,14 +41,14 @@ def parse_policy(given: object) -> GuardPolicy:
 
 
 def as_document(value: object, model: type) -> dict[str, Any]:
-    """Write a value as a policy file has it: every field of a model, which the value may have more of."""
+    """Return a value in the form of a policy file, with the fields of a model."""
     written: dict[str, Any] = adapter(model).dump_python(value, mode="json", by_alias=True)
     return written
 
 
 @cache
 def adapter(model: type) -> "TypeAdapter[Any]":
-    """Return what reads and writes a model; made once, for it takes long."""
+    """Return pydantic's adapter of a model; cached, because creating it takes long."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(model)
@@ -58,20 +58,20 @@ _IDENTITY = {"apiVersion": API_VERSION, "kind": KIND}
 _SETTINGS = {camel(field.name) for field in fields(Settings)}
 
 
-def _read(given: Mapping[str, Any]) -> GuardPolicy:
-    """Read a document, and lay each namespace's settings over the rest, once."""
-    file = _validate(PolicyDocument, given)
-    base, *layers = written = tuple(map(_settings, (given, *given.get("namespaces", ()))))
+def _read(document: Mapping[str, Any]) -> GuardPolicy:
+    """Read a document, and merge the settings of each item of `namespaces` into the rest."""
+    file = _validate(PolicyDocument, document)
+    base, *layers = written = tuple(map(_settings, (document, *document.get("namespaces", ()))))
     laid_over = tuple(_validate(Settings, _merge(base, layer)) for layer in layers)
     return GuardPolicy(**vars(file), laid_over=laid_over, written=written)
 
 
-def _validate(model: type, given: JSON) -> Any:  # noqa: ANN401 - one of the model
-    """Read as JSON: strictness then still takes arrays for tuples and strings for enumerations."""
+def _validate(model: type, document: JSON) -> Any:  # noqa: ANN401 - one of the model
+    """Read as JSON: strict mode then still accepts arrays for tuples and strings for enumerations."""
     from pydantic import ValidationError
 
     try:
-        return adapter(model).validate_json(json.dumps(given), by_alias=True, by_name=False)
+        return adapter(model).validate_json(json.dumps(document), by_alias=True, by_name=False)
     except ValidationError as error:
         raise PolicyError(*explain(error, model)) from error
 
@@ -81,21 +81,21 @@ def _settings(layer: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: object, left: Iterator[int], depth: int = 0) -> JSON:
-    """Copy a document as JSON, within bounds; what JSON does not have becomes text, which the models refuse."""
+    """Copy a document as JSON within limits; values that JSON does not have become text, which the models reject."""
     if depth > MAX_DEPTH or next(left, None) is None:
         excess = f"the policy has more than {MAX_VALUES} values, or is nested deeper than {MAX_DEPTH}"
         raise PolicyError(PolicyProblem(excess))
     if isinstance(value, Mapping):
-        return {_text(name): _plain(one, left, depth + 1) for name, one in value.items()}
+        return {_text(name): _plain(item, left, depth + 1) for name, item in value.items()}
     if isinstance(value, list):
-        return [_plain(one, left, depth + 1) for one in value]
+        return [_plain(item, left, depth + 1) for item in value]
     if isinstance(value, int) and value.bit_length() > INT_BITS:
         return _float(value)
     return value if value is None or isinstance(value, int | float) else _text(value)
 
 
 def _float(value: int) -> float:
-    """Return a float of about that size. No field takes one: neither a field of whole numbers nor one of text."""
+    """Return a float of about that size, which no field accepts."""
     try:
         return float(value)
     except OverflowError:
@@ -118,7 +118,7 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _reversed_bounds(policy: GuardPolicy) -> Iterator[PolicyProblem]:
-    """Find bounds that nothing is within; a layer's are checked as they are once it is laid over the rest."""
+    """Find empty bounds; those of a layer are checked after merging."""
     known = set[PolicyProblem]()
     for path, _, settings in policy.layers():
         for name, bounds in vars(settings.virtual_service.overrides).items():

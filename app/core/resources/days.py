@@ -12,7 +12,7 @@ DAY = (
     "(?:0[469]|11)-(?:0[1-9]|[12][0-9]|30)|02-(?:0[1-9]|1[0-9]|2[0-8]))|"
     f"{_LEAP})"
 )
-"""Regular expression of a day of the calendar, from the year 1000 on."""
+"""Regular expression of a calendar day, from the year 1000 on."""
 LENGTH = len("2027-03-31")
 SECONDS = 86_400
 _EPOCH = date(1970, 1, 1).toordinal()
@@ -53,14 +53,14 @@ def later(day: str, days: int) -> str:
 
 
 def parse_day(text: object) -> str:
-    """Read a day; a ValueError says what a day looks like."""
+    """Parse a day; a ValueError has the format."""
     if not isinstance(text, str) or not is_day(text):
         raise ValueError("must be a day such as 2027-03-31")
     return text
 
 
 def parse_days(text: object) -> Days:
-    """Read a number of days; a ValueError says what it looks like."""
+    """Parse a number of days; a ValueError has the format."""
     if not isinstance(text, str) or not re.fullmatch(NUMBER_OF_DAYS, text):
         raise ValueError("must be a number of days such as 90d")
     return Days(int(text.removesuffix("d")), text)

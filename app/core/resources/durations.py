@@ -1,4 +1,4 @@
-"""Durations as Istio takes them ("2s", "500ms", "1m30s"): hours to milliseconds, in that order, in whole milliseconds.
+"""Durations in Istio's format ("2s", "500ms", "1m30s"): hours to milliseconds, in that order, in whole milliseconds.
 
 This is the part of Go's time.ParseDuration that people write. Istio rejects a fraction of a millisecond.
 """
@@ -14,7 +14,7 @@ SHAPE = (
     rf"(?:([0-9]{{1,6}}{_FRACTION})h)?(?:([0-9]{{1,6}}{_FRACTION})m)?"
     rf"(?:([0-9]{{1,6}}{_FRACTION})s)?(?:([0-9]{{1,9}})ms)?"
 )
-"""What a duration looks like; 0 does too."""
+"""The format of a duration, including 0."""
 PATTERN = _NONZERO + SHAPE
 SECONDS_PATTERN = rf"{_NONZERO}(?:[0-9]{{1,6}}h)?(?:[0-9]{{1,6}}m)?(?:[0-9]{{1,6}}s)?"
 NO_DURATION = 'must be a duration such as "2s", "500ms" or "1m30s"'
@@ -23,7 +23,7 @@ NO_TIMEOUT = f'{NO_DURATION}, or "0s" for no deadline'
 
 @dataclass(frozen=True, slots=True, order=True)
 class Duration:
-    """A length of time in milliseconds, with the text it was written as; compared by length alone."""
+    """A length of time in milliseconds, with its text; compared by length only."""
 
     milliseconds: int
     text: str = field(compare=False)
@@ -34,7 +34,7 @@ class Duration:
 
 
 def parse_duration(text: object) -> Duration:
-    """Parse a duration of at least 1 ms; a ValueError says what a duration looks like."""
+    """Parse a duration of at least 1 ms; a ValueError has the format."""
     matched = re.fullmatch(PATTERN, text) if isinstance(text, str) else None
     if not matched:
         raise ValueError(NO_DURATION)
@@ -43,11 +43,11 @@ def parse_duration(text: object) -> Duration:
 
 
 NO_DEADLINE = Duration(0, "0s")
-"""How a timeout that never ends is written."""
+"""The text of a timeout that means none."""
 
 
 def parse_timeout(text: object) -> Duration:
-    """Parse a duration, or "0s" for no deadline; a ValueError says what a timeout looks like."""
+    """Parse a duration, or "0s" for no timeout; a ValueError has the format."""
     if text == NO_DEADLINE.text:
         return NO_DEADLINE
     try:

@@ -6,12 +6,12 @@ from functools import lru_cache
 
 
 def matches(text: str, globs: tuple[str, ...]) -> bool:
-    """Say whether a text matches any of the globs, whatever its case; no glob makes this backtrack."""
+    """Say whether a text matches any of the globs, ignoring case; no glob causes backtracking."""
     return _compiled(globs).fullmatch(text.lower()) is not None
 
 
 def covers_glob(wide: str, narrow: str) -> bool:
-    """Say whether `wide` matches all that `narrow` matches; False as well where it is hard to tell."""
+    """Say whether `wide` matches everything that `narrow` matches; False also if that is hard to determine."""
     if wide.lower() == narrow.lower():
         return True
     return not {"?", "["} & {*wide} and "[" not in narrow and matches(narrow, (wide,))

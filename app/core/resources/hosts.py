@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 MAX_NAME = 253
-"""Longest DNS name, and longest name of a Kubernetes object, in characters."""
+"""Maximum length of a DNS name, and of the name of a Kubernetes object, in characters."""
 
 LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 """Regular expression of one label, in lower case."""
@@ -21,7 +21,7 @@ _SECOND = ".2"
 
 
 class HostKind(enum.Enum):
-    """What a host can be used for: an FQDN can be resolved, a wildcard only matched, the rest neither."""
+    """The kinds of hosts: an FQDN can be resolved, a wildcard can only be matched, an invalid host neither."""
 
     FQDN = "FQDN"
     WILDCARD = "WILDCARD"
@@ -43,7 +43,7 @@ class Host:
 
     @classmethod
     def parse(cls, text: str) -> "Host":
-        """Parse any text; what is not a host gets the kind INVALID and no object name."""
+        """Parse any text; a text that is not a host gets the kind INVALID and no object name."""
         canonical = canonical_host(text)
         kind = _kind(canonical)
         name = "" if kind is HostKind.INVALID else object_name(canonical)
@@ -51,9 +51,9 @@ class Host:
 
 
 def canonical_host(text: str) -> str:
-    """Return the host in lower case without the dot of the root.
+    """Return the host in lower case without the final dot.
 
-    Only ASCII is folded: U+212A (the Kelvin sign) would become an ordinary "k" and pass for another host.
+    Only ASCII is folded: U+212A (the Kelvin sign) would become an ordinary "k", and the host would equal another one.
     """
     return (text.lower() if text.isascii() else text).removesuffix(".")
 
@@ -61,8 +61,8 @@ def canonical_host(text: str) -> str:
 def object_name(canonical: str) -> str:
     """Name the objects of a valid host: the host itself, and `wildcard.x.y` for `*.x.y`.
 
-    Different hosts never share a name: a host whose own first label begins with "wildcard" moves aside,
-    and a name that leaves no room for the second one in Kubernetes' 253 characters is replaced by its SHA-256.
+    Different hosts never share a name: a host whose own first label begins with "wildcard" gets a different name, and
+    a name that is too long for a suffix within Kubernetes' 253 characters is replaced by its SHA-256.
     """
     label, dot, rest = canonical.partition(".")
     if label == "*":
@@ -78,22 +78,22 @@ def object_name(canonical: str) -> str:
 
 
 def second_name(name: str) -> str:
-    """Return the name that an object takes where another one, which claims nothing, has the first.
+    """Return the second name of an object, for the case that another object, which claims nothing, has the first.
 
-    No host ends in a number, so that it is the first name of no other.
+    No host ends in a number, so it is not the first name of another host.
     """
     return name + _SECOND
 
 
 def first_name(name: str) -> str:
-    """Return the first name for a second one, and any other name as it is."""
+    """Return the first name for a second name, and any other name unchanged."""
     return name.removesuffix(_SECOND)
 
 
 def covers(pattern: str, host: str) -> bool:
     """Say whether a canonical VirtualService host, which may be a wildcard, matches a canonical host.
 
-    A wildcard covers what ends in its suffix, other wildcards included, as in Istio's `host.Name.SubsetOf`.
+    A wildcard covers every host that ends in its suffix, other wildcards included, as in Istio's `host.Name.SubsetOf`.
     """
     if pattern.startswith("*"):
         return host.endswith(pattern[1:])

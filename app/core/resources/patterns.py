@@ -1,8 +1,8 @@
-"""Patterns for the reason of an exemption: the part of RE2's syntax that means the same here and in CEL.
+"""Patterns for the reason of an exemption: the subset of RE2's syntax that has the same meaning here and in CEL.
 
-Python's `re` backtracks, and a policy's pattern meets text that any author may write. A pattern is therefore compiled
-into a program whose threads advance together, as RE2 does: a match takes at most the length of the text times the
-length of the program. What lies outside the subset is an error when the policy is read.
+Python's `re` backtracks, and any author may write the matched text. So a pattern is compiled into a program whose
+threads advance together, as in RE2: a match takes at most the length of the text times the length of the program.
+Syntax outside the subset is an error when the policy is read.
 """
 
 import string
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 LONGEST = 200
-"""Most characters of a pattern."""
+"""Maximum length of a pattern."""
 MOST_STEPS = 500
-"""Most instructions of a program: what {m,n} repeats counts each time."""
+"""Maximum number of instructions of a program; {m,n} counts each repetition."""
 MOST_REPEATS = 100
 DEEPEST = 20
-"""Deepest nesting of groups."""
+"""Maximum nesting of groups."""
 _PUNCTUATION = frozenset(string.punctuation)
 _MEANT = frozenset("\\.[]{}()*+?|^$")
-"""Characters that mean something; each is literal after a backslash."""
+"""Special characters; each is literal after a backslash."""
 
 Range = tuple[int, int]
 """The first and the last code point."""
@@ -43,7 +43,7 @@ class Chars:
 
 
 Step = Chars | str | tuple[int, ...]
-"""Consumes a character; holds at the begin or the end of the text; or goes on at these offsets, all at once."""
+"""Consumes a character, matches the beginning or end of the text, or continues at several offsets at once."""
 Program = tuple[Step, ...]
 
 
@@ -87,7 +87,7 @@ def _program(text: str) -> Program:
 
 
 def _reached(program: Program, threads: set[int], *, first: bool, last: bool) -> set[int]:
-    """Follow what consumes no character."""
+    """Follow the instructions that consume no character."""
     found, waiting = set[int](), list(threads)
     while waiting:
         at = waiting.pop()
@@ -103,7 +103,7 @@ def _reached(program: Program, threads: set[int], *, first: bool, last: bool) ->
 
 
 class _Parser:
-    """Recursive descent over a pattern; each method returns the program of what it read."""
+    """A recursive-descent parser; each method returns the program of its part."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -171,7 +171,7 @@ class _Parser:
         while not self._take("]"):
             ranges += self._item()
         if not ranges:
-            raise self._wrong("ends a class that lists nothing")
+            raise self._wrong("ends an empty class")
         return Chars(tuple(ranges), negated)
 
     def _item(self) -> tuple[Range, ...]:
@@ -181,11 +181,11 @@ class _Parser:
         self._next()
         last, named = self._member()
         if named or last[0][0] < first[0][0]:
-            raise self._wrong("ends a range that is none")
+            raise self._wrong("ends an invalid range")
         return ((first[0][0], last[0][0]),)
 
     def _member(self) -> tuple[tuple[Range, ...], bool]:
-        """Read a character of a class; the second value says that it stands for several."""
+        """Read a character of a class; the second value is True if it stands for several."""
         char = self._next()
         if char == "\\":
             ranges = self._escaped()
@@ -199,7 +199,7 @@ class _Parser:
             return program
         least, most = self._times()
         if self._text[self._at : self._at + 1] in {"*", "+", "?", "{"}:
-            raise self._wrong("repeats what is repeated already")
+            raise self._wrong("repeats a repetition")
         return _times(program, least, most)
 
     def _times(self) -> tuple[int, int | None]:
@@ -242,7 +242,7 @@ class _Parser:
 
 
 def _times(program: Program, least: int, most: int | None) -> Program:
-    """Write a repetition out; also what is empty counts as a step, so that the bounds hold for it."""
+    """Expand a repetition; an empty part also counts as a step, so that the limits apply to it."""
     once = program or ((1,),)
     if most is None:
         more: Program = ((1, len(once) + 2), *once, (-len(once) - 1,))
@@ -256,5 +256,5 @@ def _times(program: Program, least: int, most: int | None) -> Program:
 
 def _bounded(program: Program) -> Program:
     if len(program) > MOST_STEPS:
-        raise ValueError(f"is too long once its repetitions are written out: more than {MOST_STEPS} steps")
+        raise ValueError(f"is too long with expanded repetitions: more than {MOST_STEPS} steps")
     return program

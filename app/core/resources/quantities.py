@@ -1,18 +1,18 @@
-"""Numbers in sentences: counts, shares and rates with the digits that a measured figure can bear."""
+"""Numbers in sentences: counts, shares and rates with a suitable number of digits."""
 
 import math
 
 FEWEST = 0.0001
-"""A share below this is not told as a number."""
+"""A share below this is not written as a number."""
 
 
 def count(number: float) -> str:
-    """Write a count with three digits that say something: 48,200."""
+    """Format a count with three significant digits: 48,200."""
     return f"{rounded(number, 3):,.0f}"
 
 
 def share(part: float, whole: float) -> str:
-    """Write a part of a whole in per cent, with two digits: 3.1 %, 12 %."""
+    """Format a share in per cent, with two digits: 3.1 %, 12 %."""
     if whole <= 0 or part <= 0:
         return "0 %"
     if part >= whole:
@@ -21,18 +21,18 @@ def share(part: float, whole: float) -> str:
         return "less than 0.01 %"
     percent = 100 * part / whole
     if percent > 99:
-        return f"{min(math.floor(percent * 100) / 100, 99.99):.6g} %"  # all but a few is never told as all
+        return f"{min(math.floor(percent * 100) / 100, 99.99):.6g} %"  # never rounded up to 100 %
     return f"{rounded(percent, 2):.6g} %"
 
 
 def shares(least: float, most: float, whole: float) -> str:
-    """Write a share that is only known to be between two: 3.1 % to 12 %."""
-    one, other = share(least, whole), share(most, whole)
-    return one if one == other else f"{one} to {other}"
+    """Format a range of shares: 3.1 % to 12 %."""
+    low, high = share(least, whole), share(most, whole)
+    return low if low == high else f"{low} to {high}"
 
 
 def rate(number: float) -> str:
-    """Write how many there are a second, with two digits."""
+    """Format a number per second, with two digits."""
     if number >= 100 or number <= 0:
         return count(number)
     return f"{rounded(number, 2):.6g}" if number >= 0.001 else "less than 0.001"

@@ -1,13 +1,14 @@
 """Kubernetes objects as the rules see them: parsed once, frozen, and total over any JSON value.
 
-Only the fields that a rule reads are kept, so that ten thousand of them fit in a controller's cache. What has the wrong
-type is not guessed at: it becomes a `Problem`, and the rules turn problems into a finding.
+Only fields that a rule reads are stored, so that ten thousand objects fit in a controller's cache. A value of a wrong
+type becomes a `Problem`, and the rules turn problems into a finding.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.hosts import Host
 
@@ -26,16 +27,16 @@ RESOLUTIONS = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 LOCATIONS = ("MESH_EXTERNAL", "MESH_INTERNAL")
 
 HTTP_ROUTED = frozenset({"HTTP", "HTTP2", "GRPC", "GRPC-WEB"})
-"""Protocols whose requests a VirtualService's HTTP routes see."""
+"""Protocols to which the HTTP routes of a VirtualService apply."""
 HTTP_FAMILY = HTTP_ROUTED | {"HTTP_PROXY"}
 TLS_FAMILY = frozenset({"HTTPS", "TLS"})
 NAMING = HTTP_FAMILY | TLS_FAMILY
 """Protocols whose requests or handshakes name their host."""
 STREAMING = frozenset({"GRPC", "GRPC-WEB"})
-"""Protocols to which Istio gives no deadline."""
+"""Protocols without a default timeout in Istio."""
 TLS_PORT = 443
 REVISION_LABEL = "istio.io/rev"
-"""The label by which a revision of istiod tells the objects that it reads."""
+"""The label by which a revision of istiod selects its objects."""
 
 JSON = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
@@ -69,7 +70,7 @@ class Port:
 
     @property
     def streams(self) -> bool:
-        """Whether calls may live long."""
+        """Whether calls may be long streams."""
         return self.protocol in STREAMING
 
     @property
@@ -80,13 +81,13 @@ class Port:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """Namespace and name of an object; orders as text does."""
+    """Namespace and name of an object; sorts like text."""
 
     namespace: str
     name: str
 
     def __str__(self) -> str:
-        """Spell it as kubectl and our annotation do."""
+        """Format it like kubectl and our annotation: namespace/name."""
         return f"{self.namespace}/{self.name}"
 
 
@@ -100,7 +101,7 @@ class ServiceEntry:
     terminating: bool = False
     annotations: Mapping[str, str] = field(default_factory=dict)
     revision: str = ""
-    """The revision of istiod that reads the entry, "" for each."""
+    """The revision of istiod that reads the entry, "" for all."""
     hosts: tuple[Host, ...] = ()
     addresses: tuple[str, ...] = ()
     ports: tuple[Port, ...] = ()
@@ -108,11 +109,13 @@ class ServiceEntry:
     resolution: str = "NONE"
     resolution_set: bool = False
     endpoints: tuple[str, ...] = ()
-    """The address of each endpoint, "" where it has none."""
+    """The address of each endpoint, "" if it has none."""
     workload_selector: bool = False
     export_to: tuple[str, ...] = ()
     written: str = ""
-    """The day (UTC) on which the spec or one of our annotations was written last, "" where nothing says it."""
+    """The day (UTC) of the last write of the spec or of one of our annotations, "" if unknown."""
+    ambient: Ambient = NOTHING
+    """The waypoint that its labels or its status name."""
     problems: tuple[Problem, ...] = ()
 
     @property
@@ -127,9 +130,10 @@ class ServiceEntry:
 
     @classmethod
     def parse(cls, manifest: JSON, namespace: str = "default", written: str | None = None) -> "ServiceEntry":
-        """Read a manifest; `namespace` is used where the manifest names none. Never raises.
+        """Parse a manifest; `namespace` is used if the manifest has none.
 
-        `written` is the day of a manifest that is being written; None: a stored one, which says it itself.
+        Never raises. `written` is the day of a manifest that is being written; None: a stored one, whose managedFields
+        have the day.
         """
         root = Fields(manifest, "")
         meta, spec = root.child("metadata"), root.child("spec")
@@ -153,6 +157,7 @@ class ServiceEntry:
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
             written=_last_write(meta.values) if written is None else written,
+            ambient=Ambient.read(meta.values.get("labels"), root.values.get("status")),
             problems=tuple(root.problems),
         )
 
@@ -168,11 +173,11 @@ class Fields:
             self.report("", "an object")
 
     def report(self, name: str, expected: str) -> None:
-        """Note that a field, or this object itself (""), is not what it should be."""
+        """Record that a field, or this object itself (""), has a wrong type."""
         self.problems.append(Problem(self._path(name) or "the document", expected))
 
     def text(self, name: str) -> str:
-        """Return a string field, "" where absent."""
+        """Return a string field, "" if absent."""
         value = self.values.get(name)
         if value is None or isinstance(value, str):
             return value or ""
@@ -180,7 +185,7 @@ class Fields:
         return ""
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
-        """Return one of the choices, "" where absent or none of them."""
+        """Return one of the choices, "" if absent or none of them."""
         value = self.text(name)
         if not value or value in choices:
             return value
@@ -188,7 +193,7 @@ class Fields:
         return ""
 
     def number(self, name: str) -> int:
-        """Return an integer field, 0 where absent."""
+        """Return an integer field, 0 if absent."""
         value = self.values.get(name)
         if value is None or (isinstance(value, int) and not isinstance(value, bool)):
             return value or 0
@@ -204,7 +209,7 @@ class Fields:
                 self.report(f"{name}[{index}]", "a string")
 
     def child(self, name: str) -> "Fields":
-        """Return the object in a field, an empty one where absent."""
+        """Return the object in a field, an empty one if absent."""
         return Fields(self.values.get(name), self._path(name), self.problems)
 
     def children(self, name: str) -> Iterator["Fields"]:
@@ -249,7 +254,7 @@ def _last_write(metadata: JSON) -> str:
 
 
 def is_istio(manifest: JSON, kinds: Collection[str]) -> bool:
-    """Say whether a manifest is one of these kinds of Istio's networking group, of whatever version."""
+    """Say whether a manifest is one of these kinds of Istio's networking group, of any version."""
     if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
         return False
     return str(manifest.get("apiVersion")).startswith(f"{GROUP}/")
@@ -269,5 +274,5 @@ def is_service_entry(manifest: JSON) -> bool:
 
 def _port(port: Fields) -> Port:
     protocol = port.text("protocol")
-    # Only ASCII is folded: U+017F (the long s) would become an ordinary "S", and pass for HTTPS, unlike in Istio.
+    # Only ASCII is folded: U+017F (the long s) would become an ordinary "S", and match HTTPS, unlike in Istio.
     return Port(port.number("number"), protocol.upper() if protocol.isascii() else protocol, port.number("targetPort"))

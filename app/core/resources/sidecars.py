@@ -1,4 +1,4 @@
-"""Which ServiceEntries a proxy knows: those exported to its namespace, less what a Sidecar resource leaves out."""
+"""The ServiceEntries that a proxy knows: those exported to its namespace, as far as a Sidecar resource imports them."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,13 +8,13 @@ from app.core.resources.hosts import canonical_host, covers
 from app.core.resources.service_entry import JSON, Fields, Key
 
 ROOT_NAMESPACE = "istio-system"
-"""Where the Sidecar for all namespaces without one of their own is, unless meshConfig.rootNamespace says otherwise."""
+"""The namespace of the default Sidecar, unless meshConfig.rootNamespace says otherwise."""
 ANY, OWN = "*", "."
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What a Sidecar takes from a namespace (`*`: from each): the hosts that a pattern covers."""
+    """An import of a Sidecar: the hosts that a pattern covers, from a namespace (`*`: from all)."""
 
     namespace: str
     host: str
@@ -22,7 +22,7 @@ class Import:
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """A networking.istio.io Sidecar; without `imports` it leaves nothing out, without `labels` it is for all pods."""
+    """A networking.istio.io Sidecar; without `imports` it imports all, without `labels` it applies to all pods."""
 
     key: Key
     labels: tuple[tuple[str, str], ...] = ()
@@ -40,21 +40,22 @@ class Sidecar:
         return cls(key, tuple(sorted((name, labels.text(name)) for name in labels.values)), imports or None)
 
     def selects(self, labels: Mapping[str, str]) -> bool:
-        """Say whether it is for a pod with these labels."""
+        """Say whether it applies to a pod with these labels."""
         return all(labels.get(name) == value for name, value in self.labels)
 
     def takes(self, namespace: str, host: str) -> bool:
-        """Say whether it lets a proxy know a host of an entry of a namespace."""
+        """Say whether it imports a host of an entry in a namespace."""
         if self.imports is None:
             return True
         return any(
-            one.namespace in {ANY, namespace} and (one.host == ANY or covers(one.host, host)) for one in self.imports
+            part.namespace in {ANY, namespace} and (part.host == ANY or covers(part.host, host))
+            for part in self.imports
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Proxies that know the same entries: how many, in which namespace (`*`: of any), under which Sidecar."""
+    """Proxies that know the same entries: their number, their namespace (`*`: any), and their Sidecar."""
 
     namespace: str
     proxies: int
@@ -62,10 +63,10 @@ class Group:
 
 
 def group(pods: Iterable[tuple[str, Mapping[str, str]]], sidecars: Iterable[Sidecar]) -> tuple[Group, ...]:
-    """Group the pods that have a proxy, each a namespace and labels, by the Sidecar that counts for them."""
+    """Group the pods with a proxy, each a namespace and labels, by their Sidecar."""
     by_namespace: dict[str, list[Sidecar]] = {}
-    for one in sorted(sidecars, key=lambda one: str(one.key)):
-        by_namespace.setdefault(one.key.namespace, []).append(one)
+    for sidecar in sorted(sidecars, key=lambda sidecar: str(sidecar.key)):
+        by_namespace.setdefault(sidecar.key.namespace, []).append(sidecar)
     counts = Counter((namespace, _for(namespace, labels, by_namespace)) for namespace, labels in pods)
     return tuple(Group(namespace, number, sidecar) for (namespace, sidecar), number in counts.items())
 
@@ -73,9 +74,9 @@ def group(pods: Iterable[tuple[str, Mapping[str, str]]], sidecars: Iterable[Side
 def _for(namespace: str, labels: Mapping[str, str], sidecars: Mapping[str, list[Sidecar]]) -> Sidecar | None:
     """Return the Sidecar of a pod: one that selects it, else that of its namespace, else that of the root namespace."""
     own = sidecars.get(namespace, [])
-    selecting = [one for one in own if one.labels and one.selects(labels)]
-    root = [one for one in sidecars.get(ROOT_NAMESPACE, []) if not one.labels]
-    return next(iter([*selecting, *(one for one in own if not one.labels), *root]), None)
+    selecting = [sidecar for sidecar in own if sidecar.labels and sidecar.selects(labels)]
+    root = [sidecar for sidecar in sidecars.get(ROOT_NAMESPACE, []) if not sidecar.labels]
+    return next(iter([*selecting, *(each for each in own if not each.labels), *root]), None)
 
 
 def _import(host: str, own: str) -> Import:

@@ -1,9 +1,9 @@
-"""What the entries of a namespace ask for together, held against the limits of the policy.
+"""The objects that all entries of a namespace ask for, compared with the limits of the policy.
 
-The entries are kept in the order of their age. An object is counted for the oldest entry that asks for it, so a change
-of an entry moves the counts of its own hosts only. From the first entry on whose objects do not fit any more, nothing
-is emitted. A host that several entries name gets one object with the ports of all: those that make it too large, the
-younger ones, get nothing.
+The entries are sorted by age. An object counts for the oldest entry that asks for it, so a change of an entry changes
+only the counts of its own hosts. From the first entry whose objects exceed the limit on, nothing is emitted. A host
+that several entries name has one object with the ports of all: for the newer entries that make it too large, nothing
+is emitted.
 """
 
 from bisect import bisect_left, insort
@@ -16,36 +16,36 @@ from app.core.routes.candidates import Age, Candidate, Wanted, age
 from app.core.routes.limits import Exceeded, no_room, too_large
 
 Rank = tuple[Age, str]
-"""The place of an entry in the order of age; a text tells entries of one age and name apart."""
+"""The position of an entry in the order of age; a text distinguishes entries of the same age and name."""
 
 
 class Budgets:
-    """The budgets of all namespaces. Entries are told apart by their handles; not for use from several threads."""
+    """The budgets of all namespaces. Handles identify entries; not safe for threads."""
 
     def __init__(self) -> None:
         self._namespaces: dict[str, Budget] = {}
 
     def change(self, handle: Hashable, before: Candidate | None, after: Candidate | None) -> set[Hashable]:
-        """Take an entry that came, changed or went, None where there is none; see `Budget.change`."""
-        one = after or before
-        if one is None:
+        """Process an added, changed or deleted entry (None: there is none); see `Budget.change`."""
+        candidate = after or before
+        if candidate is None:
             return set()
-        namespace = one.key.namespace
+        namespace = candidate.key.namespace
         if namespace not in self._namespaces:
-            self._namespaces[namespace] = Budget(one.settings.limits)
+            self._namespaces[namespace] = Budget(candidate.settings.limits)
         flipped = self._namespaces[namespace].change(handle, before, after)
         if not self._namespaces[namespace]:
             del self._namespaces[namespace]
         return flipped
 
-    def exceeded(self, handle: Hashable, one: Candidate) -> Exceeded | None:
-        """Say which limit an entry exceeds in the company of its namespace, if any."""
-        budget = self._namespaces.get(one.key.namespace)
-        return budget.exceeded(_rank(one, handle)) if budget else None
+    def exceeded(self, handle: Hashable, candidate: Candidate) -> Exceeded | None:
+        """Return the limit that an entry exceeds together with others of its namespace, if any."""
+        budget = self._namespaces.get(candidate.key.namespace)
+        return budget.exceeded(_rank(candidate, handle)) if budget else None
 
 
 class Budget:
-    """What the entries of one namespace ask for."""
+    """The objects that the entries of one namespace ask for."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -62,37 +62,37 @@ class Budget:
         return bool(self._ranks)
 
     def change(self, handle: Hashable, before: Candidate | None, after: Candidate | None) -> set[Hashable]:
-        """Take an entry that came, changed or went; returns the handles of entries that fit now, or not any more."""
+        """Process an added, changed or deleted entry; returns the handles of entries that now fit, or no longer fit."""
         cutoff, crowded = self._cutoff, set[Rank]()
-        for rank, one, other in _moves(handle, before, after):
-            gone, came = _wanted(one), _wanted(other)
-            self._keep(rank, handle, other if came else None)
+        for rank, old, new in _moves(handle, before, after):
+            gone, came = _wanted(old), _wanted(new)
+            self._keep(rank, handle, new if came else None)
             for wanted in gone - came:
                 self._leave(rank, wanted)
             for wanted in came - gone:
                 self._join(rank, wanted)
-            for wanted in (gone ^ came) if _same_size(one, other) else (gone | came):
+            for wanted in (gone ^ came) if _same_size(old, new) else (gone | came):
                 crowded |= self._crowd(wanted)
         self._cutoff = self._cut()
         flipped = (*crowded, *self._between(cutoff, self._cutoff))
         return {self._handles[rank] for rank in flipped if rank in self._handles}
 
     def exceeded(self, rank: Rank) -> Exceeded | None:
-        """Say which limit an entry exceeds, if any."""
+        """Return the limit that an entry exceeds, if any."""
         if self._crowded[rank]:
             return too_large(self._limits)
         beyond = self._cutoff is not None and rank >= self._cutoff and rank in self._candidates
         return no_room(self._limits) if beyond else None
 
-    def _keep(self, rank: Rank, handle: Hashable, one: Candidate | None) -> None:
-        if one is None:
+    def _keep(self, rank: Rank, handle: Hashable, candidate: Candidate | None) -> None:
+        if candidate is None:
             if self._candidates.pop(rank, None):
                 del self._ranks[bisect_left(self._ranks, rank)], self._handles[rank]
             return
         if rank not in self._candidates:
             insort(self._ranks, rank)
             self._handles[rank] = handle
-        self._candidates[rank] = one
+        self._candidates[rank] = candidate
 
     def _join(self, rank: Rank, wanted: Wanted) -> None:
         asking = self._asking.setdefault(wanted, [])
@@ -118,20 +118,22 @@ class Budget:
                 del self._counts[rank]
 
     def _cut(self) -> Rank | None:
-        """Find the oldest entry with which there are too many objects; in most namespaces nothing is to be counted."""
+        """Find the oldest entry that exceeds the number of objects; most namespaces need no counting."""
         limit = self._limits.namespace_objects
         if len(self._asking) <= limit:
             return None
         counts = accumulate(self._counts[rank] for rank in self._ranks)
         return next(rank for rank, count in zip(self._ranks, counts, strict=True) if count > limit)
 
-    def _between(self, one: Rank | None, other: Rank | None) -> Iterator[Rank]:
-        """Yield the entries between two cutoffs, where None lies beyond all entries."""
-        places = sorted(len(self._ranks) if rank is None else bisect_left(self._ranks, rank) for rank in (one, other))
+    def _between(self, first: Rank | None, second: Rank | None) -> Iterator[Rank]:
+        """Yield the entries between two cutoffs; None is after all entries."""
+        places = sorted(
+            len(self._ranks) if rank is None else bisect_left(self._ranks, rank) for rank in (first, second)
+        )
         return iter(self._ranks[places[0] : places[1]])
 
     def _crowd(self, wanted: Wanted) -> set[Rank]:
-        """See which entries make an object too large that several ask for; returns those for which that changed."""
+        """Find the entries that make a shared object too large; returns those for which this has changed."""
         before, after = self._crowded_at.pop(wanted, frozenset()), frozenset(self._overfull(wanted))
         if after:
             self._crowded_at[wanted] = after
@@ -146,32 +148,32 @@ class Budget:
         return changed
 
     def _overfull(self, wanted: Wanted) -> Iterator[Rank]:
-        """Yield the entries whose ports do not fit into an object with those of older ones."""
+        """Yield the entries whose ports do not fit into an object together with those of older entries."""
         asking = self._asking.get(wanted, [])
-        ones = [self._candidates[rank] for rank in asking] if len(asking) > 1 else []
-        every = frozenset[int]().union(*[one.ports for one in ones])
-        if not ones or _most(ones, len(every)) <= self._limits.object_bytes:
+        candidates = [self._candidates[rank] for rank in asking] if len(asking) > 1 else []
+        every = frozenset[int]().union(*[each.ports for each in candidates])
+        if not candidates or _most(candidates, len(every)) <= self._limits.object_bytes:
             return
-        size, ports = ones[0].size.of(len(ones[0].ports)), ones[0].ports
-        for rank, one in zip(asking[1:], ones[1:], strict=True):
-            new = one.ports - ports
-            grown = size + len(new) * one.size.port
+        size, ports = candidates[0].size.of(len(candidates[0].ports)), candidates[0].ports
+        for rank, candidate in zip(asking[1:], candidates[1:], strict=True):
+            new = candidate.ports - ports
+            grown = size + len(new) * candidate.size.port
             if new and grown > self._limits.object_bytes:
                 yield rank
             else:
                 size, ports = grown, ports | new
 
 
-def _most(ones: Sequence[Candidate], ports: int) -> int:
-    """Return how many bytes an object that several entries ask for has at the most."""
-    return max([one.size.base for one in ones]) + ports * max([one.size.port for one in ones])
+def _most(candidates: Sequence[Candidate], ports: int) -> int:
+    """Return the maximum size in bytes of an object that several entries ask for."""
+    return max([each.size.base for each in candidates]) + ports * max([each.size.port for each in candidates])
 
 
 def _moves(
     handle: Hashable, before: Candidate | None, after: Candidate | None
 ) -> Iterator[tuple[Rank, Candidate | None, Candidate | None]]:
-    """Yield what changes at each rank: an entry that was made anew under its name has another age."""
-    ranks = [_rank(one, handle) if one else None for one in (before, after)]
+    """Yield the change at each rank: an entry that was deleted and created again has a different age."""
+    ranks = [_rank(state, handle) if state else None for state in (before, after)]
     if ranks[0] and ranks[0] == ranks[1]:
         yield ranks[0], before, after
         return
@@ -181,15 +183,15 @@ def _moves(
         yield ranks[1], None, after
 
 
-def _rank(one: Candidate, handle: Hashable) -> Rank:
-    return age(one.entry), "" if handle == one.key else str(handle)
+def _rank(candidate: Candidate, handle: Hashable) -> Rank:
+    return age(candidate.entry), "" if handle == candidate.key else str(handle)
 
 
-def _wanted(one: Candidate | None) -> set[Wanted]:
-    return set(one.wanted()) if one else set()
+def _wanted(candidate: Candidate | None) -> set[Wanted]:
+    return set(candidate.wanted()) if candidate else set()
 
 
-def _same_size(one: Candidate | None, other: Candidate | None) -> bool:
-    if one is None or other is None:
+def _same_size(old: Candidate | None, new: Candidate | None) -> bool:
+    if old is None or new is None:
         return False
-    return one.size == other.size and one.ports == other.ports
+    return old.size == new.size and old.ports == new.ports

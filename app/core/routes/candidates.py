@@ -1,6 +1,6 @@
-"""A ServiceEntry as a candidate for emission: what the policy says about it alone, found out once when it comes.
+"""A ServiceEntry as a candidate for emission: the result of the policy for the entry alone, computed once.
 
-Whether anything is emitted for one of its hosts depends on its neighbours besides: `homes` and `reach` decide that.
+Whether objects are emitted for one of its hosts also depends on other entries: `homes` and `reach` decide that.
 """
 
 from collections import defaultdict
@@ -38,14 +38,14 @@ class Audience:
     settings: Settings
     names: frozenset[str]
     unwilling: Mapping[str, str]
-    """Those that the settings leave out by name, and where."""
+    """The namespaces that the settings exclude by name, and the setting."""
     exempt: tuple[tuple[Temporary, frozenset[str]], ...] = ()
-    """Exemptions that have an end, or had one, and those that they name: what runs stays as it is after it."""
+    """Exemptions with an end date, also past ones, and their namespaces: nothing changes at the end by itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """An entry with its settings, its overrides, who sees it, and why nothing is emitted for it, if so."""
+    """An entry with its settings, overrides and visibility, and the reason why nothing is emitted for it, if any."""
 
     entry: ServiceEntry
     settings: Settings
@@ -53,16 +53,16 @@ class Candidate:
     seen_by: frozenset[str]
     """The namespaces that see the entry, with their names; `*` for each."""
     reasons: tuple[str | None, ...]
-    """For each kind why no object of it is emitted for any host."""
+    """For each kind the reason why no object of it is emitted for any host."""
     services: frozenset[str]
     """Its hosts that are names of Kubernetes Services."""
     ports: frozenset[int] = NO_PORTS
     """The numbers of its HTTP ports."""
     size: Size = NO_SIZE
     exceeded: Exceeded | None = None
-    """The limit that it exceeds, where something would be emitted otherwise."""
+    """The limit that it exceeds, if objects would be emitted otherwise."""
     audiences: tuple[Audience, ...] = ()
-    """The other namespaces that exportTo names, where something is emitted."""
+    """The other namespaces in exportTo, if objects are emitted."""
 
     @property
     def key(self) -> Key:
@@ -70,7 +70,7 @@ class Candidate:
         return self.entry.key
 
     def withheld(self, kind: str, host: str) -> str | None:
-        """Say why nothing of a kind is emitted for a host, if so."""
+        """Return the reason why no object of a kind is emitted for a host, if any."""
         if host in self.services:
             return "it is a Kubernetes Service's name"
         if reason := self.reasons[KINDS.index(kind)]:
@@ -86,11 +86,11 @@ class Candidate:
 
 
 Declarations = Mapping[int, Mapping[str, Sequence[Candidate]]]
-"""The entries that declare a port with a protocol, in the order in which they came, by the number of the port."""
+"""The entries by the port that they declare and its protocol, in the given order."""
 
 
 def candidate(entry: ServiceEntry, policy: GuardPolicy) -> Candidate:
-    """Find out what the policy says about an entry."""
+    """Apply the policy to an entry."""
     settings = policy.settings(entry.key.namespace)
     tuning = tune(entry.annotations, settings.virtual_service)[0]
     shared = _withheld(entry, settings)
@@ -105,10 +105,10 @@ def candidate(entry: ServiceEntry, policy: GuardPolicy) -> Candidate:
     return replace(found, size=size, exceeded=exceeded, audiences=() if exceeded else tuple(_audiences(found, policy)))
 
 
-def _audiences(one: Candidate, policy: GuardPolicy) -> Iterator[Audience]:
+def _audiences(candidate: Candidate, policy: GuardPolicy) -> Iterator[Audience]:
     groups = defaultdict[int, list[str]](list)
     settings: dict[int, Settings] = {}
-    for name in one.seen_by - {PUBLIC, one.key.namespace}:
+    for name in candidate.seen_by - {PUBLIC, candidate.key.namespace}:
         found = policy.settings(name)
         settings[id(found)] = found
         groups[id(found)].append(name)
@@ -126,8 +126,8 @@ def _unwilling(names: Iterable[str], settings: Settings) -> Iterator[tuple[str, 
 
 
 def _exempt(names: Iterable[str], settings: Settings) -> Iterator[tuple[Temporary, frozenset[str]]]:
-    for one in settings.exemptions.temporary:
-        yield one, frozenset(name for name in names if matches(name, one.namespaces))
+    for temporary in settings.exemptions.temporary:
+        yield temporary, frozenset(name for name in names if matches(name, temporary.namespaces))
 
 
 def seen_by(entry: ServiceEntry) -> frozenset[str]:
@@ -145,53 +145,53 @@ def exported_to(export_to: Collection[str], namespace: str) -> frozenset[str]:
 def disagreeing(candidates: Iterable[Candidate]) -> Declarations:
     """Return the ports that entries declare with more than one protocol."""
     declared = defaultdict[int, dict[str, list[Candidate]]](dict)
-    for one in candidates:
-        for port in one.entry.ports:
-            declared[port.number].setdefault(port.protocol, []).append(one)
+    for each in candidates:
+        for port in each.entry.ports:
+            declared[port.number].setdefault(port.protocol, []).append(each)
     return {number: protocols for number, protocols in declared.items() if len(protocols) > 1}
 
 
 def seen_together(candidates: Iterable[Candidate]) -> frozenset[str]:
     """Return the namespaces that see all of the entries."""
     seen = EVERYONE
-    for one in candidates:
-        seen = meet(seen, one.seen_by)
+    for each in candidates:
+        seen = meet(seen, each.seen_by)
     return seen
 
 
-def meet(one: frozenset[str], other: frozenset[str]) -> frozenset[str]:
+def meet(left: frozenset[str], right: frozenset[str]) -> frozenset[str]:
     """Return the namespaces that two sets have in common."""
-    if one is other:
-        return one
-    if PUBLIC in one or PUBLIC in other:
-        return other if PUBLIC in one else one
-    return one & other
+    if left is right:
+        return left
+    if PUBLIC in left or PUBLIC in right:
+        return right if PUBLIC in left else left
+    return left & right
 
 
 def age(entry: ServiceEntry) -> Age:
-    """Order as istiod does: oldest first, then by namespace; manifests that were never stored come last."""
+    """Sort as istiod does: oldest first, then by namespace; manifests that were never stored come last."""
     return not entry.created, entry.created, entry.key.namespace, entry.key.name
 
 
 def precedence(first: str, second: str) -> str:
-    """Say why an entry comes before another, given when each was created: `age` orders equals by their names."""
+    """Return the reason why an entry comes before another, by creation time: `age` sorts equal ones by name."""
     return "older" if first != second else "first by name"
 
 
 @lru_cache(maxsize=1024)
 def _same(reasons: tuple[str | None, ...]) -> tuple[str | None, ...]:
-    """Return the same object for the same reasons: most entries have one of few."""
+    """Return the same object for equal reasons, to save memory: most entries share a few."""
     return reasons
 
 
 @lru_cache(maxsize=1024)
 def _set(numbers: tuple[int, ...]) -> frozenset[int]:
-    """Return a set, the same object for the same numbers: most entries have one of few."""
+    """Return the same object for equal sets, to save memory: most entries share a few."""
     return frozenset(numbers)
 
 
 def _withheld(entry: ServiceEntry, settings: Settings) -> str | None:
-    """Say why nothing at all is emitted for an entry, if so."""
+    """Return the reason why nothing is emitted for an entry, if any."""
     if settings.mode is not Mode.ENFORCE:
         return f"mode is {settings.mode.value}"
     if not in_scope(entry, settings):

@@ -1,6 +1,6 @@
-"""What is emitted for one host where the policy asks for it: a DestinationRule that gives up old connections.
+"""The DestinationRule of one host, if the policy enables it: it closes old connections.
 
-It is the cure on TLS passthrough ports, where no retry can help, and the place of TLS origination, where retries can.
+It repairs TLS passthrough ports, where retries cannot help, and configures TLS origination, with which retries help.
 """
 
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from app.core.resources.service_entry import JSON, TLS_PORT
 from app.core.routes.virtual_service import Declared, Emitted, Place, emitted, exported
 
 ORIGINATION = {"mode": "SIMPLE", "caCertificates": "system"}
-"""Newer Istio trusts the authorities of the system where none are named; older Istio verified nothing (IST0129)."""
+"""Newer Istio trusts the system's CA certificates by default; older Istio verified nothing (IST0129)."""
 
 
 def destination_rule(place: Place, declared: Sequence[Declared], settings: DestinationRule) -> Emitted | None:
-    """Build the DestinationRule of a host, if there is anything to write into it."""
+    """Build the DestinationRule of a host, if it would have any content."""
     policy = _traffic_policy(declared, settings)
     if not policy:
         return None
@@ -22,13 +22,13 @@ def destination_rule(place: Place, declared: Sequence[Declared], settings: Desti
 
 
 def _traffic_policy(declared: Sequence[Declared], settings: DestinationRule) -> JSON:
-    """Write the policy; a port's own settings replace the host's, so they repeat its connection pool."""
+    """Build the traffic policy. A port's settings replace those of the host, so they repeat its connection pool."""
     pool = _connection_pool(settings.connection_pool)
     shared = {"connectionPool": pool} if pool else {}
     origination = [
-        {"port": {"number": one.port.number}, **shared, "tls": ORIGINATION}
-        for one in declared
-        if settings.tls_origination and one.port.http and one.port.target == TLS_PORT
+        {"port": {"number": each.port.number}, **shared, "tls": ORIGINATION}
+        for each in declared
+        if settings.tls_origination and each.port.http and each.port.target == TLS_PORT
     ]
     return {**shared, **({"portLevelSettings": origination} if origination else {})}
 

@@ -1,10 +1,11 @@
-"""ServiceEntries by their hosts, each judged under the policy once and held against the limits of its namespace."""
+"""ServiceEntries by host, each reviewed once under the policy and the limits of its namespace."""
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping
 from dataclasses import replace
 
 from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.ambient import NOTHING
 from app.core.resources.hosts import object_name
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.budget import Budgets
@@ -14,15 +15,15 @@ from app.core.routes.host_index import HostIndex
 from app.core.routes.limits import Exceeded
 
 SEEN = frozenset({"exempt", "exempt-until", "virtual-service"})
-"""Annotations that decide whether anything is emitted."""
+"""Annotations that decide whether objects are emitted."""
 
 
 Limited = tuple[ServiceEntry, Exceeded]
-"""An entry, and the limit that it exceeds, alone or together with others of its namespace."""
+"""An entry and the limit that it exceeds, alone or together with others of its namespace."""
 
 
 class EntryIndex:
-    """Entries under a policy; not for use from several threads."""
+    """Entries under a policy; not safe for threads."""
 
     def __init__(self, policy: GuardPolicy | None = None) -> None:
         self.policy = policy or default_policy()
@@ -35,11 +36,11 @@ class EntryIndex:
         self._newly: dict[Hashable, Limited] = {}
 
     def put(self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable) -> frozenset[Key]:
-        """Take an entry that came, changed or went; returns the names whose decision may have changed by it."""
-        one = new or old
-        if one is None:
+        """Process an added, changed or deleted entry; returns the names to reconcile."""
+        state = new or old
+        if state is None:
             return frozenset()
-        names, home, limited = _names(old) | _names(new), one.key.namespace, handle in self._limited
+        names, home, limited = _names(old) | _names(new), state.key.namespace, handle in self._limited
         after = candidate(new, self.policy) if new else None
         before = {host: self._seen_at(host, home) for host in names} if self._seen_otherwise(handle, after) else {}
         others = self._replace(old, after, handle)
@@ -53,10 +54,10 @@ class EntryIndex:
         return frozenset(found)
 
     def take_policy(self, policy: GuardPolicy) -> None:
-        """Judge all entries anew: another policy is in force, and any name may be decided otherwise."""
+        """Review all entries again, because the policy has changed; every name may have a different result."""
         known, self.policy, self._budgets, self._alone = self._alone, policy, Budgets(), {}
-        for handle, one in known.items():
-            self._alone[handle] = candidate(one.entry, policy)
+        for handle, old in known.items():
+            self._alone[handle] = candidate(old.entry, policy)
             self._budgets.change(handle, None, self._alone[handle])
         for handle in known:
             self._place(handle)
@@ -74,12 +75,12 @@ class EntryIndex:
         return self._hosts.get(name, "")
 
     def asking(self, host: str) -> Iterator[Key]:
-        """Yield the names of all namespaces at which a host, or a wildcard that meets it, is decided."""
+        """Yield the object names in all namespaces for a host and for wildcards that overlap it."""
         for met in self.by_host.meeting(host):
             yield from self.names_of(met)
 
     def names_of(self, host: str) -> Iterator[Key]:
-        """Yield the names of all namespaces at which exactly a host is decided."""
+        """Yield the object names in all namespaces for exactly this host."""
         name = object_name(host)
         return (Key(namespace, name) for namespace in self.by_host.at(host).namespaces)
 
@@ -93,8 +94,8 @@ class EntryIndex:
         return self._by_key.get(key)
 
     def hosts_of(self, *entries: ServiceEntry | None) -> Iterator[str]:
-        """Yield the hosts that some of the entries name."""
-        return (host for one in entries for host in _names(one))
+        """Yield the hosts of some entries."""
+        return (host for entry in entries for host in _names(entry))
 
     def siblings(self, entry: ServiceEntry) -> dict[Hashable, ServiceEntry]:
         """Return an entry, and those of its namespace that share a host with it or each other, by their handles."""
@@ -105,10 +106,10 @@ class EntryIndex:
             if host in seen:
                 continue
             seen.add(host)
-            for handle, one in self.by_host.at(host).of(entry.key.namespace).items():
+            for handle, sibling in self.by_host.at(host).of(entry.key.namespace).items():
                 if handle not in found:
-                    found[handle] = one.entry
-                    waiting.extend(each.canonical for each in one.entry.hosts)
+                    found[handle] = sibling.entry
+                    waiting.extend(each.canonical for each in sibling.entry.hosts)
         return found
 
     def limited(self) -> tuple[Limited, ...]:
@@ -120,8 +121,8 @@ class EntryIndex:
         return self._limited[handle][1] if handle in self._limited else None
 
     def newly_limited(self) -> tuple[Limited, ...]:
-        """Return the entries that exceed a limit since this was asked last."""
-        newly = tuple(one for handle, one in self._newly.items() if handle in self._limited)
+        """Return the entries that have exceeded a limit since the last call."""
+        newly = tuple(found for handle, found in self._newly.items() if handle in self._limited)
         self._newly.clear()
         return newly
 
@@ -130,14 +131,14 @@ class EntryIndex:
         return Counter((entry.key.namespace, exceeded.bound.value) for entry, exceeded in self._limited.values())
 
     def _seen_at(self, host: str, home: str) -> Summary | None:
-        """Return what other namespaces see of the entries for a host; None where no other one names it."""
+        """Return what other namespaces see of the entries for a host; None if no other namespace names it."""
         entries = self.by_host.at(host)
         return entries.summary if any(namespace != home for namespace in entries.namespaces) else None
 
     def _told(self, hosts: Collection[str], before: Mapping[str, Summary | None], home: str) -> Iterator[Key]:
-        """Yield the names to decide anew once entries of a namespace have changed at some hosts.
+        """Yield the names to reconcile after entries of a namespace have changed at some hosts.
 
-        Where other namespaces see the entries of a host as `before`, nothing changes for most of them.
+        If other namespaces see the entries of a host as `before`, nothing changes for most of them.
         """
         met = {other for host in hosts for other in self.by_host.meeting(host) if other != host}
         for host in hosts:
@@ -150,14 +151,14 @@ class EntryIndex:
             yield from self.names_of(host)
 
     def _seen_otherwise(self, handle: Hashable, after: Candidate | None) -> bool:
-        """Say whether other namespaces may see an entry otherwise after its change."""
+        """Say whether a change of an entry may be visible to other namespaces."""
         before = self._alone.get(handle)
         if before is None or after is None:
             return True
         return before.reasons != after.reasons or _stance(before.entry) != _stance(after.entry)
 
     def _replace(self, old: ServiceEntry | None, after: Candidate | None, handle: Hashable) -> set[Hashable]:
-        """Put a candidate in the place of another, and return the other entries that fit now, or not any more."""
+        """Replace a candidate, and return the other entries that now fit, or no longer fit."""
         before = self._alone.pop(handle, None)
         if old:
             self._forget(old, handle, kept=_names(after.entry if after else None).keys())
@@ -171,7 +172,7 @@ class EntryIndex:
         return flipped - {handle}
 
     def _forget(self, entry: ServiceEntry, handle: Hashable, kept: Collection[str]) -> None:
-        """Take an entry from its hosts, but for those that are kept: it names them still."""
+        """Remove an entry from its hosts, except from kept ones, which it still names."""
         self._by_key.pop(entry.key, None)
         for host, name in _names(entry).items():
             if host not in kept:
@@ -180,27 +181,27 @@ class EntryIndex:
                     self._hosts.pop(name, None)
 
     def _place(self, handle: Hashable) -> None:
-        """Put an entry to its hosts, with the limit that it exceeds."""
+        """Add an entry to its hosts, with the limit that it exceeds."""
         before = self._limited.pop(handle, None)
-        one = self._alone.get(handle)
-        if one is None:
+        alone = self._alone.get(handle)
+        if alone is None:
             return
-        if one.exceeded is None and (exceeded := self._budgets.exceeded(handle, one)):
-            one = replace(one, exceeded=exceeded)
-        for host in _names(one.entry):
-            self.by_host.put(host, handle, one)
-        if one.exceeded:
-            self._limited[handle] = one.entry, one.exceeded
-            if before is None or (before[0].uid, before[1]) != (one.entry.uid, one.exceeded):
-                self._newly[handle] = one.entry, one.exceeded
+        if alone.exceeded is None and (exceeded := self._budgets.exceeded(handle, alone)):
+            alone = replace(alone, exceeded=exceeded)
+        for host in _names(alone.entry):
+            self.by_host.put(host, handle, alone)
+        if alone.exceeded:
+            self._limited[handle] = alone.entry, alone.exceeded
+            if before is None or (before[0].uid, before[1]) != (alone.entry.uid, alone.exceeded):
+                self._newly[handle] = alone.entry, alone.exceeded
 
 
 def _names(entry: ServiceEntry | None) -> dict[str, str]:
-    """Return the names of the objects that an entry may have a say in, by canonical host."""
+    """Return the names of the objects that an entry may affect, by canonical host."""
     return {host.canonical: host.object_name for host in entry.hosts if host.object_name} if entry else {}
 
 
 def _stance(entry: ServiceEntry) -> ServiceEntry:
-    """Return what other namespaces can see of an entry: not how it tunes its own retries."""
+    """Return the parts of an entry that other namespaces see, without its overrides."""
     kept = {name: text for name, text in entry.annotations.items() if name in SEEN}
-    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=())
+    return replace(entry, annotations=kept, uid="", written="", hosts=(), problems=(), ambient=NOTHING)

@@ -40,7 +40,7 @@ class Home:
         return self.owner.settings
 
     def confined(self, why: str, other: tuple[str, Key] | None = None) -> Finding:
-        """Say why fewer namespaces see what is emitted than see an entry; `other` is an object that `why` names."""
+        """Return the finding that fewer namespaces see the object than the entry; `why` names `other`."""
         message = f"objects for {quoted(self.host)} are visible in fewer namespaces: {why}"
         return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
 
@@ -54,61 +54,61 @@ class Served:
     declared: tuple[Declared, ...]
     contested: Declarations
     apart: tuple[tuple[Candidate, str], ...] = ()
-    """Entries that other sidecars see than the oldest, which has the host; and the field that tells them apart."""
+    """Entries with a different visibility than the oldest entry, which owns the object; and the field that differs."""
     alone: bool = False
     """Whether port 80 is the only one that istiod serves with a VirtualService of the host.
 
-    Without a match by port, a route counts for port 80 too: istiod writes the routes of port 80 for every host that a
-    VirtualService names, declared there or not.
+    Without a match by port, a route also applies to port 80: istiod writes the routes of port 80 for every host of a
+    VirtualService, even if no entry declares it.
     """
 
     @property
     def routed(self) -> tuple[Declared, ...]:
-        """The ports that get a route: HTTP ports, where all entries of the namespace agree on the protocol."""
-        return tuple(one for one in self.declared if one.port.http and one.port.number not in self.contested)
+        """The ports that get a route: HTTP ports on whose protocol all entries of the namespace agree."""
+        return tuple(each for each in self.declared if each.port.http and each.port.number not in self.contested)
 
     def notes(self) -> Iterator[Note]:
         """Yield the findings on entries that share the host with an older one."""
         owner, host = self.home.owner, quoted(self.home.host)
-        for one, differs in self.apart:
-            first = precedence(owner.entry.created, one.entry.created)
+        for member, differs in self.apart:
+            first = precedence(owner.entry.created, member.entry.created)
             message = f"{host} belongs to ServiceEntry {owner.key}, which is {first} and has another {differs}"
-            yield _shared(one, owner.key, message)
-        owners = {one.port.number: one.entry for one in self.declared}
-        for one in self.home.entries:
-            ports = dict.fromkeys(port.number for port in one.entry.ports)
+            yield _shared(member, owner.key, message)
+        owners = {each.port.number: each.entry for each in self.declared}
+        for member in self.home.entries:
+            ports = dict.fromkeys(port.number for port in member.entry.ports)
             for number in ports:
                 older = owners[number]
-                if older.key != one.key and number not in self.contested:
-                    first = precedence(older.created, one.entry.created)
+                if older.key != member.key and number not in self.contested:
+                    first = precedence(older.created, member.entry.created)
                     message = f"port {number} of {host} belongs to ServiceEntry {older.key}, which is {first}"
-                    yield _shared(one, older.key, message)
+                    yield _shared(member, older.key, message)
         if self.home.settings.virtual_service.reach is Reach.ENTRY:
             yield from self._narrowed()
 
     def _narrowed(self) -> Iterator[Note]:
         """Yield a finding for each entry that more namespaces see than another entry of the host."""
-        audiences = {one.seen_by: one.key for one in reversed(self.home.entries)}
-        for one in self.home.entries if len(audiences) > 1 else ():
-            fewer = (key for seen, key in audiences.items() if meet(one.seen_by, seen) != one.seen_by)
+        audiences = {each.seen_by: each.key for each in reversed(self.home.entries)}
+        for member in self.home.entries if len(audiences) > 1 else ():
+            fewer = (key for seen, key in audiences.items() if meet(member.seen_by, seen) != member.seen_by)
             if other := next(fewer, None):
                 why = f"ServiceEntry {other} shares the host, and has another exportTo"
-                yield one.key, self.home.confined(why, ("ServiceEntry", other))
+                yield member.key, self.home.confined(why, ("ServiceEntry", other))
 
 
 def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) -> Served | None:
-    """Gather what is emitted of a kind at a name, None if nothing is; `notes` takes why, where entries asked for it."""
-    own = sorted(neighbours.entries, key=lambda one: age(one.entry))
-    emitting = [one for one in own if one.withheld(kind, neighbours.host) is None]
+    """Return the home of an object of a kind and name, None if nothing is emitted; `notes` gets the reasons."""
+    own = sorted(neighbours.entries, key=lambda each: age(each.entry))
+    emitting = [each for each in own if each.withheld(kind, neighbours.host) is None]
     if not emitting:
         return None
     if kind == "VirtualService" and (captured := neighbours.others.captured):
-        notes += [(one.key, _captures(neighbours.host, captured)) for one in emitting]
+        notes += [(each.key, _captures(neighbours.host, captured)) for each in emitting]
         return None
     together, apart = _together(emitting)
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
-    # Which protocol a sidecar uses depends on the age of the entries and on who sees them.
-    contested = disagreeing(one for one in own if one.seen_by != {NO_ONE})
+    # The protocol that a sidecar uses depends on the age and the visibility of the entries.
+    contested = disagreeing(each for each in own if each.seen_by != {NO_ONE})
     served = Served(home, _spelling(home.owner.entry, home.host), tuple(_declared(home)), contested, tuple(apart))
     if kind == "VirtualService":
         notes += _unrouted(home, contested)
@@ -117,46 +117,48 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
 
 
 def _alone(served: Served, neighbours: Neighbours) -> bool:
-    return neighbours.others.ports | {one.port.number for one in served.routed} == {HTTP_PORT}
+    return neighbours.others.ports | {each.port.number for each in served.routed} == {HTTP_PORT}
 
 
 def _unrouted(home: Home, contested: Declarations) -> Iterator[Note]:
-    for one in home.entries:
-        for port in one.entry.ports if contested else ():
+    for member in home.entries:
+        for port in member.entry.ports if contested else ():
             others = contested.get(port.number, {}).items() if port.http else ()
-            if found := next(((protocol, ones[0]) for protocol, ones in others if protocol != port.protocol), None):
+            if found := next(
+                ((protocol, declaring[0]) for protocol, declaring in others if protocol != port.protocol), None
+            ):
                 protocol, other = found
                 label = port_label(port.number, port.protocol)
                 message = f"{label} of {quoted(home.host)} gets no route: ServiceEntry {other.key} declares it as "
-                yield _shared(one, other.key, message + (protocol or "a port without protocol"))
+                yield _shared(member, other.key, message + (protocol or "a port without protocol"))
 
 
 def _together(emitting: Sequence[Candidate]) -> tuple[list[Candidate], list[tuple[Candidate, str]]]:
-    """Split off the entries that other sidecars see than the oldest: one object serves what the others declare."""
+    """Split off the entries with a different visibility than the oldest; one object serves the others."""
     together, apart, seen = [emitting[0]], list[tuple[Candidate, str]](), emitting[0].seen_by
-    for one in emitting[1:]:
-        common = meet(seen, one.seen_by)
-        if common and one.entry.revision == emitting[0].entry.revision:
+    for member in emitting[1:]:
+        common = meet(seen, member.seen_by)
+        if common and member.entry.revision == emitting[0].entry.revision:
             seen = common
-            together.append(one)
+            together.append(member)
         else:
-            apart.append((one, "label istio.io/rev" if common else "exportTo"))
+            apart.append((member, "label istio.io/rev" if common else "exportTo"))
     return together, apart
 
 
 def _declared(home: Home) -> Iterable[Declared]:
     """Yield the ports of a home; of two with one number, that of the older entry."""
     seen = set[int]()
-    for one in home.entries:
-        new = [port for port in one.entry.ports if port.number not in seen]
+    for member in home.entries:
+        new = [port for port in member.entry.ports if port.number not in seen]
         if new:
-            host = _spelling(one.entry, home.host)
-            yield from (Declared(one.entry, host, port, one.tuning) for port in new)
+            host = _spelling(member.entry, home.host)
+            yield from (Declared(member.entry, host, port, member.tuning) for port in new)
             seen.update(port.number for port in new)
 
 
-def _shared(one: Candidate, older: Key, message: str) -> Note:
-    return one.key, Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", older))
+def _shared(member: Candidate, older: Key, message: str) -> Note:
+    return member.key, Finding(HOST_SHARED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", older))
 
 
 def _captures(host: str, captured: Key) -> Finding:

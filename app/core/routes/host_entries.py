@@ -1,7 +1,7 @@
-"""The entries that name one host, in all namespaces, and the little of them that decides for one namespace.
+"""The entries for one host in all namespaces, and a summary that decides for one namespace.
 
-A host may be named in a thousand namespaces. What is decided in one of them depends on the oldest of the others, not on
-each: so that is found once for all of them, and is found again when an entry of the host has changed.
+A thousand namespaces may have entries for a host. The result in one of them depends only on the oldest of the others.
+So the summary is computed once for all of them, and again when an entry of the host has changed.
 """
 
 from collections import defaultdict
@@ -15,12 +15,12 @@ from app.core.routes.observed import KINDS
 from app.core.rules.retries import NO_ONE
 
 HTTP_PORT = 80
-"""istiod writes the routes of this port for every host that a VirtualService names, known on that port or not."""
+"""istiod writes the routes of this port for every host of a VirtualService, even if no entry declares it."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class EntryRef:
-    """An entry that counts in other namespaces, and why nothing is emitted for it, if so."""
+    """An entry that counts in other namespaces, and the reason why nothing is emitted for it, if any."""
 
     age: Age
     key: Key
@@ -28,12 +28,12 @@ class EntryRef:
 
     @property
     def created(self) -> str:
-        """When it was created; "" for what was never stored."""
+        """The creation time; "" if it was never stored."""
         return self.age[1]
 
 
 EntryRefs = tuple[EntryRef, ...]
-"""The oldest entries of two namespaces, as far as there are any: one of them is not of the namespace that looks."""
+"""The oldest entries of up to two namespaces: at least one belongs to another namespace than the one that decides."""
 
 Protocols = Mapping[int, Mapping[str, EntryRefs]]
 """The entries that declare a port with a protocol, by the number of the port."""
@@ -41,7 +41,7 @@ Protocols = Mapping[int, Mapping[str, EntryRefs]]
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What the entries of a host mean to other namespaces; what there is for each kind is in the order of KINDS."""
+    """The summary of the entries of a host for other namespaces; tuples by kind are in the order of KINDS."""
 
     ports: frozenset[int]
     """The numbers of all ports that istiod may serve with a VirtualService of the host."""
@@ -49,38 +49,43 @@ class Summary:
     public: tuple[EntryRefs, ...]
     """For each kind public entries for which an object is emitted."""
     silent: tuple[EntryRefs, ...]
-    """For each kind entries for which none is."""
+    """For each kind entries without an emitted object."""
     without_port_80: tuple[str, ...]
-    """The first two namespaces whose entries have no port 80: to them, a route for it would be new."""
+    """The first two namespaces whose entries have no port 80, where a route for it would be new."""
     contested: Protocols
-    """The protocols of ports that entries declare with more than one, and who sees them in other namespaces."""
+    """The ports with more than one declared protocol, and the visibility of each declaration."""
     named: frozenset[str]
-    """Namespaces with an entry that is exported to others by their names: whatever is there besides counts for it."""
+    """Namespaces with an entry that is exported to others by name, for which all other entries count."""
 
     @classmethod
     def of(cls, host: str, candidates: Iterable[Candidate]) -> "Summary":
         """Summarise the entries that name a host."""
-        ones = sorted(candidates, key=lambda one: age(one.entry))
+        ordered = sorted(candidates, key=lambda candidate: age(candidate.entry))
         return cls(
-            ports=frozenset(port.number for one in ones for port in one.entry.ports if port.served),
-            oldest=_first(ref(one) for one in ones),
+            ports=frozenset(port.number for candidate in ordered for port in candidate.entry.ports if port.served),
+            oldest=_first(ref(candidate) for candidate in ordered),
             public=tuple(
-                _first(ref(one) for one in ones if PUBLIC in one.seen_by and not one.withheld(kind, host))
+                _first(
+                    ref(candidate)
+                    for candidate in ordered
+                    if PUBLIC in candidate.seen_by and not candidate.withheld(kind, host)
+                )
                 for kind in KINDS
             ),
             silent=tuple(
-                _first(ref(one, reason) for one in ones if (reason := one.withheld(kind, host))) for kind in KINDS
+                _first(ref(candidate, reason) for candidate in ordered if (reason := candidate.withheld(kind, host)))
+                for kind in KINDS
             ),
-            without_port_80=tuple(_lacking(ones))[:2],
-            contested=_contested(ones),
-            named=frozenset(one.key.namespace for one in ones if by_name(one)),
+            without_port_80=tuple(_lacking(ordered))[:2],
+            contested=_contested(ordered),
+            named=frozenset(candidate.key.namespace for candidate in ordered if by_name(candidate)),
         )
 
 
 class HostEntries:
     """The candidates that name a host, by namespace and handle."""
 
-    __slots__ = ("_by_namespace", "_host", "_summary")  # there are very many
+    __slots__ = ("_by_namespace", "_host", "_summary")  # there are very many such hosts
 
     def __init__(self, host: str) -> None:
         self._host = host
@@ -105,17 +110,17 @@ class HostEntries:
 
     def has(self, key: Key) -> bool:
         """Say whether an entry names the host."""
-        return any(one.key == key for one in self.of(key.namespace).values())
+        return any(candidate.key == key for candidate in self.of(key.namespace).values())
 
     @property
     def ports(self) -> Iterator[int]:
         """The numbers of ports that istiod may serve with a VirtualService of the host; some of them repeatedly."""
-        return (port.number for one in self for port in one.entry.ports if port.served)
+        return (port.number for candidate in self for port in candidate.entry.ports if port.served)
 
-    def put(self, handle: Hashable, one: Candidate) -> None:
-        """Take a candidate, in place of one with the same handle."""
+    def put(self, handle: Hashable, candidate: Candidate) -> None:
+        """Add a candidate, or replace the one with the same handle."""
         self._summary = None
-        self._by_namespace.setdefault(one.key.namespace, {})[handle] = one
+        self._by_namespace.setdefault(candidate.key.namespace, {})[handle] = candidate
 
     def drop(self, namespace: str, handle: Hashable) -> None:
         """Remove a candidate."""
@@ -127,53 +132,53 @@ class HostEntries:
 
     @property
     def summary(self) -> Summary:
-        """What the candidates mean to other namespaces; kept until one of them changes, where there are several."""
+        """The summary for other namespaces, cached until a candidate changes."""
         found = self._summary or Summary.of(self._host, self)
         if next(islice(self, 1, None), None):
             self._summary = found
         return found
 
 
-def by_name(one: Candidate) -> bool:
+def by_name(candidate: Candidate) -> bool:
     """Say whether an entry is exported to other namespaces by their names."""
-    return PUBLIC not in one.seen_by and bool(one.seen_by - {one.key.namespace})
+    return PUBLIC not in candidate.seen_by and bool(candidate.seen_by - {candidate.key.namespace})
 
 
 def other(refs: EntryRefs, namespace: str) -> EntryRef | None:
     """Return the oldest of other namespaces."""
-    return next((one for one in refs if one.key.namespace != namespace), None)
+    return next((each for each in refs if each.key.namespace != namespace), None)
 
 
-def _lacking(ones: Iterable[Candidate]) -> Iterator[str]:
+def _lacking(candidates: Iterable[Candidate]) -> Iterator[str]:
     ports = defaultdict[str, set[int]](set)
-    for one in ones:
-        ports[one.key.namespace].update(port.number for port in one.entry.ports)
+    for candidate in candidates:
+        ports[candidate.key.namespace].update(port.number for port in candidate.entry.ports)
     return (namespace for namespace, numbers in sorted(ports.items()) if HTTP_PORT not in numbers)
 
 
-def _contested(ones: Iterable[Candidate]) -> Protocols:
-    """Return the ports that entries declare with more than one protocol, as far as other namespaces see them."""
+def _contested(candidates: Iterable[Candidate]) -> Protocols:
+    """Return the ports with more than one declared protocol, as far as other namespaces see them."""
     return {
         number: {protocol: _seen_elsewhere(declaring) for protocol, declaring in protocols.items()}
-        for number, protocols in disagreeing(ones).items()
+        for number, protocols in disagreeing(candidates).items()
     }
 
 
-def _seen_elsewhere(ones: Iterable[Candidate]) -> EntryRefs:
-    return _first(ref(one) for one in ones if one.seen_by - {one.key.namespace, NO_ONE})
+def _seen_elsewhere(candidates: Iterable[Candidate]) -> EntryRefs:
+    return _first(ref(candidate) for candidate in candidates if candidate.seen_by - {candidate.key.namespace, NO_ONE})
 
 
-def ref(one: Candidate, reason: str = "") -> EntryRef:
-    """Say what of an entry counts in other namespaces."""
-    return EntryRef(age(one.entry), one.key, reason)
+def ref(candidate: Candidate, reason: str = "") -> EntryRef:
+    """Return the part of an entry that counts in other namespaces."""
+    return EntryRef(age(candidate.entry), candidate.key, reason)
 
 
 def _first(refs: Iterable[EntryRef]) -> EntryRefs:
     """Keep the first of each of the first two namespaces."""
     found = list[EntryRef]()
-    for one in refs:
-        if not found or one.key.namespace != found[0].key.namespace:
-            found.append(one)
+    for each in refs:
+        if not found or each.key.namespace != found[0].key.namespace:
+            found.append(each)
         if len(found) == 2:
             break
     return tuple(found)

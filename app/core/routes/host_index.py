@@ -1,4 +1,4 @@
-"""Candidates by host. Hosts are sorted by their ends as well, because wildcards match ends."""
+"""Candidates by host. Hosts are also sorted by their suffixes, because wildcards match suffixes."""
 
 from bisect import bisect_left, insort
 from collections.abc import Hashable, Iterator
@@ -22,16 +22,16 @@ class HostIndex:
         """Return the candidates that name a host."""
         return self._entries.get(host, _NOBODY)
 
-    def put(self, host: str, handle: Hashable, one: Candidate) -> None:
-        """Take a candidate that names a host, in place of one with the same handle."""
+    def put(self, host: str, handle: Hashable, candidate: Candidate) -> None:
+        """Add a candidate to a host, or replace the one with the same handle."""
         if host not in self._entries:
             self._entries[host] = HostEntries(host)
             insort(self._reversed, host[::-1])
             self._wild += host.startswith("*")
-        self._entries[host].put(handle, one)
+        self._entries[host].put(handle, candidate)
 
     def drop(self, host: str, namespace: str, handle: Hashable) -> None:
-        """Remove a candidate that names a host no more."""
+        """Remove a candidate that no longer names a host."""
         entries = self._entries.get(host)
         if entries is None:
             return
@@ -42,7 +42,7 @@ class HostIndex:
             self._wild -= host.startswith("*")
 
     def meeting(self, host: str) -> Iterator[str]:
-        """Yield the hosts that are named and meet a host: itself, wildcards that cover it, and what it covers."""
+        """Yield the known hosts that overlap a host: itself, wildcards that cover it, and hosts that it covers."""
         if host in self._entries:
             yield host
         for wildcard in wildcards(host) if self._wild else ():
@@ -61,14 +61,14 @@ class HostIndex:
 
 
 def wildcards(host: str) -> Iterator[str]:
-    """Yield every wildcard that covers a host: `*` stands for any beginning, also for none."""
+    """Yield every wildcard that covers a host: `*` matches any prefix, also an empty one."""
     for start in range(len(host) + 1):
         yield f"*{host[start:]}"
 
 
-def meets(one: str, other: str) -> bool:
+def meets(host: str, other: str) -> bool:
     """Say whether two hosts are the same, or one is a wildcard that covers the other."""
-    return one == other or _wild(one, other) or _wild(other, one)
+    return host == other or _wild(host, other) or _wild(other, host)
 
 
 def _wild(wildcard: str, host: str) -> bool:

@@ -1,7 +1,7 @@
-"""ServiceEntries and the objects that route hosts, indexed so that one name is decided without a look at all others.
+"""An index of ServiceEntries and objects that route hosts, to decide one object name without reading all others.
 
-A name is a namespace and the name that objects for a host have. What is decided there depends on the entries that name
-the host in any namespace, on wildcards that meet it, and on others' objects that route it.
+A name is a namespace and the object name of a host. Its result depends on the entries for the host in any namespace,
+on wildcards that overlap it, and on other objects that route it.
 """
 
 from collections import Counter
@@ -11,7 +11,9 @@ from typing import Generic, TypeVar
 
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.hosts import first_name, second_name
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import Key, ServiceEntry
+from app.core.routes.bindings import NO_WAYPOINTS, Bindings, Waypoints
 from app.core.routes.candidates import Candidate
 from app.core.routes.entry_index import EntryIndex
 from app.core.routes.host_index import wildcards
@@ -26,7 +28,7 @@ NO_OTHERS = OtherEntries()
 
 @dataclass(frozen=True, slots=True)
 class Neighbours:
-    """All that decides one name."""
+    """Everything that decides one name."""
 
     host: str
     entries: tuple[Candidate, ...] = ()
@@ -34,22 +36,25 @@ class Neighbours:
     others: OtherEntries = NO_OTHERS
     """What other entries there are."""
     observed: tuple[Observed, ...] = ()
-    """Others' objects that route the host, and every object that has the name."""
+    """Objects of others that route the host, and every object with the name."""
     parents: frozenset[Key] = frozenset()
-    """Entries of any namespace that name the host and that an HTTPRoute has for its parent."""
+    """Entries of any namespace for the host that are the parent of an HTTPRoute."""
+    waypoints: Waypoints = NO_WAYPOINTS
+    """The waypoints that serve the namespace's own entries."""
     policy: GuardPolicy = field(default_factory=default_policy, compare=False, repr=False)
-    """What the entries were judged by."""
+    """The policy of the entries."""
 
 
 class Index:
-    """What was observed, under a policy; not for use from several threads.
+    """The observed objects, under a policy; not safe for threads.
 
-    `put_entry` and `put_object` take a thing as it was, None if it is new, and as it is, None if it is gone. They
-    return the names whose decision may have changed by it.
+    `put_entry` and `put_object` get the old state (None: new) and the new state (None: deleted). They return the names
+    to reconcile.
     """
 
     def __init__(self, policy: GuardPolicy | None = None) -> None:
         self.entries = EntryIndex(policy)
+        self.bindings = Bindings()
         self._objects: dict[tuple[str, Key], Observed] = {}
         self._claims: _Index[str, tuple[str, Key], Observed] = _Index()  # others' objects, by the hosts that they claim
         self._children: _Index[Key, tuple[str, Key], Observed] = _Index()  # HTTPRoutes, by their ServiceEntries
@@ -57,87 +62,106 @@ class Index:
     def put_entry(
         self, old: ServiceEntry | None, new: ServiceEntry | None, handle: Hashable | None = None
     ) -> frozenset[Key]:
-        """Take a ServiceEntry that came, changed or went; `handle` tells entries of one key apart."""
-        key = next((one.key for one in (old, new) if one), None)
-        found = self.entries.put(old, new, key if handle is None else handle)
+        """Process an added, changed or deleted ServiceEntry; `handle` distinguishes entries with the same key."""
+        key = next((state.key for state in (old, new) if state), None)
+        handle = key if handle is None else handle
+        rebound = self.bindings.put(old, new, handle)
+        found = self.entries.put(old, new, handle)
+        if rebound:
+            found |= frozenset(self._overlapping(*filter(None, (old, new))))
         if key and any(self._children.at(key)):
             found |= {name for host in self.entries.hosts_of(old, new) for name in self.entries.asking(host)}
         return found
 
+    def put_namespace(self, name: str, new: Namespace | None) -> frozenset[Key]:
+        """Take the labels of a namespace as they are, None if it is gone."""
+        concerned = self.bindings.put_namespace(name, new)
+        own = {Key(one.key.namespace, host.object_name) for one in concerned for host in one.hosts if host.object_name}
+        return frozenset({*own, *self._overlapping(*concerned)})
+
     def put_object(self, old: Observed | None, new: Observed | None) -> frozenset[Key]:
-        """Take an object of an emitted kind, or an HTTPRoute, that came, changed or went."""
+        """Process an added, changed or deleted object of an emitted kind, or HTTPRoute."""
         if old:
             self._remove_object(old)
         if new:
             self._add_object(new)
         found = set[Key]()
-        for one in (old, new):
-            if one:
-                found.add(place(one.key))
-                found.update(() if one.managed else self._routed_by(one))
+        for state in (old, new):
+            if state:
+                found.add(place(state.key))
+                found.update(() if state.managed else self._routed_by(state))
         return frozenset(found)
 
     def neighbours(self, key: Key) -> Neighbours:
-        """Return all that decides a name; without entries where none of its namespace asks for it."""
+        """Return everything that decides a name; without entries if none of its namespace asks for it."""
         host, policy = self.entries.host(key.name), self.entries.policy
-        objects = {(one.kind, one.key): one for one in self._named(key)}
-        entries = tuple(self.entries.by_host.at(host).of(key.namespace).values())
-        if not entries:
+        objects = {(stored.kind, stored.key): stored for stored in self._named(key)}
+        own = self.entries.by_host.at(host).of(key.namespace)
+        if not own:
             return Neighbours(host, observed=tuple(objects.values()), policy=policy)
         parents = self._parents(host)
-        objects |= {(one.kind, one.key): one for one in self._routing(host, parents)}
+        objects |= {(stored.kind, stored.key): stored for stored in self._routing(host, parents)}
         others = other_entries(host, key.namespace, self.entries.by_host)
-        return Neighbours(host, entries, others, tuple(objects.values()), parents, policy)
+        overlapping = (each for each in self.entries.by_host.meeting(host) if each != host)
+        waypoints = self.bindings.at(key.namespace, own, overlapping)
+        return Neighbours(host, tuple(own.values()), others, tuple(objects.values()), parents, waypoints, policy)
 
     def names(self) -> frozenset[Key]:
-        """Return every name that there is anything to decide about: asked for by an entry, or of an object of ours."""
-        managed = (place(one.key) for one in self._objects.values() if one.managed)
+        """Return every name that an entry asks for or that an object of the guard has."""
+        managed = (place(stored.key) for stored in self._objects.values() if stored.managed)
         return frozenset({*self.entries.names(), *managed})
 
     def managed_by_namespace(self) -> Counter[str]:
-        """Count our objects in each namespace."""
-        return Counter(one.key.namespace for one in self._objects.values() if one.managed)
+        """Count the guard's objects in each namespace."""
+        return Counter(stored.key.namespace for stored in self._objects.values() if stored.managed)
 
     def routed(self) -> Iterator[tuple[Key, str, str]]:
-        """Yield our VirtualServices: each with its host, and when it was created."""
-        for one in self._objects.values():
-            if one.managed and one.kind == "VirtualService":
-                yield from ((one.key, host, one.created) for host in one.claims)
+        """Yield the guard's VirtualServices, each with its host and creation time."""
+        for stored in self._objects.values():
+            if stored.managed and stored.kind == "VirtualService":
+                yield from ((stored.key, host, stored.created) for host in stored.claims)
 
     def count_managed(self, kind: str) -> int:
-        """Count our objects of a kind."""
-        return sum(one.managed and one.kind == kind for one in self._objects.values())
+        """Count the emitted objects of a kind."""
+        return sum(stored.managed and stored.kind == kind for stored in self._objects.values())
 
-    def _add_object(self, one: Observed) -> None:
-        at = (one.kind, one.key)
-        self._objects[at] = one
-        for claim in () if one.managed else one.claims:
-            self._claims.put(claim, at, one)
-        for parent in one.parents:
-            self._children.put(parent, at, one)
+    def _add_object(self, stored: Observed) -> None:
+        at = (stored.kind, stored.key)
+        self._objects[at] = stored
+        for claim in () if stored.managed else stored.claims:
+            self._claims.put(claim, at, stored)
+        for parent in stored.parents:
+            self._children.put(parent, at, stored)
 
-    def _remove_object(self, one: Observed) -> None:
-        at = (one.kind, one.key)
+    def _remove_object(self, stored: Observed) -> None:
+        at = (stored.kind, stored.key)
         self._objects.pop(at, None)
-        for claim in one.claims:
+        for claim in stored.claims:
             self._claims.drop(claim, at)
-        for parent in one.parents:
+        for parent in stored.parents:
             self._children.drop(parent, at)
 
-    def _routed_by(self, one: Observed) -> Iterator[Key]:
-        """Yield the names that an object of others has a say in."""
-        for claim in one.claims:
+    def _overlapping(self, *entries: ServiceEntry) -> Iterator[Key]:
+        """Yield the names of all hosts that overlap with those of entries, without being the same."""
+        for host in self.entries.hosts_of(*entries):
+            for met in self.entries.by_host.meeting(host):
+                if met != host:
+                    yield from self.entries.names_of(met)
+
+    def _routed_by(self, stored: Observed) -> Iterator[Key]:
+        """Yield the names that an object of others affects."""
+        for claim in stored.claims:
             covered = self.entries.by_host.under(claim) if claim.startswith("*") else ()
             for host in {claim, *covered}:
                 yield from self.entries.names_of(host)
-        for parent in one.parents:
+        for parent in stored.parents:
             for host in self.entries.hosts_of(self.entries.get(parent)):
                 yield from self.entries.asking(host)
 
     def _parents(self, host: str) -> frozenset[Key]:
-        """Return the entries for a host that HTTPRoutes have for their parents."""
+        """Return the entries for a host that are parents of HTTPRoutes."""
         return (
-            frozenset(one.key for one in self.entries.by_host.at(host) if any(self._children.at(one.key)))
+            frozenset(entry.key for entry in self.entries.by_host.at(host) if any(self._children.at(entry.key)))
             if self._children
             else frozenset()
         )
@@ -180,6 +204,6 @@ class _Index(Generic[A, B, V]):
 
 
 def place(key: Key) -> Key:
-    """Return the name at which an object is decided."""
+    """Return the name that decides an object."""
     name = first_name(key.name)
     return key if name == key.name else replace(key, name=name)

@@ -1,8 +1,7 @@
-"""The limits of the policy: what an entry asks for, measured before anything is built for one of its hosts.
+"""The limits of the policy: an entry is measured before any object is built for it.
 
-An entry is measured alone, at its longest host and as if all its exportTo names saw what is emitted. What is emitted in
-the company of others is never larger than that, except for a host that several entries of a namespace name: `budget`
-adds those up.
+An entry is measured alone, with its longest host and as if its object were visible in all namespaces of exportTo. The
+emitted object is never larger, except for a host with several entries in a namespace: `budget` adds those up.
 """
 
 import enum
@@ -40,7 +39,7 @@ _PATHS = {
 
 @dataclass(frozen=True, slots=True)
 class Exceeded:
-    """A limit that an entry exceeds, and what exceeds it in words."""
+    """A limit that an entry exceeds, with a text."""
 
     bound: Bound
     what: str
@@ -65,10 +64,7 @@ class Size:
 
 
 def measure(entry: ServiceEntry, ports: int, tuning: Tuning, settings: Settings) -> tuple[Size, Exceeded | None]:
-    """Measure an entry for which something would be emitted, and say which limit it exceeds, if any.
-
-    `ports` is how many HTTP ports it has.
-    """
+    """Return the limit that an entry exceeds, if any. `ports` is the number of its HTTP ports."""
     limits, hosts, routes = settings.limits, len(entry.hosts), len(entry.hosts) * ports
     if hosts > limits.entry_hosts:
         what = f"{hosts:,} hosts are more than limits.entryHosts ({limits.entry_hosts:,})"
@@ -81,13 +77,13 @@ def measure(entry: ServiceEntry, ports: int, tuning: Tuning, settings: Settings)
 
 
 def too_large(limits: Limits) -> Exceeded:
-    """Say that an object has too many bytes; not how many, for that changes more often than there is to tell."""
+    """Return the excess of an object's size, without the number, so that the message stays the same after edits."""
     what = f"an object for one of its hosts has more bytes than limits.objectBytes ({limits.object_bytes:,})"
     return Exceeded(Bound.OBJECT_BYTES, what)
 
 
 def no_room(limits: Limits) -> Exceeded:
-    """Say that older entries of the namespace leave no room."""
+    """Return the excess because of older entries of the namespace."""
     limit = f"limits.namespaceObjects ({limits.namespace_objects:,})"
     what = f"with the objects of older entries, those of this one would exceed {limit} of the namespace"
     return Exceeded(Bound.NAMESPACE_OBJECTS, what)
@@ -97,16 +93,17 @@ def _size(entry: ServiceEntry, tuning: Tuning, settings: Settings) -> Size:
     named = [host for host in entry.hosts if host.object_name]
     if not named:
         return Size()
-    host = max(named, key=lambda one: len(one.text))
-    # An entry in a file has no uid yet, and an object in the cluster has that of its owner: both are measured alike.
+    host = max(named, key=lambda host: len(host.text))
+    # An entry in a file has no uid yet, and an object in the cluster has that of its owner: both must get the same
+    # size.
     place = Place(entry if entry.uid else replace(entry, uid=UID), host, host.object_name, entry.export_to)
     declared = [Declared(entry, host, port, tuning) for port in entry.ports]
     sizes = [*_virtual_service(place, declared), *_destination_rule(place, declared, settings)]
-    return Size(max((one.base for one in sizes), default=0), max((one.port for one in sizes), default=0))
+    return Size(max((size.base for size in sizes), default=0), max((size.port for size in sizes), default=0))
 
 
 def _virtual_service(place: Place, declared: Sequence[Declared]) -> Iterator[Size]:
-    routed = [one for one in declared if one.port.http and one.tuning.emit]
+    routed = [each for each in declared if each.port.http and each.tuning.emit]
     if routed:
         manifest = virtual_service(place, routed, alone=False).manifest
         yield _measured(manifest, manifest["spec"]["http"], len(routed))
@@ -120,7 +117,7 @@ def _destination_rule(place: Place, declared: Sequence[Declared], settings: Sett
 
 
 def _measured(manifest: JSON, parts: JSON, ports: int) -> Size:
-    """Measure an object and its parts, of which there are some for each port."""
+    """Measure an object and its parts for each port."""
     of_ports = _bytes(parts)
     return Size(_bytes(manifest) - of_ports, -(-of_ports // ports))
 

@@ -1,7 +1,7 @@
-"""Objects that route hosts, as they are stored: the guard's own, and others, which may claim a host.
+"""Stored objects that route hosts: those of the guard, and others, which may claim a host.
 
-A claim follows istiod: only what it accepts, and what gives sidecars HTTP routes, decides a host. Of an object only the
-fields that are compared are kept.
+Claims follow istiod: only a valid object that gives sidecars HTTP routes claims a host. Only the compared fields of an
+object are stored.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,7 +18,7 @@ from app.core.resources.service_entry import (
     Fields,
     Key,
 )
-from app.core.routes.virtual_service import fingerprint
+from app.core.routes.virtual_service import SEMANTICS, fingerprint
 
 MESH = "mesh"
 HTTP_ROUTE = "HTTPRoute"
@@ -32,7 +32,7 @@ RETRYING = frozenset({"5xx", "gateway-error", "reset"})
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """One HTTP route of a VirtualService: which hosts it leads to, and whether it repeats a reset."""
+    """One HTTP route of a VirtualService: its destination hosts, and whether it retries a reset."""
 
     index: int
     destinations: tuple[str, ...]
@@ -49,18 +49,18 @@ class Observed:
     resource_version: str
     managed: bool
     claims: tuple[str, ...]
-    """Canonical hosts, wildcards included, that it decides for sidecars."""
+    """Canonical hosts, wildcards included, that it claims for sidecars."""
     export_to: tuple[str, ...]
     fingerprint: str
     created: str = ""
     parents: tuple[Key, ...] = ()
-    """ServiceEntries whose hosts an HTTPRoute decides."""
+    """ServiceEntries whose hosts an HTTPRoute claims."""
     legs: tuple[Leg, ...] = ()
     """Routes of an object that is not ours."""
 
     @classmethod
     def parse(cls, manifest: JSON, namespace: str = "default") -> "Observed":
-        """Read an object; `namespace` is used where it names none. Never raises."""
+        """Parse an object; `namespace` is used if it has none. Never raises."""
         root = Fields(manifest, "")
         meta, spec = root.child("metadata"), root.child("spec")
         kind, own = root.text("kind"), meta.text("namespace") or namespace
@@ -68,7 +68,8 @@ class Observed:
         parents = tuple(_parents(spec, own)) if kind == HTTP_ROUTE else ()
         managed = labels.text(MANAGED_BY) == MANAGER
         owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
-        annotation = meta.child("annotations").text(OWNER_ANNOTATION)
+        annotations = meta.child("annotations")
+        marks = labels.text(REVISION_LABEL), annotations.text(SEMANTICS)
         return cls(
             kind=kind,
             key=Key(own, meta.text("name")),
@@ -77,7 +78,7 @@ class Observed:
             managed=managed,
             claims=_claims(kind, spec),
             export_to=_seen_by(own, parents) if kind == HTTP_ROUTE else tuple(spec.texts("exportTo")),
-            fingerprint=fingerprint(spec.values, annotation, owner, labels.text(REVISION_LABEL)),
+            fingerprint=fingerprint(spec.values, annotations.text(OWNER_ANNOTATION), owner, marks),
             created=meta.text("creationTimestamp"),
             parents=parents,
             legs=tuple(_legs(spec)) if kind == "VirtualService" and not managed else (),
@@ -99,7 +100,7 @@ class Observed:
         return self.public or any((own if name == "." else name) != namespace for name in self.export_to)
 
     def decides(self, host: str, parents: Collection[Key]) -> bool:
-        """Say whether it decides a canonical host, itself or by a parent that is one of the entries for the host."""
+        """Say whether it claims a canonical host, itself or by a parent that is one of the entries for the host."""
         return any(covers(claim, host) for claim in self.claims) or any(parent in parents for parent in self.parents)
 
     def legs_to(self, host: str) -> tuple[Leg, ...]:
@@ -108,7 +109,7 @@ class Observed:
 
 
 def _claims(kind: str, spec: Fields) -> tuple[str, ...]:
-    """Return the hosts that an object decides for sidecars: none where istiod refuses it, or it has no HTTP routes."""
+    """Return the hosts that an object claims for sidecars: none if istiod rejects it, or if it has no HTTP routes."""
     if kind == "DestinationRule":
         return tuple(map(canonical_host, filter(None, [spec.text("host")])))
     if kind != "VirtualService" or "~" in tuple(spec.texts("exportTo")):
@@ -121,7 +122,7 @@ def _claims(kind: str, spec: Fields) -> tuple[str, ...]:
 def _for_mesh(route: Fields) -> bool:
     """Say whether sidecars use a route: it has no match, or one that is not for gateways only."""
     matches = tuple(route.children("match"))
-    return not matches or any(not (names := tuple(one.texts("gateways"))) or MESH in names for one in matches)
+    return not matches or any(not (names := tuple(match.texts("gateways"))) or MESH in names for match in matches)
 
 
 def _parents(spec: Fields, namespace: str) -> Iterator[Key]:
@@ -131,18 +132,18 @@ def _parents(spec: Fields, namespace: str) -> Iterator[Key]:
 
 
 def _seen_by(namespace: str, parents: tuple[Key, ...]) -> tuple[str, ...]:
-    """Say for whom an HTTPRoute counts: for all beside its ServiceEntry, elsewhere for its own namespace (GEP-1426)."""
+    """Return the namespaces of an HTTPRoute: all if it is in its ServiceEntry's namespace, else its own (GEP-1426)."""
     return () if any(parent.namespace == namespace for parent in parents) else (namespace,)
 
 
 def _legs(spec: Fields) -> Iterator[Leg]:
     for index, route in enumerate(_http(spec)):
-        named = (one.child("destination").text("host") for one in route.children("route"))
+        named = (leg.child("destination").text("host") for leg in route.children("route"))
         yield Leg(index, tuple(map(canonical_host, filter(None, named))), _retries(route))
 
 
 def _retries(route: Fields) -> bool:
-    """Say whether a route repeats a reset; without retryOn, istiod writes conditions that do not."""
+    """Say whether a route retries a reset; istiod's default conditions do not."""
     retries = route.child("retries")
     return bool(retries.number("attempts")) and bool(RETRYING & {*retries.text("retryOn").split(",")})
 

@@ -1,4 +1,4 @@
-"""What the entries of other namespaces that name a host, or meet it by a wildcard, mean for it in one namespace."""
+"""The effect of other namespaces' entries for a host, or for a wildcard that overlaps it, in one namespace."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,33 +15,33 @@ NO_REFS = (None,) * len(KINDS)
 
 @dataclass(frozen=True, slots=True)
 class OtherEntries:
-    """What they mean; where it differs by kind, in the order of KINDS."""
+    """The effect; values by kind are in the order of KINDS."""
 
     ports: frozenset[int] = frozenset()
-    """Ports that istiod may serve with a VirtualService of the host, of any entry: one or two, if there are more."""
+    """Ports that istiod may serve with a VirtualService of the host, of any entry: at most two of them."""
     public: tuple[EntryRef | None, ...] = NO_REFS
     """For each kind the oldest public entry for the host for which an object is emitted."""
     silent: tuple[EntryRef | None, ...] = NO_REFS
     """For each kind the oldest entry for the host for which none is."""
     wild: EntryRef | None = None
-    """An entry that does not name the host, but has a wildcard that meets it, or a host that it meets as a wildcard."""
+    """An entry for an overlapping host: a wildcard that covers the host, or a host that it covers as a wildcard."""
     without_port_80: str | None = None
     """A namespace whose entries for the host have no port 80."""
     protocols: Mapping[int, Mapping[str, EntryRef]] = field(default_factory=dict)
-    """Ports that entries for the host declare with more than one protocol: for each the oldest that others see."""
+    """Ports with more than one declared protocol: for each the oldest entry that others see."""
     captured: Key | None = None
     """An entry for a host that a wildcard's VirtualService would route as well."""
     same: tuple[Candidate, ...] = ()
-    """The other namespaces' entries for the host: where this namespace exports its own by name, each of them counts."""
+    """The other namespaces' entries for the host, if this namespace exports its own by name: then all count."""
     meeting: frozenset[str] = frozenset()
-    """In that case also the namespaces of entries that do not name the host and meet it."""
+    """In that case also the namespaces of entries for overlapping hosts."""
 
 
 def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
-    """Find what the entries of other namespaces mean for a host in a namespace that names it."""
+    """Find the effect of other namespaces' entries for a host in a namespace that names it."""
     entries = index.at(host)
     summary = entries.summary
-    named = any(by_name(one) for one in entries.of(namespace).values())
+    named = any(by_name(entry) for entry in entries.of(namespace).values())
     ports = chain(summary.ports, (port for each in _related(host, index) for port in each.ports))
     return OtherEntries(
         ports=_two(ports),
@@ -51,18 +51,18 @@ def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
         without_port_80=next((name for name in summary.without_port_80 if name != namespace), None),
         protocols={number: _others(declared, namespace) for number, declared in summary.contested.items()},
         captured=_captured(host, namespace, index) if host.startswith("*") else None,
-        same=tuple(one for one in entries if one.key.namespace != namespace) if named else (),
+        same=tuple(entry for entry in entries if entry.key.namespace != namespace) if named else (),
         meeting=frozenset(_meeting(entries, _related(host, index))) if named else frozenset(),
     )
 
 
 def _others(declared: Mapping[str, EntryRefs], namespace: str) -> dict[str, EntryRef]:
     found = ((protocol, other(refs, namespace)) for protocol, refs in declared.items())
-    return {protocol: one for protocol, one in found if one}
+    return {protocol: ref for protocol, ref in found if ref}
 
 
 def _two(ports: Iterable[int]) -> frozenset[int]:
-    """Return the first two different ports: where there are two, it does not matter whether there are more."""
+    """Return the first two different ports: more than two make no difference."""
     found = set[int]()
     for port in ports:
         found.add(port)
@@ -72,7 +72,7 @@ def _two(ports: Iterable[int]) -> frozenset[int]:
 
 
 def _related(host: str, index: HostIndex) -> Iterator[HostEntries]:
-    """Yield the entries of each host that meets a host: a wildcard has very many, and most often the first will do."""
+    """Yield the entries of each overlapping host; a wildcard has very many, and the first one is usually enough."""
     return (index.at(each) for each in index.meeting(host) if each != host)
 
 
@@ -83,31 +83,41 @@ def _wild(entries: HostEntries, namespace: str, related: Iterable[HostEntries]) 
         if first and not entries.has(first.key):
             yield first
         elif first:
-            ones = (one for one in each if one.key.namespace != namespace and not entries.has(one.key))
-            yield from islice(sorted(ref(one) for one in ones), 1)
+            others = (
+                each_entry
+                for each_entry in each
+                if each_entry.key.namespace != namespace and not entries.has(each_entry.key)
+            )
+            yield from islice(sorted(ref(each_entry) for each_entry in others), 1)
 
 
 def _meeting(entries: HostEntries, related: Iterable[HostEntries]) -> Iterator[str]:
-    return (one.key.namespace for each in related for one in each if not entries.has(one.key))
+    return (each_entry.key.namespace for each in related for each_entry in each if not entries.has(each_entry.key))
 
 
 def _captured(wildcard: str, namespace: str, index: HostIndex) -> Key | None:
-    """Find an entry for a host beneath a wildcard that the namespace sees and has no VirtualService for."""
+    """Find an entry for a host below a wildcard that the namespace sees and has no VirtualService for."""
     for host in index.under(wildcard):
-        seen = (one for one in index.at(host) if _sees(namespace, one) and not _routed(one, namespace, wildcard))
-        if found := min(seen, key=lambda one: age(one.entry), default=None):
+        seen = (
+            candidate
+            for candidate in index.at(host)
+            if _sees(namespace, candidate) and not _routed(candidate, namespace, wildcard)
+        )
+        if found := min(seen, key=lambda candidate: age(candidate.entry), default=None):
             return found.key
     return None
 
 
-def _sees(namespace: str, one: Candidate) -> bool:
-    return one.key.namespace == namespace or "*" in one.seen_by or namespace in one.seen_by
+def _sees(namespace: str, candidate: Candidate) -> bool:
+    return candidate.key.namespace == namespace or "*" in candidate.seen_by or namespace in candidate.seen_by
 
 
-def _routed(one: Candidate, namespace: str, wildcard: str) -> bool:
-    """Say whether the namespace has VirtualServices for all hosts of an entry that are beneath a wildcard."""
-    hosts = (host.canonical for host in one.entry.hosts if _beneath(host.canonical, wildcard))
-    return one.key.namespace == namespace and all(one.withheld("VirtualService", host) is None for host in hosts)
+def _routed(candidate: Candidate, namespace: str, wildcard: str) -> bool:
+    """Say whether the namespace has VirtualServices for all hosts of an entry that are below a wildcard."""
+    hosts = (host.canonical for host in candidate.entry.hosts if _beneath(host.canonical, wildcard))
+    return candidate.key.namespace == namespace and all(
+        candidate.withheld("VirtualService", host) is None for host in hosts
+    )
 
 
 def _beneath(host: str, wildcard: str) -> bool:

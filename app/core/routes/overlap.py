@@ -13,9 +13,9 @@ from app.core.rules.resolution import in_scope
 from app.core.rules.retries import NO_ONE
 
 MOST = 4
-"""Most entries, one of a namespace, that are kept for a protocol of a port: all of them could be very many."""
+"""Maximum number of entries, one per namespace, that are stored for a protocol of a port."""
 ALIKE = {"HTTPS": "TLS"}
-"""Protocols that Istio takes for another one."""
+"""Protocols that Istio treats like another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class Overlaps:
     """What entries of different namespaces share, by canonical host; lists are in the order of their keys."""
 
     offers: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
-    """The entries that offer it to the whole mesh."""
+    """The entries that export it to the whole mesh."""
     protocols: Mapping[str, Mapping[int, Protocols]] = field(default_factory=dict)
     """Ports with more than one protocol."""
 
@@ -48,9 +48,9 @@ def overlaps(entries: Iterable[ServiceEntry]) -> Overlaps:
         for host in {host.canonical for host in entry.hosts}:
             sharing[host].append(entry)
     shared = {host: sorted(found, key=_place) for host, found in sharing.items() if _several(found)}
-    public = {host: [one for one in found if one.public] for host, found in shared.items()}
+    public = {host: [offer for offer in found if offer.public] for host, found in shared.items()}
     return Overlaps(
-        {host: tuple(dict.fromkeys(one.key for one in found)) for host, found in public.items() if _several(found)},
+        {host: tuple(dict.fromkeys(offer.key for offer in found)) for host, found in public.items() if _several(found)},
         {host: ports for host, found in shared.items() if (ports := _ports(found))},
     )
 
@@ -99,8 +99,8 @@ def _differing(entry: ServiceEntry, host: str, ports: Mapping[int, Protocols]) -
         message = (
             f"ServiceEntry {other.key} declares {label} of {quoted(host)}; a proxy that sees both uses one of them"
         )
-        told, place = and_more(message, len(hits)), ("ServiceEntry", other.key)
-        yield Finding(PROTOCOLS_DIFFER, Severity.WARNING, f"spec.ports[{index}].protocol", told, place)
+        sentence, place = and_more(message, len(hits)), ("ServiceEntry", other.key)
+        yield Finding(PROTOCOLS_DIFFER, Severity.WARNING, f"spec.ports[{index}].protocol", sentence, place)
 
 
 def _other(entry: ServiceEntry, port: Port, protocols: Protocols) -> Offer | None:
@@ -115,5 +115,5 @@ def _other(entry: ServiceEntry, port: Port, protocols: Protocols) -> Offer | Non
 
 def _offered(host: str, others: list[Key]) -> Finding:
     message = f"ServiceEntry {others[0]} also exports {quoted(host)} to the whole mesh"
-    told = and_more(message, len(others))
-    return Finding(HOST_EXPORTED_TWICE, Severity.INFO, "spec.hosts", told, ("ServiceEntry", others[0]))
+    sentence = and_more(message, len(others))
+    return Finding(HOST_EXPORTED_TWICE, Severity.INFO, "spec.hosts", sentence, ("ServiceEntry", others[0]))

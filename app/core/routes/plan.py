@@ -1,8 +1,8 @@
-"""From all ServiceEntries to all objects, and from both to what must be written.
+"""The plan: from all ServiceEntries to all objects, and from both to the writes.
 
-`desired` says what should exist, `changes` compares it with what is observed. Both are functions of sets: the order of
-their input does not matter, and after the changes are made there are none left. Hosts are shared, so an object is
-decided for a host and a namespace, from every entry that has a say in it.
+`desired` returns the objects that should exist, `changes` compares them with the observed ones. Both are functions of
+sets: the order of their input does not matter, and after the changes no further changes follow. Hosts are shared, so
+an object is decided for a host and a namespace, from all entries that affect it.
 """
 
 import json
@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
+from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
@@ -21,18 +22,19 @@ from app.core.routes.index import Index, Neighbours
 from app.core.routes.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
 from app.core.routes.reach import Company, Decision, reach, routing_of
 from app.core.routes.virtual_service import Emitted, Place, virtual_service
+from app.core.routes.waypoint_reach import AtWaypoints, at_waypoints
 from app.core.rules.catalogue import HOST_CONFLICT
 from app.core.rules.findings import Finding, Severity, printable, quoted
 
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """An object that yields to one that is not ours."""
+    """An object that is not emitted because an object of others has its host or name."""
 
     emitted: Emitted
     claimant: Observed
     routes: bool = True
-    """Whether it routes the host; otherwise it only has the name."""
+    """Whether the other object routes the host; otherwise it only has the name."""
 
     @property
     def finding(self) -> Finding:
@@ -69,18 +71,25 @@ class Changes:
 
 
 def keys(entry: ServiceEntry) -> frozenset[Key]:
-    """Return the keys of all objects that an entry may have a say in; each can be decided by itself."""
+    """Return the keys of all objects that an entry may affect; each can be decided alone."""
     names = {host.object_name for host in entry.hosts if host.object_name}
     return frozenset(Key(entry.key.namespace, name) for name in names)
 
 
-def desired(entries: Iterable[ServiceEntry], policy: GuardPolicy, observed: Iterable[Observed] = ()) -> Plan:
+def desired(
+    entries: Iterable[ServiceEntry],
+    policy: GuardPolicy,
+    observed: Iterable[Observed] = (),
+    namespaces: Iterable[Namespace] = (),
+) -> Plan:
     """Return the plan for a set of entries of any namespaces, given the observed objects."""
     index = Index(policy)
+    for namespace in namespaces:
+        index.put_namespace(namespace.name, namespace)
     for number, entry in enumerate(entries):
         index.put_entry(None, entry, number)
-    for one in observed:
-        index.put_object(None, one)
+    for stored in observed:
+        index.put_object(None, stored)
     findings = defaultdict[Key, tuple[Finding, ...]](tuple)
     for entry, exceeded in index.entries.limited():
         findings[entry.key] += (exceeded.finding,)
@@ -102,29 +111,34 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
     for kind in KINDS:
         if served := served_at(key, kind, neighbours, notes):
             decision = _reach(kind, served, neighbours)
-            claimant, emitted = _emit(key, kind, served, neighbours, decision)
+            reached = at_waypoints(kind, served, neighbours, decision.export_to)
+            claimant, emitted = _emit(key, kind, served, neighbours, reached)
             if emitted and claimant:
                 routes = claimant.decides(neighbours.host, neighbours.parents)
                 conflicts.append(Conflict(emitted, claimant, routes))
-            elif emitted and decision.export_to is not None:
+            elif emitted and reached.export_to is not None:
                 objects.append(emitted)
             notes += served.notes() if explained else ()
             if emitted and decision.finding and not claimant:
                 notes += [(entry.key, decision.finding) for entry in served.home.entries]
+            notes += reached.notes if emitted and not claimant else ()
     return Plan(tuple(objects), tuple(conflicts), _by_entry(notes) if explained else {})
 
 
 def changes(plan: Plan, observed: Iterable[Observed]) -> Changes:
     """Compare the plan with the observed objects; objects that the guard does not manage are never written."""
-    stored = {(one.kind, one.key): one for one in observed if one.managed}
-    wanted = sorted(plan.objects, key=lambda one: (one.kind, str(one.key)))
+    stored = {(found.kind, found.key): found for found in observed if found.managed}
+    wanted = sorted(plan.objects, key=lambda emitted: (emitted.kind, str(emitted.key)))
     differing = [
-        (one, current)
-        for one in wanted
-        if (current := stored.get((one.kind, one.key))) is None or current.fingerprint != one.fingerprint
+        (emitted, current)
+        for emitted in wanted
+        if (current := stored.get((emitted.kind, emitted.key))) is None or current.fingerprint != emitted.fingerprint
     ]
-    kept = {(one.kind, one.key) for one in wanted}
-    delete = sorted((one for at, one in stored.items() if at not in kept), key=lambda one: (one.kind, str(one.key)))
+    kept = {(emitted.kind, emitted.key) for emitted in wanted}
+    delete = sorted(
+        (emitted for at, emitted in stored.items() if at not in kept),
+        key=lambda emitted: (emitted.kind, str(emitted.key)),
+    )
     return Changes(tuple(differing), tuple(delete), plan.conflicts)
 
 
@@ -139,9 +153,11 @@ def _by_entry(notes: Iterable[Note]) -> Mapping[Key, tuple[Finding, ...]]:
 def _reach(kind: str, served: Served, neighbours: Neighbours) -> Decision:
     namespace, host = served.home.namespace, served.home.host
     counting = (
-        one for one in _claims(kind, neighbours) if _counts(one, served.home.settings, namespace) or _same(one, host)
+        claim
+        for claim in _claims(kind, neighbours)
+        if _counts(claim, served.home.settings, namespace) or _same(claim, host)
     )
-    claims = sorted(counting, key=lambda one: str(one.key))
+    claims = sorted(counting, key=lambda claim: str(claim.key))
     company = Company(kind, neighbours.others, tuple(claims) if kind == "VirtualService" else ())
     agrees = routing_of if kind == "VirtualService" else _destination_rule_of
     return reach(served.home, company, neighbours.policy, agrees)
@@ -152,15 +168,15 @@ def _destination_rule_of(settings: Settings) -> object:
 
 
 def _claims(kind: str, neighbours: Neighbours) -> Iterator[Observed]:
-    """Yield others' objects of which a sidecar would use only one beside ours."""
+    """Yield objects of others of which a sidecar would use only one, together with ours."""
     kinds = ROUTES if kind == "VirtualService" else {kind}
-    for one in neighbours.observed:
-        if not one.managed and one.kind in kinds and one.decides(neighbours.host, neighbours.parents):
-            yield one
+    for stored in neighbours.observed:
+        if not stored.managed and stored.kind in kinds and stored.decides(neighbours.host, neighbours.parents):
+            yield stored
 
 
 def _counts(claim: Observed, settings: Settings, namespace: str) -> bool:
-    """Say whether the guard yields to a claim: to each of the namespace, and to those of others as the policy says."""
+    """Say whether the guard yields to a claim: always in the same namespace, otherwise as the policy says."""
     return claim.key.namespace == namespace or matches(claim.key.namespace, settings.virtual_service.yield_to)
 
 
@@ -169,26 +185,26 @@ def _same(claim: Observed, host: str) -> bool:
 
 
 def _emit(
-    key: Key, kind: str, served: Served, neighbours: Neighbours, decision: Decision
+    key: Key, kind: str, served: Served, neighbours: Neighbours, reached: AtWaypoints
 ) -> tuple[Observed | None, Emitted | None]:
-    """Return what is emitted, and the object that it yields to, if there is one."""
+    """Return the emitted object, and the object that it yields to, if any."""
     home = served.home
     stored = {
-        one.key.name: one for one in neighbours.observed if one.kind == kind and one.key.namespace == key.namespace
+        each.key.name: each for each in neighbours.observed if each.kind == kind and each.key.namespace == key.namespace
     }
     names = (key.name, second_name(key.name))
     free = next((name for name in names if name not in stored or stored[name].managed), None)
-    visible = [one for one in _claims(kind, neighbours) if one.visible(key.namespace)]
-    claims = [one for one in visible if _counts(one, home.settings, key.namespace)]
-    claimant = min(claims, key=lambda one: str(one.key), default=None if free else stored[key.name])
-    place = Place(home.owner.entry, served.host, free or key.name, decision.export_to or ())
+    visible = [each for each in _claims(kind, neighbours) if each.visible(key.namespace)]
+    claims = [each for each in visible if _counts(each, home.settings, key.namespace)]
+    claimant = min(claims, key=lambda each: str(each.key), default=None if free else stored[key.name])
+    place = Place(home.owner.entry, served.host, free or key.name, reached.export_to or (), reached.as_http_route)
     if kind == "VirtualService":
         return claimant, virtual_service(place, served.routed, alone=served.alone)
     return claimant, destination_rule(place, served.declared, home.settings.destination_rule)
 
 
 def _lack(emitted: Emitted, claimant: Observed) -> tuple[str, str]:
-    """Say what an object lacks that routes the host in place of ours, and what to do about it."""
+    """Return what is missing in an object that claims the host, and a remedy."""
     if emitted.kind != "VirtualService":
         return "", ""
     if claimant.kind == HTTP_ROUTE:

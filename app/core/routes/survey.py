@@ -1,4 +1,4 @@
-"""The verdict on a whole set of manifests at once: a repository, or a cluster."""
+"""The review of a whole set of manifests: a repository or a cluster."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,11 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias, TypeVar
 
 from app.core.policy.model import GuardPolicy
+from app.core.resources.namespaces import Namespace, is_namespace
 from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry, is_http_route, is_istio, is_service_entry
+from app.core.routes.bindings import Bindings
 from app.core.routes.observed import KINDS, Observed
 from app.core.routes.overlap import overlap_findings, overlaps
 from app.core.routes.plan import Conflict, desired
 from app.core.routes.virtual_service import Emitted
+from app.core.routes.waypoints import at_waypoint
 from app.core.rules.catalogue import REPEATED_ENTRY
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.patch import apply_patch
@@ -23,10 +26,10 @@ DEFAULT_NAMESPACE = "default"
 
 @dataclass(frozen=True, slots=True)
 class Sourced:
-    """A manifest, and where it was read: the name of a file or another place, a document of it, and an item of a List.
+    """A manifest and its source: the name of a file or another place, the document, and the item of a List.
 
-    Documents and items are counted from 0; `item` is None where the document is the manifest itself. `cluster` names
-    the cluster that the manifest belongs to.
+    Documents and items are counted from 0; `item` is None if the document is the manifest itself. `cluster` names the
+    cluster that the manifest belongs to.
     """
 
     source: str
@@ -38,7 +41,7 @@ class Sourced:
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """A file, or the rest of one, that could not be read, and why; `line` is 0 where that says nothing."""
+    """A file, or the rest of one, that could not be read, and the reason; `line` is 0 if unknown."""
 
     source: str
     reason: str
@@ -47,7 +50,7 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """What has to be rendered before it can be reviewed, and how; otherwise as Unreadable."""
+    """A manifest that must be rendered before it can be reviewed, and the command; fields as in Unreadable."""
 
     source: str
     reason: str
@@ -59,7 +62,7 @@ Unreviewed: TypeAlias = Unreadable | Skipped
 
 @dataclass(frozen=True, slots=True)
 class Reviewed:
-    """One ServiceEntry, where it stands, what was found, and what would be emitted for it."""
+    """One ServiceEntry with its source, its findings, and the objects that would be emitted for it."""
 
     origin: Sourced
     entry: ServiceEntry
@@ -68,7 +71,7 @@ class Reviewed:
     emitted: tuple[Emitted, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
     lacking: tuple[Finding, ...] = ()
-    """What a cluster does not have, or not as it should, of an entry that needs no change itself."""
+    """Findings on missing or edited objects of an entry that needs no change itself."""
 
     @property
     def source(self) -> str:
@@ -101,41 +104,51 @@ class Reviewed:
 
     @property
     def objects(self) -> tuple[JSON, ...]:
-        """The manifests to emit. An entry that names no namespace gives them none: they then follow it anywhere."""
-        manifests = (one.manifest for one in self.emitted)
+        """The manifests to emit. Without a namespace of the entry, they have none either, and follow it anywhere."""
+        manifests = (emitted.manifest for emitted in self.emitted)
         if Fields(self.manifest, "").child("metadata").text("namespace"):
             return tuple(manifests)
-        return tuple(one | {"metadata": _without(one["metadata"], "namespace")} for one in manifests)
+        return tuple(manifest | {"metadata": _without(manifest["metadata"], "namespace")} for manifest in manifests)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
-        """All that there is to say of the entry."""
+        """All findings on the entry."""
         conflicts = (conflict.finding for conflict in self.conflicts)
         return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The other objects in the input: those that route hosts, and Namespaces."""
+
+    observed: tuple[Observed, ...]
+    namespaces: tuple[Namespace, ...]
 
 
 def survey(
     documents: Iterable[Sourced], policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE
 ) -> tuple[Reviewed, ...]:
-    """Review every ServiceEntry among the documents, each in the company of the others in its cluster.
+    """Review every ServiceEntry among the documents, each together with the others in its cluster.
 
-    `namespace` is that of manifests that name none.
+    `namespace` is the namespace of manifests that have none.
     """
     documents = tuple(documents)
     clusters = defaultdict[str, list[Sourced]](list)
-    for one in documents:
-        clusters[one.cluster].append(one)
-    reviewed = (one for cluster in clusters.values() for one in _cluster(cluster, policy, namespace))
-    found = {id(one.origin): one for one in reviewed}
-    return tuple(found[id(one)] for one in documents if id(one) in found)
+    for document in documents:
+        clusters[document.cluster].append(document)
+    reviewed = (
+        reviewed_entry for cluster in clusters.values() for reviewed_entry in _cluster(cluster, policy, namespace)
+    )
+    found = {id(reviewed_entry.origin): reviewed_entry for reviewed_entry in reviewed}
+    return tuple(found[id(document)] for document in documents if id(document) in found)
 
 
 def judge(
     document: Sourced, policy: GuardPolicy, namespace: str = DEFAULT_NAMESPACE, written: str | None = None
 ) -> Reviewed:
-    """Review one manifest by itself; `namespace` is its own where it names none.
+    """Review one manifest alone; `namespace` is used if it has none.
 
-    `written` is the day on which it is written; None: it is stored, and says so itself.
+    `written` is the day on which it is written; None: it is stored, and has the day itself.
     """
     entry = ServiceEntry.parse(document.manifest, namespace, written)
     return Reviewed(document, entry, review(entry, policy))
@@ -144,53 +157,69 @@ def judge(
 def _cluster(documents: Sequence[Sourced], policy: GuardPolicy, namespace: str) -> Iterator[Reviewed]:
     """Review the entries of one cluster.
 
-    In a cluster a name exists once. Where several manifests have the same, they are likely meant for several clusters:
-    the second of each name is reviewed together with the other second ones, and so on.
+    In a cluster a name exists once. If several manifests have the same name, they are probably meant for several
+    clusters: the second of each name is reviewed together with the other second ones, and so on.
     """
     seen = Counter[Key]()
     rounds = defaultdict[int, list[Reviewed]](list)
     for document in documents:
         if is_service_entry(document.manifest):
-            one = judge(document, policy, namespace, policy.today)
-            rounds[seen[one.entry.key]].append(one)
-            seen[one.entry.key] += 1
-    observed = tuple(_observed(documents, namespace))
+            result = judge(document, policy, namespace, policy.today)
+            rounds[seen[result.entry.key]].append(result)
+            seen[result.entry.key] += 1
+    beside = Beside(
+        tuple(_observed(documents, namespace)),
+        tuple(Namespace.parse(document.manifest) for document in documents if is_namespace(document.manifest)),
+    )
     for number, reviewed in rounds.items():
-        for one in _together(reviewed, observed, policy):
-            yield replace(one, shared=(*_repeated(one), *one.shared)) if number else one
+        for result in _together(reviewed, beside, policy):
+            yield replace(result, shared=(*_repeated(result), *result.shared)) if number else result
 
 
-def _repeated(one: Reviewed) -> tuple[Finding, ...]:
-    """Say that an entry repeats the name of another; a name that the API server generates is not repeated."""
-    if not Fields(one.manifest, "").child("metadata").text("name"):
+def _repeated(reviewed: Reviewed) -> tuple[Finding, ...]:
+    """Return the finding on a repeated name; generated names cannot repeat."""
+    if not Fields(reviewed.manifest, "").child("metadata").text("name"):
         return ()
     message = "another manifest in this cluster has the same namespace and name"
-    other = ("ServiceEntry", one.entry.key)
+    other = ("ServiceEntry", reviewed.entry.key)
     return (Finding(REPEATED_ENTRY, Severity.WARNING, "metadata.name", message, other),)
 
 
-def _together(alone: Sequence[Reviewed], observed: Sequence[Observed], policy: GuardPolicy) -> Iterator[Reviewed]:
-    """Add to each entry what only the company of the others shows."""
-    verdicts = judged(
-        {number: Member.written(one.entry, one.verdict, policy) for number, one in enumerate(alone)}, policy
-    )
-    reviewed = [replace(one, verdict=verdicts[number]) for number, one in enumerate(alone)]
-    stored = [one.repaired if one.verdict.allowed else _refused(one.entry) for one in reviewed]
-    plan = desired(stored, policy, observed)
-    emitted = _by_owner((one, one) for one in plan.objects)
+def _together(alone: Sequence[Reviewed], beside: Beside, policy: GuardPolicy) -> Iterator[Reviewed]:
+    """Add the findings and objects of each entry that depend on the others."""
+    bindings = _bindings(alone, beside.namespaces)
+    bound = (at_waypoint(result.entry, result.verdict, bindings, policy) for result in alone)
+    members = {
+        number: Member.written(result.entry, verdict, policy)
+        for number, (result, verdict) in enumerate(zip(alone, bound, strict=True))
+    }
+    verdicts = judged(members, policy)
+    reviewed = [replace(result, verdict=verdicts[number]) for number, result in enumerate(alone)]
+    stored = [result.repaired if result.verdict.allowed else _refused(result.entry) for result in reviewed]
+    plan = desired(stored, policy, beside.observed, beside.namespaces)
+    emitted = _by_owner((emitted_object, emitted_object) for emitted_object in plan.objects)
     contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
-    overlapping = overlaps(one.entry for one in reviewed)
-    for one, entry in zip(reviewed, stored, strict=True):
+    overlapping = overlaps(result.entry for result in reviewed)
+    for result, entry in zip(reviewed, stored, strict=True):
         yield replace(
-            one,
-            shared=(*plan.findings.get(one.entry.key, ()), *overlap_findings(one.entry, overlapping, policy)),
+            result,
+            shared=(*plan.findings.get(result.entry.key, ()), *overlap_findings(result.entry, overlapping, policy)),
             emitted=emitted.get(id(entry), ()),
             conflicts=contested.get(id(entry), ()),
         )
 
 
+def _bindings(alone: Iterable[Reviewed], namespaces: Iterable[Namespace]) -> Bindings:
+    bindings = Bindings()
+    for one in namespaces:
+        bindings.put_namespace(one.name, one)
+    for number, each in enumerate(alone):
+        bindings.put(None, each.entry, number)
+    return bindings
+
+
 def _refused(entry: ServiceEntry) -> ServiceEntry:
-    """Return an entry for which nothing is emitted, though others stand beside it: it may be stored already."""
+    """Return a refused entry as one without emitted objects: it still counts for others, because it may be stored."""
     return replace(entry, terminating=True)
 
 
@@ -199,7 +228,7 @@ def _without(values: JSON, name: str) -> JSON:
 
 
 def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
-    """Group by the entry itself, not its key: one repository may hold two entries of one name."""
+    """Group by the entry itself, not by its key: a repository may contain two entries of one name."""
     groups = defaultdict[int, tuple[T, ...]](tuple)
     for emitted, value in pairs:
         groups[id(emitted.owner)] += (value,)
@@ -207,6 +236,6 @@ def _by_owner(pairs: Iterable[tuple[Emitted, T]]) -> dict[int, tuple[T, ...]]:
 
 
 def _observed(documents: Iterable[Sourced], namespace: str) -> Iterator[Observed]:
-    for one in documents:
-        if is_istio(one.manifest, KINDS) or is_http_route(one.manifest):
-            yield Observed.parse(one.manifest, namespace)
+    for document in documents:
+        if is_istio(document.manifest, KINDS) or is_http_route(document.manifest):
+            yield Observed.parse(document.manifest, namespace)

@@ -1,4 +1,4 @@
-"""What is emitted for one host: a VirtualService whose routes retry."""
+"""The VirtualService of one host, with retries on its routes."""
 
 import hashlib
 import json
@@ -20,13 +20,16 @@ from app.core.resources.service_entry import (
 )
 from app.core.rules.overrides import Tuning
 
+SEMANTICS = "internal.istio.io/route-semantics"
+"""The annotation by which istiod tells the VirtualServices that it makes of HTTPRoutes; it reads it on all of them."""
+HTTP_ROUTE_SEMANTICS = "gateway"
 UNSAFE_METHODS = "POST|PATCH"
 """RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Emitted:
-    """One object that should exist: its manifest, and what it is recognised by."""
+    """One object that should exist: its manifest, and its identity."""
 
     kind: str
     key: Key
@@ -38,7 +41,7 @@ class Emitted:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A port of a host as one entry declares it, the host as that entry spells it, and how the entry is tuned."""
+    """A port of a host in one entry, the host in that entry's spelling, and the entry's retry settings."""
 
     entry: ServiceEntry
     host: Host
@@ -48,48 +51,59 @@ class Declared:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where what is emitted for a host goes: its owner, its name, and the namespaces that see it (unset: each)."""
+    """The owner and the name of the object of a host, and the namespaces that see it (unset: all)."""
 
     owner: ServiceEntry
     host: Host
     name: str
     export_to: tuple[str, ...]
+    as_http_route: bool = False
+    """Whether istiod is to treat it as it treats what it makes of an HTTPRoute."""
 
 
 def virtual_service(place: Place, declared: Sequence[Declared], *, alone: bool) -> Emitted:
-    """Build the VirtualService of a host from its HTTP ports; `alone`: 80 is all that istiod serves with it.
+    """Build the VirtualService of a host from its HTTP ports; `alone`: istiod serves only port 80 with it.
 
-    A needless `match` would lose the route on a sidecar's HTTP-proxy port. Without one, requests of other ports follow.
+    An unnecessary `match` would lose the route on a sidecar's HTTP-proxy port. Without a `match`, requests for other
+    ports also use the route.
     """
-    http = [route for one in declared for route in _routes(one, {} if alone else {"port": one.port.number})]
+    http = [
+        route
+        for declaration in declared
+        for route in _routes(declaration, {} if alone else {"port": declaration.port.number})
+    ]
     return emitted("VirtualService", place, {"hosts": [place.host.text], **exported(place), "http": http})
 
 
 def exported(place: Place) -> dict[str, JSON]:
-    """Write who sees an object."""
+    """Return the exportTo field of an object."""
     return {"exportTo": list(place.export_to)} if place.export_to else {}
 
 
 def emitted(kind: str, place: Place, spec: JSON) -> Emitted:
-    """Wrap a spec in what every object of ours carries: name, labels, annotation, owner."""
+    """Add the common metadata of the guard's objects to a spec: name, labels, annotation, owner."""
     owner, key = place.owner, Key(place.owner.key.namespace, place.name)
     revision = {REVISION_LABEL: owner.revision} if owner.revision else {}
+    semantics = HTTP_ROUTE_SEMANTICS if place.as_http_route else ""
     metadata: dict[str, JSON] = {
         "name": key.name,
         "namespace": key.namespace,
         "labels": {MANAGED_BY: MANAGER, **revision},
-        "annotations": {OWNER_ANNOTATION: str(owner.key)},
+        "annotations": {OWNER_ANNOTATION: str(owner.key), **({SEMANTICS: semantics} if semantics else {})},
     }
     if owner.uid:
         metadata["ownerReferences"] = [_owner_reference(owner)]
     manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    identity = fingerprint(spec, str(owner.key), owner.uid, owner.revision)
+    identity = fingerprint(spec, str(owner.key), owner.uid, (owner.revision, semantics))
     return Emitted(kind, key, place.host.canonical, owner, manifest, identity)
 
 
-def fingerprint(spec: JSON, owner: str, owner_uid: str, revision: str) -> str:
-    """Digest what we write of an object, so that a cache need not keep its spec to notice drift."""
-    canonical = json.dumps([spec, owner, owner_uid, revision], sort_keys=True, separators=(",", ":"), default=str)
+def fingerprint(spec: JSON, owner: str, owner_uid: str, marks: tuple[str, str]) -> str:
+    """Return a digest of the fields that the guard writes, so that a cache can detect drift without the spec.
+
+    `marks` are its revision and its semantics, "" where it has none.
+    """
+    canonical = json.dumps([spec, owner, owner_uid, marks], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
@@ -103,36 +117,36 @@ def _owner_reference(entry: ServiceEntry) -> JSON:
     }
 
 
-def _routes(one: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
-    unsafe = one.tuning.of(one.port).retry_on_unsafe
+def _routes(declaration: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
+    unsafe = declaration.tuning.of(declaration.port).retry_on_unsafe
     if unsafe is not None:
-        yield _route(one, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
-    yield _route(one, match, one.tuning.of(one.port).retry_on)
+        yield _route(declaration, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
+    yield _route(declaration, match, declaration.tuning.of(declaration.port).retry_on)
 
 
-def _route(one: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
-    timeout = one.tuning.of(one.port).timeout
-    destination = {"host": one.host.text, "port": {"number": one.port.number}}
+def _route(declaration: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
+    timeout = declaration.tuning.of(declaration.port).timeout
+    destination = {"host": declaration.host.text, "port": {"number": declaration.port.number}}
     return {
         **({"match": [match]} if match else {}),
         "route": [{"destination": destination, "weight": 100}],
         **_written("timeout", timeout),
-        "retries": _retries(one, retry_on),
+        "retries": _retries(declaration, retry_on),
     }
 
 
-def _retries(one: Declared, retry_on: tuple[str, ...]) -> JSON:
-    """Write the retries; with none, istiod refuses every other field."""
-    if one.tuning.attempts == 0 or not retry_on:
+def _retries(declaration: Declared, retry_on: tuple[str, ...]) -> JSON:
+    """Return the retries; with 0 attempts, istiod rejects every other field."""
+    if declaration.tuning.attempts == 0 or not retry_on:
         return {"attempts": 0}
     return {
-        "attempts": one.tuning.attempts,
-        **_written("perTryTimeout", one.tuning.of(one.port).per_try_timeout),
+        "attempts": declaration.tuning.attempts,
+        **_written("perTryTimeout", declaration.tuning.of(declaration.port).per_try_timeout),
         "retryOn": ",".join(retry_on),
-        **one.tuning.options,
+        **declaration.tuning.options,
     }
 
 
 def _written(name: str, duration: Duration | None) -> dict[str, JSON]:
-    """Write a duration. No deadline is written as none: Istio has no other form, and rejects "0s"."""
+    """Return a duration. A timeout of "0s" is left out, because Istio rejects "0s"."""
     return {name: str(duration)} if duration and duration.milliseconds else {}

@@ -1,4 +1,4 @@
-"""Ways around the rules that one entry shows: it is told of them, and not judged otherwise."""
+"""Findings on possible ways around the rules in one entry. They do not change its verdict otherwise."""
 
 from app.core.policy.model import Settings
 from app.core.policy.tenancy import Require
@@ -10,11 +10,11 @@ from app.core.rules.findings import Finding, Rule, Severity, and_more, quoted
 from app.core.rules.resolution import RESOLVING
 
 RESERVED_NAMESPACES = frozenset({"default", "istio-system", "kube-node-lease", "kube-public", "kube-system"})
-"""Namespaces that clusters have, and that no top-level domain is called by."""
+"""Namespaces that every cluster has and that are not top-level domains."""
 
 
 def exported_to_all(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
-    """Tell an entry that every namespace sees, if the policy asks for less."""
+    """Return the finding on an entry that every namespace sees, if the policy requires less."""
     if settings.export_to.require is Require.OFF or not entry.public:
         return ()
     severity = Severity.ERROR if settings.export_to.require is Require.NAMESPACE else Severity.WARNING
@@ -22,7 +22,7 @@ def exported_to_all(entry: ServiceEntry, settings: Settings) -> tuple[Finding, .
 
 
 def mesh_internal(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
-    """Tell an entry that its location alone keeps it out of the policy's scope, though its host is external."""
+    """Return the finding on an external host that is out of scope only because of its location."""
     if entry.location != "MESH_INTERNAL" or entry.workload_selector:
         return ()
     domains = settings.scope.cluster_domains
@@ -37,7 +37,7 @@ def mesh_internal(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...
 
 
 def short_service_names(entry: ServiceEntry) -> tuple[Finding, ...]:
-    """Tell an entry for a name by which Pods call a Kubernetes Service: service.namespace."""
+    """Return the finding on a host that looks like the short name of a Kubernetes Service: service.namespace."""
     own = RESERVED_NAMESPACES | {entry.key.namespace}
     hits = [index for index, host in enumerate(entry.hosts) if _short_name(host.canonical, own)]
     certain = any(_short_name(entry.hosts[index].canonical, RESERVED_NAMESPACES) for index in hits)
@@ -53,5 +53,5 @@ def _short_name(host: str, namespaces: frozenset[str]) -> bool:
 def _told(rule: Rule, severity: Severity, entry: ServiceEntry, hits: list[int], message: str) -> tuple[Finding, ...]:
     if not hits:
         return ()
-    told = and_more(message.format(host=quoted(entry.hosts[hits[0]].text)), len(hits))
-    return (Finding(rule, severity, f"spec.hosts[{hits[0]}]", told),)
+    sentence = and_more(message.format(host=quoted(entry.hosts[hits[0]].text)), len(hits))
+    return (Finding(rule, severity, f"spec.hosts[{hits[0]}]", sentence),)

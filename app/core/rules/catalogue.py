@@ -1,6 +1,6 @@
 """The catalogue of findings: each has a stable code, a meaning and a remedy."""
 
-from app.core.rules import policy_catalogue, traffic_catalogue
+from app.core.rules import policy_catalogue, traffic_catalogue, waypoint_catalogue
 from app.core.rules.findings import Rule
 
 MALFORMED = Rule(
@@ -12,7 +12,7 @@ MALFORMED = Rule(
 EXEMPTED = Rule(
     "SEG002",
     "Exempted",
-    "The entry is left alone, because the policy or an annotation exempts it.",
+    "The guard does not change or reject the entry, because the policy or an annotation exempts it.",
     "Remove the exemption once its reason is gone.",
 )
 RESOLUTION_CHANGED = Rule(
@@ -32,13 +32,13 @@ WILDCARD_HOST = Rule(
     "WildcardHost",
     "A wildcard host cannot be resolved, and Istio rejects it with resolution DNS.",
     "List each host by its full name; or, where every host is a wildcard, write resolution: DYNAMIC_DNS with ports of "
-    "protocol HTTP, HTTP2, GRPC or TLS (TLS instead of HTTPS). For other ports Istio supports only NONE: ask for an "
+    "protocol HTTP, HTTP2, GRPC or TLS (TLS instead of HTTPS). For other ports Istio has only NONE: ask for an "
     "exemption.",
 )
 _WAYS_OUT = (
     "If clients call the host by its name, remove addresses and write resolution: DNS. If clients need this address, "
-    "write resolution: STATIC with the address as endpoint; for several addresses, write one ServiceEntry with its "
-    "own host for each."
+    "write resolution: STATIC with the address as endpoint; for several addresses, write one ServiceEntry with its own "
+    "host for each."
 )
 CIDR_ADDRESS = Rule(
     "SEG006",
@@ -81,8 +81,7 @@ NOT_MUTATED = Rule(
     "SEG012",
     "NotMutated",
     "The entry does not have the resolution that the mutating webhook sets.",
-    "Apply the entry again, or write the resolution yourself. If it happens again, look for another webhook that "
-    "reverts it.",
+    "Apply the entry again, or write the resolution yourself. If it recurs, find the webhook that reverts it.",
 )
 OVERRIDE_REFUSED = Rule(
     "SEG013",
@@ -93,10 +92,9 @@ OVERRIDE_REFUSED = Rule(
 EXEMPTION_REFUSED = Rule(
     "SEG014",
     "ExemptionRefused",
-    "The exempt annotation has no effect: the policy forbids it, its reason or end date does not meet the policy, or "
-    "it has ended.",
-    "Write the reason and the end date that the policy requires, or ask the platform team for an exemption in the "
-    "policy.",
+    "The exempt annotation has no effect: the policy forbids it, its reason or end does not meet the policy, or it has "
+    "ended.",
+    "Write the reason and end date that the policy requires, or ask the platform team for an exemption.",
 )
 UNKNOWN_ANNOTATION = Rule(
     "SEG015",
@@ -169,8 +167,7 @@ KUBERNETES_SERVICE = Rule(
     "SEG025",
     "KubernetesService",
     "The host is a Kubernetes Service's name: a VirtualService for it would take over the Service's own routing.",
-    "Remove the host: the mesh knows the Service. Write retries for it into a VirtualService in the namespace of the "
-    "Service.",
+    "Remove the host: the mesh knows the Service. Write retries into a VirtualService in the Service's namespace.",
 )
 HOST_EXPORTED_TWICE = Rule(
     "SEG026",
@@ -208,16 +205,14 @@ SIBLING_STAYS = Rule(
 REACH_CONFINED = Rule(
     "SEG041",
     "ReachConfined",
-    "The objects for a host are visible in fewer namespaces than the entry, because other namespaces did not agree to "
-    "them.",
+    "The objects for a host are visible in fewer namespaces than the entry, because others did not agree to them.",
     "If only the entry's own namespace calls the host, there is nothing to do. Otherwise write an entry in each "
     "namespace that calls it, or enforce the same policy for all of them.",
 )
 LIMIT_EXCEEDED = Rule(
     "SEG042",
     "LimitExceeded",
-    "The entry, or its namespace, asks for more than a limit of the policy allows. Nothing is emitted for any host of "
-    "the entry.",
+    "The entry or its namespace exceeds a limit of the policy. Nothing is emitted for any host of the entry.",
     "Remove hosts, HTTP ports or exportTo names that are not needed, split the entry, or remove entries of the "
     "namespace; or ask the platform team to raise the limit that the message names.",
 )
@@ -232,8 +227,8 @@ HOST_SPLIT = Rule(
     "SEG051",
     "HostSplit",
     "ServiceEntries of the namespace declare different ports (other than HTTP) or different addresses of one host. "
-    "With resolution DNS, a sidecar that captures DNS gives the host a different address for each entry, and the "
-    "ports of an entry work only on its address. So entries with resolution NONE keep it.",
+    "With resolution DNS, a sidecar that captures DNS gives the host a different address for each entry, and the ports "
+    "of an entry work only on its address. So entries with resolution NONE keep it.",
     "Write the entries as one. If no sidecar captures DNS, the platform team can set resolution.splitHosts to DNS.",
 )
 HOST_OWNED = Rule(
@@ -245,8 +240,7 @@ HOST_OWNED = Rule(
 EXPORTED_TO_ALL = Rule(
     "SEG044",
     "ExportedToAll",
-    "exportTo is not set or contains *, so the entry applies in every namespace that has no entry of its own for the "
-    "host.",
+    "exportTo is not set or contains *, so the entry applies in every namespace without its own entry for the host.",
     'Write exportTo: ["."], or the names of the namespaces that call the host.',
 )
 PROTOCOLS_DIFFER = Rule(
@@ -275,13 +269,12 @@ SHORT_SERVICE_NAME = Rule(
     "SEG048",
     "ShortServiceName",
     "The host looks like the short name of a Kubernetes Service: service.namespace. The entry then takes the calls "
-    "that "
-    "are meant for the Service.",
-    "Remove the host if it is a Service: the mesh knows it. The policy can give *.NAMESPACE to that namespace with "
+    "that are meant for the Service.",
+    "Remove the host if it is a Service: the mesh knows it. The policy can assign *.NAMESPACE to that namespace with "
     "hosts.owners.",
 )
 
-_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue))
+_PLACES = (globals(), vars(policy_catalogue), vars(traffic_catalogue), vars(waypoint_catalogue))
 CATALOGUE: dict[str, Rule] = {
     rule.code: rule
     for rule in sorted(

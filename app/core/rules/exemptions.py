@@ -35,7 +35,7 @@ class Exemption:
 
     @property
     def finding(self) -> Finding:
-        """The note that the entry is exempt."""
+        """The finding that the entry is exempt."""
         return Finding(EXEMPTED, Severity.INFO, self.path, self.message)
 
     def expiry(self, today: str) -> tuple[Finding, ...]:
@@ -48,22 +48,22 @@ class Exemption:
 
 
 def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
-    """Return the exemption that counts for an entry."""
+    """Return the exemption that applies to an entry."""
     exemptions, namespace = settings.exemptions, entry.key.namespace
     if matches(namespace, exemptions.namespaces):
         return Exemption("metadata.namespace", f"the policy exempts namespace {quoted(namespace)}")
     if _all_hosts(entry, exemptions.hosts):
         return Exemption("spec.hosts", f"the policy exempts {quoted(entry.hosts[0].text)} and all its other hosts")
-    if lasting := [one for one in _temporary(entry, exemptions) if entry.written <= one.until]:
-        return _of_policy(max(lasting, key=lambda one: one.until), entry)
+    if lasting := [item for item in _temporary(entry, exemptions) if entry.written <= item.until]:
+        return _of_policy(max(lasting, key=lambda item: item.until), entry)
     return _of_annotation(entry) if EXEMPT in entry.annotations and not _unhonoured(entry, exemptions) else None
 
 
 def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
-    """Return the findings on an exemption that does not count for an entry, which is therefore judged."""
+    """Return the findings on an exemption that has no effect, so that the entry is reviewed."""
     findings = list[Finding]()
-    if over := [one for one in _temporary(entry, settings.exemptions) if entry.written > one.until]:
-        last = _of_policy(max(over, key=lambda one: one.until), entry)
+    if over := [item for item in _temporary(entry, settings.exemptions) if entry.written > item.until]:
+        last = _of_policy(max(over, key=lambda item: item.until), entry)
         message = f"the policy's exemption of the entry ended on {last.until}, so the entry is reviewed"
         findings.append(Finding(EXEMPTION_ENDS, last.told, last.path, message))
     if why := _unhonoured(entry, settings.exemptions):
@@ -77,16 +77,16 @@ def _all_hosts(entry: ServiceEntry, globs: tuple[str, ...]) -> bool:
 
 
 def _temporary(entry: ServiceEntry, exemptions: Exemptions) -> Iterator[Temporary]:
-    for one in exemptions.temporary:
-        if matches(entry.key.namespace, one.namespaces) and _all_hosts(entry, one.hosts):
-            yield one
+    for item in exemptions.temporary:
+        if matches(entry.key.namespace, item.namespaces) and _all_hosts(entry, item.hosts):
+            yield item
 
 
-def _of_policy(one: Temporary, entry: ServiceEntry) -> Exemption:
-    path = "metadata.namespace" if one.hosts == EVERY else "spec.hosts"
-    why = f": {quoted(one.reason)}" if one.reason else ""
-    told = Severity.INFO if entry.resolution in RESOLVING else Severity.WARNING
-    return Exemption(path, f"the policy exempts the entry until {one.until}{why}", one.until, told)
+def _of_policy(item: Temporary, entry: ServiceEntry) -> Exemption:
+    path = "metadata.namespace" if item.hosts == EVERY else "spec.hosts"
+    why = f": {quoted(item.reason)}" if item.reason else ""
+    severity = Severity.INFO if entry.resolution in RESOLVING else Severity.WARNING
+    return Exemption(path, f"the policy exempts the entry until {item.until}{why}", item.until, severity)
 
 
 def _of_annotation(entry: ServiceEntry) -> Exemption:

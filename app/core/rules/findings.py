@@ -1,4 +1,4 @@
-"""The catalogue of findings: every sentence that the guard says about an object has a stable code here."""
+"""Findings: each sentence of the guard about an object has a stable code."""
 
 import enum
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from app.core.resources.service_entry import Key
 from app.core.rules import templates
 
 QUOTED = 60
-"""Longest piece of an author's text that is repeated in a message, in characters."""
+"""Maximum length of an author's text in a message, in characters."""
 
 
 class Severity(enum.Enum):
-    """ERROR refuses, WARNING is told at admission, INFO is told only where someone asks."""
+    """ERROR rejects the entry, WARNING shows at admission, INFO shows only in reports and with a change."""
 
     ERROR = "error"
     WARNING = "warning"
@@ -32,8 +32,8 @@ class Rule:
 class Finding:
     """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object.
 
-    `other` is the kind and key of another object that the message names. `instead` replaces the rule's remedy where
-    the object itself tells a better one.
+    `other` is the kind and key of another object that the message names. `instead` replaces the rule's remedy if there
+    is a better one for this object.
     """
 
     rule: Rule
@@ -66,18 +66,18 @@ class Finding:
 
 
 def printable(text: str) -> str:
-    """Repeat an author's text in a message: no control characters, and of bounded length."""
+    """Return an author's text for a message, without control characters and with limited length."""
     shown = "".join(char if char.isprintable() else "?" for char in text[: QUOTED + 1])
     return shown if len(shown) <= QUOTED else f"{shown[:QUOTED]}…"
 
 
 def quoted(text: str) -> str:
-    """Repeat an author's text in quotes."""
+    """Return an author's text in quotes."""
     return f'"{printable(text)}"'
 
 
 def and_more(message: str, count: int) -> str:
-    """Say that a message stands for `count` places."""
+    """Add to a message that it applies to `count` places."""
     return message if count == 1 else templates.AND_MORE.format(message=message, more=count - 1)
 
 

@@ -1,4 +1,4 @@
-"""ServiceEntries that keep their resolution: what the webhook knows of the siblings of the entry that it sees.
+"""Standing entries: the ServiceEntries that keep their resolution, as far as the webhook knows them.
 
 The webhook sees one object and has no credentials. The controller writes these entries into a ConfigMap, by namespace
 and host; the webhook reads them from there.
@@ -14,18 +14,18 @@ from app.core.rules.findings import and_more, port_label
 Place = tuple[str, str]
 """A namespace, and a canonical host that entries of it name."""
 SPLITS = "split"
-"""How the document says `splits`."""
+"""The word for `splits` in the document."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stays:
-    """An entry that keeps its resolution, and its ports as a message names them."""
+    """An entry that keeps its resolution, and its ports in the format of a message."""
 
     name: str
     resolution: str
     ports: str
     splits: bool = False
-    """Whether the entries of the host declare different ports or addresses: all of them are left as they are."""
+    """Whether the entries of the host declare different ports or addresses, so that all keep their resolution."""
 
     @classmethod
     def of(cls, entry: ServiceEntry, *, splits: bool = False) -> "Stays":
@@ -35,39 +35,39 @@ class Stays:
 
     @property
     def words(self) -> list[str]:
-        """The entry as the document has it."""
+        """The entry in the format of the document."""
         return [self.name, self.resolution, self.ports, *([SPLITS] if self.splits else [])]
 
 
 Standing = Mapping[Place, tuple[Stays, ...]]
-"""The entries that keep their resolution, at each place that they name; of each resolution no more than two."""
+"""The entries that keep their resolution, by namespace and host; at most two of each resolution."""
 
 
 def places(entry: ServiceEntry) -> Iterator[Place]:
-    """Yield the places that an entry names."""
+    """Yield the places (namespace and host) of an entry."""
     for host in dict.fromkeys(host.canonical for host in entry.hosts):
         yield entry.key.namespace, host
 
 
 def first_of_each(stays: Iterable[Stays]) -> Iterator[Stays]:
-    """Yield two of each resolution: an entry may be one of them, and asks for another."""
+    """Yield two of each resolution, because one of them may be the reviewed entry itself."""
     count = Counter[str]()
-    for one in sorted(set(stays), key=lambda one: (one.name, one.splits)):
-        count[one.resolution] += 1
-        if count[one.resolution] <= 2:
-            yield one
+    for stay in sorted(set(stays), key=lambda stay: (stay.name, stay.splits)):
+        count[stay.resolution] += 1
+        if count[stay.resolution] <= 2:
+            yield stay
 
 
 def as_document(stored: Standing) -> JSON:
-    """Write what the controller knows of standing entries for the webhook: by namespace, then host."""
+    """Return standing entries as a document for the webhook, by namespace and host."""
     document: dict[str, dict[str, list[list[str]]]] = {}
     for (namespace, host), stays in sorted(stored.items()):
-        document.setdefault(namespace, {})[host] = [one.words for one in stays]
+        document.setdefault(namespace, {})[host] = [stay.words for stay in stays]
     return document
 
 
 def parse_standing(document: JSON) -> Standing:
-    """Read what `as_document` wrote; raises ValueError where it is something else."""
+    """Parse a document of `as_document`; raises ValueError if it is something else."""
     root = Fields(document, "")
     found: dict[Place, tuple[Stays, ...]] = {}
     for namespace, hosts in root.values.items():
@@ -79,8 +79,8 @@ def parse_standing(document: JSON) -> Standing:
 
 
 def _parse_stays(stays: JSON) -> Iterator[Stays]:
-    for one in stays if isinstance(stays, list) else (None,):
-        if not isinstance(one, list) or len(one) not in {3, 4} or not all(isinstance(each, str) for each in one):
+    for item in stays if isinstance(stays, list) else (None,):
+        if not isinstance(item, list) or len(item) not in {3, 4} or not all(isinstance(each, str) for each in item):
             raise ValueError("each host must have a list of [name, resolution, ports], with or without a word more")
-        name, resolution, ports, *rest = one
+        name, resolution, ports, *rest = item
         yield Stays(name, resolution, ports, splits=SPLITS in rest)

@@ -48,16 +48,16 @@ class Tuning:
     retry_on: tuple[str, ...]
     retry_on_unsafe: tuple[str, ...] | None
     retry_on_grpc: tuple[str, ...]
-    """Conditions that only calls of gRPC meet, for the protocols that may carry them."""
+    """Additional retry conditions for protocols that may carry gRPC."""
     options: Mapping[str, str | bool]
-    """Fields of `retries` that only newer Istio knows, as they are written."""
+    """Fields of `retries` that only newer Istio knows."""
     overridden: bool = False
     """Whether an annotation has changed anything."""
 
     def of(self, port: Port) -> Routing:
         """Return the settings of the routes of a port.
 
-        A call of gRPC is always a POST, and Istio's default repeats it: the method split does not apply.
+        A gRPC call is always a POST, and Istio retries it by default, so the method split does not apply.
         """
         if port.streams:
             retry_on = _joined(self.retry_on, self.retry_on_grpc)
@@ -88,7 +88,7 @@ def annotation_path(name: str) -> str:
 
 
 def _untuned(settings: VirtualService) -> Tuning:
-    """Return what the policy says, the same object each time: most entries have no annotation that changes it."""
+    """Return the policy's settings, cached, because most entries have no override."""
     known = _KNOWN.get(id(settings))
     if known and known[0] is settings:
         return known[1]

@@ -46,7 +46,7 @@ def _table(owners: tuple[Owner, ...], domains: Patterns) -> tuple[tuple[Owner, f
 
 
 def spelled(match: Patterns, domains: Patterns) -> Patterns:
-    """Return patterns, and how they spell names of Services without the domain of the cluster: reviews.default.svc."""
+    """Return patterns, and their short forms for Services without the cluster domain: reviews.default.svc."""
     short = (name for pattern in match for domain in domains for name in _short(pattern, f".svc.{domain}"))
     return tuple(dict.fromkeys((*match, *short)))
 
@@ -59,7 +59,7 @@ def _short(pattern: str, services: str) -> Iterator[str]:
 
 
 def compiled(patterns: Patterns) -> tuple[frozenset[str], Patterns]:
-    """Split patterns into hosts, and ends of hosts."""
+    """Split patterns into exact hosts and host suffixes."""
     ends = tuple(pattern[1:] for pattern in patterns if pattern.startswith("*"))
     return frozenset(pattern for pattern in patterns if not pattern.startswith("*")), ends
 
@@ -72,6 +72,6 @@ def _owner(host: str, holdings: Iterable[Holding]) -> Owner | None:
     for owner, own, exact, ends in holdings:
         if host in exact or host.endswith(ends):
             return None if own else owner
-        if not own and host.startswith("*") and any(one.endswith(host[1:]) for one in (*exact, *ends)):
+        if not own and host.startswith("*") and any(owned.endswith(host[1:]) for owned in (*exact, *ends)):
             return owner
     return None

@@ -64,12 +64,12 @@ def _exemptions(exemptions: Exemptions, today: str) -> Iterator[Hit]:
             message = f"{quoted(globs[0])} is exempt without an end, and requireExpiry is true"
             yield EXEMPTION_WITHOUT_END, f"exemptions.{field}", message
     most = exemptions.max_duration
-    for index, one in enumerate(exemptions.temporary if today else ()):
+    for index, item in enumerate(exemptions.temporary if today else ()):
         path = f"exemptions.temporary[{index}].until"
-        if one.until < today:
-            yield EXEMPTION_OVER, path, f"the exemption ended on {one.until}"
-        if most and one.until > (latest := later(today, most.days)):
-            yield EXEMPTION_TOO_LONG, path, f"{one.until} is after {latest}, the last day within {most}"
+        if item.until < today:
+            yield EXEMPTION_OVER, path, f"the exemption ended on {item.until}"
+        if most and item.until > (latest := later(today, most.days)):
+            yield EXEMPTION_TOO_LONG, path, f"{item.until} is after {latest}, the last day within {most}"
 
 
 def _owners(owners: Iterable[Owner]) -> Iterator[Hit]:

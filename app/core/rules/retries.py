@@ -57,7 +57,10 @@ def _hidden(entry: ServiceEntry) -> Iterator[Finding]:
 
 
 def _takes_all_tls(entry: ServiceEntry) -> Iterator[Finding]:
-    """Find port 443 that is not TLS; with NONE, a port that names no host leads connections where they were dialled."""
+    """Find a port 443 that is not TLS.
+
+    With NONE, a port that names no host keeps the dialled address, so it is harmless.
+    """
     for index, port in enumerate(entry.ports):
         if port.number != TLS_PORT or port.protocol in TLS_FAMILY or port.protocol == "HTTP_PROXY":
             continue

@@ -1,8 +1,8 @@
-"""ServiceEntries of one namespace that share a host, which stand or fall together.
+"""Siblings: ServiceEntries of one namespace that share a host, and get the same treatment.
 
-Istio merges them under the resolution of the oldest; where resolutions differ, the ports of the others keep their
-listeners and lose their clusters. So the resolution of one is changed only if all of them end with the same, and have
-their ports at the same addresses (see `layouts`).
+Istio merges them under the resolution of the oldest; if resolutions differ, the ports of the others keep their
+listeners and lose their clusters. So the guard changes the resolution of one only if all of them end up with the same
+resolution, and have their ports at the same addresses (see `layouts`).
 """
 
 import json
@@ -20,11 +20,11 @@ from app.core.rules.layouts import ADDRESSED, Layouts
 from app.core.rules.verdict import Verdict, review
 
 TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
-"""The resolutions that entries are given: beside them, others may be given the same."""
+"""The resolutions that the guard writes. An entry with one of them does not keep its siblings from changing."""
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 H = TypeVar("H", bound=Hashable)
 Shape = tuple[str, frozenset[int]]
-"""What decides whether Istio drops ports of one of two entries: the resolution, and the numbers of the ports."""
+"""The facts by which Istio drops ports of one of two entries: the resolution, and the port numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,9 @@ class Member:
     entry: ServiceEntry
     verdict: Verdict
     follows: bool = True
-    """Whether it takes its patch when an entry that shares a host changes."""
+    """Whether its patch is applied when a sibling changes."""
     leaves_splits: bool = True
-    """Whether it keeps its resolution where the entries of a host declare different ports or addresses."""
+    """Whether it keeps its resolution if the entries of a host declare different ports or addresses."""
 
     @classmethod
     def stored(cls, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> "Member":
@@ -50,12 +50,12 @@ class Member:
 
     @property
     def resolution(self) -> str:
-        """The resolution that the verdict gives it."""
+        """The resolution after the verdict."""
         return self.verdict.patch[0]["value"] if self.verdict.patch else self.entry.resolution
 
     @property
     def stays(self) -> bool:
-        """Whether it keeps its resolution, whatever others do."""
+        """Whether it keeps its resolution regardless of siblings."""
         return not (self.verdict.patch and self.follows and not self.entry.terminating)
 
 
@@ -68,7 +68,7 @@ class Held:
     host: str
 
     def finding(self, severity: Severity) -> Finding:
-        """Tell the owner of the entry, naming both entries and the ports that would fail."""
+        """The finding for the owner, with both entries and the ports that would fail."""
         key = Key(self.entry.key.namespace, self.sibling.name)
         own = Stays.of(self.entry)
         if self.sibling.splits and (self.sibling.resolution == own.resolution or self.sibling.ports == own.ports):
@@ -82,16 +82,16 @@ class Held:
 
 
 def follows(entry: ServiceEntry, policy: GuardPolicy) -> bool:
-    """Say whether the controller brings a stored entry along when one that shares a host with it changes."""
+    """Say whether the controller patches a stored entry when a sibling changes."""
     return policy.settings(entry.key.namespace).existing is not Existing.REPORT
 
 
 def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
     """Return the entries that must keep their resolution, by the handles of the members.
 
-    An entry that is kept keeps others in turn. First those are found that a sibling with another resolution keeps, then
-    those that are kept because the entries of a host declare different ports or addresses. Each host is looked at once
-    for either, and once more for each entry of it that is kept.
+    Such an entry makes its siblings keep theirs in turn. First come entries with a sibling of a different resolution,
+    then entries of hosts with different ports or addresses. Each host is checked once for both, and once more for each
+    of its entries that is added.
     """
     sharing = {place: handles for place, handles in _sharing(members).items() if len(handles) > 1}
     found: dict[H, Held] = {}
@@ -100,27 +100,27 @@ def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
         while waiting:
             place = next(iter(waiting))
             del waiting[place]
-            for kept, one in list(keep_at(place, [(handle, members[handle]) for handle in sharing[place]], found)):
-                found[kept] = one
-                waiting |= {each: None for each in places(one.entry) if each != place and each in sharing}
+            for kept, newly in list(keep_at(place, [(handle, members[handle]) for handle in sharing[place]], found)):
+                found[kept] = newly
+                waiting |= {each: None for each in places(newly.entry) if each != place and each in sharing}
     return found
 
 
 def judged(members: Mapping[H, Member], policy: GuardPolicy) -> Mapping[H, Verdict]:
-    """Return the verdict on each entry in the company of its siblings."""
+    """Return the verdict on each entry together with its siblings."""
     kept = held(members)
     odds = at_odds(members, kept)
     return {handle: _in_company(handle, member, kept, odds, policy) for handle, member in members.items()}
 
 
 def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity | None = None) -> Verdict:
-    """Take the patch from a verdict, and say why: as for an entry that cannot become DNS for what it says itself."""
+    """Remove the patch from a verdict and add the reason, as for an unfixable entry."""
     finding = found.finding(severity or _severity(policy.settings(found.entry.key.namespace)))
-    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), finding))
+    return Verdict((*(each for each in verdict.findings if each.rule is not RESOLUTION_CHANGED), finding))
 
 
 def split(other: Key, host: str) -> Finding:
-    """Say that entries of a host declare different ports or addresses: nothing fails while they are left alone."""
+    """Return the finding on entries of a host with different ports or addresses: nothing fails while they keep NONE."""
     message = (
         f"ServiceEntry {other} names {quoted(host)} too, and the entries of the host declare different ports or "
         "addresses: a sidecar that captures DNS gives the host a different address for each"
@@ -129,35 +129,35 @@ def split(other: Key, host: str) -> Finding:
 
 
 def told(verdict: Verdict, finding: Finding) -> Verdict:
-    """Add what the company of siblings shows."""
+    """Add a finding because of siblings."""
     return replace(verdict, findings=(*verdict.findings, finding))
 
 
 def at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Mapping[H, Finding]:
-    """Return a finding for each entry that stands beside one of its host with another resolution and other ports."""
+    """Return a finding for each entry that has a sibling with a different resolution and different ports."""
     return dict(_at_odds(members, kept))
 
 
 def standing(members: Mapping[H, Member], kept: Mapping[H, Held]) -> dict[Place, tuple[Stays, ...]]:
-    """Return the entries that keep another resolution than entries are given, at each place that they name."""
+    """Return the entries that keep a resolution other than TARGETS, by namespace and host."""
     found = defaultdict[Place, list[Stays]](list)
     for handle, member in members.items():
         if member.entry.resolution not in TARGETS and (member.stays or handle in kept):
             splits = handle in kept and kept[handle].sibling.splits
             for place in places(member.entry):
                 found[place].append(Stays.of(member.entry, splits=splits))
-    for one in kept.values():
-        if one.sibling.splits and one.sibling.resolution in TARGETS:
-            found[one.entry.key.namespace, one.host].append(one.sibling)
+    for keeper in kept.values():
+        if keeper.sibling.splits and keeper.sibling.resolution in TARGETS:
+            found[keeper.entry.key.namespace, keeper.host].append(keeper.sibling)
     return {place: tuple(first_of_each(stays)) for place, stays in found.items()}
 
 
 def beside(
     verdict: Verdict, entry: ServiceEntry, stored: Standing, policy: GuardPolicy, old: ServiceEntry | None = None
 ) -> Verdict:
-    """Judge an entry of which only the stored siblings that keep their resolution are known.
+    """Review an entry given only the stored siblings that keep their resolution.
 
-    An update from `old` that gives it the resolution of a sibling is let in: that is how the controller puts it back.
+    An update from `old` to the resolution of a sibling is admitted, because the controller restores entries that way.
     """
     if not (stored and verdict.patch):
         return verdict
@@ -168,7 +168,7 @@ def beside(
         for sibling in stored.get(place, ())
         if sibling.name != entry.key.name and (sibling.splits or sibling.resolution != target)
     )
-    _, found = min(others, key=lambda one: one[0], default=(False, None))
+    _, found = min(others, key=lambda pair: pair[0], default=(False, None))
     if not found:
         return verdict
     put_back = old and old.resolution == target and entry.resolution == found.sibling.resolution
@@ -176,18 +176,20 @@ def beside(
 
 
 def led(entry: ServiceEntry, target: str, siblings: Iterable[ServiceEntry]) -> bool:
-    """Say whether an entry that shares a host with this one has the resolution already that this one is to be given."""
+    """Say whether a sibling of this entry already has the resolution that this entry would get."""
     hosts = {host.canonical for host in entry.hosts}
     return any(
-        one.key != entry.key and one.resolution == target and not hosts.isdisjoint(each.canonical for each in one.hosts)
-        for one in siblings
+        sibling.key != entry.key
+        and sibling.resolution == target
+        and not hosts.isdisjoint(each.canonical for each in sibling.hosts)
+        for sibling in siblings
     )
 
 
 def slipped(old: ServiceEntry | None, new: ServiceEntry, stored: Standing, policy: GuardPolicy) -> str | None:
-    """Return the resolution to give back to an entry that admission changed although a sibling keeps its own.
+    """Return the resolution to restore on an entry that admission changed although a sibling keeps its own.
 
-    An entry that came (`old` is None) is taken to have had what the sibling has.
+    A new entry (`old` is None) is assumed to have had the sibling's resolution.
     """
     for place in places(new):
         for sibling in stored.get(place, ()):
@@ -201,7 +203,7 @@ def slipped(old: ServiceEntry | None, new: ServiceEntry, stored: Standing, polic
 
 
 def wrote(manifest: JSON, resolution: str) -> bool:
-    """Say whether an author wrote this resolution, as far as kubectl's annotation of what was last applied says it."""
+    """Say whether the author wrote this resolution, according to kubectl's last-applied annotation."""
     annotations = Fields(manifest, "").child("metadata").child("annotations")
     try:
         applied = json.loads(annotations.text(LAST_APPLIED) or "null")
@@ -231,7 +233,7 @@ def _at_odds(members: Mapping[H, Member], kept: Mapping[H, Held]) -> Iterator[tu
             shapes.setdefault(_shape(member), member.entry)
         for handle, member in sharing if len(shapes) > 1 else ():
             resolution, ports = _shape(member)
-            shape = next((one for one in shapes if one[0] != resolution and one[1] != ports), None)
+            shape = next((shape for shape in shapes if shape[0] != resolution and shape[1] != ports), None)
             if shape:
                 other = shapes[shape]
                 message = f"ServiceEntry {other.key} names {quoted(host)} too and has resolution {other.resolution}: "
@@ -254,7 +256,7 @@ def _severity(settings: Settings) -> Severity:
 
 
 def _sharing(members: Mapping[H, Member]) -> Mapping[Place, list[H]]:
-    """Return the members that name each host, in the order of their names: what is said of them does not vary."""
+    """Return the members by host, sorted by name, so that messages do not vary."""
     sharing = defaultdict[Place, list[H]](list)
     for handle, member in sorted(members.items(), key=lambda item: str(item[1].entry.key)):
         for place in places(member.entry):
@@ -263,31 +265,31 @@ def _sharing(members: Mapping[H, Member]) -> Mapping[Place, list[H]]:
 
 
 def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
-    """Yield the entries that must keep their resolution, because one that shares the host keeps another."""
+    """Yield the entries that must keep their resolution, because a sibling keeps a different one."""
     stays = [(handle, member.entry) for handle, member in sharing if handle in found or member.stays]
     for handle, member in sharing:
-        others = (one for other, one in stays if other != handle and one.resolution != member.resolution)
+        others = (stay for other, stay in stays if other != handle and stay.resolution != member.resolution)
         if member.verdict.patch and handle not in found and (sibling := next(others, None)):
             yield handle, Held(member.entry, Stays.of(sibling), place[1])
 
 
 def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
-    """Yield the entries that are left as they are because others declare different ports or addresses of the host."""
+    """Yield the entries that keep their resolution because siblings declare different ports or addresses."""
     addressed = _addressed(sharing)
     apart = _apart(addressed)
-    left = next((one.entry for handle, one in sharing if handle in found and found[handle].sibling.splits), None)
+    left = next((member.entry for handle, member in sharing if handle in found and found[handle].sibling.splits), None)
     for handle, member in addressed.items():
         if member.verdict.patch and handle not in found and (other := apart.get(handle, left)):
             yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])
 
 
 def _apart(addressed: Mapping[H, Member]) -> dict[H, ServiceEntry]:
-    """Return for each entry of a host one that declares other ports or addresses, where there is one."""
+    """Return for each entry of a host a sibling with different ports or addresses, if any."""
     layouts = Layouts(member.entry for member in addressed.values())
     others = ((handle, layouts.apart_from(member.entry)) for handle, member in addressed.items())
     return {handle: other for handle, other in others if other}
 
 
 def _addressed(sharing: Iterable[tuple[H, Member]]) -> dict[H, Member]:
-    """Return the entries that would have addresses of their own, where the policy leaves such alone."""
+    """Return the entries that would get their own addresses, if the policy says splitHosts: Leave."""
     return {handle: member for handle, member in sharing if member.leaves_splits and member.resolution == ADDRESSED}

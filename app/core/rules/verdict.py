@@ -1,4 +1,4 @@
-"""The verdict on one ServiceEntry: the one call under the webhook, the controller and the command line."""
+"""The verdict on one ServiceEntry: the function that the webhook, the controller and the command line share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from app.core.rules.overrides import tune
 from app.core.rules.ownership import owned_by_others
 from app.core.rules.patch import Operation, set_resolution
 from app.core.rules.retries import retry_findings
+from app.core.rules.waypoint_findings import waypoint_findings
 
 WARNING_LIMIT = 256
 """Kubernetes may cut longer warnings (KEP-1693)."""
@@ -21,22 +22,24 @@ WARNING_LIMIT = 256
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Findings on one entry, and the JSON Patch that repairs it (empty where nothing is changed)."""
+    """Findings on one entry, and the JSON Patch that repairs it (empty if nothing changes)."""
 
     findings: tuple[Finding, ...] = ()
     patch: tuple[Operation, ...] = ()
     exempt_until: str = ""
-    """The last day of the exemption that leaves the entry alone; "" where there is none, or it has no end."""
+    """The last day of the entry's exemption; "" if there is none, or if it has no end."""
 
     @property
     def errors(self) -> tuple[Finding, ...]:
-        """The findings for which the entry is refused."""
+        """The findings that reject the entry."""
         return tuple(finding for finding in self.findings if finding.severity is Severity.ERROR)
 
     @property
     def unfixable(self) -> tuple[Finding, ...]:
-        """The findings for which the entry cannot become DNS, whether or not they refuse it."""
-        return tuple(one for one in self.findings if one.rule in UNFIXABLE and one.severity is not Severity.INFO)
+        """The findings that make the entry unfixable, whether or not they reject it."""
+        return tuple(
+            finding for finding in self.findings if finding.rule in UNFIXABLE and finding.severity is not Severity.INFO
+        )
 
     @property
     def allowed(self) -> bool:
@@ -50,31 +53,31 @@ class Verdict:
 
     @property
     def denial(self) -> str:
-        """What the author of a refused entry is told: each reason with its remedy, a line each."""
+        """The message to the author of a rejected entry: one line for each reason, with its remedy."""
         return "\n".join(finding.advice for finding in self.errors)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """The lines an author sees at admission. Who has the entry changed is told the notes as well."""
-        told = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
-        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in told)
+        """The warning lines at admission. If the entry is changed, they include the notes."""
+        shown = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
+        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in shown)
 
 
 Judge = Callable[[ServiceEntry, GuardPolicy], Verdict]
-"""Says what `review` says."""
+"""A function like `review`."""
 Led = Callable[[ServiceEntry, str], bool]
 
 
 def review(entry: ServiceEntry, policy: GuardPolicy) -> Verdict:
-    """Judge an entry as it was written. Total: there is a verdict on any entry."""
+    """Review an entry as it was written. Every entry gets a verdict; this never raises."""
     return _review(entry, policy.settings(entry.key.namespace), policy.today)
 
 
 def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy) -> Verdict:
-    """Judge an update from manifest `old` to `new`, which `entry` is.
+    """Review an update from manifest `old` to `new`, which `entry` is parsed from.
 
-    One that touches neither spec nor our annotations is never refused or changed: controllers must be able to
-    remove finalizers and labels. It is judged as in mode Warn.
+    An update that changes neither spec nor our annotations is never rejected or changed, because controllers must be
+    able to remove finalizers and labels. It is reviewed as in mode Warn.
     """
     settings = policy.settings(entry.key.namespace)
     untouched = _touched_part(old) == _touched_part(new)
@@ -86,10 +89,10 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
 def remediation(
     entry: ServiceEntry, policy: GuardPolicy, judge: Judge = review, led: Led = lambda _entry, _target: False
 ) -> tuple[Operation, ...]:
-    """Return the patch for a stored entry that admission never saw; empty where the policy only reports.
+    """Return the patch for a stored entry that admission never saw; empty if the policy only reports.
 
-    `judge` is `review`, or something that remembers what it said; `led` says whether an entry that shares a host has
-    the resolution already that this one would be given.
+    `judge` is `review`, or a cache of it; `led` says whether a sibling already has the resolution that this entry
+    would get.
     """
     existing = policy.settings(entry.key.namespace).existing
     if existing is Existing.REPORT or entry.terminating:
@@ -99,12 +102,12 @@ def remediation(
 
 
 def as_stored(verdict: Verdict) -> Verdict:
-    """Judge what is about to be stored: what mutation should have patched, and did not, is refused."""
+    """Review an entry that is about to be stored: it is rejected if mutation should have patched it and did not."""
     if not verdict.patch:
         return verdict
     message = templates.NOT_MUTATED.format(target=verdict.patch[0]["value"])
     refusal = Finding(NOT_MUTATED, Severity.ERROR, "spec.resolution", message)
-    return Verdict((*(one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED), refusal))
+    return Verdict((*(finding for finding in verdict.findings if finding.rule is not RESOLUTION_CHANGED), refusal))
 
 
 def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:
@@ -133,6 +136,7 @@ def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
         *exported_to_all(entry, settings),
         *short_service_names(entry),
         *retry_findings(stored, tuning, settings.scope.cluster_domains),
+        *waypoint_findings(stored),
     )
     verdict = Verdict(findings)
     if decision.resolution is None or not verdict.allowed:
@@ -141,7 +145,7 @@ def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
 
 
 def _soften(verdict: Verdict, settings: Settings) -> Verdict:
-    """Turn errors into warnings where the mode is Warn."""
+    """Turn errors into warnings in mode Warn."""
     if settings.mode is Mode.ENFORCE:
         return verdict
     softened = (

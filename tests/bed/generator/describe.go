@@ -36,7 +36,8 @@ const (
 
 // A describer writes the parts of one proxy's configuration. What has no field of its own goes into a digest.
 type describer struct {
-	verbose bool
+	verbose  bool
+	waypoint bool
 	// Routes that are written in the listener itself, by the name that they are given here.
 	inline map[string]*route.RouteConfiguration
 }
@@ -44,11 +45,12 @@ type describer struct {
 func (w *world) describe(asked Proxy, verbose bool) Description {
 	proxy := w.proxy(asked)
 	push := w.PushContext()
-	d := &describer{verbose, map[string]*route.RouteConfiguration{}}
+	d := &describer{verbose, proxy.Type == model.Waypoint, map[string]*route.RouteConfiguration{}}
 	given := Description{Routes: map[string][]VHost{}, Clusters: map[string]Cluster{}}
 	var inbound []proto.Message
 	for _, each := range w.Listeners(proxy) {
-		if each.TrafficDirection == envoy.TrafficDirection_INBOUND {
+		// All that a waypoint has is inbound.
+		if each.TrafficDirection == envoy.TrafficDirection_INBOUND && !d.waypoint {
 			inbound = append(inbound, each)
 			continue
 		}
@@ -115,7 +117,11 @@ func (d *describer) listener(given *listener.Listener) Listener {
 	}
 	made.Port = given.Address.GetSocketAddress().GetPortValue()
 	for number, chain := range given.FilterChains {
-		made.Chains = append(made.Chains, d.chain(chain, fmt.Sprintf("%s#%d", given.Name, number)))
+		name := fmt.Sprintf("%s#%d", given.Name, number)
+		if d.waypoint {
+			name = chain.Name // says which host and port it is about
+		}
+		made.Chains = append(made.Chains, d.chain(chain, name))
 	}
 	if given.DefaultFilterChain != nil {
 		chain := d.chain(given.DefaultFilterChain, given.Name+"#default")
@@ -251,6 +257,8 @@ func (d *describer) route(given *route.Route) Route {
 		action.ClusterSpecifier = nil
 	}
 	action.Timeout, action.MaxGrpcTimeout, action.MaxStreamDuration, action.RetryPolicy = nil, nil, nil, nil
+	// How a call fails whose cluster is not there.
+	action.ClusterNotFoundResponseCode = 0
 	made.Rest = d.digest(rest)
 	return made
 }

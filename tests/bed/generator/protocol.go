@@ -26,6 +26,8 @@ type Proxy struct {
 	Type string `json:"type,omitempty"`
 	// Whether it answers DNS queries of the application.
 	DNSCapture bool `json:"dnsCapture,omitempty"`
+	// Its address, by which istiod knows what a waypoint serves. Empty: one that no object has.
+	IP string `json:"ip,omitempty"`
 	// Where it is an HTTP proxy to the application; 0: nowhere.
 	HTTPProxyPort int `json:"httpProxyPort,omitempty"`
 }

@@ -145,7 +145,8 @@ func parse(raw json.RawMessage) (manifest, error) {
 		object.CreationTimestamp = undated
 	}
 	read.config = object
-	if schema.GroupVersionKind() == gvk.ServiceEntry {
+	// HTTPRoutes look for ServiceEntries, and the ambient index for both kinds, among the objects.
+	if kind := schema.GroupVersionKind(); kind == gvk.ServiceEntry || kind == gvk.WorkloadEntry {
 		return read, decode(raw, &read)
 	}
 	return read, nil
@@ -230,7 +231,7 @@ func (w *world) proxy(asked Proxy) *model.Proxy {
 	return w.SetupProxy(&model.Proxy{
 		Type:            kind,
 		ID:              "app." + asked.Namespace,
-		IPAddresses:     []string{"10.250.0.1"},
+		IPAddresses:     []string{cmp.Or(asked.IP, "10.250.0.1")},
 		ConfigNamespace: asked.Namespace,
 		Labels:          asked.Labels,
 		Metadata:        metadata,
