@@ -23,7 +23,7 @@ from app.core.routes.virtual_service import Emitted
 from app.core.routes.waypoints import at_waypoint
 from app.core.rules.catalogue import OBJECT_MISSING
 from app.core.rules.findings import Finding, Severity
-from app.core.rules.siblings import Held, Member, at_odds, held, keep, told
+from app.core.rules.siblings import Held, Member, at_odds, held, keep, with_split
 from app.core.rules.verdict import Verdict
 from app.kube.apply import list_all
 from app.kube.client import Access, Client, Object
@@ -80,14 +80,16 @@ class Audit:
             self._index.put_namespace(item["metadata"]["name"], Namespace.parse(item))
         for each in alone:
             self._index.bindings.put(None, each.entry, each.entry.key)
-        members = dict(enumerate(replace(one, verdict=self._at_waypoint(one.entry, one.verdict)) for one in alone))
+        members = dict(
+            enumerate(replace(member, verdict=self._at_waypoint(member.entry, member.verdict)) for member in alone)
+        )
         kept = held(members)
         self._held: dict[Key, Held] = {found.entry.key: found for found in kept.values()}
-        self._stored = {one.entry.key: one.entry.resolution for one in members.values()}
+        self._stored = {member.entry.key: member.entry.resolution for member in members.values()}
         self._odds = {members[number].entry.key: finding for number, finding in at_odds(members, kept).items()}
-        self._overlapping: Overlaps = overlaps(one.entry for one in members.values())
-        for one in members.values():
-            self._index.put_entry(None, self._as_repaired(one))
+        self._overlapping: Overlaps = overlaps(member.entry for member in members.values())
+        for member in members.values():
+            self._index.put_entry(None, self._as_repaired(member))
         for resource in EMITTED.values():
             for item in _listed(client, resource, part):
                 self._index.put_object(None, Observed.parse(item))
@@ -110,8 +112,8 @@ class Audit:
 
     def resolutions(self) -> Iterator[tuple[ServiceEntry, ServiceEntry]]:
         """Yield each entry as it is stored, and as it is once it is repaired."""
-        for one in self._index.entries.candidates():
-            yield replace(one.entry, resolution=self._stored[one.key]), one.entry
+        for candidate in self._index.entries.candidates():
+            yield replace(candidate.entry, resolution=self._stored[candidate.key]), candidate.entry
 
     def __len__(self) -> int:
         return len(self._documents) if self._wanted is None else len(self._wanted)
@@ -123,44 +125,44 @@ class Audit:
                 yield self._in_company(self._judge(manifest, written))
 
     def _keep(self, manifest: Object) -> Member:
-        one = judge(Sourced(SOURCE, manifest), self._policy)
+        reviewed = judge(Sourced(SOURCE, manifest), self._policy)
         manifest["metadata"].pop("managedFields", None)
-        self._documents.append((msgspec.json.encode(manifest), one.entry.written))
-        return Member.stored(one.entry, one.verdict, self._policy)
+        self._documents.append((msgspec.json.encode(manifest), reviewed.entry.written))
+        return Member.stored(reviewed.entry, reviewed.verdict, self._policy)
 
     def _at_waypoint(self, entry: ServiceEntry, verdict: Verdict) -> Verdict:
         return at_waypoint(entry, verdict, self._index.bindings, self._policy)
 
-    def _as_repaired(self, one: Member) -> ServiceEntry:
-        return one.entry if one.entry.key in self._held else replace(one.entry, resolution=one.resolution)
+    def _as_repaired(self, member: Member) -> ServiceEntry:
+        return member.entry if member.entry.key in self._held else replace(member.entry, resolution=member.resolution)
 
     def _judge(self, manifest: Object, written: str) -> Reviewed:
-        one = judge(Sourced(SOURCE, manifest), self._policy, written=written)
-        one = replace(one, verdict=self._at_waypoint(one.entry, one.verdict))
-        if found := self._held.get(one.entry.key):
-            return replace(one, verdict=keep(one.verdict, found, self._policy))
-        if odds := self._odds.get(one.entry.key):
-            return replace(one, verdict=told(one.verdict, odds))
-        return one
+        reviewed = judge(Sourced(SOURCE, manifest), self._policy, written=written)
+        reviewed = replace(reviewed, verdict=self._at_waypoint(reviewed.entry, reviewed.verdict))
+        if found := self._held.get(reviewed.entry.key):
+            return replace(reviewed, verdict=keep(reviewed.verdict, found, self._policy))
+        if odds := self._odds.get(reviewed.entry.key):
+            return replace(reviewed, verdict=with_split(reviewed.verdict, odds))
+        return reviewed
 
-    def _in_company(self, one: Reviewed) -> Reviewed:
+    def _in_company(self, reviewed: Reviewed) -> Reviewed:
         """Add what only the company of all other objects shows."""
-        shared = [*overlap_findings(one.entry, self._overlapping, self._policy)]
-        if exceeded := self._index.entries.exceeded(one.entry.key):
+        shared = [*overlap_findings(reviewed.entry, self._overlapping, self._policy)]
+        if exceeded := self._index.entries.exceeded(reviewed.entry.key):
             shared.append(exceeded.finding)
         todo = []
-        for key in sorted(keys(one.entry), key=str):
+        for key in sorted(keys(reviewed.entry), key=str):
             neighbours = self._index.neighbours(key)
             plan = desired_at(key, neighbours)
-            shared += plan.findings.get(one.entry.key, ())
-            todo.append(changes(_owned(plan, one.entry.key), neighbours.observed))
+            shared += plan.findings.get(reviewed.entry.key, ())
+            todo.append(changes(_owned(plan, reviewed.entry.key), neighbours.observed))
         differing = [pair for each in todo for pair in each.apply]
         return replace(
-            one,
+            reviewed,
             shared=tuple(shared),
             emitted=tuple(emitted for emitted, _ in differing),
             conflicts=tuple(conflict for each in todo for conflict in each.foreign),
-            lacking=() if one.verdict.patch else tuple(_lacking(*pair) for pair in differing),
+            lacking=() if reviewed.verdict.patch else tuple(_lacking(*pair) for pair in differing),
         )
 
 
@@ -186,7 +188,7 @@ def _selected(client: Client, part: Part) -> set[tuple[str, str]] | None:
 def proxies(client: Client, part: Part = EVERYTHING) -> tuple[Group, ...]:
     """Count the pods that have a sidecar, by what their Sidecar resource lets them know; raises AuditError."""
     sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS, part)]
-    named = {name for one in sidecars for name, _ in one.labels}
+    named = {name for sidecar in sidecars for name, _ in sidecar.labels}
     return group((pod for item in _listed(client, PODS, part) if (pod := _injected(item, named))), sidecars)
 
 

@@ -20,9 +20,9 @@ from app.manifests.layout import layout
 SIZE_LIMIT = 1024 * 1024
 """Maximum size of a policy file in bytes: that of a ConfigMap."""
 TRANSITION_SECONDS = 300.0
-"""For how long after a change other replicas may have the policy before: kubelets are up to minutes apart."""
+"""Seconds after a change during which other replicas may have the previous policy: kubelets differ by minutes."""
 EARLIER_LIMIT = 8
-"""Most policies that are remembered for that time; each decides on entries that the current one would reject."""
+"""Maximum number of earlier policies for that time; each one reviews the entries that the current policy rejects."""
 POLL_SECONDS = 0.25
 """Seconds between two checks of the file; a change takes effect after two or three checks."""
 
@@ -86,7 +86,7 @@ class PolicyFile:
 
     @property
     def earlier(self) -> list[GuardPolicy]:
-        """The policies before this one that other replicas may still have, the oldest first."""
+        """The previous policies that other replicas may still have, the oldest first."""
         now = self._clock()
         return [policy for end, policy in self._earlier if now < end]
 
@@ -155,10 +155,10 @@ _DIALECT = Dialect(core_schema, MAX_DEPTH, strict=True)
 
 
 def _only_document(text: str) -> Document:
-    """Read the one document of a policy file, without value if the file has none; raises Malformed."""
+    """Return the only document of a policy file, without a value if the file is empty; raises Malformed."""
     found = list(islice(documents(text, _DIALECT), 2))
     if len(found) > 1:
-        raise Malformed("holds more than one document", line_at(text, found[1].start))
+        raise Malformed("has more than one document", line_at(text, found[1].start))
     document = found[0] if found else Document(None, 0, 0)
     if document.twice:
         key, line = document.twice
@@ -167,7 +167,7 @@ def _only_document(text: str) -> Document:
 
 
 def _located(problem: PolicyProblem, document: Document, text: str, name: str) -> PolicyProblem:
-    """Put the file before a problem, with the line of its field, or of the nearest that is written."""
+    """Put the file name before a problem, with the line of its field, or of the nearest existing parent."""
     if not problem.place:
         return replace(problem, place=name)
     written = layout(text, document.start, document.end).find(problem.place)

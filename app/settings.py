@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.resources.service_entry import MANAGER
+
 MEBIBYTE = 1024 * 1024
-LEASE_NAME = "serviceentry-guard-controller"
+LEASE_NAME = f"{MANAGER}-controller"
 """The name of the leader's Lease."""
 
 
@@ -20,7 +22,7 @@ class WebhookSettings:
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""
     bind_address: str = "::"
-    """Both families; a pod is reached by its own address, which is known only at run time."""
+    """All addresses of IPv4 and IPv6, because the address of a pod is known only at run time."""
     port: int = 9443
     health_port: int = 8081
     keep_alive: float = 120.0
@@ -41,7 +43,7 @@ class ControllerSettings:
     kubeconfig: Path | None = None
     health_port: int = 8081
     leader_elect: bool = True
-    namespace: str = "serviceentry-guard"
+    namespace: str = MANAGER
     workers: int = 8
     remediation_rate: float = 10.0
     """Maximum number of existing entries patched per second."""
@@ -55,7 +57,7 @@ class ControllerSettings:
     siblings_config_map: str = ""
     """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
     pod_name: str = ""
-    """The pod that this process runs in: a Lease that an earlier container of it held is free."""
+    """The pod of this process. A Lease that an earlier container of the pod held is free."""
     lease_duration: float = 15.0
     renew_deadline: float = 10.0
     retry_period: float = 2.0
@@ -96,8 +98,8 @@ class CertificateSettings:
 class UninstallSettings:
     """The settings of `serviceentry-guard uninstall`."""
 
-    namespace: str = "serviceentry-guard"
-    webhook_configuration: str = "serviceentry-guard"
+    namespace: str = MANAGER
+    webhook_configuration: str = MANAGER
     revoke: str = ""
     """Name of the RoleBinding and the ClusterRoleBinding of the controllers, which are deleted; empty: none."""
     secrets: tuple[str, ...] = ()

@@ -30,7 +30,7 @@ BINDINGS = (
 BACKSTOP = sorted(
     ADMISSION_POLICIES.values(),
     # The bindings first: a binding without its policy refuses, or is refused, for a moment.
-    key=lambda one: (not one.kind.endswith("Binding"), not one.kind.startswith("Validating")),
+    key=lambda resource: (not resource.kind.endswith("Binding"), not resource.kind.startswith("Validating")),
 )
 BACKSTOP_NAMES = tuple(name for _, name in NAMES)
 FINAL = (Forbidden, Invalid, Unauthorized)
@@ -94,7 +94,7 @@ class Uninstall:
                     yield f"{resource.kind} {name}"
             emitted = EMITTED.values() if settings.remove_objects else ()
             for resource in (*REPORTS, *emitted):
-                yield from (f"{resource.kind} {_key(one)}" for one in sorted(self._ours(resource)))
+                yield from (f"{resource.kind} {_key(written)}" for written in sorted(self._ours(resource)))
         except ApiError as error:
             raise Unfinished(f"what would be deleted cannot be read: {error}") from error
 
@@ -120,8 +120,8 @@ class Uninstall:
         removed = set[_Written]()
         passes = 0
         while found := self._patiently(lambda: self._ours(resource), f"listing {resource.plural}"):
-            for one in found:
-                self._delete_emitted(writer, resource, one)
+            for emitted in found:
+                self._delete_emitted(writer, resource, emitted)
             removed |= found
             passes += 1
             self._pause(passes, f"{len(found)} {resource.kind}s are left, such as {_key(min(found))}")
@@ -131,17 +131,21 @@ class Uninstall:
         """Return the guard's objects of a kind in all namespaces; empty if the kind is not installed."""
         read = _report if resource in REPORTS else _emitted
         try:
-            return {one for item in list_all(self._client, resource, label_selector=OUR_OBJECTS) if (one := read(item))}
+            return {
+                emitted
+                for item in list_all(self._client, resource, label_selector=OUR_OBJECTS)
+                if (emitted := read(item))
+            }
         except NotFound:
             return set()
 
-    def _delete_emitted(self, writer: Client, resource: Resource, one: _Written) -> None:
+    def _delete_emitted(self, writer: Client, resource: Resource, emitted: _Written) -> None:
         def call() -> None:
             # A WriteConflict is another object of the same name: the next list shows its owner.
             with suppress(NotFound, WriteConflict):
-                writer.delete(resource, one.namespace, one.name, uid=one.uid)
+                writer.delete(resource, emitted.namespace, emitted.name, uid=emitted.uid)
 
-        self._patiently(call, f"deleting {resource.kind} {_key(one)}")
+        self._patiently(call, f"deleting {resource.kind} {_key(emitted)}")
 
     def _delete(self, writer: Client, resource: Resource, name: str) -> None:
         namespace = self._settings.namespace if resource.namespaced else None
@@ -199,5 +203,5 @@ def _written(metadata: Fields) -> _Written:
     return _Written(metadata.text("namespace"), metadata.text("name"), metadata.text("uid"))
 
 
-def _key(one: _Written) -> str:
-    return f"{one.namespace}/{one.name}"
+def _key(emitted: _Written) -> str:
+    return f"{emitted.namespace}/{emitted.name}"

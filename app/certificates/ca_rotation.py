@@ -87,7 +87,9 @@ def succeed(held: Data, trusted: Iterable[bytes], terms: Terms, now: datetime) -
     try:
         signer = read_pair(held.get(CERTIFICATE, b""), held.get(KEY, b""))
     except UnreadablePair as error:
-        former = [one for bundle in (held.get(CERTIFICATE, b""), *trusted) for one in read_bundle(bundle)]
+        former = [
+            certificate for bundle in (held.get(CERTIFICATE, b""), *trusted) for certificate in read_bundle(bundle)
+        ]
         return _successor((*previous, *former), str(error) if held else "there was none", terms, now)
     reason = lapse(signer.certificate, now) if is_authority(signer.certificate) else "it may sign nothing"
     if not reason and now >= renewal(signer.certificate):
@@ -106,7 +108,9 @@ def read_serving(held: Data, authority: Authority, terms: Terms, now: datetime) 
         raise UnreadablePair(reason)
     if terms.name not in names(pair.certificate):
         raise UnreadablePair(f"it is not for {terms.name}")
-    if not any(is_from(pair.certificate, one) for one in (authority.signer.certificate, *authority.previous)):
+    if not any(
+        is_from(pair.certificate, certificate) for certificate in (authority.signer.certificate, *authority.previous)
+    ):
         raise UnreadablePair("it is from no authority of ours")
     return pair
 
@@ -134,6 +138,10 @@ def serving_data(serving: Pair, authority: Authority) -> dict[str, bytes]:
 
 
 def _successor(former: tuple[Certificate, ...], reason: str, terms: Terms, now: datetime) -> Succession:
-    trusted = [one for one in dict.fromkeys(former) if is_authority(one) and not lapse(one, now)]
+    trusted = [
+        certificate
+        for certificate in dict.fromkeys(former)
+        if is_authority(certificate) and not lapse(certificate, now)
+    ]
     signer = create_authority(now, terms.authority_lifetime)
     return Succession(Authority(signer, tuple(trusted[:MOST_PREVIOUS])), reason)

@@ -60,8 +60,8 @@ class FailurePolicy:
         enforcing = enforces(self._policy.current)
         for resource, configuration in self._configurations():
             wanted = {
-                one["name"]: self._policy_of(one, self._wanted.of(resource)) if enforcing else IGNORE
-                for one in webhooks(configuration)
+                webhook["name"]: self._policy_of(webhook, self._wanted.of(resource)) if enforcing else IGNORE
+                for webhook in webhooks(configuration)
             }
             self._set(resource, configuration, wanted)
         return CHECK_SECONDS
@@ -99,7 +99,7 @@ def enforces(policy: GuardPolicy) -> bool:
 
 
 def failure_policy_task(policy: PolicyFile, wanted: Wanted) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
+    """Return a function that creates the leader's task from a fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         return LeaderTask("failure policy", FailurePolicy(client, policy, wanted).check, leadership)

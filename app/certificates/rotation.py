@@ -28,6 +28,7 @@ from app.certificates.webhookconfig import address, bundle, decode, trusting, we
 from app.certificates.x509 import Pair, UnreadablePair
 from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
+from app.core.resources.service_entry import MANAGED_BY, MANAGER
 from app.kube.apply import locked
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
@@ -37,7 +38,6 @@ from app.telemetry.metrics import RotationMetrics
 
 log = logging.getLogger(__name__)
 
-LABELS = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
 CHECK_SECONDS = 4.0
 """Time between two passes, at most: something broken is repaired within it and a call or two."""
 LONGEST_GAP = 60.0
@@ -114,9 +114,9 @@ class Rotation:
         authority_secret, serving_secret = (
             self._secret(name) for name in (self._settings.ca_secret, self._settings.tls_secret)
         )
-        bundles = [bundle(webhook) for one in configurations for webhook in webhooks(one)]
+        bundles = [bundle(webhook) for configuration in configurations for webhook in webhooks(configuration)]
         authority = self._authority(authority_secret, [*bundles, serving_secret.data.get(BUNDLE, b"")])
-        changed = [self._trust(one, authority.bundle) for one in configurations]
+        changed = [self._trust(configuration, authority.bundle) for configuration in configurations]
         trusted_for = self._trusted.seconds(None if any(changed) else authority.bundle)
         serving = self._serve(serving_secret, authority, trusted_for)
         if authority.previous and self._is_served(serving, authority, configurations):
@@ -164,8 +164,8 @@ class Rotation:
         served_for = self._served.seconds(serving.certificate_pem)
         if not is_current(serving, authority) or served_for < self._settings.propagation:
             return False
-        addresses = {address(webhook) for one in configurations for webhook in webhooks(one)}
-        stale = [one for one in addresses if self._is_stale(one, authority.alone().bundle)]
+        addresses = {address(webhook) for configuration in configurations for webhook in webhooks(configuration)}
+        stale = [where for where in addresses if self._is_stale(where, authority.alone().bundle)]
         if stale and not self._stale:
             log.warning("%s still serves a certificate of a previous CA; keeping that CA in caBundle", stale[0])
         self._stale = bool(stale)
@@ -184,7 +184,7 @@ class Rotation:
         """Put the bundle into each webhook of a configuration that has another, and say whether there was one."""
         patch = trusting(configuration, authorities)
         if patch:
-            resource = next(one for one in CONFIGURATIONS if one.kind == configuration["kind"])
+            resource = next(resource for resource in CONFIGURATIONS if resource.kind == configuration["kind"])
             name = configuration["metadata"]["name"]
             self._client.json_patch(resource, None, name, locked(configuration, patch))
             self._metrics.bundles.inc()
@@ -216,14 +216,14 @@ class Rotation:
         if secret.manifest:
             self._client.replace(SECRETS, {**secret.manifest, **identity})
             return
-        metadata = {"name": secret.name, "namespace": self._settings.namespace, "labels": LABELS}
+        metadata = {"name": secret.name, "namespace": self._settings.namespace, "labels": {MANAGED_BY: MANAGER}}
         self._client.create(SECRETS, {**identity, "metadata": metadata, "type": type_})
 
 
 def rotation_task(
     settings: CertificateSettings, metrics: RotationMetrics
 ) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return what makes the leader's task of one controller, of its fenced client and the leadership."""
+    """Return a function that creates the leader's task from a fenced client and the leadership."""
 
     def make(client: Client, leadership: Leadership) -> LeaderTask:
         rotation = Rotation(client, settings, metrics)

@@ -33,7 +33,7 @@ def address(webhook: Object) -> Address:
 
 
 def service(webhook: Object) -> tuple[str, str] | None:
-    """Return namespace and name of a webhook's Service; None if it has a URL."""
+    """Return the namespace and name of a webhook's Service; None if it has a URL."""
     found: Mapping[str, str] | None = webhook["clientConfig"].get("service")
     return (found["namespace"], found["name"]) if found else None
 
@@ -54,7 +54,7 @@ def trusting(configuration: Object, authorities: bytes) -> list[Object]:
 
 
 def failing(configuration: Object, wanted: Mapping[str, str]) -> list[Object]:
-    """Return the JSON Patch that gives webhooks their failure policies, by name; empty if they have them."""
+    """Return the JSON Patch that sets the failure policies of webhooks, by name; empty if they have them."""
     return [
         {"op": "add", "path": f"/webhooks/{index}/failurePolicy", "value": wanted[webhook["name"]]}
         for index, webhook in enumerate(webhooks(configuration))

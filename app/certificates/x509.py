@@ -21,9 +21,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from app.core.resources.service_entry import MANAGER
+
 SKEW = timedelta(minutes=5)
 """How far behind ours the clock of a client may be: certificates are dated back by it."""
-ORGANISATION = "serviceentry-guard"
 
 Certificate = x509.Certificate
 
@@ -53,7 +54,7 @@ class Pair:
 def create_authority(now: datetime, lifetime: timedelta) -> Pair:
     """Create a root that may sign leaves only. Its name is its own, so that clients can tell it from the one before."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = _subject(f"{ORGANISATION} authority {token_hex(4)}")
+    name = _subject(f"{MANAGER} authority {token_hex(4)}")
     builder = (
         _builder(name, name, key.public_key(), now, now + lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
@@ -67,7 +68,7 @@ def issue(authority: Pair, name: str, now: datetime, lifetime: timedelta) -> Pai
     key = ec.generate_private_key(ec.SECP256R1())
     end = min(now + lifetime, authority.certificate.not_valid_after_utc)
     builder = (
-        _builder(_subject(ORGANISATION), authority.certificate.subject, key.public_key(), now, end)
+        _builder(_subject(MANAGER), authority.certificate.subject, key.public_key(), now, end)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
@@ -104,7 +105,7 @@ def read_bundle(bundle: bytes) -> tuple[Certificate, ...]:
 
 def write_bundle(certificates: Iterable[Certificate]) -> bytes:
     """Write certificates one after the other, each once."""
-    return b"".join(one.public_bytes(Encoding.PEM) for one in dict.fromkeys(certificates))
+    return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in dict.fromkeys(certificates))
 
 
 def lapse(certificate: Certificate, now: datetime) -> str | None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.exceptions import Exit
 
-from app.cli.groups import InOrder
+from app.cli.terminal import InOrder
 
 MODULES = {
     "webhook": "servers",

@@ -10,8 +10,7 @@ from click.exceptions import Exit
 
 from app.cli import flags
 from app.cli.flags import choice, read_policy
-from app.cli.groups import InOrder
-from app.cli.terminal import fail, tell, write_out
+from app.cli.terminal import InOrder, fail, tell, write_out
 from app.clock import utc_day
 from app.core.cel.admission_policy import Engine
 from app.core.policy.errors import PolicyError

@@ -116,7 +116,7 @@ class Backstop:
         return bool(spec == manifest["spec"] or (written == manifest["spec"] and taken == spec))
 
     def _write(self, manifest: JSON, found: Object | None) -> None:
-        """Write an object over what was seen only."""
+        """Write an object, only over the observed version."""
         kind, name = place = _place(manifest)
         seen = found["metadata"]["resourceVersion"] if found else None
         try:

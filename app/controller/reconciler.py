@@ -102,7 +102,7 @@ class Reconciler:
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: only over the observed version of our own object, and never over an object of others.
 
-        Returns the resource version that it has then, or "" if the stored object still differs.
+        Returns the new resource version, or "" if the stored object still differs.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
         stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)

@@ -16,8 +16,8 @@ from app.core.rules.resolution import RESOLVING
 from app.kube.apply import locked
 from app.kube.client import Client
 from app.kube.errors import Forbidden, Invalid, NotFound
-from app.kube.events import TokenBucket
 from app.kube.resources import SERVICE_ENTRIES
+from app.kube.timing import TokenBucket
 from app.telemetry.logs import tell
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer

@@ -146,7 +146,12 @@ class Siblings:
 
     def _note_missed(self, entry: ServiceEntry, policy: GuardPolicy) -> None:
         """Note an entry that may have been changed while no controller was running; its manifest has the details."""
-        if was := slipped(None, entry, self._judge.stays_at(entry), policy):
+        # Of two entries at one waypoint, it is not known which one came first: neither is put back.
+        stays = {
+            place: tuple(sibling for sibling in siblings if not sibling.elsewhere)
+            for place, siblings in self._judge.stays_at(entry).items()
+        }
+        if was := slipped(None, entry, stays, policy):
             with self._lock:
                 self._put_back[entry.key] = was
                 self._missed.add(entry.key)
@@ -170,7 +175,7 @@ class SiblingsMap:
         self._seen: int | None = None
 
     def check(self) -> float:
-        """Write the ConfigMap where it changed; returns the seconds until the next pass."""
+        """Write the ConfigMap if it changed; returns the seconds until the next pass."""
         version = self._siblings.version
         if not self._siblings.ready or version == self._seen:
             return LOOK_SECONDS

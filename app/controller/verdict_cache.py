@@ -2,14 +2,15 @@
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.kept_resolutions import Place, Standing, Stays, places
-from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, told
+from app.core.rules.siblings import Held, Member, at_odds, held, keep, standing, with_split
 from app.core.rules.verdict import Verdict, review
+from app.core.rules.waypoint_catalogue import WAYPOINT_SHARED
 
 AtWaypoint = Callable[[ServiceEntry, Verdict, GuardPolicy], Verdict]
 """Adds to the verdict on an entry what its company in an ambient mesh shows."""
@@ -42,7 +43,7 @@ class VerdictCache:
         if found and verdict.patch:
             return keep(verdict, found, policy)
         odds = self._odds.get(entry.key)
-        return told(verdict, odds) if odds else verdict
+        return with_split(verdict, odds) if odds else verdict
 
     def reconsider(
         self, siblings: Mapping[Key, ServiceEntry], policy: GuardPolicy, gone: ServiceEntry | None = None
@@ -58,6 +59,7 @@ class VerdictCache:
         }
         kept = held(members)
         stays, odds = standing(members, kept), at_odds(members, kept)
+        stays |= _at_waypoints(members.values(), stays)
         with self._lock:
             changed = {key for key in members if _said(key, self._held, self._odds) != _said(key, kept, odds)}
             for key in (*members, *((gone.key,) if gone else ())):
@@ -101,6 +103,18 @@ class VerdictCache:
             if len(self._made) > self._limit:
                 self._made.popitem(last=False)
         return verdict
+
+
+def _at_waypoints(
+    members: Iterable[Member], stays: Mapping[Place, tuple[Stays, ...]]
+) -> dict[Place, tuple[Stays, ...]]:
+    """Return the places of entries that share a waypoint with one of another namespace, with all that stays there."""
+    found: dict[Place, tuple[Stays, ...]] = {}
+    for member in members:
+        for finding in member.verdict.findings:
+            for place in places(member.entry) if finding.rule is WAYPOINT_SHARED else ():
+                found[place] = (*found.get(place, stays.get(place, ())), Stays.at_waypoint(finding))
+    return {place: tuple(dict.fromkeys(ones)) for place, ones in found.items()}
 
 
 def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:

@@ -6,8 +6,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 
 from app.controller.entry_events import Narrator
-from app.controller.gauges import Conflicts
-from app.controller.latency import Latency
+from app.controller.gauges import Conflicts, Latency
 from app.controller.leadership import Leadership
 from app.controller.reconciler import Reconciler
 from app.controller.worker import Worker

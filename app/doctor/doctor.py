@@ -14,7 +14,7 @@ from app.certificates.webhookconfig import address, bundle, disabling, enabling,
 from app.core.cel.admission_policy import MUTATING as MUTATING_POLICY
 from app.core.cel.admission_policy import REFUSE, REPAIR, WARN
 from app.core.cel.admission_policy import VALIDATING as VALIDATING_POLICY
-from app.core.resources.service_entry import ADMISSION_GROUP, VERSIONS
+from app.core.resources.service_entry import ADMISSION_GROUP, MANAGER, VERSIONS
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import (
     Check,
@@ -191,7 +191,7 @@ class Doctor:
         entry = {
             "apiVersion": SERVICE_ENTRIES.api_version,
             "kind": SERVICE_ENTRIES.kind,
-            "metadata": {"name": "serviceentry-guard-doctor", "namespace": self._place.probe_namespace},
+            "metadata": {"name": f"{MANAGER}-doctor", "namespace": self._place.probe_namespace},
             "spec": {
                 "hosts": ["doctor.serviceentry-guard.example.com"],
                 "location": "MESH_EXTERNAL",

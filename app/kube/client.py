@@ -13,13 +13,12 @@ from urllib.parse import urlencode
 import msgspec
 import urllib3
 
+from app.core.resources.service_entry import MANAGER
 from app.kube import config
 from app.kube.errors import ApiError, Fenced, from_response
 from app.kube.resources import Resource
 from app.kube.session import Session
 from app.kube.stream import WatchStream
-
-FIELD_MANAGER = "serviceentry-guard"
 
 _SILENCE_SECONDS = 10.0
 
@@ -33,7 +32,8 @@ Context = Callable[[], Mapping[str, str]]
 _JSON = "application/json"
 _METADATA = "application/json;as={kind};g=meta.k8s.io;v=v1"
 """Asks for the metadata of objects instead of the objects."""
-_HEADERS = {"User-Agent": f"serviceentry-guard/{version('serviceentry-guard')}"}
+_AS_US = {"fieldManager": MANAGER}
+_HEADERS = {"User-Agent": f"{MANAGER}/{version(MANAGER)}"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,35 +195,29 @@ class Client:
 
     def create(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
         namespace, _ = _place(body)
-        query = {"fieldManager": FIELD_MANAGER}
-        return self._call(_Call("create", "POST", resource.path(namespace), query, body), timeout)
+        return self._call(_Call("create", "POST", resource.path(namespace), _AS_US, body), timeout)
 
     def rehearse(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Rehearsal:
         """Create as a dry run: the request passes admission, and nothing is stored."""
         namespace, _ = _place(body)
-        query = {"fieldManager": FIELD_MANAGER, "dryRun": "All"}
-        response = self._exchange(
-            _Call("create", "POST", resource.path(namespace), query, body), timeout or self._timeout
-        )
+        call = _Call("create", "POST", resource.path(namespace), {**_AS_US, "dryRun": "All"}, body)
+        response = self._exchange(call, timeout or self._timeout)
         warnings = [_warning(value) for value in response.headers.getlist("Warning")]
         return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
 
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
-        """Server-side apply. With `force` fields are taken from other managers, else that is a WriteConflict."""
-        query = {"fieldManager": FIELD_MANAGER, "force": str(force).lower()}
-        path = resource.path(*_place(body))
+        """Server-side apply. `force` takes over fields of other managers; without it, they are a WriteConflict."""
+        query, path = {**_AS_US, "force": str(force).lower()}, resource.path(*_place(body))
         return self._call(_Call("apply", "PATCH", path, query, body, "application/apply-patch+yaml"))
 
     def json_patch(self, resource: Resource, namespace: str | None, name: str, patch: Sequence[Object]) -> Object:
         """Apply a JSON Patch (RFC 6902)."""
-        query = {"fieldManager": FIELD_MANAGER}
         path = resource.path(namespace, name)
-        return self._call(_Call("patch", "PATCH", path, query, patch, "application/json-patch+json"))
+        return self._call(_Call("patch", "PATCH", path, _AS_US, patch, "application/json-patch+json"))
 
     def replace(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
         """Replace the object; an outdated `metadata.resourceVersion` in it leads to a Conflict."""
-        query = {"fieldManager": FIELD_MANAGER}
-        return self._call(_Call("update", "PUT", resource.path(*_place(body)), query, body), timeout)
+        return self._call(_Call("update", "PUT", resource.path(*_place(body)), _AS_US, body), timeout)
 
     def delete(
         self,

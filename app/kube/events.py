@@ -13,7 +13,7 @@ from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, ApiError
 from app.kube.fairline import FairLine
 from app.kube.resources import Resource
-from app.kube.timestamp import micro_time
+from app.kube.timing import TokenBucket, micro_time
 
 EVENT = Resource("events.k8s.io", "v1", "events", "Event")
 
@@ -165,24 +165,6 @@ class EventRecorder:
 
 def _name(name: str, digest: str) -> str:
     return f"{name[:_LONGEST_NAME]}.{digest[:_DIGEST]}"
-
-
-class TokenBucket:
-    """A token bucket: `rate` tokens per second, at most `burst` saved; full at first."""
-
-    def __init__(self, rate: float, burst: int, clock: Callable[[], float]) -> None:
-        self._rate = rate
-        self._burst = burst
-        self._clock = clock
-        self._tokens = float(burst)
-        self._filled = clock()
-
-    def take(self) -> float:
-        """Take a token, and return the seconds to wait for it."""
-        now = self._clock()
-        self._tokens = min(self._burst, self._tokens + (now - self._filled) * self._rate) - 1
-        self._filled = now
-        return max(0.0, -self._tokens / self._rate)
 
 
 class Memory:

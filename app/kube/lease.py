@@ -13,8 +13,7 @@ from app.kube.client import Client, Object
 from app.kube.errors import ApiError, NotFound, WriteConflict
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
-from app.kube.timestamp import micro_time
-from app.kube.timing import jittered
+from app.kube.timing import jittered, micro_time
 
 _log = logging.getLogger(__name__)
 # Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
@@ -57,8 +56,8 @@ class LeaderElector:
     `on_started` and `on_stopped` are called alternately in the elector's thread and must return soon. Use them to
     start and stop work, not to decide whether a write is allowed. `clock` gives seconds.
 
-    `pod` is the name of the pod that this process runs in. A holder of that name is an earlier process of the same pod:
-    the kubelet starts a container only when the one before has ended, so its Lease is free.
+    `pod` is the name of this process's pod. A holder with that name is an earlier process of the same pod: the kubelet
+    starts a container only when the previous one has ended, so its Lease is free.
 
     `find_rival` returns another active installation. While there is one, no term begins, and `rival` holds it.
     """

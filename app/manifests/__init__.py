@@ -1,1 +1,1 @@
-"""Manifests as people keep them: files of YAML or JSON, read with the place of everything in them, and edited there."""
+"""Manifests in files of YAML or JSON: read with the position of each value, and edited in place."""

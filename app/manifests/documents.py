@@ -1,8 +1,8 @@
-"""Read the documents of a YAML text, within limits that hold for every input.
+"""The parser: from text to its documents, within limits that hold for any text.
 
-Values are built from libyaml's events. PyYAML's own composer recurses in C, so that deep nesting ends the process; it
-keeps half a kilobyte for each value; and it does not bound what aliases multiply. A dialect says what plain scalars
-mean: in manifests what they mean to kubectl, in a policy file what YAML 1.2 says.
+It builds values from libyaml's events. PyYAML's own composer recurses in C, so deep nesting ends the process. It also
+uses half a kilobyte for each value, and does not limit aliases. A dialect defines the values of plain scalars: those of
+kubectl for manifests, those of YAML 1.2 for a policy file.
 """
 
 import codecs
@@ -78,7 +78,7 @@ class Document:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How YAML is read: the meaning of a plain scalar, and the deepest nesting.
+    """The dialect of YAML: the values of plain scalars, and the maximum nesting.
 
     A strict dialect has no merge keys, and rejects a tag that is not the type of its value.
     """
@@ -98,7 +98,7 @@ def decoded(content: bytes) -> str:
 
 
 def documents(text: str, dialect: Dialect | None = None) -> Iterator[Document]:
-    """Yield the documents of a text, read as kubectl does without a dialect; raises Malformed where it cannot go on."""
+    """Yield the documents of a text, by default in kubectl's dialect; raises Malformed at the first error."""
     try:
         yield from _Reader(text, dialect or _KUBECTL).documents()
     except yaml.MarkedYAMLError as error:
@@ -231,7 +231,10 @@ class _Reader:
 
 
 def plain(text: str) -> JSON:
-    """Return what an unquoted scalar means to kubectl: YAML 1.1 without sexagesimals, time-stamps and infinities."""
+    """Return the value of an unquoted scalar as kubectl reads it.
+
+    That is YAML 1.1 without sexagesimals, timestamps and infinities.
+    """
     if text in _WORDS:
         return _WORDS[text]
     return _number(text) if text[0] in _NUMERIC else text
@@ -245,7 +248,7 @@ def _number(text: str) -> JSON:
 
 
 def core_schema(text: str) -> JSON:
-    """Return what a plain scalar means in YAML 1.2: `Off` is text, only `true` and `false` are booleans."""
+    """Return the value of an unquoted scalar in YAML 1.2: `Off` is text, only `true` and `false` are booleans."""
     if text in _CORE_WORDS:
         return _CORE_WORDS[text]
     if _CORE_INTEGER.fullmatch(text):

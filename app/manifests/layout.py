@@ -1,4 +1,4 @@
-"""Where the values of a file stand in its text: to name a line, and to replace a value."""
+"""The layout of a file: the positions of its values in the text, for line numbers and edits."""
 
 import re
 from bisect import bisect_left
@@ -93,12 +93,12 @@ class Source:
             self._laid = document, layout(self.file.text, *self.spans[document])
         return self._laid[1]
 
-    def node(self, one: "Sourced") -> Node:
+    def node(self, manifest: "Sourced") -> Node:
         """Return the layout of a manifest of this file; that of the whole List if its items are behind an alias."""
-        root = self.root(one.document)
+        root = self.root(manifest.document)
         field = member_field(root.fields)
         items = root.fields[field].value.items if field in root.fields else ()
-        return root if one.item is None or one.item >= len(items) else items[one.item]
+        return root if manifest.item is None or manifest.item >= len(items) else items[manifest.item]
 
     @cached_property
     def mentions_entries(self) -> bool:

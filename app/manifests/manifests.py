@@ -48,10 +48,10 @@ class Manifests:
         """The manifests that could not be read, or must be rendered first."""
         return (*self.unreadable, *self.skipped)
 
-    def line(self, one: Sourced, path: str) -> int:
+    def line(self, manifest: Sourced, path: str) -> int:
         """Return the line, counted from 1, of a field of a manifest, or of its nearest existing parent."""
-        source = self.sources[one.source]
-        return source.line(source.node(one).find(path).start)
+        source = self.sources[manifest.source]
+        return source.line(source.node(manifest).find(path).start)
 
     def named(self, kind: str, key: Key) -> Sequence[Sourced]:
         """Return the manifests of a kind and key."""
@@ -60,22 +60,22 @@ class Manifests:
     @cached_property
     def _index(self) -> Mapping[tuple[str, Key], Sequence[Sourced]]:
         index = defaultdict[tuple[str, Key], list[Sourced]](list)
-        for one in self.documents:
-            index[one.manifest["kind"], _key(one.manifest, self._namespace)].append(one)
+        for document in self.documents:
+            index[document.manifest["kind"], _key(document.manifest, self._namespace)].append(document)
         return index
 
     def _read(self, paths: Sequence[str], cluster_folders: Iterable[str]) -> None:
         clusters, projects = Clusters(paths, cluster_folders), Projects()
         self.unreadable += [Unreadable(glob, "--cluster-folders matches no folder") for glob in clusters.unmatched]
         unrendered = defaultdict[str, list[tuple[Unrendered, Source]]](list)
-        for one in read_files(paths):
-            if isinstance(one, Unreadable):
-                self.unreadable.append(one)
-            elif one.path and (found := projects.unrendered(one.path)):
-                if found.concerns(one.text):
-                    unrendered[found.chart or one.name].append((found, Source(one)))
+        for file in read_files(paths):
+            if isinstance(file, Unreadable):
+                self.unreadable.append(file)
+            elif file.path and (found := projects.unrendered(file.path)):
+                if found.concerns(file.text):
+                    unrendered[found.chart or file.name].append((found, Source(file)))
             else:
-                self._take(Source(one), clusters.of(one.path) if one.path else STDIN_NAME)
+                self._take(Source(file), clusters.of(file.path) if file.path else STDIN_NAME)
         for (first, source), *more in unrendered.values():
             line = source.line(mention(source.file.text) or 0)
             self.skipped.append(Skipped(source.file.name, first.reason(len(more)), line))
@@ -96,23 +96,23 @@ class Manifests:
         if name == STDIN_NAME and len(source.spans) == 1 and is_resource_list(value):
             self.resource_list = value
         found = list(_manifests(Sourced(name, value, len(source.spans) - 1, cluster=cluster)))
-        if document.twice and any(_kept(one.manifest) for one in found):
+        if document.twice and any(_kept(sourced.manifest) for sourced in found):
             key, line = document.twice
             self.unreadable.append(Unreadable(name, f"has the key {quoted(key)} twice in one object", line))
             return
-        for one in found:
-            if obstacles := list(_obstacles(one, value, source)):
-                self._leave_out(one, obstacles, source)
-            elif _kept(one.manifest) or is_namespace(one.manifest):
-                self.documents.append(one)
+        for sourced in found:
+            if obstacles := list(_obstacles(sourced, value, source)):
+                self._leave_out(sourced, obstacles, source)
+            elif _kept(sourced.manifest) or is_namespace(sourced.manifest):
+                self.documents.append(sourced)
 
-    def _leave_out(self, one: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
+    def _leave_out(self, sourced: Sourced, obstacles: Iterable[Obstacle], source: Source) -> None:
         for each in obstacles:
-            line = source.line(source.node(one).find(each.path).start)
+            line = source.line(source.node(sourced).find(each.path).start)
             if each.rejected:
-                self.unreadable.append(Unreadable(one.source, each.reason, line))
+                self.unreadable.append(Unreadable(sourced.source, each.reason, line))
             else:
-                self.skipped.append(Skipped(one.source, each.reason, line))
+                self.skipped.append(Skipped(sourced.source, each.reason, line))
 
 
 def _kept(manifest: JSON) -> bool:
@@ -141,14 +141,14 @@ def _manifests(document: Sourced) -> Iterator[Sourced]:
         yield from (replace(document, manifest=manifest, item=item) for item, manifest in enumerate(found))
 
 
-def _obstacles(one: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
+def _obstacles(sourced: Sourced, document: JSON, source: Source) -> Iterator[Obstacle]:
     """Yield the reasons why a manifest of a document cannot be reviewed."""
-    path, manifest = source.file.path, one.manifest
+    path, manifest = source.file.path, sourced.manifest
     inline = list(inline_patches(path, manifest)) if path and path.name in FILES else []
     if inline:
         yield from inline
         return
-    found = obstacle(manifest, listed=one.item is not None, template=is_template(document))
+    found = obstacle(manifest, listed=sourced.item is not None, template=is_template(document))
     if found is None and source.mentions_entries:
         found = enclosed(manifest)
     if found:

@@ -133,10 +133,10 @@ class Report:
     def __iter__(self) -> Iterator[Reviewed]:
         """Yield the entries in order."""
         self.summary, self.overview = ReportSummary(), Overview()
-        for one in self._reviewed:
-            self.summary.add(one)
-            self.overview.add(one)
-            yield one
+        for reviewed in self._reviewed:
+            self.summary.add(reviewed)
+            self.overview.add(reviewed)
+            yield reviewed
 
     @property
     def incomplete(self) -> bool:

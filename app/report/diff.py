@@ -1,7 +1,7 @@
 """The report as a unified diff, for `patch -p1` and `git apply` in the working directory of the review.
 
-difflib makes the hunks, from the equal lines that `_Comparison` finds. `difflib.unified_diff` cannot take them: its own
-search needs 4.5 s for a file with a thousand repairs.
+difflib makes the hunks, from the equal lines that `_Comparison` finds. `difflib.unified_diff` cannot use them: its own
+comparison takes 4.5 s for a file with a thousand repairs.
 """
 
 import re
@@ -12,7 +12,7 @@ from app.manifests.writer import document
 from app.report import Report, Revision, relative
 
 CONTEXT = 3
-"""Number of equal lines before and after a change."""
+"""Number of context lines."""
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 
 
@@ -46,9 +46,9 @@ def _hunks(before: Sequence[str], after: Sequence[str]) -> Iterator[str]:
 
 
 class _Comparison(SequenceMatcher[str]):
-    """Compares texts that differ as repairs make them: a line is different, or added.
+    """Compares texts that differ by repairs: by changed or added lines.
 
-    For other changes the result is correct too, but it has more lines than necessary.
+    For other texts the result is correct, but has more lines than necessary.
     """
 
     def __init__(self, before: Sequence[str], after: Sequence[str]) -> None:

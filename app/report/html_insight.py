@@ -8,7 +8,7 @@ from app.core.insight.dns_load import DnsLoad
 from app.core.insight.forecast import Cut, Forecast
 from app.core.insight.suggestions import annotations
 from app.core.resources.quantities import count, rate, share, shares
-from app.core.rules.overrides import PER_TRY_TIMEOUT
+from app.core.rules.annotations import PER_TRY_TIMEOUT
 from app.manifests.writer import dump
 from app.report.insight import elsewhere_sentence, notable, quiet_hosts
 from app.report.markup import Bar, Cell, bars, items, table, text, yaml_block

@@ -28,7 +28,7 @@ def write(report: Report) -> Iterator[str]:
 
 
 def _unreviewed(places: Iterable[Unreviewed]) -> JSON:
-    return [_place(SourceLine(one.source, one.line)) | {"reason": one.reason} for one in places]
+    return [_place(SourceLine(item.source, item.line)) | {"reason": item.reason} for item in places]
 
 
 def _entry(reviewed: Reviewed, report: Report) -> JSON:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape, quoteattr
 
+from app.core.resources.service_entry import MANAGER
 from app.core.routes.survey import Reviewed, Unreviewed
 from app.report import Report
 
@@ -18,7 +19,7 @@ def write(report: Report) -> Iterator[str]:
     counts = f'tests="{len(cases) + errors + skipped}" failures="{len(cases) - allowed}" errors="{errors}"'
     counts += f' skipped="{skipped}"'
     yield f'<?xml version="1.0" encoding="UTF-8"?>\n<testsuites {counts}>\n'
-    yield f'<testsuite name="serviceentry-guard" {counts}>\n'
+    yield f'<testsuite name="{MANAGER}" {counts}>\n'
     yield from cases
     yield from (_unreviewed(item, 'error type="unreadable"') for item in report.unreadable)
     yield from (_unreviewed(item, "skipped") for item in report.skipped)

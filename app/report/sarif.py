@@ -8,14 +8,13 @@ from importlib.metadata import version
 from pathlib import PurePath
 from urllib.parse import quote
 
-from app.core.resources.service_entry import JSON
+from app.core.resources.service_entry import JSON, MANAGER
 from app.core.routes.survey import Reviewed, Unreviewed
 from app.core.rules.catalogue import CATALOGUE
 from app.core.rules.findings import Finding, Severity
 from app.report import Report, SourceLine, relative
 
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-TOOL = "serviceentry-guard"
 ROOT = "%SRCROOT%"
 _LEVELS = {Severity.ERROR: "error", Severity.WARNING: "warning", Severity.INFO: "note"}
 _RULES = {code: index for index, code in enumerate(CATALOGUE)}
@@ -44,7 +43,7 @@ def _driver() -> JSON:
         }
         for rule in CATALOGUE.values()
     ]
-    return {"name": TOOL, "version": version(TOOL), "rules": rules}
+    return {"name": MANAGER, "version": version(MANAGER), "rules": rules}
 
 
 def _invocation(report: Report) -> JSON:
@@ -53,8 +52,8 @@ def _invocation(report: Report) -> JSON:
     return {"executionSuccessful": not report.incomplete, "toolExecutionNotifications": unreadable + skipped}
 
 
-def _notification(one: Unreviewed, level: str) -> JSON:
-    text, place = f"{one.source} {one.reason}", SourceLine(one.source, one.line)
+def _notification(item: Unreviewed, level: str) -> JSON:
+    text, place = f"{item.source} {item.reason}", SourceLine(item.source, item.line)
     return {"level": level, "message": {"text": text}, "locations": [_location(place)]}
 
 

@@ -82,8 +82,8 @@ class Review:
 
     def complaints(self) -> Iterator[str]:
         """Yield the lines for standard error."""
-        for one in self._manifests.unreviewed:
-            yield f"{SourceLine(one.source, one.line)}: {one.reason}"
+        for item in self._manifests.unreviewed:
+            yield f"{SourceLine(item.source, item.line)}: {item.reason}"
         yield from self._failures
         if unseen := unseen_namespaces(self._manifests.documents, self._reviewed):
             yield UNSEEN.format(namespaces=", ".join(map(printable, unseen)))
@@ -137,8 +137,8 @@ class Review:
             place = self._report().place(reviewed, finding.path)
             yield f"{place}: ServiceEntry {reviewed.entry.key} is refused: {finding.sentence}. {finding.remedy}"
 
-    def _place(self, one: Reviewed) -> SourceLine:
-        return self._report().place(one, "spec.resolution")
+    def _place(self, reviewed: Reviewed) -> SourceLine:
+        return self._report().place(reviewed, "spec.resolution")
 
     def _report(self, revisions: Sequence[Revision] | None = None) -> Report:
         manifests = self._manifests

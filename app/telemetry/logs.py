@@ -41,7 +41,7 @@ class LogFormat(enum.StrEnum):
 
 
 class LogLevel(enum.StrEnum):
-    """The minimum level of the records that are written."""
+    """The minimum log level."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -78,10 +78,10 @@ class Level:
 
 
 def tell(logger: logging.Logger, message: str, fields: LogFields) -> None:
-    """Log at level INFO, with fields.
+    """Log at level INFO, with fields; cheap enough for each request.
 
-    For each request, so the record does not name its caller: `Logger.info` would search the stack for the caller, which
-    adds half of the time (8 to 12 µs), and no line contains it.
+    The record does not name its caller: `Logger.info` would search the stack for it, which adds half of the time (8 to
+    12 µs), and no line contains it.
     """
     if logger.isEnabledFor(logging.INFO):
         record = logging.LogRecord(logger.name, logging.INFO, "", 0, message, (), None)

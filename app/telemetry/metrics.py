@@ -17,6 +17,7 @@ from prometheus_client import (
     disable_created_metrics,
 )
 
+from app.core.resources.service_entry import MANAGER
 from app.telemetry.collectors import FastCounter, FastHistogram, Reading, Readings
 from app.telemetry.instruments import ApiMetrics, QueueMetrics, ReconcileMetrics, leader_gauge
 
@@ -271,5 +272,5 @@ def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     build = Info("serviceentry_guard_build", "What is running.", registry=registry)
-    build.info({"version": version("serviceentry-guard")})
+    build.info({"version": version(MANAGER)})
     return registry

@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode, format_span_id, format_trace_id, get_current_span
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from app.core.resources.service_entry import MANAGER
 from app.telemetry.tracing import Attributes, Headers
 
 PATH = "/v1/traces"
@@ -30,13 +31,11 @@ class OtelTracer:
 
     def __init__(self, endpoint: str, service: str) -> None:
         url = endpoint if endpoint.endswith(PATH) else endpoint.rstrip("/") + PATH
-        resource = Resource.create(
-            {"service.name": f"serviceentry-guard-{service}", "service.version": version("serviceentry-guard")}
-        )
+        resource = Resource.create({"service.name": f"{MANAGER}-{service}", "service.version": version(MANAGER)})
         self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         exporter = OTLPSpanExporter(endpoint=url, timeout=SEND_SECONDS)
         self._provider.add_span_processor(BatchSpanProcessor(exporter))
-        self._tracer = self._provider.get_tracer("serviceentry-guard")
+        self._tracer = self._provider.get_tracer(MANAGER)
         self._context = TraceContextTextMapPropagator()
         log.info("sending traces to %s", url)
 

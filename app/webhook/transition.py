@@ -12,12 +12,12 @@ from app.webhook.admission import NO_SIBLINGS, Answer, Stage, answer
 
 def answer_in_transition(stage: Stage, body: bytes, policy: PolicyFile, siblings: Standing = NO_SIBLINGS) -> Answer:
     """Answer as the policy in force says, with regard to earlier ones. Raises BadReview."""
-    given = answer(stage, body, policy.current, siblings)
-    if given.allowed or stage is not Stage.VALIDATE:
-        return given
+    current = answer(stage, body, policy.current, siblings)
+    if current.allowed or stage is not Stage.VALIDATE:
+        return current
     earlier = (answer(stage, body, before, siblings) for before in policy.earlier)
-    allowed = next((one for one in earlier if one.allowed), None)
+    allowed = next((before for before in earlier if before.allowed), None)
     if allowed is None:
-        return given
+        return current
     repairable = answer(Stage.MUTATE, body, policy.current, siblings).allowed
-    return allowed if repairable else given
+    return allowed if repairable else current

@@ -20,6 +20,7 @@ from tests.bed.tools import (
     COREDNS,
     CTR,
     ETCD,
+    GATEWAY_CRDS,
     IDLE_WEBHOOK,
     ISTIO_CRDS,
     ISTIO_GENERATOR,
@@ -101,6 +102,12 @@ def provide_mesh(out: TextIO = sys.stderr) -> MeshBinaries:
     """Build what is missing of Istio, telling `out` about it. Raises BedError as `provide` does."""
     build([ISTIOD, ISTIOCTL, ISTIO_GENERATOR], Progress(out))
     return MeshBinaries(cached(ISTIOD), cached(ISTIOCTL))
+
+
+def provide_gateway_api(out: TextIO = sys.stderr) -> list[Path]:
+    """Copy the definitions of the Gateway API's resources. Raises BedError as `provide` does."""
+    build(GATEWAY_CRDS, Progress(out))
+    return [cached(one) for one in GATEWAY_CRDS]
 
 
 def provide_generator(out: TextIO = sys.stderr) -> Path:

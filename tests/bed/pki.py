@@ -4,8 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from trustme import CA, LeafCert
 
 LIFETIME = timedelta(days=2)
@@ -58,6 +67,28 @@ class Authority:
         (group,) = tuple(groups) or (None,)
         end = datetime.now(UTC) + LIFETIME
         return pair(self.ca.issue_cert("client.test", common_name=user, organization_name=group, not_after=end))
+
+    def workload(self, identity: str) -> KeyPair:
+        """A certificate of a workload in a mesh, for both sides of a connection; its identity is a SPIFFE URI."""
+        root, key = x509.load_pem_x509_certificate(self.certificate), ec.generate_private_key(ec.SECP256R1())
+        now, usages = datetime.now(UTC), [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "workload")])
+        leaf = (
+            x509.CertificateBuilder(root.subject, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - CLOCK_SKEW)
+            .not_valid_after(now + LIFETIME)
+            .add_extension(x509.SubjectAlternativeName([x509.UniformResourceIdentifier(identity)]), critical=False)
+            .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
+            .sign(_signing_key(self.private_key), hashes.SHA256())
+        )
+        private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        return KeyPair(leaf.public_bytes(Encoding.PEM), private)
+
+
+def _signing_key(pem: bytes) -> ec.EllipticCurvePrivateKey:
+    key = load_pem_private_key(pem, None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return key
 
 
 def create_authority(name: str) -> Authority:

@@ -104,6 +104,16 @@ _CERT_MANAGER, _PROMETHEUS = (
     "github.com/cert-manager/cert-manager",
     "github.com/prometheus-operator/prometheus-operator",
 )
+GATEWAY_CRDS = tuple(
+    ModuleFile(
+        f"gateway.networking.k8s.io_{plural}.yaml",
+        HERE / "istiod",
+        "sigs.k8s.io/gateway-api",
+        f"config/crd/standard/gateway.networking.k8s.io_{plural}.yaml",
+    )
+    for plural in ("gatewayclasses", "gateways", "httproutes", "grpcroutes", "referencegrants", "backendtlspolicies")
+)
+"""Definitions of the Gateway API's resources, which an ambient mesh has its waypoints in."""
 OTHER_CRDS = (
     *(
         ModuleFile(

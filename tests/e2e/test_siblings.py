@@ -228,3 +228,20 @@ def test_entries_that_declare_different_ports_are_left_alone_with_a_warning(
 def kept_in(team: Team, entry: Object) -> bool:
     """Say whether the webhook leaves the resolution of an entry as it is."""
     return bool(team.client.rehearse(SERVICE_ENTRIES, entry).object["spec"]["resolution"] == "NONE")
+
+
+def test_of_two_namespaces_with_a_host_at_one_waypoint_the_second_keeps_its_resolution(
+    loner: Team, controller: Controller, webhook: Webhook, tmp_path: Path
+) -> None:
+    del controller, webhook
+    labels = {"istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-namespace": "gateways"}
+    second = Team.create(loner.control_plane, loner.client, f"{loner.namespace}-second", GUARDED)
+    second.wait_until_guarded()
+    loner.store(loner.entry("first", metadata={"labels": labels}))
+    second.store(second.entry("second", metadata={"labels": labels}, hosts=[loner.host()], resolution="NONE"))
+    wait_until(lambda: bool(written(second)), "the webhook is to be told", SOON)
+    mount(loner, tmp_path)
+    wait_until(lambda: resolution(second, "second") == "NONE", "it is put back", SOON)
+    assert resolution(loner, "first") == "DNS"
+    second.edit("second", exportTo=["."])
+    assert resolution(second, "second") == "NONE"

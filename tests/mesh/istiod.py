@@ -26,14 +26,29 @@ ENVIRONMENT = {
 MESH_CONFIG: Mapping[str, Any] = {"rootNamespace": "istio-system", "dnsRefreshRate": DNS_REFRESH}
 
 
-class Istiod:
-    """`pilot-discovery discovery`, which sidecars reach at `port` of HERE."""
+AMBIENT = {
+    "PILOT_ENABLE_AMBIENT": "true",
+    # The test makes the Pods of waypoints, and says in the status of their Gateways where they are.
+    "PILOT_ENABLE_GATEWAY_API_DEPLOYMENT_CONTROLLER": "false",
+    "PILOT_ENABLE_GATEWAY_API_STATUS": "false",
+}
+"""What an ambient mesh needs besides."""
 
-    def __init__(self, program: Path, kubeconfig: Path, folder: Path) -> None:
+
+class Istiod:
+    """`pilot-discovery discovery`, which proxies reach at `port` of HERE."""
+
+    def __init__(self, program: Path, kubeconfig: Path, folder: Path, *, ambient: bool = False) -> None:
         self.port, self._http_port, monitoring = free_ports(3)
         (folder / "mesh.yaml").write_text(yaml.safe_dump(dict(MESH_CONFIG)))
         (folder / "networks.yaml").write_text("networks: {}\n")
-        environment = {**os.environ, **ENVIRONMENT, "POD_NAMESPACE": "istio-system", "POD_NAME": "istiod"}
+        environment = {
+            **os.environ,
+            **ENVIRONMENT,
+            **(AMBIENT if ambient else {}),
+            "POD_NAMESPACE": "istio-system",
+            "POD_NAME": "istiod",
+        }
         self.child = Child(
             program, "discovery", f"--kubeconfig={kubeconfig}", f"--meshConfig={folder / 'mesh.yaml'}",
             f"--networksConfig={folder / 'networks.yaml'}", "--registries=Kubernetes",

@@ -4,16 +4,26 @@ from collections.abc import Iterable
 from typing import Any
 
 from app.core.policy.model import API_VERSION, KIND
+from app.core.resources.service_entry import GATEWAY_GROUP
 from app.kube.client import Object
-from app.kube.resources import Resource
+from app.kube.resources import HTTP_ROUTES, Resource
 from tests.e2e.team import DESTINATION_RULES, ISTIO, SERVICE_ENTRIES, VIRTUAL_SERVICES
 from tests.mesh.arms import Arm
 
 SIDECARS = Resource(ISTIO, "v1", "sidecars", "Sidecar")
 PEER_AUTHENTICATIONS = Resource("security.istio.io", "v1", "peerauthentications", "PeerAuthentication")
+ENVOY_FILTERS = Resource(ISTIO, "v1alpha3", "envoyfilters", "EnvoyFilter")
+GATEWAY_CLASSES = Resource(GATEWAY_GROUP, "v1", "gatewayclasses", "GatewayClass", namespaced=False)
+ISTIO_GATEWAYS = Resource(ISTIO, "v1", "gateways", "Gateway")
+GATEWAYS = Resource(GATEWAY_GROUP, "v1", "gateways", "Gateway")
+SERVICES = Resource("", "v1", "services", "Service")
 RESOURCES = {
-    each.kind: each for each in (SERVICE_ENTRIES, VIRTUAL_SERVICES, DESTINATION_RULES, SIDECARS, PEER_AUTHENTICATIONS)
-}
+    each.kind: each
+    for each in (
+        SERVICE_ENTRIES, VIRTUAL_SERVICES, DESTINATION_RULES, SIDECARS, PEER_AUTHENTICATIONS, ENVOY_FILTERS,
+        GATEWAY_CLASSES, GATEWAYS, HTTP_ROUTES, SERVICES,
+    )
+}  # fmt: skip
 ROOT_NAMESPACE = "istio-system"
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 TLS = {"number": 443, "name": "tls", "protocol": "TLS"}
@@ -76,13 +86,14 @@ def marker(arm: Arm, host: str) -> tuple[Object, Object, Object]:
     return entry(arm, host, resolution="DNS"), virtual_service(arm, host, {"timeout": "29s"}), rule
 
 
-def sidecar_resource(namespace: str, imported: Iterable[str]) -> Object:
+def sidecar_resource(namespace: str, imported: Iterable[str], own: str = "./*") -> Object:
     """What a namespace's sidecars know: its own hosts and these of others, and not the API server's own Service."""
+    hosts = [*([own] if own else []), *imported]
     return {
         "apiVersion": f"{ISTIO}/v1",
         "kind": "Sidecar",
         "metadata": {"name": "default", "namespace": namespace},
-        "spec": {"egress": [{"hosts": ["./*", *imported]}]},
+        "spec": {"egress": [{"hosts": hosts}]},
     }
 
 

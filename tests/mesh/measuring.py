@@ -7,11 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Self, TextIO
 
 from tests.bed.binaries import Binaries, MeshBinaries
+from tests.mesh.ambient_mesh import AmbientMesh
 from tests.mesh.arms import Arm
 from tests.mesh.cases import CASES_IN_MESH
 from tests.mesh.istioctl import Istioctl, Message
 from tests.mesh.mesh import Mesh
 from tests.mesh.scenarios import (
+    ambient,
+    ambient_harmless,
+    egress,
     firewall,
     harmless,
     neighbours,
@@ -37,6 +41,12 @@ SCENARIOS: dict[str, Callable[[Mesh], Iterator[Trial]]] = {
     "neighbours": neighbours.trials,
 }
 
+AMBIENT: dict[str, Callable[[AmbientMesh], Iterator[Trial]]] = {
+    "waypoint": ambient.trials,
+    "waypoint-harmless": ambient_harmless.trials,
+    "egress": egress.trials,
+}
+"""The scenarios of an ambient mesh."""
 HURRYING_AT_ONCE = 2
 
 
@@ -82,6 +92,25 @@ def measure(binaries: Binaries, tools: MeshBinaries, names: Sequence[str], out: 
         say(f"{len(trials)} trials begin")
         measured = _run(trials, say)
         say("Istio analyses what is there")
+        emitted = sorted(f"{kind} {name}.{namespace}" for kind, namespace, name in mesh.emitted())
+        messages = Istioctl(tools.istioctl).analyze(mesh.control_plane.kubeconfig)
+        say("done")
+    return Report(measured, emitted, messages)
+
+
+def measure_ambient(binaries: Binaries, tools: MeshBinaries, names: Sequence[str], out: TextIO) -> Report:
+    """Run the trials of an ambient mesh, which is another one."""
+    begun = time.monotonic()
+
+    def say(sentence: str) -> None:
+        print(f"mesh: {time.monotonic() - begun:5.1f} s {sentence}", file=out, flush=True)
+
+    with AmbientMesh(binaries, tools) as mesh:
+        say("API server, istiod, guard, waypoints and ztunnels are up")
+        trials = [trial for name in names or AMBIENT for trial in AMBIENT[name](mesh)]
+        mesh.apply(manifest for trial in trials for manifest in trial.manifests)
+        say(f"{len(trials)} trials begin")
+        measured = _run(trials, say)
         emitted = sorted(f"{kind} {name}.{namespace}" for kind, namespace, name in mesh.emitted())
         messages = Istioctl(tools.istioctl).analyze(mesh.control_plane.kubeconfig)
         say("done")

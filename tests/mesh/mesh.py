@@ -19,7 +19,7 @@ from app.kube.client import Client, Object
 from tests.bed.binaries import Binaries, MeshBinaries
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook
-from tests.bed.pki import create_authority
+from tests.bed.pki import KeyPair, create_authority
 from tests.bed.processes import wait_until
 from tests.e2e.team import DESTINATION_RULES, GUARDED, NAMESPACES, SERVICE_ENTRIES, VIRTUAL_SERVICES, Team
 from tests.mesh import kubelet, networks
@@ -28,7 +28,15 @@ from tests.mesh.cases import CASES_IN_MESH
 from tests.mesh.databases import Database
 from tests.mesh.istiod import Istiod
 from tests.mesh.kubelet import Kubelet
-from tests.mesh.manifests import RESOURCES, ROOT_NAMESPACE, guard_policy, marker, no_mutual_tls, sidecar_resource
+from tests.mesh.manifests import (
+    ISTIO_GATEWAYS,
+    RESOURCES,
+    ROOT_NAMESPACE,
+    guard_policy,
+    marker,
+    no_mutual_tls,
+    sidecar_resource,
+)
 from tests.mesh.names import Names
 from tests.mesh.networks import Pod
 from tests.mesh.secrets import Secrets
@@ -50,11 +58,14 @@ class Mesh:
     names: Names
     control_plane: ControlPlane
     client: Client
+    ambient = False
+    probed = RECIPE
+    """The arm in which it is tried whether the webhook is asked."""
 
     def __init__(self, binaries: Binaries, tools: MeshBinaries) -> None:
         self._binaries, self._tools = binaries, tools
         self._authority = create_authority("upstreams")
-        self._policy_document = guard_policy(_sections())
+        self._policy_document = guard_policy(self._sections())
         self._loop = Loop()
         self._sidecars = dict[str, Sidecar]()
         self._stack = ExitStack()
@@ -120,11 +131,13 @@ class Mesh:
 
     def _store(self, *manifests: Object) -> None:
         for manifest in manifests:
-            self.client.create(RESOURCES[manifest["kind"]], manifest)
+            istio = manifest["kind"] == "Gateway" and manifest["apiVersion"].startswith(ISTIO_GATEWAYS.group)
+            self.client.create(ISTIO_GATEWAYS if istio else RESOURCES[manifest["kind"]], manifest)
 
     def _wait_until_settled(self, documents: list[Object]) -> None:
         """Wait until every entry is stored, and everything emitted, as the core says it should be."""
-        reviewed = survey([Sourced("mesh", _identified(each)) for each in documents], self.policy)
+        known = [*map(_identified, documents), *self._beside()]
+        reviewed = survey([Sourced("mesh", each) for each in known], self.policy)
         wanted = {(one.kind, one.key.namespace, one.key.name) for each in reviewed for one in each.emitted}
         wanted |= {
             (each.resolution, each.key.namespace, each.key.name)
@@ -153,19 +166,27 @@ class Mesh:
         self.client = Client.from_kubeconfig(str(self.control_plane.kubeconfig))
         stack.callback(self.client.close)
         self._lay_out()
-        istiod = Istiod(self._tools.istiod, self.control_plane.kubeconfig, folder)
+        istiod = Istiod(self._tools.istiod, self.control_plane.kubeconfig, folder, ambient=self.ambient)
         stack.enter_context(istiod.child)
         self._start_guard(stack, folder)
         istiod.wait_until_ready()
-        secrets = Secrets(self._authority.certificate)
-        self._loop.run(secrets.open())
+        self._start_proxies(stack, istiod, folder)
+        Team(self.control_plane, self.client, self.probed.namespace).wait_until_guarded()
+
+    def _start_proxies(self, stack: ExitStack, istiod: Istiod, folder: Path) -> None:
+        secrets = self._serve_secrets()
         for arm in PODS:
             sidecar = Sidecar(Pod(arm.namespace), arm.namespace, istiod.port, secrets.port, folder)
             self._sidecars[arm.namespace] = sidecar
             stack.enter_context(sidecar.child)
         for sidecar in self._sidecars.values():
             sidecar.wait_until_ready()
-        Team(self.control_plane, self.client, RECIPE.namespace).wait_until_guarded()
+
+    def _serve_secrets(self, pair: KeyPair | None = None) -> Secrets:
+        """Serve the secrets of a proxy: whom to trust, and its own certificate where it has one."""
+        secrets = Secrets(self._authority.certificate, pair)
+        self._loop.run(secrets.open())
+        return secrets
 
     def _start_guard(self, stack: ExitStack, folder: Path) -> None:
         policy = folder / "policy.yaml"
@@ -184,20 +205,26 @@ class Mesh:
         labels: dict[str, Mapping[str, str]] = {ROOT_NAMESPACE: {}}
         labels |= {arm.namespace: arm.labels for arm in ARMS}
         labels |= {case.namespace: GUARDED for case in CASES_IN_MESH}
-        for name in labels:
-            metadata = {"name": name, "labels": dict(labels[name])}
-            self.client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
+        self._make_namespaces(labels)
         self._store(no_mutual_tls())
         for arm in PODS:
             self._store(sidecar_resource(arm.namespace, (*arm.imports, f"{MARKER.namespace}/*")))
 
+    def _make_namespaces(self, labels: Mapping[str, Mapping[str, str]]) -> None:
+        for name, values in labels.items():
+            metadata = {"name": name, "labels": dict(values)}
+            self.client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata})
 
-def _sections() -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the policy of each namespace."""
-    return chain(
-        ((arm.namespace, arm.policy) for arm in ARMS),
-        ((case.namespace, case.section) for case in CASES_IN_MESH),
-    )
+    def _sections(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the policy of each namespace."""
+        return chain(
+            ((arm.namespace, arm.policy) for arm in ARMS),
+            ((case.namespace, case.section) for case in CASES_IN_MESH),
+        )
+
+    def _beside(self) -> Iterable[Object]:
+        """Objects that stand beside what people write, and that the core has to know."""
+        return ()
 
 
 def _identified(manifest: Object) -> Object:

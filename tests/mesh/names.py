@@ -33,6 +33,7 @@ class Names:
     def __init__(self, address: str) -> None:
         self.address = address
         self._records = dict[str, Record]()
+        self._captured = dict[tuple[str, str], Record]()
         self._asked = Counter[tuple[str, str]]()
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.bind((address, 53))
@@ -41,6 +42,10 @@ class Names:
     def point(self, name: str, *addresses: str, ttl: int = 1) -> None:
         """Have a name resolve to these addresses from now on."""
         self._records[name] = Record(addresses, ttl)
+
+    def capture(self, name: str, client: str, address: str) -> None:
+        """Have a name resolve to this address for one client, as ztunnel does it for its applications."""
+        self._captured[name, client] = Record((address,), 1)
 
     def wait_until_asked(self, name: str, client: str) -> None:
         """Wait until the client of an address asks for the name again."""
@@ -58,7 +63,11 @@ class Names:
         kind, _ = QUESTION_TAIL.unpack_from(query, end)
         question = query[HEADER.size : end + QUESTION_TAIL.size]
         self._asked[name, client] += 1
-        record = self._records.get(name) or self._records.get(f"*.{name.partition('.')[2]}")
+        record = (
+            self._captured.get((name, client))
+            or self._records.get(name)
+            or self._records.get(f"*.{name.partition('.')[2]}")
+        )
         addresses = record.addresses if record and kind == A else ()
         flags = ANSWER if record else NAME_ERROR
         head = HEADER.pack(number, flags, 1, len(addresses), 0, 0)

@@ -29,6 +29,8 @@ HERE = "192.0.2.1"
 KERNEL = Path("/proc/sys/net")
 NAMED = Path("/run/netns")
 NET, POD_NET = "203.0.113", "198.51.100"
+ALLOCATED_NET = "240.240.0.0/16"
+"""The addresses that istiod allocates to ServiceEntries with resolution DNS."""
 SILENT_NET, RESETTING_NET = f"{NET}.192/27", f"{NET}.224/27"
 PROGRAMS = ("unshare", "ip", "iptables", "mount", "setpriv", "nsenter")
 """What the machine has to bring: util-linux, iproute2, iptables."""
@@ -57,9 +59,10 @@ class Pod:
             f"route add default via {HERE}",
         ):
             _run(f"ip -netns {self._name} {command}")
-        chosen = f"-p tcp -d {NET}.0/24 -m owner ! --gid-owner {SIDECAR_GROUP}"
-        rule = f"iptables --wait -t nat -A OUTPUT {chosen} -j REDIRECT --to-ports {OUTBOUND_PORT}"
-        _run(f"ip netns exec {self._name} {rule}")
+        for taken in (f"{NET}.0/24", ALLOCATED_NET):
+            chosen = f"-p tcp -d {taken} -m owner ! --gid-owner {SIDECAR_GROUP}"
+            rule = f"iptables --wait -t nat -A OUTPUT {chosen} -j REDIRECT --to-ports {OUTBOUND_PORT}"
+            _run(f"ip netns exec {self._name} {rule}")
 
     @property
     def entrance(self) -> tuple[str, ...]:

@@ -32,7 +32,7 @@ class Sidecar:
         self.child = Child(
             *pod.entrance, "setpriv", *group, envoy_program(), "--concurrency", "1",
             "--use-dynamic-base-id", "--log-level", "warning", "--config-yaml", json.dumps(self._bootstrap(namespace)),
-            log=folder / f"envoy-{namespace}.log",
+            log=folder / f"{self._name}-{namespace}.log",
         )  # fmt: skip
 
     def wait_until_ready(self) -> None:
@@ -55,19 +55,29 @@ class Sidecar:
             return str(response.read().decode())
 
     @property
+    def _name(self) -> str:
+        return "envoy"
+
+    def _admin(self) -> dict[str, Any]:
+        return {"address": address(self.pod.address, ADMIN_PORT)}
+
+    @property
     def _administration(self) -> str:
         return f"http://{self.pod.address}:{ADMIN_PORT}"
 
     def _bootstrap(self, namespace: str) -> dict[str, Any]:
         source = {"ads": {}, "resource_api_version": "V3"}
         istiod = {"envoy_grpc": {"cluster_name": ISTIOD}}
+        kind = "type.googleapis.com/envoy.extensions.bootstrap.internal_listener.v3.InternalListener"
         return {
+            # An ambient mesh gives sidecars listeners that only they themselves connect to.
+            "bootstrap_extensions": [{"name": "envoy.bootstrap.internal_listener", "typed_config": {"@type": kind}}],
             "node": {
                 "id": f"sidecar~{self.pod.address}~application.{namespace}~{namespace}.svc.cluster.local",
                 "cluster": f"application.{namespace}",
                 "metadata": {"NAMESPACE": namespace, "CLUSTER_ID": "Kubernetes", "INTERCEPTION_MODE": "REDIRECT"},
             },
-            "admin": {"address": _address(self.pod.address, ADMIN_PORT)},
+            "admin": self._admin(),
             "dynamic_resources": {
                 "ads_config": {"api_type": "GRPC", "transport_api_version": "V3", "grpc_services": [istiod]},
                 "cds_config": source,
@@ -77,18 +87,23 @@ class Sidecar:
         }
 
 
+def http2() -> dict[str, Any]:
+    """Options of a cluster that speaks HTTP/2."""
+    return {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
+
+
 def _cluster(name: str, port: int) -> dict[str, Any]:
     """One that speaks HTTP/2 to a port outside of the pod."""
-    h2 = {"@type": f"type.googleapis.com/{HTTP_OPTIONS}", "explicit_http_config": {"http2_protocol_options": {}}}
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": _address(HERE, port)}}]}]
+    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(HERE, port)}}]}]
     return {
         "name": name,
         "type": "STATIC",
         "connect_timeout": "5s",
-        "typed_extension_protocol_options": {HTTP_OPTIONS: h2},
+        "typed_extension_protocol_options": {HTTP_OPTIONS: http2()},
         "load_assignment": {"cluster_name": name, "endpoints": endpoints},
     }
 
 
-def _address(address: str, port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": address, "port_value": port}}
+def address(host: str, port: int) -> dict[str, Any]:
+    """A socket's address, as Envoy writes it."""
+    return {"socket_address": {"address": host, "port_value": port}}

@@ -95,7 +95,7 @@ def test_every_cause_has_words_and_a_remedy_of_its_own_and_names_what_it_is_for(
         (DryRun(422, message=BACKSTOP), AROUND, State.PROBLEM, "the mutating webhook does not act"),
     ],
 )
-def test_a_change_is_the_guards_or_it_is_none(seen: DryRun, around: Surroundings, state: State, said: str) -> None:
+def test_a_change_counts_only_if_the_guard_made_it(seen: DryRun, around: Surroundings, state: State, said: str) -> None:
     finding = judge_change(seen, around)
     assert (finding.state, finding.essential) == (state, True)
     assert said in finding.sentence
@@ -114,7 +114,9 @@ def test_a_change_is_the_guards_or_it_is_none(seen: DryRun, around: Surroundings
         (DNS, AROUND, State.PROBLEM, "would be stored"),
     ],
 )
-def test_a_refusal_is_the_guards_or_it_is_none(seen: DryRun, around: Surroundings, state: State, said: str) -> None:
+def test_a_rejection_counts_only_if_the_guard_made_it(
+    seen: DryRun, around: Surroundings, state: State, said: str
+) -> None:
     finding = judge_refusal(seen, around)
     assert (finding.state, finding.essential) == (state, True)
     assert said in finding.sentence
@@ -154,7 +156,7 @@ NO_VERDICT = [
 
 
 @pytest.mark.parametrize(("seen", "state", "said"), NO_VERDICT)
-def test_what_kept_a_dry_run_from_a_verdict_is_told_of_either(seen: DryRun, state: State, said: str) -> None:
+def test_a_dry_run_without_a_verdict_reports_the_reason(seen: DryRun, state: State, said: str) -> None:
     for judge in (judge_change, judge_refusal):
         finding = judge(seen, AROUND)
         assert (finding.state, finding.essential) == (state, True)

@@ -10,8 +10,9 @@ import pytest
 
 from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, Forbidden
-from app.kube.events import EVENT, EventRecorder, Memory, TokenBucket
+from app.kube.events import EVENT, EventRecorder, Memory
 from app.kube.resources import Resource
+from app.kube.timing import TokenBucket
 from tests.bed.processes import wait_until
 
 ENTRY = {

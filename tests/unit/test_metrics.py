@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from app.controller.latency import Latency
+from app.controller.gauges import Latency
 from app.controller.workqueue import WorkQueue
 from app.core.resources.service_entry import Key
 from app.telemetry.metrics import ControllerMetrics, WebhookMetrics

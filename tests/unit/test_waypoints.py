@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from app.controller.verdict_cache import VerdictCache
 from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.namespaces import Namespace, is_namespace, waypoint_of
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
@@ -13,11 +14,14 @@ from app.core.routes.plan import Plan, changes, desired, desired_at
 from app.core.routes.survey import Reviewed, Sourced, survey
 from app.core.routes.virtual_service import SEMANTICS
 from app.core.routes.waypoints import at_waypoint
+from app.core.rules.kept_resolutions import as_document, parse_standing
+from app.core.rules.siblings import beside, slipped
 from app.core.rules.verdict import review
 from tests.builders import HOST, HTTP, TCP, manifest, policy, virtual_service
 
 WAYPOINT = {"istio.io/use-waypoint": "waypoint"}
 GATEWAYS = {**WAYPOINT, "istio.io/use-waypoint-namespace": "gateways"}
+EDGE = {**WAYPOINT, "istio.io/use-waypoint-namespace": "edge"}
 NONE = {"istio.io/use-waypoint": "none"}
 AMBIENT = {"istio.io/dataplane-mode": "ambient"}
 INJECTED = {"istio-injection": "enabled"}
@@ -48,11 +52,8 @@ def export_to(made: Plan) -> list[Any]:
     return [one.manifest["spec"].get("exportTo") for one in made.objects]
 
 
-API = Key("team", "api")
-
-
-def codes(made: Plan, key: Key = API) -> list[str]:
-    return [one.code for one in made.findings.get(key, ())]
+def codes(made: Plan) -> list[str]:
+    return [one.code for one in made.findings.get(Key("team", "api"), ())]
 
 
 @pytest.mark.parametrize(
@@ -193,6 +194,46 @@ def test_with_the_sidecars_beside_the_waypoint_what_is_emitted_follows() -> None
     assert index.put_namespace("gateways", None) == set()
 
 
+WILD: dict[str, Any] = {"hosts": ["*.example.com"], "resolution": "DYNAMIC_DNS", "exportTo": ["."]}
+
+
+@pytest.mark.parametrize(
+    ("exact", "seen"),
+    [
+        (entry("exact", labels=GATEWAYS, exportTo=["."]), [["."]]),
+        (entry("exact"), [["."]]),
+        (entry("exact", exportTo=[".", "gateways", "reports"]), [[".", "reports"]]),
+        (entry("exact", "gateways"), []),
+        (entry("exact", "reports"), [["."]]),
+    ],
+)
+def test_a_waypoint_of_a_wildcard_does_not_see_what_is_emitted_for_a_host_beneath_it(
+    exact: ServiceEntry, seen: list[Any]
+) -> None:
+    wild = entry("wild", labels=GATEWAYS, **WILD)
+    made = plan(wild, exact, spaces=[namespace("gateways"), namespace("team")])
+    assert [one.manifest["spec"].get("exportTo") for one in made.objects if one.host == HOST] == seen
+    told = [one.code for one in made.findings.get(exact.key, ()) if one.code == "SEG061"]
+    assert told == ([] if exact.key.namespace == "reports" else ["SEG061"])
+
+
+def test_a_host_beneath_a_wildcard_is_seen_at_a_waypoint_of_its_own() -> None:
+    wild, exact = entry("wild", labels=GATEWAYS, **WILD), entry(labels=EDGE, exportTo=["."])
+    made = plan(wild, exact, spaces=[namespace("gateways"), namespace("edge")])
+    assert [one.manifest["spec"]["exportTo"] for one in made.objects if one.host == HOST] == [[".", "edge"]]
+    assert codes(made) == []
+
+
+def test_a_host_is_decided_anew_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:
+    index = Index(policy())
+    index.put_entry(None, entry())
+    wild = entry("wild", **WILD)
+    index.put_entry(None, wild)
+    bound = entry("wild", labels=GATEWAYS, **WILD)
+    assert NAME in index.put_entry(wild, bound)
+    assert NAME in index.put_namespace("gateways", namespace("gateways"))
+
+
 def test_the_last_label_of_a_namespace_that_goes_counts_no_more() -> None:
     index = Index(policy())
     index.put_namespace("team", namespace("team", GATEWAYS))
@@ -257,6 +298,21 @@ def test_a_host_that_a_waypoint_serves_for_two_namespaces_keeps_its_resolution_a
     messages = [[found.message for found in each.findings if found.code == "SEG059"] for each in (one, other)]
     assert "ServiceEntry reports/their-api too, so resolution stays NONE" in messages[0][0]
     assert "ServiceEntry team/api too, so resolution stays NONE" in messages[1][0]
+
+
+def test_the_webhook_keeps_the_resolution_where_the_controller_says_that_a_waypoint_is_shared() -> None:
+    one, other = entry(labels=GATEWAYS, resolution="NONE"), entry("api", "reports", labels=GATEWAYS)
+    index = Index(policy())
+    for each in (one, other):
+        index.put_entry(None, each)
+    judge = VerdictCache(at_waypoint=lambda each, verdict, known: at_waypoint(each, verdict, index.bindings, known))
+    judge.reconsider({one.key: one}, policy())
+    known = parse_standing(as_document(judge.standing()))
+    verdict = beside(review(one, policy()), one, known, policy())
+    assert (verdict.patch, verdict.codes) == ((), ("SEG059",))
+    assert verdict.findings == judge(one, policy()).findings
+    changed = entry(labels=GATEWAYS)
+    assert slipped(None, changed, judge.stays_at(changed), policy()) == "NONE"
 
 
 def test_an_entry_that_is_dns_already_is_told_only() -> None:

@@ -12,7 +12,8 @@ GROUPS = {
     "Of an entry and its objects": range(20, 30),
     "Of a policy": range(30, 40),
     "Of entries and teams that share a cluster": range(40, 50),
-    "Of manifests in files": range(50, 60),
+    "Of manifests in files": range(50, 53),
+    "Of an entry in an ambient mesh": range(53, 70),
 }
 """Headings by the numbers of their codes."""
 

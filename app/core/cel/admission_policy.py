@@ -19,7 +19,7 @@ from app.core.resources.service_entry import ADMISSION_GROUP, GROUP, JSON, MANAG
 from app.core.rules.findings import Finding
 from app.core.rules.kept_resolutions import Standing
 
-API_VERSION = f"{ADMISSION_GROUP}/v1"
+_API_VERSION = f"{ADMISSION_GROUP}/v1"
 VALIDATING, MUTATING = "ValidatingAdmissionPolicy", "MutatingAdmissionPolicy"
 REFUSE, WARN, REPAIR = (f"{MANAGER}-{what}" for what in ("refuse", "warn", "repair"))
 """Names of the policies, and of their bindings."""
@@ -65,7 +65,7 @@ def _bound(kind: str, name: str, spec: JSON, binding: JSON) -> Iterator[JSON]:
 
 def _object(kind: str, name: str, spec: JSON) -> JSON:
     metadata = {"name": name, "labels": {MANAGED_BY: MANAGER}}
-    return {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
+    return {"apiVersion": _API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
 
 
 def _refusing_spec(layers: Layers, engine: Engine, standing: Standing) -> JSON:

@@ -4,7 +4,7 @@ CEL has no clock at admission. The expressions contain the day as a literal, and
 a new day begins.
 """
 
-from app.core.cel.expressions import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
+from app.core.cel.expressions import FALSE, TRUE, array, both, either, globbed, literal, negated
 from app.core.cel.namespaces import NAMESPACE, Layers
 from app.core.policy.fields import Permission
 from app.core.policy.model import Settings
@@ -13,6 +13,7 @@ from app.core.resources.days import DAY, later
 from app.core.resources.service_entry import PREFIX
 from app.core.rules.overrides import EXEMPT, EXEMPT_UNTIL
 from app.core.rules.ownership import compiled, owned, spelled
+from app.core.rules.predicates import fully, partly
 
 _REASON = f'variables.annotations[?{literal(PREFIX + EXEMPT)}].orValue("").trim()'
 _ENDS = f"{literal(PREFIX + EXEMPT_UNTIL)} in variables.annotations"

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 
 from app.core.rules.findings import QUOTED
+from app.core.rules.predicates import fully
 
 TRUE, FALSE = "true", "false"
 _PLAIN = re.compile(r"[^*?\[]*")
@@ -59,16 +60,6 @@ def globbed(subject: str, globs: Iterable[str]) -> str:
     exact = [glob for glob in lowered if _PLAIN.fullmatch(glob)]
     others = [_globbed(subject, glob) for glob in lowered if glob not in exact]
     return either(*([f"{subject} in {array(exact)}"] if exact else []), *others)
-
-
-def partly(subject: str, pattern: str) -> str:
-    """Say whether some part of a text matches a regular expression."""
-    return f"{subject}.matches({literal(pattern)})"
-
-
-def fully(subject: str, pattern: str) -> str:
-    """Say whether a whole text matches a regular expression."""
-    return partly(subject, f"^(?:{pattern})$")
 
 
 def hole(expression: str) -> str:

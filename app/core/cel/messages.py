@@ -8,11 +8,14 @@ from collections.abc import Callable, Iterator
 from app.core.cel.exemptions import has_owners, owned_hosts
 from app.core.cel.expressions import FALSE, both, either, hole, literal, negated, printable, quoted, spoken
 from app.core.cel.namespaces import Layers
-from app.core.cel.overrides import GRANTS, bounds
+from app.core.cel.overrides import bounds, key_of, text_of
+from app.core.cel.overrides import objections as refusals
+from app.core.cel.overrides import variable as override_variable
 from app.core.cel.variables import PUBLIC, Variables, applies, hits, tcp_left, variable
 from app.core.policy.model import Static, Unfixable, Wildcards
 from app.core.policy.tenancy import Require
-from app.core.rules import overrides, templates
+from app.core.rules import templates
+from app.core.rules.annotations import OVERRIDES
 from app.core.rules.catalogue import (
     EXPORTED_TO_ALL,
     HOST_OWNED,
@@ -24,6 +27,7 @@ from app.core.rules.catalogue import (
 )
 from app.core.rules.findings import Finding, Rule, Severity
 from app.core.rules.obstacles import OBSTACLES, PORTS, FieldObstacle, ItemObstacle
+from app.core.rules.overrides import annotation_path
 
 Tell = Callable[[Finding], str]
 """Returns the text of a finding: its sentence, with or without the remedy."""
@@ -68,22 +72,23 @@ def _decision(layers: Layers) -> Iterator[tuple[str, Objection]]:
     for condition, finding in _obstacles(layers):
         unfixable = both("variables.open", "variables.named", "!variables.dynamic", refused, condition)
         yield variable(finding.rule), (unfixable, finding)
-    told = layers.where(lambda one: one.resolution.wildcards is not Wildcards.ALLOW)
+    wildcards = layers.where(lambda settings: settings.resolution.wildcards is not Wildcards.ALLOW)
     entry = _error(WILDCARD_ENTRY, "spec.hosts", templates.WILDCARD_ENTRY.format(host=quoted("variables.hosts[0]")))
-    yield variable(entry.rule), (both("variables.open", "variables.dynamic", 'variables.target == ""', told), entry)
-    denied = layers.where(lambda one: one.resolution.static is Static.DENY)
+    kept = both("variables.open", "variables.dynamic", 'variables.target == ""', wildcards)
+    yield variable(entry.rule), (kept, entry)
+    denied = layers.where(lambda settings: settings.resolution.static is Static.DENY)
     static = _error(STATIC_ENDPOINTS, "spec.resolution", templates.STATIC_ENDPOINTS)
     looked_at = either("variables.named", negated(tcp_left(layers)))
     yield variable(static.rule), (both("variables.judged", "variables.static", looked_at, denied), static)
 
 
 def _overrides(layers: Layers) -> Iterator[tuple[str, Objection]]:
-    for grant in GRANTS:
-        path = overrides.annotation_path(grant.name)
-        present = both("variables.judged", f"{grant.key} in variables.annotations")
-        for condition, message in grant.objections(layers):
-            finding = _error(OVERRIDE_REFUSED, path, f"{quoted(grant.text)} {message}")
-            yield f"{grant.variable}Refused", (both(present, condition), finding)
+    for row in OVERRIDES:
+        path = annotation_path(row.name)
+        given = both("variables.judged", f"{key_of(row)} in variables.annotations")
+        for condition, message in refusals(row, layers):
+            finding = _error(OVERRIDE_REFUSED, path, f"{quoted(text_of(row))} {message}")
+            yield override_variable(row, "refused"), (both(given, condition), finding)
 
 
 def _owned(layers: Layers) -> Variables:
@@ -100,7 +105,7 @@ def _visible(layers: Layers) -> Iterator[tuple[str, Objection]]:
         message = _and_more("owners", templates.HOST_OWNED.format(host=host, owner=owner))
         owned = _error(HOST_OWNED, f"spec.hosts[{hole(f'string({place})')}]", message)
         yield variable(owned.rule), (both("variables.lookedAt", "variables.owners.size() > 0"), owned)
-    refused = layers.where(lambda one: one.export_to.require is Require.NAMESPACE)
+    refused = layers.where(lambda settings: settings.export_to.require is Require.NAMESPACE)
     public = _error(EXPORTED_TO_ALL, "spec.exportTo", templates.EXPORTED_TO_ALL)
     yield variable(public.rule), (both("variables.judged", refused, PUBLIC), public)
 

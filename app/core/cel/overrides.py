@@ -1,140 +1,91 @@
-"""The annotations that a policy grants, in CEL: `overrides.tune`, annotation by annotation.
+"""The annotations that override the policy, in CEL: the checks of the table in `rules.annotations`.
 
-Bounds differ between layers. Expressions look them up, so that more layers only add numbers.
+The bounds differ between the namespaces of a policy. They are variables, so that the expressions grow by numbers only
+when a policy has more namespaces.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
-from app.core.cel.expressions import FALSE, TRUE, array, both, fully, hole, literal, negated, partly, quoted
+from app.core.cel.expressions import FALSE, TRUE, array, both, hole, literal, negated, quoted
 from app.core.cel.namespaces import Layers
 from app.core.cel.variables import Variables
-from app.core.policy.fields import Permission, camel
+from app.core.policy.fields import camel
 from app.core.policy.model import Settings
-from app.core.policy.traffic import AttemptsBounds, DurationBounds, Overrides, TimeoutBounds
-from app.core.resources.durations import NO_DEADLINE, NO_DURATION, NO_TIMEOUT, SHAPE
 from app.core.resources.service_entry import PREFIX
-from app.core.rules import overrides, templates
-
-Objections = Iterator[tuple[str, str]]
-"""Conditions, each with the message if it is true."""
+from app.core.rules import templates
+from app.core.rules.annotations import OVERRIDES, Override
 
 
-@dataclass(frozen=True)
-class Grant:
-    """One annotation: how the policy allows it (None: not at all), and the objections to its value."""
-
-    name: str
-    get: Callable[[Overrides], Any]
-    object_to: Callable[["Grant"], Objections]
-    bounds: Callable[[Any], dict[str, str]] = lambda _granted: {}
-    """Literals by what they are, such as "Least"."""
-
-    @property
-    def key(self) -> str:
-        """The annotation's name, as a literal."""
-        return literal(PREFIX + self.name)
-
-    @property
-    def text(self) -> str:
-        """The annotation's value, as an expression."""
-        return f"variables.annotations[{self.key}]"
-
-    @property
-    def variable(self) -> str:
-        """The prefix of its variables."""
-        return camel(self.name.replace("-", "_"))
-
-    def objections(self, layers: Layers) -> Objections:
-        """Yield all objections."""
-        granted = layers.where(lambda one: self._granted(one) is not None)
-        yield negated(granted), templates.FORBIDDEN
-        if granted != FALSE:
-            for condition, message in self.object_to(self):
-                yield both(granted, condition), message
-
-    def looked_up(self, layers: Layers) -> Variables:
-        """Return the variables that hold the bounds of the layer."""
-        names = {
-            name for granted in layers.values(self._granted) if granted is not None for name in self.bounds(granted)
-        }
-        return {self.variable + name: layers.pick(partial(self._bound, name)) for name in sorted(names)}
-
-    def _granted(self, settings: Settings) -> Any:  # noqa: ANN401 - what `get` gives
-        return self.get(settings.virtual_service.overrides)
-
-    def _bound(self, name: str, settings: Settings) -> str | None:
-        granted = self._granted(settings)
-        return None if granted is None else self.bounds(granted)[name]
+def objections(row: Override, layers: Layers) -> Iterator[tuple[str, str]]:
+    """Yield the conditions under which the value of an annotation is refused, each with its message."""
+    allowed = layers.where(lambda settings: _allowed(row, settings) is not None)
+    yield negated(allowed), templates.FORBIDDEN
+    if allowed == FALSE:
+        return
+    found = dict(_bounds(row, layers))
+    names = {"text": text_of(row), **{bound: f"variables.{variable(row, bound)}" for bound in found}}
+    shown = {bound: _shown(names[bound], value) for bound, value in found.items()}
+    before = list[str]()
+    for check in row.checks:
+        condition = check.cel(names)
+        message = check.template.format(word=quoted(row.quoted_cel(names)), **shown)
+        yield both(allowed, *map(negated, before), condition), message
+        before.append(condition)
 
 
 def bounds(layers: Layers) -> Variables:
-    """Return the bounds of all annotations."""
-    return {name: expression for grant in GRANTS for name, expression in grant.looked_up(layers).items()}
+    """Return the bounds of all annotations as variables."""
+    return {
+        variable(row, bound): layers.pick(partial(_literal, row, bound))
+        for row in OVERRIDES
+        for bound, _ in sorted(_bounds(row, layers))
+    }
 
 
-def _attempts(grant: Grant) -> Objections:
-    whole, number = fully(grant.text, "[0-9]{1,9}"), f"int({grant.text})"
-    least, most = f"variables.{grant.variable}Least", f"variables.{grant.variable}Most"
-    yield negated(whole), templates.NOT_WHOLE
-    message = templates.OUT_OF_BOUNDS.format(least=hole(f"string({least})"), most=hole(f"string({most})"))
-    yield both(whole, f"({number} < {least} || {number} > {most})"), message
+def key_of(row: Override) -> str:
+    """Return the name of an annotation as a literal."""
+    return literal(PREFIX + row.name)
 
 
-def _duration(grant: Grant, shape: str = NO_DURATION) -> Objections:
-    sound, length = both(fully(grant.text, SHAPE), partly(grant.text, "[1-9]")), f"duration({grant.text})"
-    least, most = f"variables.{grant.variable}Least", f"variables.{grant.variable}Most"
-    yield negated(sound), shape
-    message = templates.OUT_OF_BOUNDS.format(least=hole(least), most=hole(most))
-    yield both(sound, f"({length} < duration({least}) || {length} > duration({most}))"), message
+def text_of(row: Override) -> str:
+    """Return the value of an annotation as an expression."""
+    return f"variables.annotations[{key_of(row)}]"
 
 
-def _timeout(grant: Grant) -> Objections:
-    """Yield the objections to a timeout: "0s" means none, which has its own permission."""
-    none = f"{grant.text} == {literal(NO_DEADLINE.text)}"
-    yield both(none, f"!variables.{grant.variable}NoDeadline"), templates.NO_DEADLINE_FORBIDDEN
-    for condition, message in _duration(grant, NO_TIMEOUT):
-        yield both(negated(none), condition), message
+def variable(row: Override, part: str) -> str:
+    """Return the name of a variable that belongs to an annotation."""
+    return camel(f"{row.name}_{part}".replace("-", "_"))
 
 
-def _retry_on(grant: Grant) -> Objections:
-    words = f"variables.{grant.variable}Words"
-    refused = f"variables.words.filter(w, !(w in {words}))"
-    granted = hole(f'{words}.join(", ")')
-    yield f"{refused}.size() > 0", templates.NOT_GRANTED.format(word=quoted(f"{refused}[0]"), granted=granted)
+def _allowed(row: Override, settings: Settings) -> Any:  # noqa: ANN401 - what the policy allows has several types
+    return row.allowed(settings.virtual_service.overrides)
 
 
-def _virtual_service(grant: Grant) -> Objections:
-    yield f"{grant.text} != {literal(overrides.DISABLED)}", templates.NOT_DISABLED
+def _bounds(row: Override, layers: Layers) -> list[tuple[str, Any]]:
+    """Return the bounds of the first layer that allows an annotation; they have the same names in all."""
+    for allowed in layers.values(partial(_allowed, row)):
+        if allowed is not None:
+            return list(row.bounds(allowed).items())
+    return []
 
 
-def _numbers(granted: AttemptsBounds) -> dict[str, str]:
-    return {"Least": literal(granted.min), "Most": literal(granted.max)}
+def _literal(row: Override, bound: str, settings: Settings) -> str | None:
+    allowed = _allowed(row, settings)
+    return None if allowed is None else _written(row.bounds(allowed)[bound])
 
 
-def _lengths(granted: DurationBounds) -> dict[str, str]:
-    return {"Least": literal(str(granted.min)), "Most": literal(str(granted.max))}
+def _written(value: Any) -> str:  # noqa: ANN401 - a bound
+    if isinstance(value, bool):
+        return TRUE if value else FALSE
+    if isinstance(value, tuple):
+        return array(value)
+    return literal(value if isinstance(value, int) else str(value))
 
 
-def _timeouts(granted: TimeoutBounds) -> dict[str, str]:
-    return {**_lengths(granted), "NoDeadline": TRUE if granted.no_deadline is Permission.ALLOW else FALSE}
-
-
-def _words(granted: tuple[str, ...]) -> dict[str, str]:
-    return {"Words": array(granted)}
-
-
-def _allowed(overrides: Overrides) -> Permission | None:
-    return None if overrides.virtual_service is Permission.FORBID else overrides.virtual_service
-
-
-GRANTS = (
-    Grant(overrides.ATTEMPTS, lambda overrides: overrides.attempts, _attempts, _numbers),
-    Grant(overrides.PER_TRY_TIMEOUT, lambda overrides: overrides.per_try_timeout, _duration, _lengths),
-    Grant(overrides.RETRY_ON, lambda overrides: overrides.retry_on, _retry_on, _words),
-    Grant(overrides.TIMEOUT, lambda overrides: overrides.timeout, _timeout, _timeouts),
-    Grant(overrides.VIRTUAL_SERVICE, _allowed, _virtual_service),
-)
-"""Sorted by name, like the findings of the core."""
+def _shown(name: str, value: Any) -> str:  # noqa: ANN401 - a bound
+    """Return a bound as a message has it, in a hole."""
+    if isinstance(value, tuple):
+        return hole(f'{name}.join(", ")')
+    return hole(f"string({name})" if isinstance(value, int) else name)

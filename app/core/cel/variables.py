@@ -4,16 +4,17 @@ It repeats `rules.decide` step by step, with the same tables. Tests compare both
 """
 
 from app.core.cel.exemptions import exempt
-from app.core.cel.expressions import FALSE, TRUE, array, both, either, fully, globbed, literal, negated, partly
+from app.core.cel.expressions import FALSE, TRUE, array, both, either, globbed, literal, negated
 from app.core.cel.kept_resolutions import KEPT, siblings
 from app.core.cel.namespaces import NAMESPACE, Layers
 from app.core.policy.model import Tcp, Wildcards
 from app.core.resources.hosts import LABEL, MAX_NAME
 from app.core.resources.service_entry import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
+from app.core.rules.annotations import RETRY_ON
 from app.core.rules.findings import Rule
 from app.core.rules.kept_resolutions import Standing
 from app.core.rules.obstacles import OBSTACLES, FieldObstacle, ItemObstacle
-from app.core.rules.overrides import RETRY_ON
+from app.core.rules.predicates import fully, partly
 from app.core.rules.resolution import DYNAMIC_PROTOCOLS, RESOLVING
 
 Variables = dict[str, str]
@@ -116,7 +117,7 @@ def _shape() -> Variables:
 
 
 def _obstacles(layers: Layers) -> Variables:
-    """Collect the items that keep an entry from DNS, a variable for each row of the table of obstacles."""
+    """Return the variables of obstacles to DNS: the items of each row of the table that has items, and `free`."""
     items = {hits(row): _items(row, layers) for row in OBSTACLES if isinstance(row, ItemObstacle)}
     none = " + ".join(f"variables.{name}.size()" for name in items) + " == 0"
     fields = (negated(row.cel) for row in OBSTACLES if isinstance(row, FieldObstacle))
@@ -134,7 +135,7 @@ def variable(rule: Rule) -> str:
 
 
 def applies(row: ItemObstacle, layers: Layers) -> str:
-    """Return the condition that a row counts."""
+    """Return the condition under which a row applies."""
     return both(layers.where(row.applies), "variables.hosts.size() > 1" if row.several_hosts else TRUE)
 
 

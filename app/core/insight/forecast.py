@@ -14,7 +14,8 @@ from app.core.resources.durations import Duration
 from app.core.resources.quantities import count, rate, share, shares
 from app.core.resources.service_entry import PREFIX, Key
 from app.core.routes.candidates import PUBLIC, Candidate, age
-from app.core.rules.overrides import PER_TRY_TIMEOUT, TIMEOUT, Tuning
+from app.core.rules.annotations import PER_TRY_TIMEOUT, TIMEOUT
+from app.core.rules.overrides import Tuning
 
 KEPT = 0.999
 """The share of calls that a suggested value keeps."""

@@ -73,7 +73,7 @@ def _shown(value: JSON) -> str:
 def _keys(path: tuple[str | int, ...], model: type) -> list[str]:
     for name in path:
         if isinstance(name, str):
-            model = next(one for one in _models(_fields(model)[name]))
+            model = next(found for found in _models(_fields(model)[name]))
     return [*_fields(model)]
 
 

@@ -1,4 +1,4 @@
-"""Fields of a policy: frozen values with a description, and how pydantic reads durations, days, globs and patterns.
+"""The base of the policy's model: frozen dataclasses with descriptions, and the annotated types of their fields.
 
 pydantic is imported only when a policy file is read: its import takes longer than most commands, and the built-in
 policy needs no reading.

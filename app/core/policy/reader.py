@@ -25,16 +25,18 @@ INT_BITS = 63
 """Limits of a document: YAML aliases can create any number of values from a few lines, or an endless value."""
 
 
-def parse_policy(given: object) -> GuardPolicy:
+def parse_policy(document: object) -> GuardPolicy:
     """Read a parsed policy file; raises PolicyError."""
-    if not isinstance(given, dict):
+    if not isinstance(document, dict):
         raise PolicyError(
             PolicyProblem(f"the policy must be an object with apiVersion: {API_VERSION} and kind: {KIND}")
         )
-    missing = [PolicyProblem(f"must be {value}", name) for name, value in _IDENTITY.items() if given.get(name) != value]
+    missing = [
+        PolicyProblem(f"must be {value}", name) for name, value in _IDENTITY.items() if document.get(name) != value
+    ]
     if missing:
         raise PolicyError(*missing)
-    policy = _read(_plain(given, iter(range(MAX_VALUES))))
+    policy = _read(_plain(document, iter(range(MAX_VALUES))))
     if reversed_bounds := list(_reversed_bounds(policy)):
         raise PolicyError(*reversed_bounds)
     return policy

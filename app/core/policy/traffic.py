@@ -170,7 +170,7 @@ class VirtualService:
     overrides: Overrides = Overrides()
     reach: Reach = setting(
         "Visibility of the VirtualService. Entry: in the namespaces that see the entry and have the same settings. "
-        "Namespace: in the entry's namespace only.",
+        "Namespace: in the entry's namespace only. The waypoint that serves the entry sees it in both cases.",
         default=Reach.ENTRY,
     )
     yield_to: tuple[Glob, ...] = setting(

@@ -43,11 +43,6 @@ class Ambient:
         """Whether the labels say that no waypoint serves it."""
         return self.waypoint == OPTED_OUT
 
-    @property
-    def named(self) -> bool:
-        """Whether the labels name a waypoint."""
-        return bool(self.waypoint) and not self.opted_out
-
 
 NOTHING = Ambient()
 """Of most objects: one for all of them, because there are very many."""

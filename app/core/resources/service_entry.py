@@ -21,6 +21,7 @@ VERSIONS = ("v1", "v1beta1", "v1alpha3")
 PREFIX = "serviceentry-guard.io/"
 MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "serviceentry-guard"
+"""The name of the product: of our label's value, the field manager, the distribution and the default namespace."""
 OWNER_ANNOTATION = f"{PREFIX}service-entry"
 
 RESOLUTIONS = ("NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")

@@ -20,7 +20,7 @@ from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
 from app.core.routes.index import Index, Neighbours
 from app.core.routes.observed import HTTP_ROUTE, KINDS, ROUTES, Observed
-from app.core.routes.reach import Company, Decision, reach, routing_of
+from app.core.routes.reach import Company, Visibility, reach, routing_of
 from app.core.routes.virtual_service import Emitted, Place, virtual_service
 from app.core.routes.waypoint_reach import AtWaypoints, at_waypoints
 from app.core.rules.catalogue import HOST_CONFLICT
@@ -110,8 +110,8 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
     objects, conflicts = list[Emitted](), list[Conflict]()
     for kind in KINDS:
         if served := served_at(key, kind, neighbours, notes):
-            decision = _reach(kind, served, neighbours)
-            reached = at_waypoints(kind, served, neighbours, decision.export_to)
+            visibility = _reach(kind, served, neighbours)
+            reached = at_waypoints(kind, served, neighbours, visibility.export_to)
             claimant, emitted = _emit(key, kind, served, neighbours, reached)
             if emitted and claimant:
                 routes = claimant.decides(neighbours.host, neighbours.parents)
@@ -119,8 +119,8 @@ def desired_at(key: Key, neighbours: Neighbours, *, explained: bool = True) -> P
             elif emitted and reached.export_to is not None:
                 objects.append(emitted)
             notes += served.notes() if explained else ()
-            if emitted and decision.finding and not claimant:
-                notes += [(entry.key, decision.finding) for entry in served.home.entries]
+            if emitted and visibility.finding and not claimant:
+                notes += [(entry.key, visibility.finding) for entry in served.home.entries]
             notes += reached.notes if emitted and not claimant else ()
     return Plan(tuple(objects), tuple(conflicts), _by_entry(notes) if explained else {})
 
@@ -150,7 +150,7 @@ def _by_entry(notes: Iterable[Note]) -> Mapping[Key, tuple[Finding, ...]]:
     return {key: tuple(findings) for key, findings in grouped.items()}
 
 
-def _reach(kind: str, served: Served, neighbours: Neighbours) -> Decision:
+def _reach(kind: str, served: Served, neighbours: Neighbours) -> Visibility:
     namespace, host = served.home.namespace, served.home.host
     counting = (
         claim

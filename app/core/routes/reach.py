@@ -40,21 +40,21 @@ class Company:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class Visibility:
     """The namespaces that see the object, as in `exportTo`, and why they are fewer than the entry's. None: none may."""
 
     export_to: tuple[str, ...] | None
     finding: Finding | None = None
 
 
-def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> Decision:
+def reach(home: Home, company: Company, policy: GuardPolicy, agrees: Callable[[Settings], object]) -> Visibility:
     """Decide the reach of a home's object; `agrees` picks the settings that must equal those of the home."""
     if home.settings.virtual_service.reach is Reach.NAMESPACE:
         return _confined(home)
     if why := _confinement(home, company, policy, agrees):
         return _confined(home, why)
     if PUBLIC in home.seen_by:
-        return Decision(_written(home.owner.entry))
+        return Visibility(_written(home.owner.entry))
     left_out = _left_out(home, company, agrees)
     if not left_out:
         return _exported(home, home.seen_by)
@@ -198,20 +198,20 @@ def routing_of(settings: Settings) -> VirtualService:
     return replace(settings.virtual_service, overrides=Overrides(), reach=Reach.ENTRY, yield_to=())
 
 
-def _confined(home: Home, why: str | None = None) -> Decision:
+def _confined(home: Home, why: str | None = None) -> Visibility:
     if home.seen_by == {home.namespace}:
         return _exported(home, home.seen_by)
     finding = home.confined(f"only namespace {home.namespace} sees it: {why}") if why else None
     return _exported(home, meet(home.seen_by, frozenset({home.namespace})), finding)
 
 
-def _exported(home: Home, seen: frozenset[str], finding: Finding | None = None) -> Decision:
+def _exported(home: Home, seen: frozenset[str], finding: Finding | None = None) -> Visibility:
     """Return exportTo; in the owner's spelling, if that has the same meaning."""
     if not seen:
-        return Decision(None, finding)
+        return Visibility(None, finding)
     if seen == home.owner.seen_by:
-        return Decision(_written(home.owner.entry), finding)
-    return Decision(tuple(sorted(OWN if name == home.namespace else name for name in seen)), finding)
+        return Visibility(_written(home.owner.entry), finding)
+    return Visibility(tuple(sorted(OWN if name == home.namespace else name for name in seen)), finding)
 
 
 def _written(owner: ServiceEntry) -> tuple[str, ...]:

@@ -211,8 +211,8 @@ def _together(alone: Sequence[Reviewed], beside: Beside, policy: GuardPolicy) ->
 
 def _bindings(alone: Iterable[Reviewed], namespaces: Iterable[Namespace]) -> Bindings:
     bindings = Bindings()
-    for one in namespaces:
-        bindings.put_namespace(one.name, one)
+    for namespace in namespaces:
+        bindings.put_namespace(namespace.name, namespace)
     for number, each in enumerate(alone):
         bindings.put(None, each.entry, number)
     return bindings

@@ -37,33 +37,40 @@ class AtWaypoints:
 
 def at_waypoints(kind: str, served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> AtWaypoints:
     """Make objects of a home visible to the waypoints that serve its entries, and hide them from those they harm."""
-    if kind == "VirtualService" and neighbours.waypoints.hidden:
-        return _hidden(served, dict(neighbours.waypoints.hidden), export_to)
-    missed = dict(_missed(served, neighbours, export_to))
+    routes = kind == "VirtualService"
+    harmed = dict(neighbours.waypoints.hidden) if routes else {}
+    kept = _without(served, harmed, export_to) if harmed else export_to
+    missed = dict(_missed(served, neighbours, kept))
+    told = tuple(_captured(served, harmed, missed, confined=kept != export_to)) if harmed else NO_NOTES
+    missed = {entry: waypoint for entry, waypoint in missed.items() if waypoint.namespace not in harmed}
     if not missed:
-        return AtWaypoints(export_to)
-    if kind == "DestinationRule":
-        return AtWaypoints(export_to, notes=tuple(_unseen(served, missed)))
+        return AtWaypoints(kept, notes=told)
+    if not routes:
+        return AtWaypoints(kept, notes=tuple(_unseen(served, missed)))
     found = {waypoint: _obstacle(served, neighbours, waypoint) for waypoint in missed.values()}
     notes = ((entry, one) for entry, waypoint in missed.items() if (one := found[waypoint]))
     added = {waypoint.namespace for waypoint, obstacle in found.items() if not obstacle}
     harmful = _on_port_80(served) and not neighbours.waypoints.plain.issuperset(added)
     names = sorted(OWN if name == served.home.namespace else name for name in added)
-    return AtWaypoints((*(export_to or ()), *names) or None, harmful, tuple(notes))
+    return AtWaypoints((*(kept or ()), *names) or None, harmful, (*told, *notes))
 
 
-def _hidden(served: Served, harmed: dict[str, Key], export_to: tuple[str, ...] | None) -> AtWaypoints:
+def _without(served: Served, harmed: dict[str, Key], export_to: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Take the namespaces of waypoints from exportTo where calls of another entry would be led astray."""
     home = served.home.namespace
     public = export_to is not None and (not export_to or PUBLIC in export_to)
     names = {OWN: home} if public else {name: home if name == OWN else name for name in export_to or ()}
-    kept = tuple(name for name, namespace in names.items() if namespace not in harmed)
-    if not public and kept == (export_to or ()):
-        return AtWaypoints(export_to)
+    return tuple(name for name, namespace in names.items() if namespace not in harmed) or None
+
+
+def _captured(served: Served, harmed: dict[str, Key], missed: dict[Key, Key], *, confined: bool) -> Iterator[Note]:
+    """Tell the entries of a home that a waypoint does not see what is emitted for them, for the sake of another one."""
     other = min(harmed.values(), key=str)
     message = f"a waypoint would take the VirtualService of {quoted(served.home.host)} for ServiceEntry {other} too"
     finding = Finding(WILDCARD_CAPTURED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
-    return AtWaypoints(kept or None, notes=tuple((one.key, finding) for one in served.home.entries))
+    for one in served.home.entries:
+        if confined or (one.key in missed and missed[one.key].namespace in harmed):
+            yield one.key, finding
 
 
 def _missed(served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> Iterator[tuple[Key, Key]]:

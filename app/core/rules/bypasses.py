@@ -33,7 +33,7 @@ def mesh_internal(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...
     ]
     judged = entry.resolution in RESOLVING or entry.endpoints
     message = "{host} is not a name of this cluster, and location MESH_INTERNAL keeps the entry out of scope"
-    return _told(MESH_INTERNAL, Severity.INFO if judged else Severity.WARNING, entry, hits, message)
+    return _findings(MESH_INTERNAL, Severity.INFO if judged else Severity.WARNING, entry, hits, message)
 
 
 def short_service_names(entry: ServiceEntry) -> tuple[Finding, ...]:
@@ -42,7 +42,7 @@ def short_service_names(entry: ServiceEntry) -> tuple[Finding, ...]:
     hits = [index for index, host in enumerate(entry.hosts) if _short_name(host.canonical, own)]
     certain = any(_short_name(entry.hosts[index].canonical, RESERVED_NAMESPACES) for index in hits)
     message = "{host} may be the short name of a Kubernetes Service: Pods that call it so go where this entry leads"
-    return _told(SHORT_SERVICE_NAME, Severity.WARNING if certain else Severity.INFO, entry, hits, message)
+    return _findings(SHORT_SERVICE_NAME, Severity.WARNING if certain else Severity.INFO, entry, hits, message)
 
 
 def _short_name(host: str, namespaces: frozenset[str]) -> bool:
@@ -50,7 +50,9 @@ def _short_name(host: str, namespaces: frozenset[str]) -> bool:
     return bool(name and dot) and namespace in namespaces
 
 
-def _told(rule: Rule, severity: Severity, entry: ServiceEntry, hits: list[int], message: str) -> tuple[Finding, ...]:
+def _findings(
+    rule: Rule, severity: Severity, entry: ServiceEntry, hits: list[int], message: str
+) -> tuple[Finding, ...]:
     if not hits:
         return ()
     sentence = and_more(message.format(host=quoted(entry.hosts[hits[0]].text)), len(hits))

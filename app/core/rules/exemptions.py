@@ -30,7 +30,7 @@ class Exemption:
     path: str
     message: str
     until: str = ""
-    told: Severity = Severity.WARNING
+    severity: Severity = Severity.WARNING
     """The severity of the finding on its end: INFO if the entry needs no change."""
 
     @property
@@ -44,7 +44,7 @@ class Exemption:
             return ()
         when = "ends" if today <= self.until else "ended"
         message = f"the exemption {when} on {self.until}; after that day the next write of the entry is reviewed"
-        return (Finding(EXEMPTION_ENDS, self.told, self.path, message),)
+        return (Finding(EXEMPTION_ENDS, self.severity, self.path, message),)
 
 
 def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
@@ -65,7 +65,7 @@ def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding,
     if over := [item for item in _temporary(entry, settings.exemptions) if entry.written > item.until]:
         last = _of_policy(max(over, key=lambda item: item.until), entry)
         message = f"the policy's exemption of the entry ended on {last.until}, so the entry is reviewed"
-        findings.append(Finding(EXEMPTION_ENDS, last.told, last.path, message))
+        findings.append(Finding(EXEMPTION_ENDS, last.severity, last.path, message))
     if why := _unhonoured(entry, settings.exemptions):
         path = annotation_path(EXEMPT if EXEMPT in entry.annotations else EXEMPT_UNTIL)
         findings.append(Finding(EXEMPTION_REFUSED, Severity.WARNING, path, why))

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from app.core.resources.service_entry import JSON, Fields, ServiceEntry
-from app.core.rules.findings import and_more, port_label
+from app.core.rules.findings import Finding, and_more, port_label
 
 Place = tuple[str, str]
 """A namespace, and a canonical host that entries of it name."""
@@ -32,6 +32,16 @@ class Stays:
         """Describe an entry."""
         labels = [port_label(port.number, port.protocol) for port in entry.ports] or ["no port"]
         return cls(entry.key.name, entry.resolution, and_more(labels[0], len(labels)), splits)
+
+    @classmethod
+    def at_waypoint(cls, finding: Finding) -> "Stays":
+        """Describe an entry of another namespace that shares a waypoint, as a finding on this one names both."""
+        return cls(str(finding.other[1]) if finding.other else "", "NONE", finding.message)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it is an entry of another namespace; names have no slash."""
+        return "/" in self.name
 
     @property
     def words(self) -> list[str]:

@@ -25,6 +25,7 @@ from app.core.rules.catalogue import (
     WORKLOAD_SELECTOR,
 )
 from app.core.rules.findings import Finding, Rule, Severity, and_more, port_label, quoted
+from app.core.rules.predicates import fully, partly
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +101,12 @@ class FieldObstacle:
 Obstacle = ItemObstacle | FieldObstacle
 
 
-def _matches(subject: str, pattern: str) -> str:
-    return f"{subject}.matches({json.dumps(pattern)})"
-
-
 _NO_WILDCARD = '!h.startsWith("*")'
 _FQDN = " && ".join(
     (
         f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})',
-        _matches("h.lowerAscii()", rf"^(?:{LABEL}(?:\.{LABEL})+\.?)$"),
-        "!" + _matches("h", r"\.[0-9]+\.?$"),
+        fully("h.lowerAscii()", rf"{LABEL}(?:\.{LABEL})+\.?"),
+        "!" + partly("h", r"\.[0-9]+\.?$"),
     )
 )
 _NAMES_NO_HOST = f'!(p.?protocol.orValue("").upperAscii() in {json.dumps(sorted(NAMING))})'

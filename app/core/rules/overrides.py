@@ -1,27 +1,27 @@
 """The retry settings of one entry: those of the policy, with the overrides of its annotations."""
 
 import difflib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
-from app.core.policy.fields import Permission
-from app.core.policy.traffic import DurationBounds, VirtualService
-from app.core.resources.durations import NO_DEADLINE, Duration, parse_duration, parse_timeout
+from app.core.policy.traffic import Overrides, VirtualService
+from app.core.resources.durations import Duration
 from app.core.resources.service_entry import PREFIX, Port
-from app.core.rules import templates
+from app.core.rules.annotations import (
+    ATTEMPTS,
+    OVERRIDES,
+    PER_TRY_TIMEOUT,
+    RETRY_ON,
+    TIMEOUT,
+    VIRTUAL_SERVICE,
+    Override,
+)
 from app.core.rules.catalogue import OVERRIDE_REFUSED, UNKNOWN_ANNOTATION
 from app.core.rules.findings import QUOTED, Finding, Severity, and_more, quoted
 
 EXEMPT = "exempt"
 EXEMPT_UNTIL = "exempt-until"
-ATTEMPTS = "attempts"
-PER_TRY_TIMEOUT = "per-try-timeout"
-TIMEOUT = "timeout"
-RETRY_ON = "retry-on"
-VIRTUAL_SERVICE = "virtual-service"
 WRITTEN_BY_US = "service-entry"
-DISABLED = "Disabled"
 KNOWN = (EXEMPT, EXEMPT_UNTIL, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
 
 
@@ -73,12 +73,13 @@ def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuni
     A rejected annotation becomes a finding and changes nothing.
     """
     tuning, findings = _untuned(settings), list[Finding]()
-    for name in sorted(annotations.keys() & _OVERRIDES.keys()):
-        try:
-            tuning = replace(tuning, overridden=True, **_OVERRIDES[name](annotations[name], settings))
-        except ValueError as error:
-            message = f"{quoted(annotations[name])} {error}"
-            findings.append(Finding(OVERRIDE_REFUSED, Severity.ERROR, annotation_path(name), message))
+    for name in sorted(annotations.keys() & _ROWS.keys()):
+        row, text = _ROWS[name], annotations[name]
+        if message := _problem(row, text, settings.overrides):
+            path = annotation_path(name)
+            findings.append(Finding(OVERRIDE_REFUSED, Severity.ERROR, path, f"{quoted(text)} {message}"))
+        else:
+            tuning = replace(tuning, overridden=True, **row.sets(text))
     return tuning, (*findings, *_unknown(annotations))
 
 
@@ -128,67 +129,19 @@ def _joined(words: tuple[str, ...], others: tuple[str, ...]) -> tuple[str, ...]:
     return (*words, *(word for word in others if word not in words))
 
 
-def _attempts(text: str, settings: VirtualService) -> dict[str, Any]:
-    bounds = settings.overrides.attempts
-    if bounds is None:
-        raise ValueError(templates.FORBIDDEN)
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise ValueError(templates.NOT_WHOLE)
-    if not bounds.min <= int(text) <= bounds.max:
-        raise ValueError(templates.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max))
-    return {"attempts": int(text)}
+_ROWS = {row.name: row for row in OVERRIDES}
 
 
-def _per_try_timeout(text: str, settings: VirtualService) -> dict[str, Any]:
-    duration = _bounded(text, settings.overrides.per_try_timeout, parse_duration)
-    return {"per_try_timeout": duration, "stream_per_try_timeout": duration}
-
-
-def _timeout(text: str, settings: VirtualService) -> dict[str, Any]:
-    bounds = settings.overrides.timeout
-    if bounds and text == NO_DEADLINE.text:
-        if bounds.no_deadline is Permission.FORBID:
-            raise ValueError(templates.NO_DEADLINE_FORBIDDEN)
-        return {"timeout": NO_DEADLINE, "stream_timeout": NO_DEADLINE}
-    duration = _bounded(text, bounds, parse_timeout)
-    return {"timeout": duration, "stream_timeout": duration}
-
-
-def _bounded(text: str, bounds: DurationBounds | None, parse: Callable[[object], Duration]) -> Duration:
-    if bounds is None:
-        raise ValueError(templates.FORBIDDEN)
-    duration = parse(text)
-    if not bounds.min <= duration <= bounds.max:
-        raise ValueError(templates.OUT_OF_BOUNDS.format(least=bounds.min, most=bounds.max))
-    return duration
-
-
-def _retry_on(text: str, settings: VirtualService) -> dict[str, Any]:
-    granted = settings.overrides.retry_on
-    if granted is None:
-        raise ValueError(templates.FORBIDDEN)
-    words = tuple(word.strip() for word in text.split(","))
-    refused = [word for word in words if word not in granted]
-    if refused:
-        raise ValueError(templates.NOT_GRANTED.format(word=quoted(refused[0]), granted=", ".join(granted)))
-    return {"retry_on": words, "retry_on_grpc": ()}
-
-
-def _virtual_service(text: str, settings: VirtualService) -> dict[str, Any]:
-    if settings.overrides.virtual_service is Permission.FORBID:
-        raise ValueError(templates.FORBIDDEN)
-    if text != DISABLED:
-        raise ValueError(templates.NOT_DISABLED)
-    return {"emit": False}
-
-
-_OVERRIDES: Mapping[str, Callable[[str, VirtualService], dict[str, Any]]] = {
-    ATTEMPTS: _attempts,
-    PER_TRY_TIMEOUT: _per_try_timeout,
-    TIMEOUT: _timeout,
-    RETRY_ON: _retry_on,
-    VIRTUAL_SERVICE: _virtual_service,
-}
+def _problem(row: Override, text: str, overrides: Overrides) -> str | None:
+    """Return what is wrong with the value of an annotation, None if it is valid."""
+    problem = row.problem(text, overrides)
+    if problem is None:
+        return None
+    template, bounds = problem
+    shown = {name: ", ".join(value) if isinstance(value, tuple) else str(value) for name, value in bounds.items()}
+    word = quoted(row.quoted(text, row.allowed(overrides))) if bounds else ""
+    message: str = template.format(word=word, **shown)
+    return message
 
 
 def _unknown(annotations: Mapping[str, str]) -> tuple[Finding, ...]:

@@ -30,8 +30,8 @@ def owned_by_others(entry: ServiceEntry, settings: Settings) -> tuple[Finding, .
         return ()
     index, owner = hits[0]
     message = templates.HOST_OWNED.format(host=quoted(entry.hosts[index].text), owner=owned(owner))
-    told = and_more(message, len(hits))
-    return (Finding(HOST_OWNED, Severity.ERROR, f"spec.hosts[{index}]", told),)
+    sentence = and_more(message, len(hits))
+    return (Finding(HOST_OWNED, Severity.ERROR, f"spec.hosts[{index}]", sentence),)
 
 
 def owned(owner: Owner) -> str:

@@ -114,7 +114,9 @@ def _wildcards(entry: ServiceEntry, settings: Settings) -> Decision:
 def _unfixable(obstacles: Sequence[Finding], settings: Settings) -> Decision:
     if settings.resolution.unfixable is Unfixable.DENY:
         return Decision(tuple(obstacles))
-    return Decision(tuple(Finding(found.rule, Severity.WARNING, found.path, found.message) for found in obstacles))
+    return Decision(
+        tuple(Finding(finding.rule, Severity.WARNING, finding.path, finding.message) for finding in obstacles)
+    )
 
 
 def _change(entry: ServiceEntry, resolution: str, settings: Settings) -> Decision:

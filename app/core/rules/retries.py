@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator
 
 from app.core.resources.hosts import names_pod, names_service
 from app.core.resources.service_entry import TLS_FAMILY, TLS_PORT, Port, ServiceEntry
+from app.core.rules.annotations import PER_TRY_TIMEOUT, TIMEOUT, VIRTUAL_SERVICE
 from app.core.rules.catalogue import (
     DISABLED,
     EXPORTED_TO_NO_ONE,
@@ -13,7 +14,7 @@ from app.core.rules.catalogue import (
     TAKES_ALL_TLS,
 )
 from app.core.rules.findings import Finding, Severity, and_more, port_label, quoted
-from app.core.rules.overrides import PER_TRY_TIMEOUT, TIMEOUT, VIRTUAL_SERVICE, Tuning, annotation_path
+from app.core.rules.overrides import Tuning, annotation_path
 
 RESOLVED = frozenset({"DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"})
 NO_ONE = "~"

@@ -18,6 +18,7 @@ from app.core.rules.findings import Finding, Severity, quoted
 from app.core.rules.kept_resolutions import Place, Standing, Stays, first_of_each, places
 from app.core.rules.layouts import ADDRESSED, Layouts
 from app.core.rules.verdict import Verdict, review
+from app.core.rules.waypoint_findings import kept_at_waypoint
 
 TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
 """The resolutions that the guard writes. An entry with one of them does not keep its siblings from changing."""
@@ -69,6 +70,8 @@ class Held:
 
     def finding(self, severity: Severity) -> Finding:
         """The finding for the owner, with both entries and the ports that would fail."""
+        if self.sibling.elsewhere:
+            return kept_at_waypoint(self.entry, Key(*self.sibling.name.split("/", 1)), self.sibling.ports)
         key = Key(self.entry.key.namespace, self.sibling.name)
         own = Stays.of(self.entry)
         if self.sibling.splits and (self.sibling.resolution == own.resolution or self.sibling.ports == own.ports):
@@ -128,7 +131,7 @@ def split(other: Key, host: str) -> Finding:
     return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
 
 
-def told(verdict: Verdict, finding: Finding) -> Verdict:
+def with_split(verdict: Verdict, finding: Finding) -> Verdict:
     """Add a finding because of siblings."""
     return replace(verdict, findings=(*verdict.findings, finding))
 
@@ -219,7 +222,7 @@ def _in_company(
     if handle in kept:
         return keep(member.verdict, kept[handle], policy)
     if handle in odds:
-        return told(member.verdict, odds[handle])
+        return with_split(member.verdict, odds[handle])
     return member.verdict
 
 

@@ -23,7 +23,7 @@ FORBIDDEN = "has no effect: the policy forbids this annotation"
 NO_DEADLINE_FORBIDDEN = "means no deadline; the policy does not allow that"
 NOT_WHOLE = "is not a whole number"
 OUT_OF_BOUNDS = "is outside {least} to {most}, the bounds of the policy"
-NOT_GRANTED = "contains {word}; the policy allows {granted}"
+NOT_GRANTED = "contains {word}; the policy allows {words}"
 NOT_DISABLED = "has no effect: the only value is Disabled"
 
 SENTENCE = "{code}{place}: {message}"

@@ -39,6 +39,18 @@ def shared_finding(entry: ServiceEntry, host: str, waypoint: Key, other: Key) ->
     return Finding(WAYPOINT_SHARED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
 
 
+def kept_at_waypoint(entry: ServiceEntry, other: Key, message: str) -> Finding:
+    """Say that an entry keeps its resolution beside one of another namespace, as the controller has said it."""
+    said = message.partition(", so resolution stays")[0]
+    return Finding(
+        WAYPOINT_SHARED,
+        Severity.WARNING,
+        "spec.hosts",
+        f"{said}, so resolution stays {entry.resolution}",
+        ("ServiceEntry", other),
+    )
+
+
 def _found(entry: ServiceEntry, namespace: Namespace | None) -> Iterator[Finding]:
     waypoint = waypoint_of(entry, namespace)
     if entry.ambient.refused:

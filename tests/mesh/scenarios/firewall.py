@@ -52,7 +52,7 @@ def trials(mesh: Mesh) -> Iterator[Trial]:
             host = f"http-{idleness.slug}.{arm.namespace}.example"
             address = networks.firewalled_address(resets=idleness.resets)
             mesh.names.point(host, mesh.upstream(address).address)
-            work = partial(_work, partial(Application, mesh.pod(arm), host), idleness)
+            work = partial(idle, partial(Application, mesh.pod(arm), host), idleness)
             yield Trial(TITLE, str(idleness), arm, [entry(arm, host, HTTP)], work, waits=True)
 
 
@@ -62,13 +62,13 @@ def encrypted_trials(mesh: Mesh) -> Iterator[Trial]:
         for arm in (OFF, RECIPE, IDLE_TIMEOUT, KEEPALIVE):
             host = f"tls-{idleness.slug}.{arm.namespace}.example"
             _open(mesh, host, idleness)
-            work = partial(_work, partial(_encrypted, mesh.pod(arm), host, mesh.trusting_tls()), idleness)
+            work = partial(idle, partial(_encrypted, mesh.pod(arm), host, mesh.trusting_tls()), idleness)
             yield Trial(TITLE_TLS, f"passthrough: {idleness}", arm, [entry(arm, host, TLS)], work, waits=True)
     for idleness in TLS_IDLENESSES:
         host = f"tls-{idleness.slug}.{ORIGINATION.namespace}.example"
         _open(mesh, host, idleness)
         manifest = entry(ORIGINATION, host, {**HTTP, "targetPort": 443})
-        work = partial(_work, partial(Application, mesh.pod(ORIGINATION), host), idleness)
+        work = partial(idle, partial(Application, mesh.pod(ORIGINATION), host), idleness)
         yield Trial(TITLE_TLS, f"origination: {idleness}", ORIGINATION, [manifest], work, waits=True)
 
 
@@ -81,7 +81,7 @@ def _encrypted(pod: Pod, host: str, tls: ssl.SSLContext) -> Application:
     return Application(pod, host, 443, tls=tls)
 
 
-def _work(connect: partial[Application], idleness: Idleness) -> Findings:
+def idle(connect: partial[Application], idleness: Idleness) -> Findings:
     """Each application sends some requests, is idle, and goes on, on a connection of its own."""
     outcomes, together = Outcomes(), threading.Barrier(APPLICATIONS)
 

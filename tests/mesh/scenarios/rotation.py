@@ -90,15 +90,16 @@ def _trial(mesh: Mesh, rotation: Rotation, arm: Arm) -> Trial:
         else:
             old.cut()
 
-    work = _work_in_flight if rotation.in_flight else _work_idle
+    work = in_flight if rotation.in_flight else _work_idle
     return Trial(
         TITLE, str(rotation), arm, [entry(arm, host, port)], partial(work, rotation, connect, turn, new), waits=True
     )
 
 
-def _work_in_flight(
+def in_flight(
     rotation: Rotation, connect: Callable[[], Application], turn: Callable[[], None], new: Upstream
 ) -> Findings:
+    """Send requests all the time, while the address goes."""
     outcomes, stop = Outcomes(), threading.Event()
 
     def ask(number: int) -> None:

@@ -1,0 +1,116 @@
+"""What works in an ambient mesh without the guard, and what a VirtualService or DNS by hand breaks."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from app.kube.client import Object
+from tests.bed.processes import wait_until
+from tests.e2e.team import SERVICE_ENTRIES
+from tests.mesh.ambient_arms import (
+    APART,
+    APART_BY_HAND,
+    BESIDE,
+    BESIDE_BY_HAND,
+    EDGE,
+    EDGE_BY_HAND,
+    GATEWAYS,
+    SHARING,
+    SHARING_BY_HAND,
+)
+from tests.mesh.ambient_mesh import AmbientMesh
+from tests.mesh.application import Application, Client, Outcomes, expecting, hammer
+from tests.mesh.arms import Arm
+from tests.mesh.manifests import entry, recipe_by_hand
+from tests.mesh.networks import plain_address
+from tests.mesh.scenarios.ambient import resolution
+from tests.mesh.trial import Findings, Trial
+
+TITLE = "11 Ambient: what worked before"
+ROUTED = "an HTTPRoute on the entry leads `/v1` elsewhere"
+SIDECAR = "a sidecar beside the waypoint calls a host that it does not know"
+SHARED = "two namespaces have the host at one waypoint, called in the second"
+REQUESTS = 20
+SETTLED_SECONDS = 60.0
+
+
+def trials(mesh: AmbientMesh) -> Iterator[Trial]:
+    """By hand, and the guard."""
+    for arm in (APART_BY_HAND, APART):
+        yield _http_route(mesh, arm)
+    for arm, edge in ((BESIDE_BY_HAND, EDGE_BY_HAND), (BESIDE, EDGE)):
+        yield _sidecar(mesh, arm, edge)
+    for arm, first in ((SHARING_BY_HAND, APART_BY_HAND), (SHARING, APART)):
+        yield _shared(mesh, arm, first)
+
+
+def _by_hand(arm: Arm, host: str, *names: str) -> list[Object]:
+    document = recipe_by_hand(arm, host, 80)
+    return [] if arm.labels else [{**document, "spec": {**document["spec"], "exportTo": [".", *names]}}]
+
+
+def _http_route(mesh: AmbientMesh, arm: Arm) -> Trial:
+    host, other = (f"{label}.{arm.namespace}.example" for label in ("routed", "v1"))
+    upstreams = [mesh.upstream(plain_address()) for _ in range(2)]
+    for name, upstream in zip((host, other), upstreams, strict=True):
+        mesh.names.point(name, upstream.address)
+    servers = {upstream.place: name for upstream, name in zip(upstreams, ("the host", "the other one"), strict=True)}
+    connect = expecting(partial(Application, mesh.pod(arm), host), upstreams[1].place, servers)
+    entries = [entry(arm, name, resolution=resolution(arm), exportTo=["."]) for name in (host, other)]
+
+    def work() -> Findings:
+        mesh.capture(arm, host, host)
+        return _each(connect, "/v1")
+
+    return Trial(TITLE, ROUTED, arm, [_route(arm, host, other), *entries, *_by_hand(arm, host, GATEWAYS)], work)
+
+
+def _route(arm: Arm, host: str, other: str) -> Object:
+    parent = {"group": "networking.istio.io", "kind": "ServiceEntry", "name": host}
+    to = [{"group": "networking.istio.io", "kind": "Hostname", "name": name, "port": 80} for name in (other, host)]
+    versioned = {"matches": [{"path": {"type": "PathPrefix", "value": "/v1"}}], "backendRefs": to[:1]}
+    return {
+        "apiVersion": "gateway.networking.k8s.io/v1",
+        "kind": "HTTPRoute",
+        "metadata": {"name": "routed", "namespace": arm.namespace},
+        "spec": {"parentRefs": [parent], "rules": [versioned, {"backendRefs": to[1:]}]},
+    }
+
+
+def _sidecar(mesh: AmbientMesh, arm: Arm, edge: str) -> Trial:
+    host = f"private.{arm.namespace}.example"
+    mesh.names.point(host, mesh.upstream(plain_address()).address)
+    manifests = [entry(arm, host, resolution=resolution(arm), exportTo=["."]), *_by_hand(arm, host, edge)]
+    work = partial(_each, partial(Application, mesh.beside(edge), host))
+    return Trial(TITLE, SIDECAR, arm, manifests, work)
+
+
+def _shared(mesh: AmbientMesh, arm: Arm, first: Arm) -> Trial:
+    """The second entry is written while the first is there: what admission changes of it, the controller puts back."""
+    host = f"shared.{arm.namespace}.example"
+    mesh.names.point(host, mesh.upstream(plain_address()).address)
+    wanted = resolution(arm)
+
+    def work() -> Findings:
+        second = entry(arm, host, resolution=wanted, exportTo=["."])
+        mesh.client.create(SERVICE_ENTRIES, second)
+        wait_until(lambda: _resolution(mesh, arm, host) == wanted, f"it stays {wanted}", SETTLED_SECONDS)
+        if wanted == "DNS":
+            mesh.wait_until_allocated(second)
+            mesh.capture(arm, host, host)
+        return _each(partial(Application, mesh.pod(arm), host))
+
+    return Trial(TITLE, SHARED, arm, [entry(first, host, resolution=wanted, exportTo=["."])], work)
+
+
+def _resolution(mesh: AmbientMesh, arm: Arm, name: str) -> str:
+    return str(mesh.client.get(SERVICE_ENTRIES, arm.namespace, name)["spec"]["resolution"])
+
+
+def _each(connect: Callable[[], Client], path: str = "") -> Findings:
+    """Send requests one after the other."""
+    if not path:
+        return Findings(hammer([connect], REQUESTS))
+    outcomes, client = Outcomes(), connect()
+    for number in range(REQUESTS):
+        outcomes.send(client, "GET", f"{path}/{number}")
+    return Findings(outcomes)
