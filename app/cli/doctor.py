@@ -1,5 +1,6 @@
 """The doctor: is the installation sound, and how is it taken out of the way if it is not."""
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,8 @@ def doctor(
     from app.doctor.doctor import Doctor, DoctorError, Target, open_client
 
     show_log()
-    place = Target(namespace, webhook_configuration, probe_namespace, _host_and_port(connect))
+    in_pod = "KUBERNETES_SERVICE_HOST" in os.environ
+    place = Target(namespace, webhook_configuration, probe_namespace, _host_and_port(connect), in_pod)
     try:
         client = open_client(access)
         patient = Doctor(client, place)

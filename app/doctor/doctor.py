@@ -51,12 +51,16 @@ ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The installation, the namespace of the dry runs, and the address of a webhook if `connect` names one."""
+    """The installation, the namespace of the dry runs, and the address of a webhook if `connect` names one.
+
+    `in_pod` says that this process runs in a pod of the cluster, which reaches Services by their cluster IP.
+    """
 
     namespace: str
     configuration: str
     probe_namespace: str
     connect: tuple[str, int] | None = None
+    in_pod: bool = False
 
 
 class DoctorError(Exception):
@@ -77,6 +81,7 @@ class Doctor:
     def __init__(self, client: Client, place: Target) -> None:
         self._client = client
         self._place = place
+        self._cluster_ips: dict[str, str] = {}
 
     def findings(self) -> Iterator[Check]:
         """Run all checks, cheapest first; the dry runs, which are the proof, come last. Raises DoctorError."""
@@ -153,6 +158,7 @@ class Doctor:
             return Check(State.UNKNOWN, said, NO_RIGHT_TO_READ)
         if spec.get("type") == "ExternalName":
             return Check(State.OK, f"Service {namespace}/{name} is an alias of {spec['externalName']}")
+        self._cluster_ips[f"{name}.{namespace}.svc"] = spec.get("clusterIP") or ""
         ready = _ready(slices)
         if not ready:
             said = f"Service {namespace}/{name}: {Cause.NO_ENDPOINTS.words}"
@@ -164,13 +170,20 @@ class Doctor:
         for where, authorities in dict.fromkeys(
             (address(webhook), bundle(webhook)) for webhook in asked if bundle(webhook)
         ):
-            shown = Address(*self._place.connect, name=where.host) if self._place.connect else where
+            shown = self._reached(where)
             try:
                 probe(shown, authorities)
             except ProbeError as error:
                 yield judge_connection(str(shown), where.host, error.trouble, str(error))
             else:
                 yield judge_connection(str(shown), where.host, None, "")
+
+    def _reached(self, where: Address) -> Address:
+        """Return how the webhook is reached from here: in a pod by the cluster IP, which needs no DNS."""
+        if self._place.connect:
+            return Address(*self._place.connect, name=where.host)
+        cluster_ip = self._cluster_ips.get(where.host) if self._place.in_pod else None
+        return Address(cluster_ip, where.port, name=where.host) if cluster_ip else where
 
     def _rehearse(self, **spec: object) -> DryRun:
         """Send an entry as a dry run. Its host is below example.com, which is reserved."""

@@ -51,6 +51,25 @@ def test_helm_test_shows_what_the_doctor_says(release: Release) -> None:
     assert "Phase:          Succeeded" in said
 
 
+def test_helm_test_needs_no_cluster_dns(release: Release, cluster: Cluster) -> None:
+    def scale(replicas: int) -> None:
+        cluster.kubectl("scale", "deployment", "coredns", "--namespace=kube-system", f"--replicas={replicas}")
+        wait_until(lambda: available(cluster, "coredns") == replicas, f"{replicas} pods of DNS are available", SECONDS)
+
+    scale(0)
+    try:
+        said = release.test()
+    finally:
+        scale(1)
+    assert "The guard works." in said
+    assert "succeeds with the current caBundle" in said
+
+
+def available(cluster: Cluster, name: str) -> int:
+    """How many pods of a Deployment of the cluster's own are available."""
+    return int(cluster.get("deployment", name, "--namespace=kube-system")["status"].get("availableReplicas", 0))
+
+
 def test_a_policy_value_is_in_force_on_all_pods_without_a_restart(release: Release, cluster: Cluster) -> None:
     before = {pod["metadata"]["uid"] for pod in release.pods("webhook")}
     release.upgrade({"policy": {"mode": "Warn"}})

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from app.certificates.probe import Address
 from app.core.resources.service_entry import ADMISSION_GROUP
 from app.doctor.causes import Cause
 from app.doctor.diagnosis import Check, State, exit_code
@@ -168,6 +169,19 @@ class TestASoundInstallation:
             patient.expect("the guard answers with a warning only", code=0)
             patient.expect("its policy has mode Warn here", code=0)
             lenient.kill()
+
+
+@pytest.mark.parametrize("in_pod", [True, False])
+def test_a_pod_reaches_the_webhook_by_its_cluster_ip_and_needs_no_dns(patient: Patient, in_pod: bool) -> None:
+    namespace = patient.installation.name
+    patient.client.delete(SERVICES, namespace, SERVICE)
+    service = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": SERVICE, "namespace": namespace}}
+    created = patient.client.create(SERVICES, {**service, "spec": {"ports": [{"port": 443}]}})
+    doctor = patient.doctor(connect=None, in_pod=in_pod)
+    doctor._endpoints(namespace, SERVICE)
+    called = Address(patient.called, 443)
+    expected = Address(created["spec"]["clusterIP"], 443, patient.called) if in_pod else called
+    assert doctor._reached(called) == expected
 
 
 class TestACauseInTheWordsOfTheApiServer:
