@@ -12,6 +12,7 @@ import click
 from click.exceptions import Exit
 
 from app.cli.terminal import InOrder
+from app.core.resources.service_entry import MANAGER
 
 MODULES = {
     "webhook": "servers",
@@ -72,7 +73,7 @@ def show_version(context: click.Context, _option: click.Parameter, wanted: bool)
 
 
 @click.group(
-    "serviceentry-guard",
+    MANAGER,
     cls=OnDemand,
     # Help may be as wide as the terminal: names of commands and their texts are not cut.
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import click
 
-NAME = "serviceentry-guard"
+from app.core.resources.service_entry import MANAGER
+
 COMMIT_VARIABLE = "SERVICEENTRY_GUARD_COMMIT"
 """Set in the image to the commit that it was built from."""
 ISTIO, KUBERNETES = "1.22", "1.30"
@@ -24,7 +25,7 @@ def version(output: str) -> None:
     import json
 
     facts = {
-        "version": installed_version(NAME),
+        "version": installed_version(MANAGER),
         "commit": os.environ.get(COMMIT_VARIABLE) or _commit_of_checkout() or "unknown",
         "python": platform.python_version(),
         "platform": f"{sys.platform}/{platform.machine()}",
@@ -55,12 +56,12 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"there is no completion for {shell}")
-    click.echo(made(cli, {}, NAME, "_SERVICEENTRY_GUARD_COMPLETE").source())
+    click.echo(made(cli, {}, MANAGER, "_SERVICEENTRY_GUARD_COMPLETE").source())
 
 
 def short_version() -> str:
     """Return name and version in one line."""
-    return f"{NAME} {installed_version(NAME)}"
+    return f"{MANAGER} {installed_version(MANAGER)}"
 
 
 def _commit_of_checkout() -> str:

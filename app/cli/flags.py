@@ -18,11 +18,12 @@ from app.core.policy.errors import PolicyError
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.days import is_day
 from app.core.resources.durations import parse_duration
+from app.core.resources.service_entry import MANAGER
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 E = TypeVar("E", bound=enum.Enum)
 FILE = click.Path(path_type=Path)
-INSTALLED = "serviceentry-guard"
+INSTALLED = MANAGER
 """What the chart calls what it installs, and the namespace in the documentation."""
 
 

@@ -15,6 +15,7 @@ from app.cli.serverflags import make_tracer, seconds
 from app.cli.terminal import fail
 from app.core.cel.admission_policy import Engine
 from app.core.policy.errors import PolicyError
+from app.core.resources.service_entry import MANAGER
 from app.policyfile import PolicyFile
 from app.telemetry.logs import LogFormat, LogLevel, configure
 
@@ -143,14 +144,14 @@ def webhook(
 @flag(
     "--webhook-service",
     "Name of the webhook's Service, for which its certificates are made.",
-    default="serviceentry-guard-webhook",
+    default=f"{MANAGER}-webhook",
 )
 @flag(
     "--tls-secret",
     "Secret of the serving certificate, which the webhook's pods mount.",
-    default="serviceentry-guard-tls",
+    default=f"{MANAGER}-tls",
 )
-@flag("--ca-secret", "Secret of the authority, which only the controller reads.", default="serviceentry-guard-ca")
+@flag("--ca-secret", "Secret of the authority, which only the controller reads.", default=f"{MANAGER}-ca")
 @flags.webhook_configuration()
 @flag("--ca-lifetime", "Lifetime of an authority.", default="8760h")
 @flag(

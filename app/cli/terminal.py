@@ -9,6 +9,8 @@ from typing import NoReturn
 import click
 from click.exceptions import Exit
 
+from app.core.resources.service_entry import MANAGER
+
 
 def fail(*lines: str) -> NoReturn:
     """End with exit code 2, saying why on standard error."""
@@ -19,14 +21,14 @@ def fail(*lines: str) -> NoReturn:
 
 def tell(line: str) -> None:
     """Say something on standard error."""
-    click.echo(f"serviceentry-guard: {line}", err=True)
+    click.echo(f"{MANAGER}: {line}", err=True)
 
 
 def confirm(question: str, *, yes: bool) -> None:
     """Ask on a terminal whether to go on, unless the answer is given already; without one nothing is asked."""
     if yes or not (sys.stdin and sys.stdin.isatty()):
         return
-    if not click.confirm(f"serviceentry-guard: {question}", err=True):
+    if not click.confirm(f"{MANAGER}: {question}", err=True):
         fail("nothing was changed")
 
 

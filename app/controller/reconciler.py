@@ -14,9 +14,8 @@ from app.core.routes.index import Neighbours
 from app.core.routes.observed import Observed
 from app.core.routes.plan import Changes, changes, desired_at
 from app.core.routes.virtual_service import Emitted
-from app.kube.apply import apply_exactly
+from app.kube.apply import apply_exactly, delete_seen
 from app.kube.client import Client
-from app.kube.errors import NotFound
 from app.kube.resources import EMITTED
 from app.policyfile import PolicyFile
 from app.telemetry.logs import tell
@@ -111,18 +110,9 @@ class Reconciler:
         return done
 
     def _delete(self, stored: Observed) -> None:
-        resource = EMITTED[stored.kind]
-        try:
-            self._client.delete(
-                resource,
-                stored.key.namespace,
-                stored.key.name,
-                uid=stored.uid,
-                resource_version=stored.resource_version,
-            )
-        except NotFound:
-            return
-        log.debug("deleted %s %s", stored.kind, stored.key)
+        resource, key, seen = EMITTED[stored.kind], stored.key, {"uid": stored.uid, "version": stored.resource_version}
+        if delete_seen(self._client, resource, key.namespace, key.name, **seen):
+            log.debug("deleted %s %s", stored.kind, key)
 
 
 def _entries(neighbours: Neighbours) -> Hashable:

@@ -5,7 +5,6 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
@@ -17,7 +16,7 @@ from app.core.resources.service_entry import JSON, MANAGER, Key, ServiceEntry
 from app.core.routes.plan import keys
 from app.core.rules.findings import Finding
 from app.core.rules.verdict import Judge, review
-from app.kube.apply import OUR_OBJECTS, apply_over, list_all
+from app.kube.apply import OUR_OBJECTS, apply_over, delete_seen, list_all
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, NotFound, WriteConflict
 from app.kube.resources import REPORTS, Resource
@@ -237,8 +236,7 @@ class Reporter:
             self._known[namespace] = _Known.parse(stored)
 
     def _delete(self, kind: Resource, namespace: str, known: _Known) -> None:
-        with suppress(NotFound):
-            self._client.delete(kind, namespace, MANAGER, uid=known.uid, resource_version=known.resource_version)
+        delete_seen(self._client, kind, namespace, MANAGER, uid=known.uid, version=known.resource_version)
 
     def _wanted(self, namespace: str, known: _Known | None) -> JSON | None:
         """Return the current content of a report."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from app.core.resources.service_entry import MANAGED_BY, MANAGER
 from app.kube.client import Client, Object
+from app.kube.errors import NotFound
 from app.kube.resources import NO_VERSION, Resource
 
 OUR_OBJECTS = f"{MANAGED_BY}={MANAGER}"
@@ -67,3 +68,14 @@ def apply_exactly(client: Client, resource: Resource, manifest: Object, seen: st
     metadata = manifest["metadata"]
     reset = locked(stored, [{"op": "replace", "path": "/spec", "value": manifest["spec"]}])
     return client.json_patch(resource, metadata.get("namespace"), metadata["name"], reset)
+
+
+def delete_seen(  # noqa: PLR0913 - what the API server takes
+    client: Client, resource: Resource, namespace: str, name: str, *, uid: str, version: str
+) -> bool:
+    """Delete an object, only as it was seen; returns False if it is gone already."""
+    try:
+        client.delete(resource, namespace, name, uid=uid, resource_version=version)
+    except NotFound:
+        return False
+    return True

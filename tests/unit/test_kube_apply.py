@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from app.kube.apply import OUR_OBJECTS, apply_exactly, apply_over, is_ours, list_all, locked
+from app.kube.apply import OUR_OBJECTS, apply_exactly, apply_over, delete_seen, is_ours, list_all, locked
 from app.kube.client import Client
 from app.kube.errors import WriteConflict
 from app.kube.resources import NO_VERSION, Resource
@@ -91,6 +91,16 @@ def test_a_write_between_apply_and_reset_is_a_conflict(client: Client, server: S
 def test_a_locked_patch_names_the_version_first() -> None:
     patch = locked(stored("8"), [{"op": "remove", "path": "/spec/mode"}])
     assert [operation["path"] for operation in patch] == ["/metadata/resourceVersion", "/spec/mode"]
+
+
+@pytest.mark.parametrize(("status", "deleted"), [(200, True), (404, False)])
+def test_an_object_is_deleted_as_it_was_seen_and_one_that_is_gone_is_no_error(
+    client: Client, server: Server, status: int, deleted: bool
+) -> None:
+    server.answers = [json_answer({"kind": "Status", "code": status, "reason": "NotFound", "message": "gone"}, status)]
+    assert delete_seen(client, POLICIES, "team", "one", uid="u", version="8") is deleted
+    (body,) = sent(server)
+    assert body["preconditions"] == {"uid": "u", "resourceVersion": "8"}
 
 
 @pytest.mark.parametrize(
