@@ -36,7 +36,7 @@ class TestAHostThatAForeignVirtualServiceClaims:
         team.store(team.foreign("mine", team.host()), team.entry(hosts=[team.host(), team.host("free")]))
         return team
 
-    def test_is_left_alone_and_the_other_hosts_of_the_entry_are_not(self, contested: Team) -> None:
+    def test_gets_no_virtual_service_but_the_other_hosts_of_the_entry_get_theirs(self, contested: Team) -> None:
         contested.expect("mine", contested.host("free"))
         contested.settle()
         contested.expect("mine", contested.host("free"))
@@ -222,7 +222,7 @@ class TestTwoEntriesOfOneNamespaceThatClaimAHost:
         assert found["spec"]["exportTo"] == ["."]
         assert [owner["name"] for owner in found["metadata"]["ownerReferences"]] == ["older"]
 
-    def test_are_told_apart_by_age_and_not_by_name(self, team: Team) -> None:
+    def test_the_older_entry_owns_the_virtual_service_regardless_of_names(self, team: Team) -> None:
         team.store(team.entry("z-older"))
         created = datetime.fromisoformat(team.stored("z-older")["metadata"]["creationTimestamp"])
         wait_until(lambda: datetime.now(UTC) >= created + timedelta(seconds=1), "a second has passed")

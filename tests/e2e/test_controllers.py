@@ -74,7 +74,7 @@ def test_a_burst_is_emitted_whole_though_the_controller_is_killed_in_the_middle(
         loner.expect(*map(loner.host, names))
 
 
-def test_a_controller_that_was_cut_off_until_its_history_was_gone_lists_anew_and_misses_nothing(
+def test_a_controller_lists_again_and_misses_no_change_after_its_watch_history_expired(
     loner: Team, forwarder: Forwarder, tmp_path: Path
 ) -> None:
     cluster = loner.control_plane

@@ -109,7 +109,7 @@ def test_what_is_too_young_or_too_old_to_be_compared_is_not_asked_for(created: s
     assert look.figures.asked == []
 
 
-def test_a_prometheus_that_does_not_answer_changes_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prometheus_without_answer_changes_no_finding_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     look = Look()
     look.codes()
     look.figures.error = "Prometheus at http://x does not answer"

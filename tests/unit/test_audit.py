@@ -186,7 +186,7 @@ def test_a_host_that_a_foreign_object_claims_is_a_conflict_and_nothing_is_missin
     assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
 
 
-def test_an_http_route_whose_parent_is_an_entry_is_a_conflict_and_nothing_is_missing(cluster: Cluster) -> None:
+def test_an_http_route_with_an_entry_as_its_parent_is_a_conflict_and_no_object_is_missing(cluster: Cluster) -> None:
     cluster.http_route(cluster.entry())
     (one,) = cluster.audit()
     assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
@@ -264,9 +264,7 @@ def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit", "html"])
-def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_code(
-    cluster: Cluster, output: str
-) -> None:
+def test_every_output_format_reports_a_cluster_with_the_same_exit_code(cluster: Cluster, output: str) -> None:
     cluster.entry(resolution="NONE")
     cluster.emit(cluster.entry("fine"))
     result = cluster.run(f"--output={output}")
@@ -397,7 +395,7 @@ def test_flags_about_prometheus_say_what_they_look_like(cluster: Cluster, flag: 
     assert "such as" in done.stderr or "--suggest needs --prometheus" in done.stderr
 
 
-def test_what_is_stored_for_each_namespace_is_told(cluster: Cluster) -> None:
+def test_the_audit_counts_stored_and_missing_objects_by_namespace(cluster: Cluster) -> None:
     cluster.emit(cluster.entry())
     cluster.entry("other", "shop")
     assert cluster.run().stdout.endswith(

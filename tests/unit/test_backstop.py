@@ -139,7 +139,7 @@ def test_exemptions_that_end_are_written_as_they_stand_on_the_day() -> None:
     assert backstop(policy().on(days[0]), Engine.VALIDATING) == backstop(policy().on(days[1]), Engine.VALIDATING)
 
 
-def test_settings_that_are_the_same_everywhere_are_not_told_apart_by_namespace() -> None:
+def test_settings_that_are_the_same_in_all_namespaces_need_no_layer_variable() -> None:
     (plain, _) = backstop(policy(), Engine.VALIDATING)
     assert "variables.layer" not in json.dumps(plain)
     (layered, _) = backstop(

@@ -141,7 +141,7 @@ def rsa_key() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def test_what_is_no_pair_is_told_in_words(authority: Pair) -> None:
+def test_an_unreadable_certificate_or_key_raises_an_error_that_says_why(authority: Pair) -> None:
     good = issue(authority, NAME, NOW, DAY)
     secret = good.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     for certificate, key, said in (

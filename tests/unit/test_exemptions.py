@@ -140,7 +140,7 @@ class TestAtAdmission:
     ) -> None:
         assert admitted("2027-03-01", given, **exemptions).codes == ("SEG002",)
 
-    def test_an_end_alone_is_told(self) -> None:
+    def test_an_end_without_exempt_has_a_finding(self) -> None:
         alone = entry(annotations={"exempt-until": LAST})
         message = f'SEG014 metadata.annotations["{UNTIL}"]: has no effect without exempt'
         assert said(review(alone, policy("2027-03-01"))) == [message]

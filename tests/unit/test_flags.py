@@ -51,7 +51,7 @@ def test_commands_are_listed_in_their_order_where_none_is_given() -> None:
     assert [line.split()[0] for line in listed if line[2:3].strip()] == list(MODULES)
 
 
-def test_who_interrupts_is_told_by_the_exit_code_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_130_without_output(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_request: object) -> None:
         raise KeyboardInterrupt
 

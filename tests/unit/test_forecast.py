@@ -116,7 +116,9 @@ def _emitted(one: ServiceEntry) -> list[Any]:
         ),
     ],
 )
-def test_where_nothing_is_emitted_the_reason_is_told_and_nothing_is_cut(given: Any, beside: Any, why: str) -> None:
+def test_without_emitted_objects_the_forecast_gives_the_reason_and_ends_no_call(
+    given: Any, beside: Any, why: str
+) -> None:
     told = Mesh().calls(1000, TERMINATED=31).took(SLOW).says(entry(**given), beside=beside)
     assert told == (f"3.1 % of 1,000 calls ended with connection termination (UC); no retries: {why}",)
 

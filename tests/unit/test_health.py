@@ -144,7 +144,9 @@ class TestTheLogLevel:
 
     @pytest.mark.parametrize("host", ["10.0.0.7", "127.0.0.6", "::ffff:10.0.0.7", "testclient"])
     @pytest.mark.parametrize("method", ["GET", "PUT"])
-    def test_is_nobody_elses_business(self, app: HealthApp, level: Level, host: str, method: str) -> None:
+    def test_is_forbidden_to_every_client_outside_of_the_pod(
+        self, app: HealthApp, level: Level, host: str, method: str
+    ) -> None:
         """127.0.0.6 is where an Istio sidecar hands over from what other pods send."""
         assert self.ask(app, method, b"debug", (host, 1))[0] == 403
         assert level.current == "info"

@@ -97,7 +97,7 @@ def test_of_two_objects_that_route_a_host_the_one_that_is_left_still_does() -> N
     assert index.neighbours(at).observed == (two,)
 
 
-def test_how_an_entry_tunes_its_retries_is_decided_anew_in_its_own_namespace_only() -> None:
+def test_retry_annotations_of_an_entry_requeue_its_host_in_its_own_namespace_only() -> None:
     inventory, mine = Inventory(), Key("team", "api.example.com")
     old = entry()
     others = [entry(namespace=namespace) for namespace in ("a", "b")]

@@ -179,7 +179,7 @@ def test_lines_are_counted_as_editors_do(tmp_path: Path) -> None:
     assert manifests.line(manifests.documents[0], "spec.hosts[0]") == 8
 
 
-def test_a_list_whose_items_are_behind_an_alias_is_found_as_a_whole(tmp_path: Path) -> None:
+def test_a_list_with_items_behind_an_alias_has_the_line_of_the_whole_list(tmp_path: Path) -> None:
     items = textwrap.indent(ENTRY, "  ").replace("  api", "- api", 1)
     (tmp_path / "a.yaml").write_text(f"kept: &kept\n{items}kind: List\nitems: *kept\n")
     manifests = Manifests([str(tmp_path)])

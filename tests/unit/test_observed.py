@@ -103,7 +103,7 @@ class TestClaims:
     def test_what_has_wrong_types_claims_nothing(self, manifest: Any) -> None:
         assert Observed.parse(manifest).claims == ()
 
-    def test_what_the_guard_wrote_is_told_from_all_else(self) -> None:
+    def test_only_an_object_that_the_guard_emitted_is_managed(self) -> None:
         (emitted,) = desired([entry()], POLICY).objects
         ours = Observed.parse(emitted.manifest)
         assert (ours.managed, ours.legs, ours.fingerprint) == (True, (), emitted.fingerprint)
@@ -178,7 +178,7 @@ class TestLegs:
             Leg(2, (), retries=False),
         )
 
-    def test_the_routes_that_lead_to_a_host_are_told_from_all_others(self) -> None:
+    def test_legs_are_the_routes_to_one_host_with_or_without_retries(self) -> None:
         routes = [route(EGRESS), route(HOST), route(HOST, retries=RECIPE), route("b.a", HOST, retries={"attempts": 2})]
         one = Observed.parse(virtual_service(http=routes))
         assert [(leg.index, leg.retries) for leg in one.legs_to(HOST)] == [(1, False), (2, True), (3, False)]

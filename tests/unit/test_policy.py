@@ -259,7 +259,7 @@ def test_a_policy_that_cannot_be_used_is_an_error_with_its_path_and_what_is_allo
     assert "\n" not in found
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_the_parser_reports_every_problem_at_once() -> None:
     found = problems({**IDENTITY, "mode": "x", "scope": {"y": 1}, "existing": 7})
     assert [line.partition(":")[0] for line in found] == ["mode", "scope.y", "existing"]
 
@@ -321,6 +321,6 @@ class TestNamespaces:
             "namespaces[1].virtualService.overrides.timeout: min 10s is over max 5s"
         ]
 
-    def test_bounds_that_are_wrong_for_all_are_told_once(self) -> None:
+    def test_wrong_bounds_of_the_whole_policy_are_reported_once(self) -> None:
         document = {**overrides(attempts={"min": 11}), "namespaces": [{"match": ["a"]}]}
         assert problems(document) == ["virtualService.overrides.attempts: min 11 is over max 10"]

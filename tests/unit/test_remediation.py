@@ -138,7 +138,7 @@ def wait(condition: Callable[[], object], what: str) -> None:
     wait_until(lambda: bool(condition()), what, 10.0)
 
 
-def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> None:
+def test_an_entry_is_patched_at_its_resource_version_and_gets_one_event(cluster: Cluster) -> None:
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest()):
             remediator.put(*delivered)
@@ -153,7 +153,7 @@ def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> 
     assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
 
 
-def test_an_entry_whose_resolution_is_restored_gets_an_event_with_the_reason(cluster: Cluster) -> None:
+def test_a_restored_resolution_gets_an_event_with_the_reason(cluster: Cluster) -> None:
     patched = list[ServiceEntry]()
     back = set_resolution("NONE", present=True)
     with cluster.remediator(
@@ -229,7 +229,7 @@ def test_a_patch_over_an_outdated_version_is_computed_again(cluster: Cluster) ->
 
 
 @pytest.mark.parametrize("code", [400, 403, 422])
-def test_an_entry_that_another_webhook_refuses_is_told_and_tried_again_while_others_go_on(
+def test_an_entry_that_another_webhook_rejects_gets_an_event_and_a_retry_and_blocks_no_other(
     cluster: Cluster, code: int
 ) -> None:
     cluster.refusals["refused"] = status(code, "Forbidden", "admission webhook denied it")
@@ -248,7 +248,7 @@ def test_an_entry_that_another_webhook_refuses_is_told_and_tried_again_while_oth
     assert tries[1] - tries[0] >= 0.5
 
 
-def test_an_entry_whose_patch_another_webhook_undoes_is_refused_too(cluster: Cluster) -> None:
+def test_a_patch_that_another_webhook_reverts_counts_as_refused(cluster: Cluster) -> None:
     cluster.turned_back.add("api")
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest()):

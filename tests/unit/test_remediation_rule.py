@@ -62,7 +62,7 @@ def test_where_the_policy_reports_no_sibling_is_brought_along() -> None:
     assert remediation(entry, policy(existing="Report"), led=lambda _entry, _target: True) == ()
 
 
-def test_where_the_policy_remediates_nobody_has_to_lead() -> None:
+def test_existing_remediate_patches_an_entry_without_a_sibling_of_that_resolution() -> None:
     entry = ServiceEntry.parse(manifest())
     assert remediation(entry, policy(**REMEDIATE), led=lambda _entry, _target: False)
 

@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_not_touched(tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
-def test_a_file_that_cannot_be_written_is_told_and_the_others_are_fixed(tmp_path: Path) -> None:
+def test_fix_reports_a_file_that_it_cannot_write_and_fixes_the_others(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "folder")
     outside = Folder(tmp_path).write("outside.yaml", entry("out"))
     changed = folder.write("b.yaml", entry())

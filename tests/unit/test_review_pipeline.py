@@ -202,7 +202,7 @@ def test_a_function_reads_and_gives_json() -> None:
         assert len(given["results"]) == 1
 
 
-def test_a_function_writes_the_list_anew_where_its_layout_shows_no_place_to_write() -> None:
+def test_a_function_rewrites_the_whole_list_if_its_items_are_behind_an_alias() -> None:
     aliased = "items: &i\n- {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}, spec: *s}\n"
     spec = "functionConfig: {spec: &s {hosts: [a.b], ports: [{number: 80, name: h, protocol: HTTP}]}}\n"
     head = FUNCTION[: FUNCTION.index("items")]

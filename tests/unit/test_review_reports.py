@@ -143,7 +143,7 @@ def test_sarif_names_a_file_outside_of_where_it_runs_by_its_whole_address(
     assert uri == (folder.path / "one.yaml").as_uri()
 
 
-def test_sarif_knows_a_finding_again_when_lines_move_and_tells_all_apart(repository: Folder) -> None:
+def test_sarif_fingerprints_are_unique_and_stay_the_same_when_lines_move(repository: Folder) -> None:
     before = [one["partialFingerprints"]["serviceEntry/v1"] for one in sarif(repository)["results"]]
     for path in repository.path.glob("apps/?*.yaml"):
         path.write_text("# moved\n\n" + path.read_text())
@@ -221,7 +221,7 @@ def test_a_diff_names_files_from_where_it_runs(folder: Folder) -> None:
         assert "--- a/sub/a.yaml\n+++ b/sub/a.yaml\n" in folder.review(named, "--output=diff").stdout
 
 
-def test_what_a_diff_leaves_out_is_told(folder: Folder) -> None:
+def test_a_diff_names_the_entries_that_it_leaves_out_on_stderr(folder: Folder) -> None:
     folder.write("a.yaml", entry(**REFUSED))
     (folder.path / "b.yaml").write_text(ALIASED)
     result = folder.review("--output=diff")

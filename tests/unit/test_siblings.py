@@ -436,7 +436,9 @@ class TestTheController:
         ],
         ids=["was so", "unchanged", "itself", "written by the author", "not by us", "another namespace"],
     )
-    def test_what_admission_did_not_do_is_left_alone(self, old: ServiceEntry, new: ServiceEntry) -> None:
+    def test_the_controller_keeps_a_resolution_that_admission_did_not_set(
+        self, old: ServiceEntry, new: ServiceEntry
+    ) -> None:
         assert slipped(old, new, self.STORED, POLICY) is None
 
     def test_what_an_author_wrote_is_known_by_what_kubectl_applied_last(self) -> None:
@@ -507,7 +509,7 @@ class TestSplitHosts:
         verdicts = judged(members(*self.PORTS.values(), entry("stays", **STAYS)), POLICY)
         assert all("SEG040" in verdicts[name].codes and not verdicts[name].allowed for name in self.PORTS)
 
-    def test_the_webhook_leaves_alone_what_the_controller_says_is_split(self) -> None:
+    def test_the_webhook_does_not_patch_entries_of_a_split_host(self) -> None:
         company = members(*self.PORTS.values())
         stored = parse_standing(as_document(standing(company, held(company))))
         for one in (*self.PORTS.values(), entry("new", ports=[TLS], **OPEN)):

@@ -139,7 +139,7 @@ def test_without_port_80_no_sidecar_is_led_anywhere_and_the_semantics_are_the_us
     assert [SEMANTICS in one.manifest["metadata"]["annotations"] for one in made.objects] == [False]
 
 
-def test_a_wildcard_is_kept_from_a_namespace_with_sidecars_and_its_owner_is_told() -> None:
+def test_a_wildcard_is_not_exported_to_a_namespace_with_sidecars_and_has_a_finding() -> None:
     wild = {"hosts": ["*.example.com"], "resolution": "DYNAMIC_DNS"}
     one = entry(labels=GATEWAYS, exportTo=["."], **wild)
     made = plan(one, spaces=[namespace("gateways", INJECTED)])
@@ -224,7 +224,7 @@ def test_a_host_beneath_a_wildcard_is_seen_at_a_waypoint_of_its_own() -> None:
     assert codes(made) == []
 
 
-def test_a_host_is_decided_anew_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:
+def test_a_host_is_decided_again_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:
     index = Index(policy())
     index.put_entry(None, entry())
     wild = entry("wild", **WILD)
@@ -271,7 +271,7 @@ def test_an_http_route_of_the_waypoints_namespace_on_the_entry_comes_before_it()
     assert "HTTPRoute gateways/canary" in made.findings[Key("team", "api")][0].message
 
 
-def test_a_destination_rule_that_the_waypoint_does_not_see_is_told() -> None:
+def test_a_destination_rule_that_the_waypoint_does_not_see_has_a_finding() -> None:
     rule = {"destinationRule": {"enabled": True}}
     spaces = [namespace("gateways")]
     made = plan(entry(labels=GATEWAYS, exportTo=["."]), spaces=spaces, **rule)
@@ -315,7 +315,7 @@ def test_the_webhook_keeps_the_resolution_where_the_controller_says_that_a_waypo
     assert slipped(None, changed, judge.stays_at(changed), policy()) == "NONE"
 
 
-def test_an_entry_that_is_dns_already_is_told_only() -> None:
+def test_an_entry_with_resolution_dns_has_a_finding_and_keeps_dns() -> None:
     one, other = reviewed(manifest(labels=GATEWAYS), manifest("api", "reports", labels=GATEWAYS))
     assert [found.code for found in one.findings if found.code == "SEG059"] == ["SEG059"]
     assert "stays" not in other.findings[0].message
@@ -380,7 +380,7 @@ def test_an_entry_of_the_namespace_is_looked_at_again_when_the_namespace_joins_t
         ),
     ],
 )
-def test_what_keeps_calls_from_the_retries_at_a_waypoint_is_told_once(
+def test_each_obstacle_to_retries_at_a_waypoint_is_one_finding(
     fields: dict[str, Any], home: JSON, found: list[str]
 ) -> None:
     one, index, warn = entry(**fields), Index(policy(mode="Warn")), policy(mode="Warn")
@@ -408,7 +408,7 @@ def test_an_entry_that_becomes_dns_comes_to_its_waypoint() -> None:
     "document",
     [{"mode": "Off"}, {"scope": {"excludedNamespaces": ["team"]}}, {"exemptions": {"namespaces": ["team"]}}],
 )
-def test_of_entries_that_are_left_alone_nothing_is_said(document: dict[str, Any]) -> None:
+def test_entries_that_the_guard_ignores_have_no_waypoint_finding(document: dict[str, Any]) -> None:
     (one,) = reviewed(manifest(resolution="NONE"), space("team", **AMBIENT), **document)
     assert "SEG053" not in [found.code for found in one.findings]
 

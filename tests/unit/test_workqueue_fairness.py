@@ -153,7 +153,7 @@ def test_a_refused_key_that_changes_is_tried_as_a_new_one(queue: WorkQueue[Key],
     assert queue.get(0) == ("a", 0)
 
 
-def test_the_first_refusal_is_told_apart_from_those_that_follow(queue: WorkQueue[Key], clock: Clock) -> None:
+def test_refuse_returns_true_for_the_first_refusal_only(queue: WorkQueue[Key], clock: Clock) -> None:
     put(queue, "a", 5)
     told = []
     for _ in range(10):
