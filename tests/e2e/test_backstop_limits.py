@@ -202,7 +202,7 @@ def test_a_message_that_is_too_long_points_to_review(asker: Asker) -> None:
     assert asker.create(words, GRANTING).denial == UNSAID
 
 
-def test_what_is_malformed_is_refused_by_the_schema_and_not_by_the_backstop(asker: Asker) -> None:
+def test_the_schema_rejects_a_malformed_entry_before_the_backstop(asker: Asker) -> None:
     """Difference: SEG001 is never told, and under mode Warn such an entry is refused too (as with the webhook)."""
     for spec in ({"resolution": "none"}, {"hosts": "api.example.com"}, {"location": 5}, {"ports": [{"number": "80"}]}):
         given = entry(**spec)

@@ -157,7 +157,7 @@ def test_with_the_native_engine_entries_that_share_a_host_are_decided_as_a_whole
     team.delete("slipped")
 
 
-def test_what_is_deleted_or_edited_is_repaired(start: Start, admin: Client) -> None:
+def test_deleted_or_edited_admission_policies_are_repaired(start: Start, admin: Client) -> None:
     start("validating")
     expect(admin, {}, Engine.VALIDATING)
     admin.delete(VALIDATING, None, REFUSE)

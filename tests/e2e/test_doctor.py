@@ -337,7 +337,7 @@ def meddle(patient: Patient, kind: str, spec: Object, binding: Object) -> None:
         patient.client.create(resource, body)
 
 
-def test_what_something_else_changes_is_not_taken_for_the_guards_work(meddler: Patient) -> None:
+def test_a_change_by_another_admission_policy_is_not_attributed_to_the_guard(meddler: Patient) -> None:
     for resource in CONFIGURATIONS:
         meddler.client.delete(resource, None, meddler.installation.name)
     expression = 'Object{spec: Object.spec{resolution: "DNS"}}'

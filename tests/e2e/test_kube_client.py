@@ -72,7 +72,7 @@ def managers(stored: dict[str, Any]) -> set[tuple[str, str]]:
     return {(entry["manager"], entry["operation"]) for entry in stored["metadata"]["managedFields"]}
 
 
-def test_what_is_created_can_be_read_replaced_patched_and_deleted(client: Client, namespace: str) -> None:
+def test_a_created_object_can_be_read_replaced_patched_and_deleted(client: Client, namespace: str) -> None:
     created = client.create(MAPS, config_map(namespace, key="1"))
     assert client.get(MAPS, namespace, "one") == created
     replaced = client.replace(MAPS, {**created, "data": {"key": "2"}})
@@ -136,7 +136,7 @@ def test_preconditions_that_hold_let_the_deletion_happen(client: Client, namespa
         client.delete(MAPS, namespace, "one")
 
 
-def test_what_the_schema_refuses_is_invalid(client: Client, namespace: str) -> None:
+def test_an_object_that_the_schema_rejects_raises_invalid(client: Client, namespace: str) -> None:
     with pytest.raises(Invalid, match="cannot unmarshal number"):
         client.create(MAPS, {**config_map(namespace), "data": {"key": 1}})
     with pytest.raises(Invalid) as caught:

@@ -175,7 +175,9 @@ def test_both_entries_of_a_host_with_different_resolutions_get_an_event_and_a_fi
     assert found == 2
 
 
-def test_what_slipped_through_while_no_controller_ran_is_put_back_by_the_next_one(loner: Team, tmp_path: Path) -> None:
+def test_the_next_controller_restores_a_resolution_that_changed_without_a_controller(
+    loner: Team, tmp_path: Path
+) -> None:
     loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
     for name, written in (("web", "NONE"), ("meant", "DNS")):
         loner.kubectl("apply", manifest=loner.entry(name, ports=[HTTP], resolution=written))

@@ -208,7 +208,7 @@ def test_of_two_entries_with_one_host_the_newer_has_the_finding(cluster: Cluster
     assert found == {"z": ("allowed", []), "a": ("allowed", ["SEG022"])}
 
 
-def test_what_is_missing_for_a_host_that_two_entries_have_is_missing_for_its_owner_alone(cluster: Cluster) -> None:
+def test_a_missing_object_of_a_shared_host_is_a_finding_on_its_owner_only(cluster: Cluster) -> None:
     for name in ("a", "z"):
         cluster.entry(name, hosts=["api.example.com"])
     found = {one.entry.key.name: (one.outcome, codes(one)) for one in cluster.audit()}
@@ -238,7 +238,7 @@ def test_under_warn_nothing_is_missing(cluster: Cluster) -> None:
     assert codes(*cluster.audit(mode="Warn")) == []
 
 
-def test_what_managers_noted_on_their_fields_is_not_part_of_the_report(cluster: Cluster) -> None:
+def test_the_report_omits_managed_fields(cluster: Cluster) -> None:
     cluster.entry(resolution="NONE")
     (one,) = cluster.audit()
     assert "managedFields" not in one.stored["metadata"]
@@ -272,7 +272,7 @@ def test_every_output_format_reports_a_cluster_with_the_same_exit_code(cluster: 
     assert "DNS" in result.stdout
 
 
-def test_the_form_for_programs_counts_what_is_incomplete(cluster: Cluster) -> None:
+def test_the_json_report_counts_incomplete_entries(cluster: Cluster) -> None:
     cluster.entry()
     report = json.loads(cluster.run("--output=json").stdout)
     assert report["summary"] == {

@@ -119,7 +119,7 @@ def test_a_variable_uses_only_variables_before_it() -> None:
             known.add(variable["name"])
 
 
-def test_what_is_compliant_is_passed_over_unless_it_may_be_refused_for_its_hosts_or_who_sees_it() -> None:
+def test_compliant_entries_skip_the_policy_unless_hosts_or_export_to_may_be_rejected() -> None:
     def passed_over(**document: Any) -> str:
         (first, _) = backstop(policy(**document), Engine.VALIDATING)
         return str(first["spec"]["matchConditions"][0]["expression"])

@@ -103,7 +103,7 @@ class World:
         return writes
 
 
-def test_what_repairs_is_in_force_before_what_refuses_is_written() -> None:
+def test_the_mutating_policy_is_in_force_before_the_validating_policy_is_written() -> None:
     there = World()
     kept = there.backstop(Engine.NATIVE)
     kept.check()

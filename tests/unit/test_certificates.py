@@ -98,7 +98,7 @@ def test_keys_are_p_256_and_never_the_same(authority: Pair) -> None:
     assert one.certificate.serial_number != other.certificate.serial_number
 
 
-def test_what_is_written_is_read_again(authority: Pair) -> None:
+def test_a_written_certificate_and_key_can_be_read(authority: Pair) -> None:
     serving = issue(authority, NAME, NOW, DAY)
     again = read_pair(serving.certificate_pem + authority.certificate_pem, serving.key_pem)
     assert again.certificate == serving.certificate

@@ -218,7 +218,7 @@ def test_a_survey_keeps_entries_of_one_name_apart_and_finds_conflicts_between_fi
     assert [finding.code for finding in reviewed[2].findings] == ["SEG021"]
 
 
-def test_what_is_emitted_names_a_namespace_only_if_its_entry_does() -> None:
+def test_an_emitted_object_has_a_namespace_only_if_its_entry_has_one() -> None:
     homeless = entry(hosts=["b.example.com"])
     del homeless["metadata"]["namespace"]
     named, unnamed = survey([Sourced("a", entry()), Sourced("b", homeless)], default_policy(), "elsewhere")

@@ -80,7 +80,7 @@ def test_a_note_says_where_why_and_what_to_write_instead() -> None:
     )
 
 
-def test_what_the_policy_allows_is_not_unfixable() -> None:
+def test_wildcards_that_the_policy_allows_are_not_unfixable() -> None:
     wildcards = entry(hosts=["*.example.com"], resolution="NONE")
     assert not notices(review(wildcards, guard_policy(resolution={"wildcards": "Allow"})))
     assert not review(wildcards, guard_policy(resolution={"wildcards": "Allow"})).unfixable

@@ -24,7 +24,7 @@ from app.cli import MODULES, cli
         (["reviev"], "Did you mean 'review'?"),
     ],
 )
-def test_what_is_refused_is_named_and_ends_with_2(arguments: list[str], sentence: str) -> None:
+def test_an_invalid_argument_is_named_and_exits_2(arguments: list[str], sentence: str) -> None:
     result = CliRunner().invoke(cli, arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in result.stderr

@@ -138,7 +138,7 @@ class TestTheLogLevel:
         assert self.ask(app, "GET") == (200, b"debug\n")
 
     @pytest.mark.parametrize("body", [b"", b"loud", b"INFO", b"debug" * 1000, b"\xff"])
-    def test_is_left_where_what_is_written_is_no_level(self, app: HealthApp, level: Level, body: bytes) -> None:
+    def test_stays_the_same_after_an_invalid_level(self, app: HealthApp, level: Level, body: bytes) -> None:
         assert self.ask(app, "PUT", body) == (400, b"write one of: debug, info, warning, error\n")
         assert level.current == "info"
 

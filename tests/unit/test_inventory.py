@@ -126,7 +126,7 @@ def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() ->
     assert inventory.siblings(two) == {each.key: each for each in (one, three)}
 
 
-def test_nothing_is_kept_of_what_is_gone() -> None:
+def test_the_index_keeps_no_trace_of_deleted_objects() -> None:
     index = Index()
     wild = entry(hosts=["*.example.com"], ports=[])
     spec = {"hosts": ["*.example.com"], "http": [{"route": []}]}

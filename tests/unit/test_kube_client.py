@@ -70,7 +70,7 @@ def test_a_call_says_who_we_are_and_what_we_send(client: Client, server: Server)
     assert msgspec.json.decode(request.body) == ONE
 
 
-def test_a_list_asks_only_for_what_is_given(client: Client, server: Server) -> None:
+def test_a_list_sends_only_the_given_parameters(client: Client, server: Server) -> None:
     page = client.list_page(MAPS, "team", limit=3, continue_="a/b", resource_version="7")
     assert server.seen[0].path.endswith("configmaps?limit=3&continue=a%2Fb&resourceVersion=7")
     assert (list(page.items), page.resource_version, page.continue_) == ([], "", "")
@@ -185,7 +185,7 @@ def client_of_listener(listener: socket.socket, tmp_path: Path) -> Iterator[Clie
     client.close()
 
 
-def test_what_a_write_that_timed_out_left_in_the_send_buffer_is_never_delivered(
+def test_the_send_buffer_of_a_timed_out_write_is_never_delivered(
     listener: socket.socket, client_of_listener: Client
 ) -> None:
     body = {**ONE, "data": {"key": "x" * 200_000}}

@@ -152,7 +152,7 @@ def test_a_standing_event_is_written_last_and_not_if_the_cluster_already_has_it(
         assert recorder.dropped == 0
 
 
-def test_what_stands_leaves_room_for_what_changes(recorder: EventRecorder, events: Events) -> None:
+def test_standing_events_leave_room_for_changes(recorder: EventRecorder, events: Events) -> None:
     for number in range(7):
         recorder.record(ENTRY, "Unfixable", str(number), "Warning", action="Review", standing=True)
     tell(recorder)
@@ -160,7 +160,7 @@ def test_what_stands_leaves_room_for_what_changes(recorder: EventRecorder, event
     assert written(recorder, events)[0] == "made"
 
 
-def test_what_does_not_fit_is_dropped_and_counted(recorder: EventRecorder, events: Events) -> None:
+def test_events_over_the_limit_are_dropped_and_counted(recorder: EventRecorder, events: Events) -> None:
     for number in range(7):
         tell(recorder, note=str(number))
     assert recorder.dropped == 3
@@ -292,7 +292,7 @@ def test_of_a_full_room_the_namespace_with_the_most_events_gives_up_its_last(
     assert written(recorder, events) == ["a1", "b1", "c1", "a2"]
 
 
-def test_what_stands_in_one_namespace_does_not_hold_up_what_stands_in_another(events: Events) -> None:
+def test_standing_events_of_one_namespace_do_not_delay_those_of_another(events: Events) -> None:
     recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1")
     for number in range(3):
         recorder.record({**ENTRY, "namespace": "a"}, "X", f"a{number}", "Warning", action="Review", standing=True)

@@ -111,7 +111,7 @@ def test_a_traceback_cannot_pass_for_another_record(formatter: JsonFormatter | T
     assert "ValueError" in "".join(lines)
 
 
-def test_what_is_too_long_is_cut() -> None:
+def test_a_long_message_is_cut() -> None:
     for formatter in (JsonFormatter(), TextFormatter()):
         assert len(logged(formatter, "x" * 100_000)) < 5000
 

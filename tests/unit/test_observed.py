@@ -100,7 +100,7 @@ class TestClaims:
         assert not Observed.parse(parents(service_entry(), namespace="other")).decides(HOST, {entry().key})
 
     @pytest.mark.parametrize("manifest", [None, [], {}, {"kind": "VirtualService", "spec": {"http": {}, "hosts": 1}}])
-    def test_what_has_wrong_types_claims_nothing(self, manifest: Any) -> None:
+    def test_an_object_with_wrong_types_claims_no_host(self, manifest: Any) -> None:
         assert Observed.parse(manifest).claims == ()
 
     def test_only_an_object_that_the_guard_emitted_is_managed(self) -> None:
@@ -130,7 +130,7 @@ class TestVisibility:
         assert {name for name in ("team", "other", "third") if one.visible(name)} == seen_in
         assert one.visible_beyond("team") is beyond
 
-    def test_what_stands_in_another_namespace_is_seen_beyond_this_one(self) -> None:
+    def test_an_object_of_another_namespace_is_visible_beyond_this_one(self) -> None:
         assert Observed.parse(virtual_service(namespace="other", exportTo=["."])).visible_beyond("team")
         assert not Observed.parse(virtual_service(namespace="other", exportTo=["team"])).visible_beyond("team")
 
@@ -217,7 +217,7 @@ class TestWhatIsSaid:
         route(HOST, match=[{"gateways": ["istio-system/egress"]}]),
     )
 
-    def test_it_names_the_object_and_what_is_not_emitted(self) -> None:
+    def test_it_names_the_foreign_object_and_the_missing_one(self) -> None:
         found = finding(virtual_service())
         assert (found.code, found.path) == ("SEG021", "spec.hosts")
         assert found.other == ("VirtualService", Key("team", "theirs"))

@@ -103,7 +103,7 @@ def test_neither_location_nor_exemption_nor_resolution_is_a_way_around(
     assert verdict.patch == ()
 
 
-def test_what_the_policy_does_not_look_at_is_not_refused() -> None:
+def test_an_entry_out_of_scope_is_not_rejected() -> None:
     assert refused("a.payments.example", PAYMENTS, mode="Off") == ""
     assert refused("a.payments.example", PAYMENTS, scope={"excludedNamespaces": ["team"]}) == ""
     assert refused("a.payments.example", PAYMENTS, namespaces=[{"match": ["team"], "hosts": {"owners": []}}]) == ""

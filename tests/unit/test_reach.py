@@ -93,7 +93,7 @@ class TestAnEntryAlone:
             assert reach(planned) == {f"team/{HOST}": ["."]}
             assert planned.findings == {}
 
-    def test_what_may_be_seen_in_no_namespace_is_not_emitted(self) -> None:
+    def test_reach_namespace_without_export_to_the_own_namespace_gets_no_virtual_service(self) -> None:
         policy = guard_policy(virtualService={"reach": "Namespace"})
         assert plan(entry(exportTo=["payments"]), policy=policy).objects == ()
 
@@ -141,7 +141,7 @@ class TestEntriesOfOneNamespace:
         assert told(planned, younger) == confined("ServiceEntry team/a shares the host, and has another exportTo")
 
     @pytest.mark.parametrize("older", [[], [".", "payments"]])
-    def test_what_a_private_entry_with_an_annotation_shares_stays_private(self, older: list[str]) -> None:
+    def test_the_virtual_service_shared_with_an_annotated_private_entry_stays_private(self, older: list[str]) -> None:
         entries = (
             entry("a", created=OLD, exportTo=older),
             entry("b", created=YOUNG, exportTo=["."], ports=self.ADMIN, annotations={"timeout": "5s"}),
@@ -185,7 +185,7 @@ class TestEntriesOfOneNamespace:
             f'"{HOST}" belongs to ServiceEntry team/a, which is older and has another label istio.io/rev'
         ]
 
-    def test_a_third_entry_that_fits_the_first_is_served_though_the_second_does_not(self) -> None:
+    def test_a_third_entry_with_the_labels_of_the_first_is_merged_and_the_second_is_not(self) -> None:
         planned = plan(
             entry("a", created=OLD, labels={"istio.io/rev": "blue"}),
             entry("b", created=YOUNG, ports=self.ADMIN),
@@ -514,7 +514,7 @@ class TestWildcards:
         assert reach(planned) == {f"other/{HOST}": ["."]}
         assert len(told(planned, public)) == 1
 
-    def test_what_is_said_of_the_other_entry_is_true(self) -> None:
+    def test_the_finding_does_not_mention_a_wildcard_for_an_exact_host(self) -> None:
         private = entry("exact", "other", OLD, exportTo=["."])
         planned = plan(self.WILD, private)
         assert "nothing is emitted for it: it has a wildcard" not in told(planned, self.WILD)[0]

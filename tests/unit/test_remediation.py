@@ -182,7 +182,7 @@ def test_siblings_of_a_changed_entry_are_checked_again(cluster: Cluster) -> None
     assert (cluster.resolution("one"), cluster.resolution("two")) == ("DNS", "NONE")
 
 
-def test_what_needs_no_patch_is_not_even_read(cluster: Cluster) -> None:
+def test_an_entry_without_a_patch_costs_no_get(cluster: Cluster) -> None:
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest("done", resolution="DNS"), manifest("api")):
             remediator.put(*delivered)
@@ -331,7 +331,7 @@ def test_a_policy_that_only_reports_ends_what_was_begun(cluster: Cluster) -> Non
     assert cluster.resolution() == "NONE"
 
 
-def test_stopping_does_not_wait_for_what_is_left(cluster: Cluster) -> None:
+def test_stop_does_not_wait_for_the_remaining_entries(cluster: Cluster) -> None:
     with cluster.remediator(rate=0.01) as remediator:
         for delivered in cluster.store(manifest("one"), manifest("two")):
             remediator.put(*delivered)

@@ -11,7 +11,7 @@ from tests.builders import policy
 from tests.unit.test_remediation import REMEDIATE, manifest
 
 
-def test_what_is_patched_is_what_admission_would_have_patched() -> None:
+def test_remediation_makes_the_patch_of_admission() -> None:
     entry = ServiceEntry.parse(manifest())
     assert remediation(entry, policy(**REMEDIATE)) == ({"op": "replace", "path": "/spec/resolution", "value": "DNS"},)
 

@@ -107,7 +107,7 @@ def test_standard_input_is_read_where_no_path_is_given_and_once_only() -> None:
         (lambda path: path.symlink_to("bad.yaml"), "bad.yaml: cannot be read: Too many levels of symbolic links"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_and_exit_code_2_and_the_others_are_reviewed(
+def test_an_unreadable_file_is_one_line_with_exit_code_2_and_the_others_are_reviewed(
     folder: Folder, make: Callable[[Path], object], expected: str | None
 ) -> None:
     folder.write("good.yaml", entry())

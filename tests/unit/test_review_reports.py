@@ -170,7 +170,7 @@ def test_junit_loads_as_a_test_case_for_each_entry(repository: Folder) -> None:
     assert str(list(cases)[-1]).startswith("apps/é<&?")
 
 
-def test_junit_shows_what_there_is_to_say_of_an_entry_that_passes(folder: Folder) -> None:
+def test_junit_shows_the_findings_on_an_entry_that_passes(folder: Folder) -> None:
     folder.write("a.yaml", entry(resolution="STATIC", endpoints=[{"address": "192.0.2.1"}]))
     root = parsed(folder.review("--output=junit").stdout)
     assert "SEG011" in str(root[0][0].findtext("system-out"))

@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "siblings.json"
 
 
-def test_what_the_controller_writes_the_webhook_reads(path: Path) -> None:
+def test_the_webhook_reads_the_document_of_the_controller(path: Path) -> None:
     path.write_text(document(STAYS))
     assert SiblingsFile(path).current == STAYS
 
@@ -149,7 +149,7 @@ def applied(spec: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"annotations": annotation}}
 
 
-def test_what_slipped_through_while_no_controller_looked_is_put_back_if_its_author_wrote_what_the_sibling_has() -> None:
+def test_a_resolution_changed_without_a_controller_is_restored_if_the_author_did_not_write_it() -> None:
     dns = entry("web", resolution="DNS")
     for written in ({"hosts": ["api.example.com"]}, {"resolution": "NONE"}):
         cluster = Cluster(entry("ssh", SSH), dns)

@@ -116,7 +116,7 @@ def test_a_namespace_is_known_by_its_kind() -> None:
     assert not is_namespace([])
 
 
-def test_the_namespace_of_the_waypoint_sees_what_is_emitted_for_a_private_entry() -> None:
+def test_the_virtual_service_of_a_private_entry_is_exported_to_the_waypoints_namespace() -> None:
     made = plan(entry(labels=GATEWAYS, exportTo=["."]), spaces=[namespace("gateways")])
     assert export_to(made) == [[".", "gateways"]]
     assert [SEMANTICS in one.manifest["metadata"]["annotations"] for one in made.objects] == [False]
@@ -148,7 +148,7 @@ def test_a_wildcard_is_not_exported_to_a_namespace_with_sidecars_and_has_a_findi
     assert export_to(plan(one, spaces=[namespace("gateways")])) == [[".", "gateways"]]
 
 
-def test_what_every_namespace_sees_stays_as_it_is() -> None:
+def test_a_public_virtual_service_keeps_its_export_to() -> None:
     assert export_to(plan(entry(labels=GATEWAYS), spaces=[namespace("gateways")])) == [None]
     assert export_to(plan(entry(labels=GATEWAYS, exportTo=["*"]))) == [["*"]]
 
@@ -157,18 +157,18 @@ def test_a_waypoint_of_its_own_namespace_sees_it_anyway() -> None:
     assert export_to(plan(entry(labels=WAYPOINT, exportTo=["."]))) == [["."]]
 
 
-def test_a_waypoint_of_its_own_namespace_sees_what_is_emitted_for_others_only() -> None:
+def test_a_waypoint_in_its_own_namespace_is_added_to_export_to() -> None:
     made = plan(entry(labels=WAYPOINT, exportTo=["reports"]), spaces=[namespace("team")])
     assert export_to(made) == [["reports", "."]]
 
 
-def test_what_no_sidecar_may_see_is_emitted_for_the_waypoint() -> None:
+def test_an_entry_out_of_reach_of_sidecars_is_emitted_for_the_waypoint() -> None:
     confined = {"virtualService": {"reach": "Namespace"}}
     made = plan(entry(labels=GATEWAYS, exportTo=["reports"]), spaces=[namespace("gateways")], **confined)
     assert export_to(made) == [["gateways"]]
 
 
-def test_with_the_label_of_the_namespace_what_is_emitted_follows() -> None:
+def test_export_to_follows_the_waypoint_label_of_the_namespace() -> None:
     index = Index(policy())
     index.put_entry(None, entry(exportTo=["."]))
     index.put_entry(None, entry("other", "elsewhere", exportTo=["."]))
@@ -180,7 +180,7 @@ def test_with_the_label_of_the_namespace_what_is_emitted_follows() -> None:
     assert seen == [["."], [".", "gateways"], [".", "edge"], ["."]]
 
 
-def test_with_the_sidecars_beside_the_waypoint_what_is_emitted_follows() -> None:
+def test_sidecars_in_the_waypoints_namespace_change_the_emitted_objects() -> None:
     index = Index(policy())
     index.put_entry(None, entry(labels=GATEWAYS, exportTo=["."]))
     assert index.put_namespace("gateways", namespace("gateways")) == {NAME}
@@ -207,7 +207,7 @@ WILD: dict[str, Any] = {"hosts": ["*.example.com"], "resolution": "DYNAMIC_DNS",
         (entry("exact", "reports"), [["."]]),
     ],
 )
-def test_a_waypoint_of_a_wildcard_does_not_see_what_is_emitted_for_a_host_beneath_it(
+def test_the_waypoint_of_a_wildcard_is_not_in_export_to_of_a_host_beneath_it(
     exact: ServiceEntry, seen: list[Any]
 ) -> None:
     wild = entry("wild", labels=GATEWAYS, **WILD)
