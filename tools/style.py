@@ -1,6 +1,7 @@
 """`python -m tools.style`, a part of `make lint`: it finds phrases that we have replaced by plainer ones.
 
 It reads pages, help, messages, comments and the chart as one text per file, to find phrases across line breaks.
+Of the tests it reads the names of the functions, as sentences.
 """
 
 import re
@@ -37,7 +38,7 @@ PHRASES = {
     r"can be gone around": "cannot be bypassed",
     r"\bwhose the webhook'?s? certificate": "who provides the certificate",
     r"stands there a moment later": "is created a moment later",
-    r"\b(?:nobody|somebody|whoever)\b": "name the person or the process",
+    r"\b(?:nobody|somebody|anybody|whoever)\b": "name the person or the process",
     r"what is told of\b": "name the Event or the message",
     r"\bwho asks\b": "the client, or the API server",
     r"\bwhose it is\b": "the owner",
@@ -74,6 +75,8 @@ STILL: dict[str, int] = {}
 """Number of places where a phrase is still used, until they are rewritten. Numbers only fall."""
 LITERALS = re.compile(r"\"\s*\n\s*f?\"")
 """The end of a string literal and the beginning of the next one, which Python joins."""
+NAMES = re.compile(r"\bdef (test_\w+)")
+"""Names of test functions, which are read as sentences."""
 BREAKS = re.compile(r"\s*\n\s*(?:#|//)?\s*|\s+")
 """The text between two words of a sentence: line breaks, and the marks of comments."""
 
@@ -84,6 +87,8 @@ def texts() -> Iterator[tuple[Path, str]]:
         for path in sorted(ROOT.glob(place)):
             if path.is_file() and path != Path(__file__):
                 yield path, BREAKS.sub(" ", LITERALS.sub("", path.read_text()))
+    for path in sorted(ROOT.glob("tests/**/*.py")):
+        yield path, ", ".join(NAMES.findall(path.read_text())).replace("_", " ")
 
 
 def main() -> int:

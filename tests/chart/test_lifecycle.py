@@ -130,7 +130,7 @@ def assert_gone(release: Release, jobs: Jobs) -> None:
     assert release.existing(*installed, *made) == []
 
 
-def test_uninstall_names_what_is_left_and_can_be_run_again(
+def test_uninstall_names_the_remaining_objects_and_can_be_run_again(
     helm: Helm, place: ControlPlane, place_admin: Client, tmp_path: Path
 ) -> None:
     values = over(APART, {"cleanup": {"virtualServices": "Remove", "timeoutSeconds": 60}})

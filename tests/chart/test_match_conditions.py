@@ -184,12 +184,12 @@ def test_no_policy_has_a_finding_on_an_entry_that_is_skipped(
     ],
     ids=range(5),
 )
-def test_what_is_compliant_is_stored_though_no_webhook_answers(api: Api, skipped: Manifest) -> None:
+def test_a_compliant_entry_is_stored_while_no_webhook_answers(api: Api, skipped: Manifest) -> None:
     assert api.create(skipped)[0] == 201
 
 
 @pytest.mark.parametrize("name", ["none", "dns"])
-def test_an_update_to_what_is_compliant_is_stored_though_no_webhook_answers(api: Api, name: str) -> None:
+def test_an_update_to_a_compliant_entry_is_stored_while_no_webhook_answers(api: Api, name: str) -> None:
     stored = api.get(name)
     stored["metadata"]["annotations"] = {}
     assert api.replace({**stored, "spec": PLAIN})[0] == 200
@@ -212,7 +212,7 @@ def test_an_update_to_what_is_compliant_is_stored_though_no_webhook_answers(api:
     ],
     ids=range(15),
 )
-def test_what_the_core_may_speak_about_is_asked_about(api: Api, asked: Manifest) -> None:
+def test_the_api_server_calls_the_webhook_for_entries_that_may_have_findings(api: Api, asked: Manifest) -> None:
     assert was_asked(api.create(asked))
     metadata = {**api.get("dns")["metadata"], "annotations": asked["metadata"]["annotations"]}
     assert was_asked(api.replace({**asked, "metadata": metadata}))
@@ -288,9 +288,7 @@ def test_a_host_with_an_owner_and_an_entry_that_every_namespace_sees_are_asked_a
 
 @given(manifest=st.one_of(manifests(), nearly_compliant()))
 @settings(max_examples=examples(400))
-def test_the_policy_that_the_condition_was_made_from_says_nothing_of_what_is_skipped(
-    owned: Api, manifest: Manifest
-) -> None:
+def test_the_policy_of_a_condition_has_no_finding_on_skipped_entries(owned: Api, manifest: Manifest) -> None:
     policy = parse_policy({**IDENTITY, **OWNERS["policy"]}).on(TODAY)
     written = {"namespace": OWNED, "name": "new", "annotations": manifest["metadata"]["annotations"]}
     status, stored = owned.create({**manifest, "metadata": written})

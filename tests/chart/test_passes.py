@@ -124,7 +124,9 @@ def test_the_core_lets_in_every_case_that_passes(api: Api, case: Case) -> None:
         ({"resolution": {"tcp": "DNS"}}, entry(ports=[TCP])),
     ],
 )
-def test_what_the_policy_looks_at_somewhere_does_not_pass(helm: Helm, policy: Values, manifest: Manifest) -> None:
+def test_an_entry_that_the_policy_of_any_namespace_covers_does_not_pass(
+    helm: Helm, policy: Values, manifest: Manifest
+) -> None:
     def conditions(values: Values) -> str:
         return str(kind(helm.objects(values), VALIDATING)["webhooks"][0]["matchConditions"])
 

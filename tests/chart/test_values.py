@@ -164,7 +164,7 @@ def test_every_value_is_changed_below() -> None:
 
 
 @pytest.mark.parametrize("path", [path for path in CHANGES if present(path)])
-def test_a_value_changes_what_is_rendered(helm: Helm, path: str) -> None:
+def test_a_value_changes_the_rendered_manifests(helm: Helm, path: str) -> None:
     value, beside = CHANGES[path]
     assert helm.template(beside) != helm.template(over(beside, at(path, value)))
 
@@ -278,7 +278,7 @@ def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None
     assert not [one for one in chosen if one["kind"] == "PriorityClass"]
 
 
-def test_a_probe_is_laid_over_the_charts_own(helm: Helm) -> None:
+def test_a_probe_is_merged_into_the_default_probe(helm: Helm) -> None:
     for pod in pods(helm.objects({"probes": {"readiness": {"periodSeconds": 7}}}), "Deployment"):
         probe = pod["containers"][0]["readinessProbe"]
         assert probe["httpGet"] == {"path": "/readyz", "port": "health"}

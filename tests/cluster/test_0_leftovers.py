@@ -14,7 +14,7 @@ from tests.image.build import ROOT
 KINDS = ("cgroup", "ipc", "mnt", "net", "pid", "uts")
 
 
-def test_nothing_is_left_of_a_cluster_whose_run_was_killed(before: Traces) -> None:
+def test_sigkill_of_the_run_leaves_no_process_and_no_namespace(before: Traces) -> None:
     """By SIGKILL: no code of ours runs in the process that started it."""
     command = [sys.executable, "-m", "tests.cluster"]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:

@@ -29,7 +29,7 @@ def test_a_raw_entry_becomes_dns_and_its_virtual_service_appears(release: Releas
     print(f"\ncluster: created and routed after {seconds:.1f} s")
 
 
-def test_what_cannot_be_repaired_is_refused_with_the_reason(cluster: Cluster) -> None:
+def test_an_unfixable_entry_is_rejected_with_the_reason(cluster: Cluster) -> None:
     manifest = entry("broken", "team")
     manifest["spec"]["addresses"] = ["198.51.100.0/24"]
     refused = cluster.plane.kubectl("create", "--filename=-", stdin=json.dumps(manifest), check=False)

@@ -7,7 +7,7 @@ from tests.cluster.release import NAMESPACE, Release
 
 
 @pytest.mark.parametrize("kept", ["Keep", "Remove"])
-def test_uninstall_leaves_nothing_but_what_is_kept(release: Release, cluster: Cluster, kept: str) -> None:
+def test_uninstall_leaves_only_the_kept_objects(release: Release, cluster: Cluster, kept: str) -> None:
     values = {"cleanup": {"virtualServices": kept}}
     if cluster.kubectl("get", "deployments", f"--namespace={NAMESPACE}", "--output=name"):
         release.upgrade(values)

@@ -207,7 +207,7 @@ def hold(webhook: Running, stack: ExitStack) -> Client:
     return client
 
 
-def test_requests_beyond_the_limit_are_told_to_come_again(run: Callable[..., Running]) -> None:
+def test_requests_beyond_the_limit_get_503_with_retry_after(run: Callable[..., Running]) -> None:
     narrow, wide = run(max_concurrent=2), run()
     with ExitStack() as stack:
         held = [hold(webhook, stack) for webhook in (narrow, narrow, wide, wide)]

@@ -115,7 +115,7 @@ def test_other_content_types_get_415(webhook: Running, content_type: str) -> Non
     [b"\x16\x03\x01 hello\r\n\r\n", b"CONNECT x:1 HTTP/1.1\r\n\r\n", b"POST /\xc3\xa9 HTTP/1.1\r\nHost: x\r\n\r\n"],
     ids=["no HTTP", "no path", "no ASCII"],
 )
-def test_what_is_not_http_ends_its_connection_and_nothing_else(webhook: Running, garbage: bytes) -> None:
+def test_invalid_http_ends_only_its_own_connection(webhook: Running, garbage: bytes) -> None:
     with webhook.connect() as client:
         assert client.ask(garbage).status in {400, 404}
     assert webhook.ask().status == 200

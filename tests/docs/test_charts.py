@@ -55,7 +55,7 @@ PICTURES = {name: page for name, (page, _) in CHARTS.items()} | {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_each_picture_is_on_its_page_and_told_in_words(name: str) -> None:
+def test_each_picture_is_on_its_page_and_has_a_title_and_a_description(name: str) -> None:
     page = PICTURES[name]
     assert f"]({ASSETS}/{name})" in (DOCS / page).read_text()
     root = ElementTree.fromstring((DOCS / ASSETS / name).read_text())  # noqa: S314 - a file of ours

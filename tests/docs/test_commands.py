@@ -56,7 +56,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Reader]:
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("page", PAGES)
-def test_what_a_page_has_its_reader_type_works(page: str, reader: Reader) -> None:
+def test_the_commands_of_a_page_work(page: str, reader: Reader) -> None:
     with reader.at(list(blocks(page))) as folder:
         for block in run_by_a_test(page):
             for command in block.commands:
@@ -74,7 +74,7 @@ def test_output_is_compared_and_dots_stand_for_anything() -> None:
 
 
 @pytest.mark.parametrize("page", pages())
-def test_a_block_of_commands_has_some_and_what_is_not_run_says_why(page: str) -> None:
+def test_a_block_of_commands_has_some_and_gives_a_reason_if_it_is_not_run(page: str) -> None:
     for block in consoles(page):
         assert block.commands, f"{block}: commands begin with {PROMPT!r}"
         assert block.lines[0].startswith(PROMPT), str(block)

@@ -189,6 +189,6 @@ class TestValidationWithoutMutation:
         with pytest.raises(Forbidden, match="SEG012"):
             validated.edit("api", resolution="NONE")
 
-    def test_lets_through_what_is_right_already(self, validated: Team) -> None:
+    def test_admits_a_compliant_entry(self, validated: Team) -> None:
         validated.store(validated.entry())
         validated.expect(validated.host())

@@ -175,14 +175,14 @@ def test_an_edited_virtual_service_is_found(team: Team, auditor: Path, tmp_path:
     assert finding.message == f"VirtualService {team.namespace}/{team.host()} is not as the guard writes it"
 
 
-def test_somebody_who_may_not_list_is_told_what_is_missing(cluster: ControlPlane) -> None:
+def test_a_user_without_list_permission_gets_an_error_that_names_the_permission(cluster: ControlPlane) -> None:
     told = audit(cluster.user_kubeconfig("nobody"))
     assert (told.exit_code, told.stdout) == (2, "")
     assert told.stderr.count("\n") == 1
     assert 'User "nobody" cannot list resource "serviceentries"' in told.stderr
 
 
-def test_a_cluster_without_istio_is_told_so(cluster: ControlPlane, auditor: Path) -> None:
+def test_a_cluster_without_istio_crds_gets_an_error_that_names_the_crd(cluster: ControlPlane, auditor: Path) -> None:
     name = f"destinationrules.{ISTIO}"
     definition = cluster.kubectl("get", "crd", name, "--output=json").stdout
     cluster.kubectl("delete", "crd", name)
@@ -199,7 +199,7 @@ def listable(cluster: ControlPlane, plural: str) -> bool:
     return cluster.kubectl("get", plural, check=False).returncode == 0
 
 
-def test_an_api_server_that_is_not_there_is_told_so(auditor: Path, tmp_path: Path) -> None:
+def test_an_unreachable_api_server_gets_an_error_with_its_address(auditor: Path, tmp_path: Path) -> None:
     kubeconfig: dict[str, Any] = yaml.safe_load(auditor.read_text())
     kubeconfig["clusters"][0]["cluster"]["server"] = "https://127.0.0.1:1"
     nowhere = tmp_path / "nowhere"

@@ -228,7 +228,7 @@ def test_a_case_file_is_judged_as_it_says(case: Case, engine: Engine, asker: Ask
 @pytest.mark.parametrize("engine", Engine)
 @pytest.mark.parametrize("ports", [[HTTP], [], [TCP]], ids=["http", "none", "tcp"])
 @pytest.mark.parametrize("number", [BY_HOST, BY_HOST_AND_TCP])
-def test_every_kind_of_host_is_told_apart_as_the_core_does(
+def test_the_backstop_agrees_with_the_core_on_every_kind_of_host(
     engine: Engine, ports: list[Any], number: int, asker: Asker
 ) -> None:
     where, policy = namespace(engine, number), guard_policy(POLICIES[number])

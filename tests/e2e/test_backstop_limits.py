@@ -186,7 +186,7 @@ def test_hundreds_of_namespaces_may_have_settings_of_their_own(asker: Asker) -> 
     assert '"6m" is outside 10ms to 300s, the bounds of the policy' in told.denial
 
 
-def test_a_policy_whose_expressions_are_too_long_is_refused_by_the_api_server(control_plane: ControlPlane) -> None:
+def test_the_api_server_rejects_an_admission_policy_with_too_long_expressions(control_plane: ControlPlane) -> None:
     """Limit: an expression has at most 100,000 characters."""
     hosts = [f"*.team-{number}.example" for number in range(4000)]
     objects = backstop(guard_policy({"exemptions": {"hosts": hosts}}), Engine.VALIDATING)
@@ -202,7 +202,7 @@ def test_a_message_that_is_too_long_points_to_review(asker: Asker) -> None:
     assert asker.create(words, GRANTING).denial == UNSAID
 
 
-def test_what_is_malformed_is_refused_by_the_schema_and_not_by_the_backstop(asker: Asker) -> None:
+def test_the_schema_rejects_a_malformed_entry_before_the_backstop(asker: Asker) -> None:
     """Difference: SEG001 is never told, and under mode Warn such an entry is refused too (as with the webhook)."""
     for spec in ({"resolution": "none"}, {"hosts": "api.example.com"}, {"location": 5}, {"ports": [{"number": "80"}]}):
         given = entry(**spec)

@@ -157,7 +157,7 @@ def test_with_the_native_engine_entries_that_share_a_host_are_decided_as_a_whole
     team.delete("slipped")
 
 
-def test_what_is_deleted_or_edited_is_repaired(start: Start, admin: Client) -> None:
+def test_deleted_or_edited_admission_policies_are_repaired(start: Start, admin: Client) -> None:
     start("validating")
     expect(admin, {}, Engine.VALIDATING)
     admin.delete(VALIDATING, None, REFUSE)
@@ -215,7 +215,9 @@ def test_another_engine_takes_over_and_none_removes_everything(make: Start, star
     expect(admin, {}, None)
 
 
-def test_objects_of_others_are_left_alone_whatever_their_names(make: Start, start: Start, admin: Client) -> None:
+def test_admission_policies_without_our_label_stay_unchanged_even_under_our_name(
+    make: Start, start: Start, admin: Client
+) -> None:
     kind, name = NAMES[0]
     (theirs, binding, *_) = backstop(guard_policy({}), Engine.VALIDATING)
     foreign = {**theirs, "metadata": {"name": name}, "spec": {**theirs["spec"], "failurePolicy": "Ignore"}}

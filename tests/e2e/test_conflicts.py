@@ -36,7 +36,7 @@ class TestAHostThatAForeignVirtualServiceClaims:
         team.store(team.foreign("mine", team.host()), team.entry(hosts=[team.host(), team.host("free")]))
         return team
 
-    def test_is_left_alone_and_the_other_hosts_of_the_entry_are_not(self, contested: Team) -> None:
+    def test_gets_no_virtual_service_but_the_other_hosts_of_the_entry_get_theirs(self, contested: Team) -> None:
         contested.expect("mine", contested.host("free"))
         contested.settle()
         contested.expect("mine", contested.host("free"))
@@ -142,14 +142,14 @@ class TestAnObjectWithoutOurLabel:
         team.expect(team.host(), f"{team.host()}.2")
         return team
 
-    def test_is_not_overwritten_though_it_has_the_name_of_ours(self, namesake: Team) -> None:
+    def test_is_not_overwritten_even_with_our_name(self, namesake: Team) -> None:
         before = namesake.virtual_service()
         namesake.edit("api", exportTo=["."])
         namesake.settle()
         assert namesake.virtual_service() == before
         assert namesake.virtual_service(f"{namesake.host()}.2")["spec"]["exportTo"] == ["."]
 
-    def test_is_not_deleted_with_the_entry_though_it_has_the_name_of_ours(self, namesake: Team) -> None:
+    def test_is_not_deleted_with_the_entry_even_with_our_name(self, namesake: Team) -> None:
         before = namesake.virtual_service()
         namesake.delete("api")
         namesake.expect(namesake.host())
@@ -160,7 +160,7 @@ class TestAnObjectWithoutOurLabel:
         namesake.expect(namesake.host())
         assert MANAGED_BY in namesake.virtual_service()["metadata"]["labels"]
 
-    def test_is_not_touched_though_it_names_the_entry_as_its_owner(self, team: Team) -> None:
+    def test_is_not_changed_even_with_an_owner_reference_to_the_entry(self, team: Team) -> None:
         team.store(team.entry())
         theirs = team.virtual_service()
         team.patch(team.host(), {"metadata": {"labels": {MANAGED_BY: None}}, "spec": {"exportTo": ["."]}})
@@ -170,7 +170,7 @@ class TestAnObjectWithoutOurLabel:
         assert team.virtual_services()[team.host()]["metadata"]["uid"] == theirs["metadata"]["uid"]
         assert team.virtual_services()[team.host()]["spec"] == {**theirs["spec"], "exportTo": ["."]}
 
-    def test_is_not_touched_though_another_program_manages_it(self, team: Team) -> None:
+    def test_is_not_changed_if_another_program_manages_it(self, team: Team) -> None:
         foreign = team.foreign("chart", team.host())
         foreign["metadata"]["labels"] = {MANAGED_BY: "Helm"}
         team.store(foreign, team.entry())
@@ -179,7 +179,7 @@ class TestAnObjectWithoutOurLabel:
         team.settle()
         assert team.virtual_services() == before
 
-    def test_is_not_touched_though_it_came_a_moment_before_ours_and_was_not_observed_yet(self, team: Team) -> None:
+    def test_is_not_changed_even_before_the_watch_observed_it(self, team: Team) -> None:
         theirs = team.foreign(team.host(), team.host())
         theirs["spec"]["tls"] = [{"match": [{"port": 443, "sniHosts": [team.host()]}], **theirs["spec"].pop("http")[0]}]
         del theirs["spec"]["tls"][0]["timeout"]
@@ -222,7 +222,7 @@ class TestTwoEntriesOfOneNamespaceThatClaimAHost:
         assert found["spec"]["exportTo"] == ["."]
         assert [owner["name"] for owner in found["metadata"]["ownerReferences"]] == ["older"]
 
-    def test_are_told_apart_by_age_and_not_by_name(self, team: Team) -> None:
+    def test_the_older_entry_owns_the_virtual_service_regardless_of_names(self, team: Team) -> None:
         team.store(team.entry("z-older"))
         created = datetime.fromisoformat(team.stored("z-older")["metadata"]["creationTimestamp"])
         wait_until(lambda: datetime.now(UTC) >= created + timedelta(seconds=1), "a second has passed")

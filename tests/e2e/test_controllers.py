@@ -51,7 +51,7 @@ def test_a_controller_that_was_down_while_ten_entries_changed_makes_everything_r
         assert loner.virtual_service(loner.host("untouched"))["spec"] == specs[loner.host("untouched")]
 
 
-def test_a_controller_that_starts_writes_nothing_where_everything_is_right(loner: Team, tmp_path: Path) -> None:
+def test_a_restarted_controller_writes_no_unchanged_object(loner: Team, tmp_path: Path) -> None:
     store(loner, "one", "two")
     with Controller(loner.control_plane, tmp_path, ALONE):
         loner.expect(loner.host("one"), loner.host("two"))
@@ -61,7 +61,9 @@ def test_a_controller_that_starts_writes_nothing_where_everything_is_right(loner
         assert loner.virtual_services() == before
 
 
-def test_a_burst_is_emitted_whole_though_the_controller_is_killed_in_the_middle(loner: Team, tmp_path: Path) -> None:
+def test_all_entries_of_a_burst_get_virtual_services_even_if_the_controller_is_killed(
+    loner: Team, tmp_path: Path
+) -> None:
     names = [f"burst-{number}" for number in range(BURST)]
     with Controller(loner.control_plane, tmp_path, ALONE) as killed, ThreadPoolExecutor(8) as pool:
         created = pool.map(lambda name: store(loner, name), names)
@@ -74,7 +76,7 @@ def test_a_burst_is_emitted_whole_though_the_controller_is_killed_in_the_middle(
         loner.expect(*map(loner.host, names))
 
 
-def test_a_controller_that_was_cut_off_until_its_history_was_gone_lists_anew_and_misses_nothing(
+def test_a_controller_lists_again_and_misses_no_change_after_its_watch_history_expired(
     loner: Team, forwarder: Forwarder, tmp_path: Path
 ) -> None:
     cluster = loner.control_plane

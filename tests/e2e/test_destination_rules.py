@@ -86,5 +86,5 @@ def test_ours_yields_to_one_of_another_hand_and_comes_back_when_that_goes(pooled
     expect(pooled, right)
 
 
-def test_without_an_http_port_there_is_one_though_there_is_no_virtual_service(pooled: Team) -> None:
+def test_an_entry_without_an_http_port_gets_one_without_a_virtual_service(pooled: Team) -> None:
     pooled.expect()

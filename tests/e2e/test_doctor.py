@@ -161,7 +161,7 @@ class TestASoundInstallation:
         assert ended.stdout.endswith("The guard works.\n")
         assert f"unknown  cannot connect to {patient.called}:{patient.port} from here" in ended.stdout
 
-    def test_whose_policy_only_warns_is_sound_too(self, patient: Patient, webhook: Child, tmp_path: Path) -> None:
+    def test_with_mode_warn_is_valid_too(self, patient: Patient, webhook: Child, tmp_path: Path) -> None:
         webhook.kill()
         policy = tmp_path / "policy.yaml"
         policy.write_text("apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\nmode: Warn\n")
@@ -301,7 +301,7 @@ class TestAnInstallationThatIsAskedInPart:
         patient.client.replace(MUTATING, {**stored, "webhooks": []})
         patient.expect(f"{MUTATING.kind} {patient.installation.name} contains no webhooks")
 
-    def test_fails_to_mutate_and_nobody_is_told_of_it_but_by_the_validating_webhook(self, patient: Patient) -> None:
+    def test_reports_that_only_the_mutating_webhook_does_not_act(self, patient: Patient) -> None:
         patient.configure(MUTATING, bundle=create_authority("stranger").certificate)
         found = patient.expect("the mutating webhook does not act")
         assert "SEG012" in found.sentence
@@ -337,7 +337,7 @@ def meddle(patient: Patient, kind: str, spec: Object, binding: Object) -> None:
         patient.client.create(resource, body)
 
 
-def test_what_something_else_changes_is_not_taken_for_the_guards_work(meddler: Patient) -> None:
+def test_a_change_by_another_admission_policy_is_not_attributed_to_the_guard(meddler: Patient) -> None:
     for resource in CONFIGURATIONS:
         meddler.client.delete(resource, None, meddler.installation.name)
     expression = 'Object{spec: Object.spec{resolution: "DNS"}}'
@@ -347,7 +347,7 @@ def test_what_something_else_changes_is_not_taken_for_the_guards_work(meddler: P
 
 
 @pytest.mark.usefixtures("webhook")
-def test_a_refusal_by_somebody_elses_policy_proves_nothing(meddler: Patient) -> None:
+def test_a_rejection_by_a_foreign_admission_policy_proves_nothing(meddler: Patient) -> None:
     validation = {"expression": "false", "message": "nothing is allowed here"}
     meddle(meddler, "Validating", {"validations": [validation]}, {"validationActions": ["Deny"]})
     name = meddler.installation.name
@@ -357,7 +357,7 @@ def test_a_refusal_by_somebody_elses_policy_proves_nothing(meddler: Patient) -> 
 
 class TestWhatCannotBeSeen:
     @pytest.mark.usefixtures("webhook")
-    def test_by_somebody_without_rights(self, patient: Patient) -> None:
+    def test_because_the_user_may_not_create_service_entries(self, patient: Patient) -> None:
         kubeconfig = patient.installation.control_plane.user_kubeconfig("bystander")
         client = Client.from_kubeconfig(str(kubeconfig))
         found = patient.expect('"bystander" may not create ServiceEntries', "--probe-namespace", code=2, client=client)
@@ -401,7 +401,7 @@ class TestTheEmergencyExit:
         assert after[1][0]["matchConditions"] == [condition]
         assert not after[0][0].get("matchConditions")
 
-    def test_without_an_installation_says_that_nobody_is_asked(self, patient: Patient) -> None:
+    def test_without_an_installation_says_that_the_configurations_are_not_found(self, patient: Patient) -> None:
         doctor = Doctor(patient.client, Target("nowhere", "nowhere", "default"))
         assert list(doctor.disable()) == [
             f"{one.kind} nowhere not found: the API server calls no webhook of it" for one in CONFIGURATIONS

@@ -35,7 +35,7 @@ class TestWhichEntriesGetVirtualServices:
         [{"resolution": "DNS"}, {"resolution": "DNS_ROUND_ROBIN"}, STATIC],
         ids=["DNS", "DNS_ROUND_ROBIN", "STATIC with endpoints"],
     )
-    def test_those_whose_stored_resolution_gives_retries_another_address(
+    def test_entries_with_a_stored_resolution_that_gives_retries_another_address_get_one(
         self, team: Team, spec: dict[str, Any]
     ) -> None:
         team.store(team.entry(**spec))
@@ -50,14 +50,14 @@ class TestWhichEntriesGetVirtualServices:
         [{"resolution": "NONE"}, {"resolution": "NONE", "ports": [HTTP, HTTPS]}, {"resolution": "STATIC"}],
         ids=["NONE", "NONE with the recipe's ports", "STATIC without endpoints"],
     )
-    def test_not_those_whose_retries_would_meet_the_same_dead_address(
+    def test_entries_with_retries_to_the_same_dead_address_get_none(
         self, unguarded: Team, spec: dict[str, Any]
     ) -> None:
         unguarded.store(unguarded.entry(**spec))
         unguarded.settle()
         unguarded.expect()
 
-    def test_not_those_whose_workloads_are_selected(self, team: Team) -> None:
+    def test_entries_with_a_workload_selector_get_none(self, team: Team) -> None:
         team.store(team.entry(resolution="STATIC", workloadSelector={"labels": {"app": "vm"}}))
         team.settle()
         team.expect()
@@ -187,7 +187,7 @@ class TestItsRoutes:
         assert [route["match"] for route in routes] == [[{"port": number}] for number in (80, 8080, 9090)]
         assert [route["route"][0]["destination"]["port"]["number"] for route in routes] == [80, 8080, 9090]
 
-    def test_tls_and_tcp_ports_get_no_route_and_the_author_is_told(self, team: Team) -> None:
+    def test_tls_and_tcp_ports_get_no_route_and_a_warning(self, team: Team) -> None:
         applied = team.kubectl("apply", manifest=team.entry(ports=[HTTP, port(443, "TLS")], resolution="NONE"))
         assert "SEG020 spec.ports[1].protocol: port 443 (TLS) gets no retries" in applied.stderr
         spec = team.virtual_service()["spec"]

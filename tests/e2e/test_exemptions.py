@@ -95,7 +95,7 @@ def test_one_that_was_stored_while_it_lasted_stays_exempt_until_it_is_written(
     assert metric(controller, "findings", unguarded, code="SEG014") == 1
 
 
-def test_when_days_pass_it_is_told_and_nothing_else_happens(loner: Team, tmp_path: Path) -> None:
+def test_as_days_pass_the_end_gets_a_finding_and_events_and_the_entry_stays_exempt(loner: Team, tmp_path: Path) -> None:
     begin = utc_day()
     today, last = [begin], later(begin, 20)
     annotations = {**EXEMPT, "serviceentry-guard.io/exempt-until": last}

@@ -72,7 +72,7 @@ def managers(stored: dict[str, Any]) -> set[tuple[str, str]]:
     return {(entry["manager"], entry["operation"]) for entry in stored["metadata"]["managedFields"]}
 
 
-def test_what_is_created_can_be_read_replaced_patched_and_deleted(client: Client, namespace: str) -> None:
+def test_a_created_object_can_be_read_replaced_patched_and_deleted(client: Client, namespace: str) -> None:
     created = client.create(MAPS, config_map(namespace, key="1"))
     assert client.get(MAPS, namespace, "one") == created
     replaced = client.replace(MAPS, {**created, "data": {"key": "2"}})
@@ -136,7 +136,7 @@ def test_preconditions_that_hold_let_the_deletion_happen(client: Client, namespa
         client.delete(MAPS, namespace, "one")
 
 
-def test_what_the_schema_refuses_is_invalid(client: Client, namespace: str) -> None:
+def test_an_object_that_the_schema_rejects_raises_invalid(client: Client, namespace: str) -> None:
     with pytest.raises(Invalid, match="cannot unmarshal number"):
         client.create(MAPS, {**config_map(namespace), "data": {"key": 1}})
     with pytest.raises(Invalid) as caught:
@@ -163,9 +163,7 @@ def test_a_list_comes_in_pages_of_one_version(client: Client, namespace: str) ->
     assert len({page.resource_version for page in pages}) == 1
 
 
-def test_a_watch_tells_what_happens_after_a_version_and_where_it_stands_when_nothing_does(
-    client: Client, namespace: str
-) -> None:
+def test_a_watch_yields_the_events_after_a_version_and_a_bookmark_when_idle(client: Client, namespace: str) -> None:
     version = client.list_page(MAPS, namespace).resource_version
     stream = client.watch(MAPS, version, namespace=namespace, timeout_seconds=4)
     created = client.create(MAPS, config_map(namespace))
@@ -192,9 +190,7 @@ def test_closing_a_watch_from_another_thread_ends_it_while_it_waits(client: Clie
     stream.close()
 
 
-def test_every_call_is_told_to_the_observer(
-    client: Client, namespace: str, calls: list[tuple[str, int, float]]
-) -> None:
+def test_the_observer_receives_every_call(client: Client, namespace: str, calls: list[tuple[str, int, float]]) -> None:
     client.create(MAPS, config_map(namespace))
     with pytest.raises(NotFound):
         client.delete(MAPS, namespace, "two")
@@ -263,7 +259,7 @@ def test_a_token_from_a_file_that_ends_in_a_newline_is_accepted(spare: ControlPl
     assert Client.from_kubeconfig(str(path)).list_page(NAMESPACES).items
 
 
-def test_a_refused_token_is_loaded_anew_and_the_call_repeated(
+def test_after_a_401_the_client_reloads_the_token_and_repeats_the_call(
     spare: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = kubeconfig(spare, tmp_path / "kubeconfig", {"token": "bad"})
@@ -289,7 +285,7 @@ def test_the_token_of_an_exec_plugin_is_used(spare: ControlPlane, tmp_path: Path
     assert Client.from_kubeconfig(str(path)).list_page(NAMESPACES).items
 
 
-def test_the_certificate_of_an_exec_plugin_is_used_and_fetched_anew_once_refused(
+def test_the_client_uses_the_certificate_of_an_exec_plugin_and_fetches_it_again_after_a_401(
     spare: ControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program = tmp_path / "plugin.py"

@@ -25,7 +25,7 @@ def entry(namespace: str) -> dict[str, Any]:
     }
 
 
-def test_an_event_stands_beside_its_object(control_plane: ControlPlane, namespace: str) -> None:
+def test_an_event_is_in_the_namespace_of_its_object(control_plane: ControlPlane, namespace: str) -> None:
     client = Client.from_kubeconfig(str(control_plane.kubeconfig))
     metadata = client.create(ENTRIES, entry(namespace))["metadata"]
     regarding = {

@@ -251,7 +251,9 @@ def label(admin: Client, place: str, value: str) -> None:
     admin.json_patch(LEASES, place, NAME, [operation])
 
 
-def test_a_deleted_lease_is_created_anew_and_the_term_goes_on(candidate: Candidates, admin: Client, place: str) -> None:
+def test_the_leader_recreates_a_deleted_lease_and_keeps_leading(
+    candidate: Candidates, admin: Client, place: str
+) -> None:
     first = candidate().start().leads()
     admin.delete(LEASES, place, NAME)
     wait_until(lambda: holder(admin, place) == first.elector.identity, "the lease is back")

@@ -110,7 +110,7 @@ def follow() -> Iterator[Callable[..., Follower]]:
 Follow = Callable[..., Follower]
 
 
-def test_what_is_there_and_what_happens_is_told_once_and_in_order(cluster: Cluster, follow: Follow) -> None:
+def test_the_callback_gets_existing_objects_and_changes_once_and_in_order(cluster: Cluster, follow: Follow) -> None:
     cluster.put(a="1")
     follower = follow(cluster.plane.kubeconfig, cluster.namespace).start()
     assert follower.changes == [("a", None, "1")]
@@ -121,7 +121,7 @@ def test_what_is_there_and_what_happens_is_told_once_and_in_order(cluster: Clust
     assert follower.changes[1:] == [("b", None, "1"), ("b", "1", "2"), ("a", "1", None)]
 
 
-def test_what_leaves_the_kept_form_as_it_was_is_not_told(cluster: Cluster, follow: Follow) -> None:
+def test_a_change_outside_of_the_kept_fields_makes_no_callback(cluster: Cluster, follow: Follow) -> None:
     cluster.put(a="1")
     follower = follow(cluster.plane.kubeconfig, cluster.namespace).start()
     label = {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}
@@ -140,7 +140,7 @@ def test_cluster_scoped_objects_have_no_namespace_in_their_key(spare: ControlPla
     reflector.stop()
 
 
-def test_what_is_missed_while_cut_off_is_told_on_return_deletes_included(
+def test_changes_during_a_disconnect_reach_the_callback_on_reconnect_including_deletes(
     cluster: Cluster, forwarder: Forwarder, follow: Follow
 ) -> None:
     cluster.put(same="1", changed="1", gone="1")
@@ -154,7 +154,7 @@ def test_what_is_missed_while_cut_off_is_told_on_return_deletes_included(
     assert follower.lists() == 1, "the history is still there: nothing has to be listed again"
 
 
-def test_when_history_is_forgotten_meanwhile_everything_is_listed_and_only_changes_are_told(
+def test_after_410_expired_the_reflector_lists_again_and_calls_back_for_changes_only(
     cluster: Cluster, forwarder: Forwarder, follow: Follow, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, watch.__name__)
@@ -173,7 +173,7 @@ def test_when_history_is_forgotten_meanwhile_everything_is_listed_and_only_chang
     follower.sees(same="1", changed="2", new="1", after="1")
 
 
-def test_when_a_continue_token_is_forgotten_the_list_begins_anew(
+def test_the_list_starts_again_after_its_continue_token_expired(
     cluster: Cluster, follow: Follow, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(watch, "_PAGE", 2)
@@ -242,7 +242,7 @@ def test_a_half_open_connection_is_given_up_after_the_read_time_out(
     follower.sees(a="1")
 
 
-def test_stopping_ends_a_watch_that_waits_at_once_and_nobody_is_called_back(cluster: Cluster, follow: Follow) -> None:
+def test_stop_ends_an_idle_watch_at_once_and_makes_no_callback_after_it(cluster: Cluster, follow: Follow) -> None:
     follower = follow(cluster.plane.kubeconfig, cluster.namespace).start()
     wait_until(lambda: ("watch", 200) in follower.calls, "it watches")
     began = time.monotonic()

@@ -136,7 +136,7 @@ def test_a_leader_that_was_frozen_for_longer_than_its_lease_writes_nothing_when_
     assert not wrote(first, again)
 
 
-def test_only_the_leader_tells_of_conflicts(loner: Team, start: Start) -> None:
+def test_only_the_leader_exposes_conflicts_in_its_metrics(loner: Team, start: Start) -> None:
     first = start(*TIMING)
     wait_until_leading(first)
     second = start(*TIMING)
@@ -149,7 +149,7 @@ def test_only_the_leader_tells_of_conflicts(loner: Team, start: Start) -> None:
     wait_until(lambda: conflicts(first, loner) == 0, "the first one is silent")
 
 
-def test_a_leader_whose_api_server_is_frozen_stops_writing_before_its_lease_ends_and_leads_again_after_it(
+def test_a_leader_without_api_server_steps_down_before_its_lease_ends_and_leads_again_later(
     loner: Team, start: Start
 ) -> None:
     leader = start(*TIMING)

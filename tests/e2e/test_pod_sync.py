@@ -30,7 +30,9 @@ def put(client: Client, kind: str, namespace: str, value: str) -> None:
     client.apply(resource, {"apiVersion": "v1", "kind": kind, "metadata": metadata, **field}, force=True)
 
 
-def test_every_pod_is_annotated_anew_when_what_it_mounts_changes(api: Client, namespace: str) -> None:
+def test_every_pod_gets_a_new_annotation_when_its_mounted_config_map_or_secret_changes(
+    api: Client, namespace: str
+) -> None:
     def versions() -> list[str | None]:
         found: list[Object] = [api.get(PODS, namespace, name) for name in ours]
         return [one["metadata"].get("annotations", {}).get(ANNOTATION) for one in found]

@@ -161,7 +161,7 @@ def remove(path: Path) -> None:
 
 
 @pytest.mark.parametrize("breaking", [garble, truncate, remove])
-def test_a_broken_file_is_refused_told_and_the_last_good_policy_stays_in_force(
+def test_an_invalid_policy_file_is_rejected_counted_and_logged_and_the_last_policy_stays_in_force(
     followed: Followed, tenant: Team, breaking: Callable[[Path], None]
 ) -> None:
     followed.settle(mode="Enforce")

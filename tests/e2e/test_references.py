@@ -232,7 +232,7 @@ def test_promtool_finds_nothing_to_say_of_all_of_it(tour: Tour, process: str) ->
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
 
 
-def test_every_event_was_told_as_it_is_documented_and_no_other(tour: Tour) -> None:
+def test_the_written_events_are_exactly_the_documented_ones_each_once(tour: Tour) -> None:
     documented = {reason.name: (reason.type, reason.action) for reason in REASONS}
     events = [
         event

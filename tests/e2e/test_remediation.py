@@ -178,7 +178,7 @@ def test_the_guard_owns_the_field_that_it_wrote_and_no_other(old: Team, start: S
     assert old.stored()["spec"] == {**entry["spec"], "resolution": "DNS"}
 
 
-def test_who_applies_the_old_manifest_server_side_is_told_whose_the_field_is_now(
+def test_server_side_apply_of_the_old_manifest_conflicts_with_the_guard_on_spec_resolution(
     old: Team, start: Start, policy: Path
 ) -> None:
     entry = old.entry(resolution="NONE")
@@ -193,7 +193,7 @@ def test_who_applies_the_old_manifest_server_side_is_told_whose_the_field_is_now
     old.kubectl("apply", "--server-side", manifest=entry)
 
 
-def test_an_entry_that_another_rule_of_the_cluster_refuses_is_told_and_remediated_once_that_rule_is_gone(
+def test_an_entry_that_another_policy_rejects_gets_an_event_and_is_remediated_after_its_removal(
     old: Team, start: Start, policy: Path
 ) -> None:
     store(old, 10)

@@ -259,7 +259,7 @@ class TestAReport:
             same = desk.expect(["warn", "pass"])
         assert same["results"] == after["results"]
 
-    def test_one_that_somebody_edited_or_left_behind_is_put_right_by_the_next_leader(self, team: Team) -> None:
+    def test_the_next_leader_repairs_an_edited_report_and_deletes_a_leftover(self, team: Team) -> None:
         with at_work(team) as desk:
             desk.put()
             desk.expect(["pass"])
@@ -277,7 +277,7 @@ class TestAReport:
         desk.put("other")
         desk.expect(["pass", "pass"])
 
-    def test_one_of_that_name_that_is_not_ours_is_left_alone_until_it_goes(self, desk: Desk) -> None:
+    def test_a_foreign_report_of_that_name_stays_unchanged_until_it_is_deleted(self, desk: Desk) -> None:
         theirs = {
             "apiVersion": REPORT.api_version,
             "kind": REPORT.kind,
@@ -321,7 +321,7 @@ class TestTheController:
         """Makes a controller that leads at once."""
         return lambda *flags: Controller(cluster, tmp_path, ["--no-leader-elect", *flags])
 
-    def test_it_reports_what_is_stored_and_whose_host_is_claimed(
+    def test_the_report_has_stored_entries_and_host_conflicts(
         self, team: Team, started: Callable[..., Controller]
     ) -> None:
         hosts = [team.host()]
@@ -335,7 +335,7 @@ class TestTheController:
             shown.expect(["fail", "pass", "pass"])
             assert "reports" in {one.labels["name"] for one in controller.samples("workqueue_depth")}
 
-    def test_it_reports_nothing_where_it_is_told_to(self, team: Team, started: Callable[..., Controller]) -> None:
+    def test_no_reports_disables_the_report_and_its_queue(self, team: Team, started: Callable[..., Controller]) -> None:
         with started("--no-reports") as controller:
             team.store(team.entry())
             team.virtual_service()

@@ -218,7 +218,9 @@ def refusal(there: Installation) -> str:
     return ""
 
 
-def test_what_expired_while_nobody_looked_is_repaired_within_ten_seconds(installation: Installation) -> None:
+def test_certificates_that_expired_without_a_controller_are_replaced_within_ten_seconds(
+    installation: Installation,
+) -> None:
     short = (ALONE, "--ca-lifetime=40s", "--certificate-lifetime=20s", "--certificate-propagation=4s")
     with installation.kubelet(), installation.webhook() as webhook:
         with installation.controller(*short):

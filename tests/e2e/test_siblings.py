@@ -128,7 +128,7 @@ def allowed(team: Team, entry: Object) -> bool:
     return resolution(team, entry["metadata"]["name"]) == "DNS"
 
 
-def test_what_slips_through_is_put_back_to_what_it_was_and_told(loner: Team, controller: Controller) -> None:
+def test_a_resolution_that_admission_missed_is_restored_with_an_event(loner: Team, controller: Controller) -> None:
     del controller
     loner.store(
         loner.entry("ssh", ports=[SSH], resolution="NONE"),
@@ -156,7 +156,7 @@ def test_an_author_who_writes_dns_is_not_fought(loner: Team, controller: Control
     assert resolution(loner, "web") == "DNS"
 
 
-def test_the_owners_of_entries_with_different_resolutions_are_told_by_event_and_metric(
+def test_both_entries_of_a_host_with_different_resolutions_get_an_event_and_a_finding(
     loner: Team, controller: Controller
 ) -> None:
     loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
@@ -175,7 +175,9 @@ def test_the_owners_of_entries_with_different_resolutions_are_told_by_event_and_
     assert found == 2
 
 
-def test_what_slipped_through_while_no_controller_ran_is_put_back_by_the_next_one(loner: Team, tmp_path: Path) -> None:
+def test_the_next_controller_restores_a_resolution_that_changed_without_a_controller(
+    loner: Team, tmp_path: Path
+) -> None:
     loner.store(loner.entry("ssh", ports=[SSH], resolution="NONE"))
     for name, written in (("web", "NONE"), ("meant", "DNS")):
         loner.kubectl("apply", manifest=loner.entry(name, ports=[HTTP], resolution=written))
@@ -206,7 +208,7 @@ def test_the_webhooks_pods_are_annotated_so_that_they_take_the_config_map_at_onc
     loner.client.delete(PODS, "default", "webhook-1")
 
 
-def test_entries_that_declare_different_ports_are_left_alone_with_a_warning(
+def test_entries_that_declare_different_ports_keep_their_resolution_with_a_warning(
     loner: Team, controller: Controller, webhook: Webhook, tmp_path: Path
 ) -> None:
     del controller, webhook

@@ -49,7 +49,7 @@ def test_describe_shows_what_was_applied_and_where_retries_do_not_reach(team: Te
     assert not any(row[2].startswith("<") for row in rows), "each has an age"
 
 
-def test_an_entry_that_is_exempted_is_told_so_once(team: Team) -> None:
+def test_an_exempted_entry_gets_one_event(team: Team) -> None:
     team.store(team.entry())
     expect(team, "VirtualServiceApplied")
     team.edit("api", metadata=EXEMPT)
@@ -59,7 +59,7 @@ def test_an_entry_that_is_exempted_is_told_so_once(team: Team) -> None:
     assert told(team) == Counter(["VirtualServiceApplied", "Exempted"])
 
 
-def test_an_entry_that_admission_missed_and_that_cannot_become_dns_is_told_why(unguarded: Team) -> None:
+def test_an_entry_that_admission_missed_and_that_cannot_become_dns_gets_a_warning_event(unguarded: Team) -> None:
     unguarded.store(unguarded.entry(**NETWORK))
     expect(unguarded, "Unfixable")
     shown = unguarded.kubectl("events", "--for=serviceentry/api", "--output=json").stdout
@@ -69,7 +69,9 @@ def test_an_entry_that_admission_missed_and_that_cannot_become_dns_is_told_why(u
     assert event["message"].endswith("write one ServiceEntry with its own host for each.")
 
 
-def test_one_that_is_remediated_is_told_so_and_what_followed(loner: Team, tmp_path: Path) -> None:
+def test_a_remediated_entry_gets_an_event_for_the_patch_and_one_for_its_virtual_service(
+    loner: Team, tmp_path: Path
+) -> None:
     policy = tmp_path / "policy.yaml"
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "existing": "Remediate"}
     policy.write_text(yaml.safe_dump(document))
@@ -78,7 +80,7 @@ def test_one_that_is_remediated_is_told_so_and_what_followed(loner: Team, tmp_pa
         expect(loner, "Remediated", "VirtualServiceApplied")
 
 
-def test_a_controller_that_starts_anew_repeats_nothing(loner: Team, tmp_path: Path) -> None:
+def test_a_restarted_controller_repeats_no_event(loner: Team, tmp_path: Path) -> None:
     host = loner.host("taken")
     loner.store(loner.foreign("mine", host))
     loner.store(

@@ -123,7 +123,7 @@ def test_admission_is_a_part_of_the_trace_of_who_writes_the_entry(traced: Traced
     assert emitted.trace != TRACE
 
 
-def test_what_the_controller_writes_carries_its_trace_through_the_api_server(traced: Traced) -> None:
+def test_the_trace_of_a_write_continues_through_the_api_server_to_the_webhook(traced: Traced) -> None:
     team = traced.team("missed")
     team.store(team.entry(resolution="NONE"))
     team.come_under_guard()

@@ -69,7 +69,7 @@ class TestAVirtualServiceGoesWith:
         emitted.settle()
         assert emitted.virtual_services() == before
 
-    def test_an_entry_that_is_deleted_and_created_anew_belongs_to_the_new_one(self, emitted: Team) -> None:
+    def test_a_recreated_entry_owns_the_one_virtual_service(self, emitted: Team) -> None:
         emitted.delete("api")
         emitted.store(emitted.entry())
         uid = emitted.stored()["metadata"]["uid"]

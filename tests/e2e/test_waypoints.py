@@ -41,7 +41,7 @@ def gateways(team: Team) -> str:
     return name
 
 
-def test_what_is_emitted_follows_the_labels_of_namespaces(team: Team, gateways: str) -> None:
+def test_the_virtual_service_follows_the_labels_of_namespaces(team: Team, gateways: str) -> None:
     team.store(team.entry(exportTo=["."]))
     team.expect(team.host())
     expect_seen_by(team, ".")

@@ -105,5 +105,5 @@ def test_the_guard_yields_as_the_table_says(row: str) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_nobody_is_led_past_it(generator: Generator, row: str) -> None:
+def test_the_emitted_routes_bypass_no_claim_of_the_table(generator: Generator, row: str) -> None:
     assert harms_in_every_world(generator, [OURS, EGRESS, _manifest(row)], default_policy()) == []

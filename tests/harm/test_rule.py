@@ -302,7 +302,7 @@ def test_a_neighbour_tunes_nothing(generator: Generator) -> None:
     assert "deadline" in kinds(found(generator, before, after, tenancy=True))
 
 
-def test_what_the_guard_would_write_over_is_found(generator: Generator) -> None:
+def test_a_foreign_object_with_our_name_is_never_overwritten(generator: Generator) -> None:
     others = made("VirtualService", HOST, "team", hosts=["x.example.com"], gateways=["a/b"], http=[to(80)])
     outcome = hold(generator, [resolved(entry(HTTP)), others], policy())
     places = [(one["kind"], one["metadata"]["name"]) for one in outcome.change.emitted]
@@ -334,7 +334,7 @@ def test_the_generator_says_why_it_cannot_answer(generator: Generator) -> None:
     assert len(generator.ask(*[Request(manifests=[entry(HTTP)], proxies=[Proxy(namespace="a")])] * 9)) == 9
 
 
-def test_what_is_asked_twice_is_answered_alike(generator: Generator) -> None:
+def test_equal_requests_get_equal_answers(generator: Generator) -> None:
     several = entry(HTTP, TLS, addresses=["192.0.2.1", "192.0.2.2", "192.0.2.3"])
     asked = Request(
         manifests=[several, OTHER], proxies=[Proxy(namespace="team"), Proxy(namespace="b", captures_dns=True)]

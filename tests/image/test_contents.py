@@ -75,7 +75,7 @@ def test_it_has_bytecode_for_all_that_servers_import(image: Image, volume: Path)
     assert (code, said.strip()) == (0, "[] True")
 
 
-def test_anyone_can_read_what_belongs_to_the_product_and_nobody_but_root_owns_it(image: Image) -> None:
+def test_files_of_the_product_are_readable_by_all_and_writable_by_root_only(image: Image) -> None:
     for path in [*files(image.root / "opt"), *folders(image.root / "opt")]:
         status = path.lstat()
         needed = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() and not path.is_symlink() else 0)

@@ -90,7 +90,7 @@ def test_with_tls_origination_retries_reach_what_no_retry_could(report: Report) 
     assert (originated.requests, originated.errors) == (500, 0)
 
 
-def test_a_post_whose_bytes_were_sent_is_repeated_by_the_recipe_and_never_by_the_split(report: Report) -> None:
+def test_the_recipe_repeats_a_sent_post_and_the_split_never_does(report: Report) -> None:
     recipe, split = (report.line(unsafe.TITLE, unsafe.CIRCUMSTANCES, arm) for arm in (RECIPE, SPLIT))
     assert recipe.errors == 0
     assert recipe.facts["repeated"] > 0

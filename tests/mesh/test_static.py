@@ -107,7 +107,9 @@ def test_all_that_is_emitted_in_any_case_file_is_valid_to_istio(istioctl: Istioc
     assert refusals(istioctl, emitted) == {}
 
 
-def test_what_istiod_accepts_before_the_patch_it_accepts_after_it(istioctl: Istioctl, reviewed: list[Reviewed]) -> None:
+def test_istiod_accepts_each_entry_after_the_patch_that_it_accepted_before(
+    istioctl: Istioctl, reviewed: list[Reviewed]
+) -> None:
     changed = {f"{number}": one for number, one in enumerate(reviewed) if one.outcome == "changed"}
     before = {f"before-{number}": one.manifest for number, one in changed.items()}
     after = {f"after-{number}": one.stored for number, one in changed.items()}

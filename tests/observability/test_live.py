@@ -58,7 +58,7 @@ def test_a_panel_has_a_series_to_show(prometheus: Prometheus, chosen: dict[str, 
     wait_until(lambda: bool(prometheus.query(query)), f"{query} gives a number")
 
 
-def test_the_variables_offer_what_is_there(prometheus: Prometheus, chosen: dict[str, str]) -> None:
+def test_the_variables_offer_the_stored_label_values(prometheus: Prometheus, chosen: dict[str, str]) -> None:
     assert chosen["job"] == "(guard-controller|guard-webhook)"
     offered = {
         name: prometheus.label_values(found[2], put(found[1], chosen))
@@ -81,7 +81,7 @@ def test_an_alert_asks_for_series_that_are_there(prometheus: Prometheus, name: s
         assert prometheus.query(selector), selector
 
 
-def test_what_is_so_is_what_alerts_wait_for(prometheus: Prometheus) -> None:
+def test_exactly_the_expected_alerts_are_active(prometheus: Prometheus) -> None:
     def waiting() -> set[str]:
         return {name for name, rule in prometheus.alerts().items() if rule["state"] != "inactive"}
 

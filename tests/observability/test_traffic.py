@@ -105,7 +105,7 @@ def audited(cluster: ControlPlane, tmp_path_factory: pytest.TempPathFactory) -> 
         yield Audited(cluster, prometheus, until)
 
 
-def test_failures_and_slow_calls_are_told_with_their_figures(audited: Audited) -> None:
+def test_the_sentences_give_the_figures_of_failures_and_slow_calls(audited: Audited) -> None:
     assert audited.hosts()["api.example.com"]["sentences"] == [
         "48,200 calls in 7 days (0.08 a second), from shop",
         "3.1 % of 48,200 calls ended with connection termination (UC): the recipe repairs these",
@@ -116,7 +116,7 @@ def test_failures_and_slow_calls_are_told_with_their_figures(audited: Audited) -
     ]
 
 
-def test_calls_longer_than_all_tries_are_told_by_namespace(audited: Audited) -> None:
+def test_calls_longer_than_all_tries_are_counted_by_namespace(audited: Audited) -> None:
     host = audited.hosts()["slow.example.com"]
     assert host["sentences"] == [
         "1,000 calls in 7 days (0.0017 a second), from team 90 %, shop 10 %",
@@ -135,7 +135,7 @@ def test_calls_longer_than_all_tries_are_told_by_namespace(audited: Audited) -> 
     assert callers["shop"]["cuts"] == []
 
 
-def test_counters_that_start_anew_are_counted_on(audited: Audited) -> None:
+def test_a_counter_reset_keeps_the_calls_before_it(audited: Audited) -> None:
     assert audited.hosts()["reset.example.com"]["calls"] == 1_000
 
 

@@ -103,13 +103,13 @@ def test_a_host_without_cut_calls_is_no_longer_reported() -> None:
 
 
 @pytest.mark.parametrize("created", ["2027-03-31T11:30:00Z", "2027-03-20T12:00:00Z"])
-def test_what_is_too_young_or_too_old_to_be_compared_is_not_asked_for(created: str) -> None:
+def test_objects_too_young_or_too_old_to_compare_cost_no_query(created: str) -> None:
     look = Look(created)
     assert look.codes() == []
     assert look.figures.asked == []
 
 
-def test_a_prometheus_that_does_not_answer_changes_nothing_and_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_prometheus_without_answer_changes_no_finding_and_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     look = Look()
     look.codes()
     look.figures.error = "Prometheus at http://x does not answer"

@@ -186,7 +186,7 @@ def test_a_host_that_a_foreign_object_claims_is_a_conflict_and_nothing_is_missin
     assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
 
 
-def test_an_http_route_whose_parent_is_an_entry_is_a_conflict_and_nothing_is_missing(cluster: Cluster) -> None:
+def test_an_http_route_with_an_entry_as_its_parent_is_a_conflict_and_no_object_is_missing(cluster: Cluster) -> None:
     cluster.http_route(cluster.entry())
     (one,) = cluster.audit()
     assert (one.outcome, codes(one), one.emitted) == ("allowed", ["SEG021"], ())
@@ -208,7 +208,7 @@ def test_of_two_entries_with_one_host_the_newer_has_the_finding(cluster: Cluster
     assert found == {"z": ("allowed", []), "a": ("allowed", ["SEG022"])}
 
 
-def test_what_is_missing_for_a_host_that_two_entries_have_is_missing_for_its_owner_alone(cluster: Cluster) -> None:
+def test_a_missing_object_of_a_shared_host_is_a_finding_on_its_owner_only(cluster: Cluster) -> None:
     for name in ("a", "z"):
         cluster.entry(name, hosts=["api.example.com"])
     found = {one.entry.key.name: (one.outcome, codes(one)) for one in cluster.audit()}
@@ -238,7 +238,7 @@ def test_under_warn_nothing_is_missing(cluster: Cluster) -> None:
     assert codes(*cluster.audit(mode="Warn")) == []
 
 
-def test_what_managers_noted_on_their_fields_is_not_part_of_the_report(cluster: Cluster) -> None:
+def test_the_report_omits_managed_fields(cluster: Cluster) -> None:
     cluster.entry(resolution="NONE")
     (one,) = cluster.audit()
     assert "managedFields" not in one.stored["metadata"]
@@ -264,9 +264,7 @@ def test_the_command_exits_with_0_where_all_is_in_order(cluster: Cluster) -> Non
 
 
 @pytest.mark.parametrize("output", ["text", "yaml", "json", "diff", "sarif", "junit", "html"])
-def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_code(
-    cluster: Cluster, output: str
-) -> None:
+def test_every_output_format_reports_a_cluster_with_the_same_exit_code(cluster: Cluster, output: str) -> None:
     cluster.entry(resolution="NONE")
     cluster.emit(cluster.entry("fine"))
     result = cluster.run(f"--output={output}")
@@ -274,7 +272,7 @@ def test_every_form_of_report_tells_of_a_cluster_and_ends_with_the_same_exit_cod
     assert "DNS" in result.stdout
 
 
-def test_the_form_for_programs_counts_what_is_incomplete(cluster: Cluster) -> None:
+def test_the_json_report_counts_incomplete_entries(cluster: Cluster) -> None:
     cluster.entry()
     report = json.loads(cluster.run("--output=json").stdout)
     assert report["summary"] == {
@@ -397,7 +395,7 @@ def test_flags_about_prometheus_say_what_they_look_like(cluster: Cluster, flag: 
     assert "such as" in done.stderr or "--suggest needs --prometheus" in done.stderr
 
 
-def test_what_is_stored_for_each_namespace_is_told(cluster: Cluster) -> None:
+def test_the_audit_counts_stored_and_missing_objects_by_namespace(cluster: Cluster) -> None:
     cluster.emit(cluster.entry())
     cluster.entry("other", "shop")
     assert cluster.run().stdout.endswith(

@@ -19,7 +19,7 @@ def told(*entries: Sourced, code: str = "SEG026", **policy: Any) -> list[list[st
     return [[finding.message for finding in one.shared if finding.code == code] for one in survey(entries, rules)]
 
 
-def test_a_host_that_two_namespaces_offer_to_everyone_is_told_to_both() -> None:
+def test_two_namespaces_that_export_one_host_to_the_mesh_both_get_a_finding() -> None:
     found = told(entry("one", hosts=["API.example.com"]), entry("two", exportTo=["*"]))
     assert found == [
         ['ServiceEntry two/api also exports "API.example.com" to the whole mesh'],
@@ -41,16 +41,16 @@ def test_an_entry_that_is_not_for_everyone_overlaps_with_none(export_to: list[st
     assert told(entry("one", exportTo=export_to), entry("two")) == [[], []]
 
 
-def test_an_entry_that_shares_only_what_others_overlap_in_is_told_nothing() -> None:
+def test_an_entry_with_a_narrow_export_to_has_no_finding_about_overlapping_exports() -> None:
     assert told(entry("one"), entry("two"), entry("three", exportTo=["."]))[2] == []
 
 
-def test_an_entry_that_the_policy_does_not_look_at_is_told_nothing_but_counts_for_others() -> None:
+def test_an_entry_out_of_scope_has_no_finding_but_counts_for_others() -> None:
     found = told(entry("one", location="MESH_INTERNAL"), entry("two"))
     assert found == [[], ['ServiceEntry one/api also exports "api.example.com" to the whole mesh']]
 
 
-def test_a_policy_that_stands_aside_tells_nothing() -> None:
+def test_mode_off_has_no_finding_about_overlapping_exports() -> None:
     assert told(entry("one"), entry("two"), mode="Off") == [[], []]
 
 
@@ -101,7 +101,9 @@ def test_ports_are_compared_by_number_and_by_what_istio_takes_a_protocol_for(
         (["~"], ["~"], False),
     ],
 )
-def test_they_are_told_only_where_some_namespace_sees_both(mine: list[str], theirs: list[str], differ: bool) -> None:
+def test_different_protocols_are_a_finding_only_if_a_namespace_sees_both_entries(
+    mine: list[str], theirs: list[str], differ: bool
+) -> None:
     other = entry("two", ports=[port(80, "TCP")], exportTo=theirs)
     assert [bool(found) for found in differing(entry("one", exportTo=mine), other)] == [differ] * 2
 
@@ -110,7 +112,7 @@ def test_the_protocols_of_entries_of_one_namespace_are_another_rules_business() 
     assert differing(entry("one"), entry("one", "again", ports=[port(80, "TCP")])) == [[], []]
 
 
-def test_several_ports_are_counted_and_the_first_is_told_with_its_place() -> None:
+def test_several_ports_are_one_finding_with_the_path_of_the_first_and_their_number() -> None:
     ports = [port(80, "TCP"), port(443, "TCP")]
     documents = [entry("one", ports=[HTTP, port(443, "TLS")]), entry("two", ports=ports)]
     (finding,) = [one for one in survey(documents, default_policy())[0].shared if one.code == "SEG045"]
@@ -125,5 +127,5 @@ def test_of_many_entries_only_some_are_kept_for_a_port_and_each_still_sees_anoth
     assert all("ServiceEntry http-0/api" in told[0] for told in found[10:])
 
 
-def test_an_entry_that_the_policy_does_not_judge_is_told_no_protocols() -> None:
+def test_an_entry_out_of_scope_has_no_finding_about_different_protocols() -> None:
     assert differing(entry("one", location="MESH_INTERNAL"), entry("two", ports=[port(80, "TCP")]))[0] == []

@@ -119,7 +119,7 @@ def test_a_variable_uses_only_variables_before_it() -> None:
             known.add(variable["name"])
 
 
-def test_what_is_compliant_is_passed_over_unless_it_may_be_refused_for_its_hosts_or_who_sees_it() -> None:
+def test_compliant_entries_skip_the_policy_unless_hosts_or_export_to_may_be_rejected() -> None:
     def passed_over(**document: Any) -> str:
         (first, _) = backstop(policy(**document), Engine.VALIDATING)
         return str(first["spec"]["matchConditions"][0]["expression"])
@@ -139,7 +139,7 @@ def test_exemptions_that_end_are_written_as_they_stand_on_the_day() -> None:
     assert backstop(policy().on(days[0]), Engine.VALIDATING) == backstop(policy().on(days[1]), Engine.VALIDATING)
 
 
-def test_settings_that_are_the_same_everywhere_are_not_told_apart_by_namespace() -> None:
+def test_settings_that_are_the_same_in_all_namespaces_need_no_layer_variable() -> None:
     (plain, _) = backstop(policy(), Engine.VALIDATING)
     assert "variables.layer" not in json.dumps(plain)
     (layered, _) = backstop(

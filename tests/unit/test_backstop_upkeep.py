@@ -103,7 +103,7 @@ class World:
         return writes
 
 
-def test_what_repairs_is_in_force_before_what_refuses_is_written() -> None:
+def test_the_mutating_policy_is_in_force_before_the_validating_policy_is_written() -> None:
     there = World()
     kept = there.backstop(Engine.NATIVE)
     kept.check()
@@ -156,7 +156,7 @@ def test_an_engine_that_only_refuses_needs_none_of_them() -> None:
     assert there.written() == []
 
 
-def test_what_an_exemption_that_ends_is_written_into_is_written_anew_when_the_day_ends() -> None:
+def test_the_policy_with_a_temporary_exemption_is_written_again_once_after_its_last_day() -> None:
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
     dated = parse_policy({**document, "exemptions": {"temporary": [{"hosts": ["a.example"], "until": "2027-03-31"}]}})
     there = World(current=dated.on("2027-03-31"))
@@ -187,7 +187,7 @@ def test_fields_that_others_added_are_removed_and_those_that_the_api_server_fill
     assert there.written() == [REFUSE[0], REFUSE[0]]  # applied, and reset
 
 
-def test_an_api_server_that_cannot_repair_is_not_told_to_refuse() -> None:
+def test_an_api_server_without_mutating_policies_gets_no_validating_ones() -> None:
     there = World()
     there.objects.unknown = {"MutatingAdmissionPolicy"}
     message = "this API server does not serve MutatingAdmissionPolicy of admissionregistration.k8s.io/v1"
@@ -196,7 +196,9 @@ def test_an_api_server_that_cannot_repair_is_not_told_to_refuse() -> None:
     assert there.written() == []
 
 
-def test_an_object_of_others_is_left_alone_and_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_admission_policy_without_our_label_stays_unchanged_and_is_logged_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     there = World()
     kept = there.backstop(Engine.VALIDATING)
     kept.check()
@@ -231,7 +233,7 @@ def test_without_rights_none_is_content_and_an_engine_is_not(caplog: pytest.LogC
         there.backstop(Engine.VALIDATING).check()
 
 
-def test_the_chore_tells_of_failures_as_a_metric() -> None:
+def test_the_task_counts_failures_in_a_metric() -> None:
     registry, leadership = CollectorRegistry(), Leadership()
     there = World(metrics=BackstopMetrics(registry))
     there.objects.forbidden = True

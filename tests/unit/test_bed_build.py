@@ -99,7 +99,7 @@ def test_the_users_assets_are_used_and_need_no_go(only: Path, monkeypatch: pytes
 
 
 @pytest.mark.usefixtures("only")
-def test_what_is_cached_is_used_in_silence_and_needs_no_go(hello: Tool) -> None:
+def test_cached_programs_need_no_go_and_print_nothing(hello: Tool) -> None:
     for item in (KUBE_APISERVER, KUBECTL, ISTIO_CRDS, hello):
         cached(item).parent.mkdir(parents=True, exist_ok=True)
         program(cached(item))
@@ -117,9 +117,7 @@ def test_a_build_says_how_long_it_takes_and_where_its_result_stays(hello: Tool) 
     assert "packages compiled, done in" in end
 
 
-def test_what_the_user_has_set_for_other_go_work_does_not_disturb_a_build(
-    hello: Tool, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_go_settings_of_the_user_do_not_affect_a_build(hello: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOFLAGS", "-n")
     monkeypatch.setenv("GOWORK", "/nowhere/go.work")
     build([hello], Progress(io.StringIO()))

@@ -61,7 +61,7 @@ def test_a_paused_child_still_gets_to_end_in_its_own_way(tmp_path: Path) -> None
     assert child.stop(seconds=10) == 3
 
 
-def test_a_child_can_be_started_anew_and_keeps_its_log(tmp_path: Path) -> None:
+def test_a_child_can_be_started_again_and_keeps_its_log(tmp_path: Path) -> None:
     child = python("print('once')", tmp_path / "log")
     child.start().process.wait()
     child.start().process.wait()
@@ -73,7 +73,7 @@ def test_waiting_in_vain_names_what_was_awaited() -> None:
         wait_until(lambda: False, "pigs fly", seconds=0.1)
 
 
-def test_free_ports_are_all_different_and_nobody_listens_on_them() -> None:
+def test_free_ports_are_all_different_and_have_no_listener() -> None:
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert not any(map(is_listening, ports))

@@ -33,7 +33,7 @@ class TestMeshInternal:
             ({"resolution": "NONE", "hosts": ["a.b.svc", "api.example.com"]}, [("warning", "spec.hosts[1]")]),
         ],
     )
-    def test_it_is_told_where_only_the_location_keeps_the_entry_out(
+    def test_an_entry_out_of_scope_by_its_location_alone_has_a_finding(
         self, spec: dict[str, Any], expected: list[tuple[str, str]]
     ) -> None:
         assert found("SEG046", **INTERNAL, **spec) == expected
@@ -42,7 +42,7 @@ class TestMeshInternal:
         verdict = review(entry(**INTERNAL, resolution="NONE", addresses=["10.0.0.0/8"]), guard_policy())
         assert (verdict.codes, verdict.allowed, verdict.patch) == (("SEG046",), True, ())
 
-    def test_an_external_entry_that_the_policy_leaves_out_is_not_told(self) -> None:
+    def test_an_external_entry_out_of_scope_has_no_finding(self) -> None:
         policy = guard_policy(scope={"locations": ["MESH_INTERNAL"]})
         assert review(entry(resolution="NONE"), policy).codes == ()
 
@@ -76,7 +76,7 @@ class TestShortNames:
         policy = guard_policy(hosts={"owners": [{"match": ["*.default"], "namespaces": ["default"]}]})
         assert [one.code for one in review(entry(hosts=["reviews.default"]), policy).errors] == ["SEG043"]
 
-    def test_inside_the_mesh_it_is_told_too(self) -> None:
+    def test_a_short_name_inside_the_mesh_has_a_finding_too(self) -> None:
         assert review(entry(**INTERNAL, hosts=["reviews.default"]), guard_policy()).codes == ("SEG048",)
 
 

@@ -25,7 +25,7 @@ def test_of_several_flags_the_one_about_the_connection_counts(flags: str, how: E
 
 
 @pytest.mark.parametrize(("text", "seconds", "words"), [("7d", 604_800, "7 days"), ("1h", 3600, "1 hour")])
-def test_a_window_is_told_in_words(text: str, seconds: int, words: str) -> None:
+def test_a_window_has_its_seconds_and_its_words(text: str, seconds: int, words: str) -> None:
     assert (Window(text).seconds, Window(text).words) == (seconds, words)
 
 

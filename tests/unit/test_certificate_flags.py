@@ -24,6 +24,6 @@ from tests.command import run
         (["doctor", "--kubeconfig=/nowhere"], "kubeconfig /nowhere does not exist"),
     ],
 )
-def test_it_is_told_in_one_sentence(arguments: list[str], said: str) -> None:
+def test_an_invalid_combination_of_flags_exits_2_with_one_sentence(arguments: list[str], said: str) -> None:
     ended = run(*arguments)
     assert (ended.exit_code, ended.stdout, ended.stderr) == (2, "", f"serviceentry-guard: {said}\n")

@@ -98,7 +98,7 @@ def test_keys_are_p_256_and_never_the_same(authority: Pair) -> None:
     assert one.certificate.serial_number != other.certificate.serial_number
 
 
-def test_what_is_written_is_read_again(authority: Pair) -> None:
+def test_a_written_certificate_and_key_can_be_read(authority: Pair) -> None:
     serving = issue(authority, NAME, NOW, DAY)
     again = read_pair(serving.certificate_pem + authority.certificate_pem, serving.key_pem)
     assert again.certificate == serving.certificate
@@ -141,7 +141,7 @@ def rsa_key() -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-def test_what_is_no_pair_is_told_in_words(authority: Pair) -> None:
+def test_an_unreadable_certificate_or_key_raises_an_error_that_says_why(authority: Pair) -> None:
     good = issue(authority, NAME, NOW, DAY)
     secret = good.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     for certificate, key, said in (

@@ -120,7 +120,7 @@ def test_a_port_of_an_entry_in_another_namespace_is_a_reason_to_match_too() -> N
     assert sorted(route["match"][0]["port"] for (route,) in routes) == [80, 8080]
 
 
-def test_the_older_entry_owns_a_shared_host_and_the_younger_one_is_told() -> None:
+def test_the_older_entry_owns_a_shared_host_and_the_younger_one_gets_a_finding() -> None:
     younger = ServiceEntry.parse(entry("a", created="2026-01-02T00:00:00Z"))
     older = ServiceEntry.parse(entry("b", created="2026-01-01T00:00:00Z"))
     plan = desired([younger, older], default_policy())
@@ -130,7 +130,7 @@ def test_the_older_entry_owns_a_shared_host_and_the_younger_one_is_told() -> Non
     assert [one.owner.key.name for one in desired([younger], default_policy()).objects] == ["a"]
 
 
-def test_of_entries_of_one_name_none_is_told_that_it_is_older_than_itself() -> None:
+def test_entries_of_one_name_have_no_finding_about_the_older_one() -> None:
     plan = desired([ServiceEntry.parse(entry()), ServiceEntry.parse(entry())], default_policy())
     assert len(plan.objects) == 1
     assert plan.findings == {}
@@ -187,7 +187,7 @@ def test_ours_yields_to_whatever_claims_the_host_for_the_mesh(other: dict[str, A
     assert yields_to(other) is claims
 
 
-def test_ours_goes_when_another_claims_the_host_and_the_owner_is_told() -> None:
+def test_our_object_is_deleted_when_another_claims_the_host_and_the_owner_gets_a_finding() -> None:
     ours = Observed.parse(desired([ServiceEntry.parse(entry())], default_policy()).objects[0].manifest)
     observed = [ours, Observed.parse(virtual_service())]
     todo = changes(desired([ServiceEntry.parse(entry())], default_policy(), observed), observed)
@@ -218,7 +218,7 @@ def test_a_survey_keeps_entries_of_one_name_apart_and_finds_conflicts_between_fi
     assert [finding.code for finding in reviewed[2].findings] == ["SEG021"]
 
 
-def test_what_is_emitted_names_a_namespace_only_if_its_entry_does() -> None:
+def test_an_emitted_object_has_a_namespace_only_if_its_entry_has_one() -> None:
     homeless = entry(hosts=["b.example.com"])
     del homeless["metadata"]["namespace"]
     named, unnamed = survey([Sourced("a", entry()), Sourced("b", homeless)], default_policy(), "elsewhere")
@@ -274,7 +274,9 @@ def test_endpoints_that_never_move_are_not_warned_of_but_noted(addresses: list[s
         ("redis-0.redis.mq.svc", "MESH_EXTERNAL", "is the name of a Kubernetes Pod"),
     ],
 )
-def test_names_of_the_cluster_are_told_apart(host: str, location: str, said: str | None) -> None:
+def test_a_name_of_the_cluster_has_a_finding_that_says_which_kind_it_is(
+    host: str, location: str, said: str | None
+) -> None:
     policy = parse_policy({**IDENTITY, "scope": {"locations": ["MESH_EXTERNAL", "MESH_INTERNAL"]}})
     verdict = review(ServiceEntry.parse(entry(hosts=[host], location=location)), policy)
     found = [finding for finding in verdict.findings if finding.code == "SEG025"]
@@ -286,7 +288,7 @@ def test_names_of_the_cluster_are_told_apart(host: str, location: str, said: str
 @pytest.mark.parametrize("tcp", ["Leave", "DNS"])
 @pytest.mark.parametrize("ports", [[], [{"number": 22, "name": "ssh", "protocol": "TCP"}]], ids=["none", "tcp"])
 @pytest.mark.parametrize("spec", [{"hosts": ["*.example.com"]}, {"addresses": ["192.0.2.0/24"]}])
-def test_an_entry_none_of_whose_ports_names_a_host_is_never_refused_for_its_shape(
+def test_an_entry_with_tcp_ports_or_none_is_never_rejected_for_its_hosts_or_addresses(
     spec: dict[str, Any], ports: list[Any], tcp: str
 ) -> None:
     policy = parse_policy({**IDENTITY, "resolution": {"tcp": tcp}})

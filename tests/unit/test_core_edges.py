@@ -44,7 +44,7 @@ def test_of_three_entries_of_a_host_the_youngest_is_over_if_only_two_fit_into_th
     assert () in limited
 
 
-def test_another_policy_judges_all_entries_anew() -> None:
+def test_a_new_policy_reviews_all_entries_again() -> None:
     inventory, one = Inventory(guard_policy(limits={"entryHosts": 1})), entry(hosts=["a.example.com", "b.example.com"])
     inventory.put_entry(None, one)
     assert [found.key for found, _ in inventory.limited()] == [Key("team", "api")]
@@ -107,7 +107,7 @@ def test_an_object_that_two_entries_crowd_is_free_again_when_both_have_gone() ->
     assert list(inventory.limited()) == []
 
 
-def test_an_entry_that_exceeds_a_limit_is_new_once_and_told_of_with_the_limit() -> None:
+def test_an_entry_that_exceeds_a_limit_gets_one_event_that_names_the_limit() -> None:
     index = indexed([entry(hosts=["a.example.com", "b.example.com"])], policy=guard_policy(limits={"entryHosts": 1}))
     ((_, exceeded),) = index.entries.newly_limited()
     assert index.entries.newly_limited() == ()
@@ -116,7 +116,7 @@ def test_an_entry_that_exceeds_a_limit_is_new_once_and_told_of_with_the_limit() 
     assert "limits.entryHosts" in notice.note
 
 
-def test_a_namespace_whose_writes_are_refused_is_named_with_the_reason() -> None:
+def test_refused_writes_get_an_event_with_the_namespace_and_the_reason() -> None:
     notice = refused("team", "exceeded quota")
     assert notice.reason.name == "WriteRefused"
     assert "objects of namespace team cannot be written: exceeded quota" in notice.note

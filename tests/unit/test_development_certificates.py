@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 SERVICE = "serviceentry-guard-webhook.serviceentry-guard.svc"
 
 
-def test_what_the_tool_writes_can_be_served_and_written_again(tmp_path: Path, programs: Programs) -> None:
+def test_the_written_certificate_can_be_served_and_written_again(tmp_path: Path, programs: Programs) -> None:
     for _ in range(2):
         made = programs.run(main, "--folder", str(tmp_path), "--name", "webhook.test")
         assert (made.code, made.stderr) == (0, "")

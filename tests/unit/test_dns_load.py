@@ -34,11 +34,11 @@ def test_a_host_costs_its_ports_times_the_proxies_over_the_ttl() -> None:
 
 
 @pytest.mark.parametrize("resolution", ["NONE", "STATIC", "DYNAMIC_DNS"])
-def test_what_is_not_resolved_periodically_costs_nothing(resolution: str) -> None:
+def test_a_resolution_without_dns_queries_costs_nothing(resolution: str) -> None:
     assert after(pair(after=resolution)) == 0
 
 
-def test_what_is_resolved_already_costs_the_same_as_before() -> None:
+def test_an_entry_with_dns_before_and_after_costs_the_same() -> None:
     load = dns_load([pair("DNS_ROUND_ROBIN", "DNS_ROUND_ROBIN")], MESH, ttl=10)
     assert (load.before, load.after, load.entries[0].new) == (10, 10, False)
 

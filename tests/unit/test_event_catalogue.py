@@ -66,7 +66,7 @@ EXEMPT = {"exempt": "the vendor pins its addresses"}
     ],
     ids=["compliant", "https", "cidr", "exempt", "fixable", "wildcards"],
 )
-def test_an_entry_is_told_of_by_what_it_is(given: ServiceEntry, told: list[str]) -> None:
+def test_the_verdict_on_an_entry_decides_its_event_reasons(given: ServiceEntry, told: list[str]) -> None:
     assert [notice.reason.name for notice in notices(review(given, guard_policy()))] == told
 
 
@@ -80,13 +80,13 @@ def test_a_note_says_where_why_and_what_to_write_instead() -> None:
     )
 
 
-def test_what_the_policy_allows_is_not_unfixable() -> None:
+def test_wildcards_that_the_policy_allows_are_not_unfixable() -> None:
     wildcards = entry(hosts=["*.example.com"], resolution="NONE")
     assert not notices(review(wildcards, guard_policy(resolution={"wildcards": "Allow"})))
     assert not review(wildcards, guard_policy(resolution={"wildcards": "Allow"})).unfixable
 
 
-def test_a_conflict_is_told_as_its_finding_has_it() -> None:
+def test_the_event_of_a_conflict_has_the_message_of_its_finding() -> None:
     (found,) = desired([entry()], guard_policy(), [Observed.parse(virtual_service())]).conflicts
     notice = conflict(found)
     assert (notice.reason.name, notice.note) == ("HostConflict", found.finding.message)

@@ -78,7 +78,7 @@ class TestAtAdmission:
             f'SEG002 metadata.annotations["{EXEMPT}"]: exempt until {LAST}: "{REASON}"'
         ]
 
-    def test_what_cannot_be_repaired_is_refused_after_the_end(self) -> None:
+    def test_an_unfixable_entry_is_rejected_after_the_end(self) -> None:
         given = manifest(addresses=["192.0.2.0/24"])
         assert admitted("2027-03-31", given).allowed
         assert [one.code for one in admitted("2027-04-01", given).errors] == ["SEG006"]
@@ -140,7 +140,7 @@ class TestAtAdmission:
     ) -> None:
         assert admitted("2027-03-01", given, **exemptions).codes == ("SEG002",)
 
-    def test_an_end_alone_is_told(self) -> None:
+    def test_an_end_without_exempt_has_a_finding(self) -> None:
         alone = entry(annotations={"exempt-until": LAST})
         message = f'SEG014 metadata.annotations["{UNTIL}"]: has no effect without exempt'
         assert said(review(alone, policy("2027-03-01"))) == [message]
@@ -234,7 +234,7 @@ class TestStored:
         assert stored("2027-03-30", maxDuration="30d").exempt_until == LAST
         assert stored("2027-03-30", maxDuration="29d").exempt_until == ""
 
-    def test_who_sees_what_is_emitted_does_not_depend_on_the_day_either(self) -> None:
+    def test_export_to_of_a_virtual_service_does_not_depend_on_the_day_either(self) -> None:
         public = entry(created="2026-01-01T00:00:00Z", namespace="first")
         neighbour = manifest(resolution="DNS")
         for exemptions in ({}, {"temporary": [{"namespaces": ["team"], "until": "2020-01-01"}]}):

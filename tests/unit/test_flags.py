@@ -24,7 +24,7 @@ from app.cli import MODULES, cli
         (["reviev"], "Did you mean 'review'?"),
     ],
 )
-def test_what_is_refused_is_named_and_ends_with_2(arguments: list[str], sentence: str) -> None:
+def test_an_invalid_argument_is_named_and_exits_2(arguments: list[str], sentence: str) -> None:
     result = CliRunner().invoke(cli, arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in result.stderr
@@ -51,7 +51,7 @@ def test_commands_are_listed_in_their_order_where_none_is_given() -> None:
     assert [line.split()[0] for line in listed if line[2:3].strip()] == list(MODULES)
 
 
-def test_who_interrupts_is_told_by_the_exit_code_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_130_without_output(monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(_request: object) -> None:
         raise KeyboardInterrupt
 

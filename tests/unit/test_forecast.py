@@ -76,11 +76,11 @@ FAST = {1000: 1000.0, math.inf: 1000.0}
         ("LEFT", "ended because the client closed the connection (DC): no retry repairs these"),
     ],
 )
-def test_each_way_to_fail_says_what_becomes_of_it(ending: str, told: str) -> None:
+def test_each_kind_of_failure_has_its_own_sentence(ending: str, told: str) -> None:
     assert Mesh().failing(1000, ending, 31).took(FAST).says() == (f"3.1 % of 1,000 calls {told}",)
 
 
-def test_what_the_policy_does_not_repeat_is_not_promised() -> None:
+def test_a_failure_outside_of_retry_on_is_not_promised_to_be_repaired() -> None:
     policy = parse_policy(
         {
             "apiVersion": "serviceentry-guard.io/v1alpha1",
@@ -116,7 +116,9 @@ def _emitted(one: ServiceEntry) -> list[Any]:
         ),
     ],
 )
-def test_where_nothing_is_emitted_the_reason_is_told_and_nothing_is_cut(given: Any, beside: Any, why: str) -> None:
+def test_without_emitted_objects_the_forecast_gives_the_reason_and_ends_no_call(
+    given: Any, beside: Any, why: str
+) -> None:
     told = Mesh().calls(1000, TERMINATED=31).took(SLOW).says(entry(**given), beside=beside)
     assert told == (f"3.1 % of 1,000 calls ended with connection termination (UC); no retries: {why}",)
 
@@ -231,7 +233,7 @@ def test_the_longest_value_of_an_entry_and_of_a_namespace_counts() -> None:
     assert manifest["metadata"]["annotations"] == {"serviceentry-guard.io/per-try-timeout": "20s"}
 
 
-def test_a_suggested_policy_keeps_what_is_written_about_a_namespace() -> None:
+def test_a_suggested_policy_keeps_the_settings_of_a_namespace() -> None:
     policy = guard_policy(
         dns={"maxQueriesPerSecond": 5},
         namespaces=[{"match": ["te*"], "virtualService": {"retries": {"attempts": 2}}}],

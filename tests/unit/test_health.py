@@ -138,13 +138,15 @@ class TestTheLogLevel:
         assert self.ask(app, "GET") == (200, b"debug\n")
 
     @pytest.mark.parametrize("body", [b"", b"loud", b"INFO", b"debug" * 1000, b"\xff"])
-    def test_is_left_where_what_is_written_is_no_level(self, app: HealthApp, level: Level, body: bytes) -> None:
+    def test_stays_the_same_after_an_invalid_level(self, app: HealthApp, level: Level, body: bytes) -> None:
         assert self.ask(app, "PUT", body) == (400, b"write one of: debug, info, warning, error\n")
         assert level.current == "info"
 
     @pytest.mark.parametrize("host", ["10.0.0.7", "127.0.0.6", "::ffff:10.0.0.7", "testclient"])
     @pytest.mark.parametrize("method", ["GET", "PUT"])
-    def test_is_nobody_elses_business(self, app: HealthApp, level: Level, host: str, method: str) -> None:
+    def test_is_forbidden_to_every_client_outside_of_the_pod(
+        self, app: HealthApp, level: Level, host: str, method: str
+    ) -> None:
         """127.0.0.6 is where an Istio sidecar hands over from what other pods send."""
         assert self.ask(app, method, b"debug", (host, 1))[0] == 403
         assert level.current == "info"

@@ -20,7 +20,7 @@ def test_a_missing_program_is_named_by_its_package(monkeypatch: pytest.MonkeyPat
     assert base.complaint() == "the image test needs its-package: apt-get install its-package"
 
 
-def test_whoever_is_not_root_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_build_without_root_gets_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert "has to be root" in (base.complaint() or "")
 
@@ -30,7 +30,9 @@ def test_a_program_that_fails_is_quoted() -> None:
         base.run("sh", "-c", "echo no space left >&2; exit 3")
 
 
-def test_the_builds_pip_is_told_what_the_users_pip_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_pip_of_the_build_gets_the_settings_of_the_users_pip(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The environment before the file; authorities are named by where the build finds them; the rest stays out."""
     file = tmp_path / "user.conf"
     file.write_text("[global]\ncert = /of/the/file.pem\nproxy = proxy.example:3128\ncache-dir = /somewhere\n")
@@ -46,7 +48,7 @@ def test_the_builds_pip_is_told_what_the_users_pip_is_told(tmp_path: Path, monke
     assert sorted(lines) == ["[global]", "cert = /run/secrets/ca.pem", "proxy = proxy.example:3128"]
 
 
-def test_killed_builds_are_swept_and_running_ones_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sweep_deletes_killed_builds_and_keeps_running_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "cache", lambda: tmp_path)
     for name in (".building-old", ".building-new", "buildah-cache"):
         (tmp_path / name / "root").mkdir(parents=True)

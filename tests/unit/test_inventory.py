@@ -97,7 +97,7 @@ def test_of_two_objects_that_route_a_host_the_one_that_is_left_still_does() -> N
     assert index.neighbours(at).observed == (two,)
 
 
-def test_how_an_entry_tunes_its_retries_is_decided_anew_in_its_own_namespace_only() -> None:
+def test_retry_annotations_of_an_entry_requeue_its_host_in_its_own_namespace_only() -> None:
     inventory, mine = Inventory(), Key("team", "api.example.com")
     old = entry()
     others = [entry(namespace=namespace) for namespace in ("a", "b")]
@@ -126,7 +126,7 @@ def test_siblings_are_all_of_a_namespace_that_are_joined_by_hosts_each_once() ->
     assert inventory.siblings(two) == {each.key: each for each in (one, three)}
 
 
-def test_nothing_is_kept_of_what_is_gone() -> None:
+def test_the_index_keeps_no_trace_of_deleted_objects() -> None:
     index = Index()
     wild = entry(hosts=["*.example.com"], ports=[])
     spec = {"hosts": ["*.example.com"], "http": [{"route": []}]}

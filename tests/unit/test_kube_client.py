@@ -70,7 +70,7 @@ def test_a_call_says_who_we_are_and_what_we_send(client: Client, server: Server)
     assert msgspec.json.decode(request.body) == ONE
 
 
-def test_a_list_asks_only_for_what_is_given(client: Client, server: Server) -> None:
+def test_a_list_sends_only_the_given_parameters(client: Client, server: Server) -> None:
     page = client.list_page(MAPS, "team", limit=3, continue_="a/b", resource_version="7")
     assert server.seen[0].path.endswith("configmaps?limit=3&continue=a%2Fb&resourceVersion=7")
     assert (list(page.items), page.resource_version, page.continue_) == ([], "", "")
@@ -107,7 +107,7 @@ def test_calls_reuse_one_connection(client: Client, server: Server) -> None:
 
 
 @pytest.mark.parametrize("call", [lambda c: c.get(MAPS, "team", "one"), lambda c: c.replace(MAPS, ONE)])
-def test_being_throttled_is_told_and_not_waited_out(
+def test_a_429_raises_throttled_without_a_second_attempt(
     client: Client, server: Server, call: Callable[[Client], Any]
 ) -> None:
     status = {"kind": "Status", "code": 429, "reason": "TooManyRequests", "message": "slow down"}
@@ -185,7 +185,7 @@ def client_of_listener(listener: socket.socket, tmp_path: Path) -> Iterator[Clie
     client.close()
 
 
-def test_what_a_write_that_timed_out_left_in_the_send_buffer_is_never_delivered(
+def test_the_send_buffer_of_a_timed_out_write_is_never_delivered(
     listener: socket.socket, client_of_listener: Client
 ) -> None:
     body = {**ONE, "data": {"key": "x" * 200_000}}
@@ -324,7 +324,7 @@ def test_while_one_call_refreshes_the_token_others_go_on_with_the_old_one(
 UNAUTHORIZED = json_answer({"kind": "Status", "code": 401, "reason": "Unauthorized", "message": "no"}, 401)
 
 
-def test_a_refused_call_is_repeated_once_with_credentials_loaded_anew(
+def test_after_a_401_the_call_is_repeated_once_with_reloaded_credentials(
     refreshing: Client, server: Server, clock: Clock
 ) -> None:
     clock.now = 10
@@ -414,7 +414,7 @@ def test_any_other_error_in_a_watch_is_an_api_error(client: Client, server: Serv
 
 
 @pytest.mark.parametrize("chunks", [(event("ADDED"),), (event("ADDED"), b'{"type": "ADD')])
-def test_a_watch_whose_connection_breaks_is_unreachable(
+def test_a_broken_watch_connection_raises_unreachable(
     client: Client, server: Server, chunks: tuple[bytes, ...]
 ) -> None:
     stream = watch(client, server, *chunks, end=False)
@@ -428,13 +428,13 @@ def test_a_watch_that_is_not_json_is_unreachable(client: Client, server: Server)
         list(watch(client, server, b"<html>\n"))
 
 
-def test_a_watch_that_is_refused_tells_why(client: Client, server: Server) -> None:
+def test_a_watch_of_an_expired_version_raises_gone(client: Client, server: Server) -> None:
     server.answers = [json_answer(GONE, 410)]
     with pytest.raises(Gone):
         client.watch(MAPS, "1", timeout_seconds=5)
 
 
-def test_a_refused_watch_whose_explanation_never_comes_is_unreachable(client: Client, server: Server) -> None:
+def test_a_watch_error_without_its_body_raises_unreachable(client: Client, server: Server) -> None:
     def answer(handler: Handler) -> None:
         handler.send_response(500)
         handler.send_header("Content-Length", "99")

@@ -69,7 +69,7 @@ def test_being_throttled_says_when_to_come_back(header: str | None, seconds: flo
         (b"x" * 999, "x" * 200),
     ],
 )
-def test_what_a_proxy_says_instead_of_a_status_is_quoted_in_one_line(body: bytes, message: str) -> None:
+def test_a_response_without_a_status_is_quoted_in_one_line(body: bytes, message: str) -> None:
     error = from_response(502, body)
     assert (type(error), error.status, error.reason, error.message) == (ServerError, 502, "Unknown", message)
 

@@ -119,7 +119,7 @@ def test_an_event_about_a_cluster_scoped_object_goes_to_the_default_namespace(
     assert events.written[0]["metadata"]["namespace"] == "default"
 
 
-def test_the_same_is_told_once_in_ten_minutes(recorder: EventRecorder, events: Events, clock: Clock) -> None:
+def test_the_same_event_is_written_once_in_ten_minutes(recorder: EventRecorder, events: Events, clock: Clock) -> None:
     for seconds in (0, 599.9, 0.1):
         clock.now += seconds
         tell(recorder)
@@ -129,7 +129,9 @@ def test_the_same_is_told_once_in_ten_minutes(recorder: EventRecorder, events: E
     assert recorder.dropped == 0
 
 
-def test_a_change_that_comes_again_is_told_again(recorder: EventRecorder, events: Events, clock: Clock) -> None:
+def test_a_change_after_ten_minutes_is_written_again_under_another_name(
+    recorder: EventRecorder, events: Events, clock: Clock
+) -> None:
     for _ in range(2):
         tell(recorder)
         clock.now += 601
@@ -137,7 +139,7 @@ def test_a_change_that_comes_again_is_told_again(recorder: EventRecorder, events
     assert len({body["metadata"]["name"] for body in events.written}) == 2
 
 
-def test_what_stands_is_told_after_all_else_and_not_while_an_event_in_the_cluster_says_it(events: Events) -> None:
+def test_a_standing_event_is_written_last_and_not_if_the_cluster_already_has_it(events: Events) -> None:
     """A restart: another recorder, which remembers nothing."""
     for expected in (["changed", "stands"], ["changed", "stands", "changed"]):
         recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1")
@@ -150,7 +152,7 @@ def test_what_stands_is_told_after_all_else_and_not_while_an_event_in_the_cluste
         assert recorder.dropped == 0
 
 
-def test_what_stands_leaves_room_for_what_changes(recorder: EventRecorder, events: Events) -> None:
+def test_standing_events_leave_room_for_changes(recorder: EventRecorder, events: Events) -> None:
     for number in range(7):
         recorder.record(ENTRY, "Unfixable", str(number), "Warning", action="Review", standing=True)
     tell(recorder)
@@ -158,7 +160,7 @@ def test_what_stands_leaves_room_for_what_changes(recorder: EventRecorder, event
     assert written(recorder, events)[0] == "made"
 
 
-def test_what_does_not_fit_is_dropped_and_counted(recorder: EventRecorder, events: Events) -> None:
+def test_events_over_the_limit_are_dropped_and_counted(recorder: EventRecorder, events: Events) -> None:
     for number in range(7):
         tell(recorder, note=str(number))
     assert recorder.dropped == 3
@@ -216,7 +218,7 @@ def test_writing_is_paced_once_the_burst_is_used_up(events: Events) -> None:
     recorder.stop()
 
 
-def test_events_wait_while_there_is_more_pressing_work_and_are_told_after(events: Events) -> None:
+def test_the_recorder_writes_no_event_while_the_controller_is_busy(events: Events) -> None:
     written_when_asked = list[int]()
 
     def busy() -> bool:
@@ -242,7 +244,7 @@ def test_work_without_end_holds_an_event_up_for_a_second(events: Events) -> None
     assert time.monotonic() - began >= 2
 
 
-def test_what_waits_for_work_is_told_at_the_end(events: Events) -> None:
+def test_stop_writes_the_events_that_waited_for_other_work(events: Events) -> None:
     recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1", busy=lambda: True)
     for note in ("first", "second", "third"):
         tell(recorder, note=note)
@@ -290,7 +292,7 @@ def test_of_a_full_room_the_namespace_with_the_most_events_gives_up_its_last(
     assert written(recorder, events) == ["a1", "b1", "c1", "a2"]
 
 
-def test_what_stands_in_one_namespace_does_not_hold_up_what_stands_in_another(events: Events) -> None:
+def test_standing_events_of_one_namespace_do_not_delay_those_of_another(events: Events) -> None:
     recorder = EventRecorder(cast("Client", events), "serviceentry-guard", "pod-1")
     for number in range(3):
         recorder.record({**ENTRY, "namespace": "a"}, "X", f"a{number}", "Warning", action="Review", standing=True)

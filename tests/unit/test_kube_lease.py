@@ -174,7 +174,7 @@ def test_an_answer_between_the_old_deadline_and_the_new_one_begins_a_new_term(
     assert leader.told == ["started", "stopped", "started"]
 
 
-def test_a_renewal_whose_answer_was_lost_does_not_count_and_is_looked_up_before_the_next(
+def test_a_renewal_with_a_lost_response_does_not_count_and_the_next_reads_the_lease_first(
     leader: Candidate, leases: Leases, clock: Clock
 ) -> None:
     clock.now += 2

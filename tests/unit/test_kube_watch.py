@@ -86,7 +86,7 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.002)
 
 
-def test_a_callback_that_raises_is_logged_and_told_the_same_again(
+def test_a_callback_that_raises_gets_the_same_change_again(
     cluster: Cluster, make: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
     told: list[tuple[str | None, str | None]] = []
@@ -157,7 +157,7 @@ def test_an_event_makes_the_next_failure_count_as_the_first(
     assert delays[:5] == [1, 2, 1, 2, 3]
 
 
-def test_why_a_watch_is_begun_anew_is_told_each_time_until_it_is_stopped(
+def test_each_restart_of_a_watch_passes_its_reason_to_on_restart(
     cluster: Cluster, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watch, "backoff", lambda *_: 0.0)

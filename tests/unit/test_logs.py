@@ -111,7 +111,7 @@ def test_a_traceback_cannot_pass_for_another_record(formatter: JsonFormatter | T
     assert "ValueError" in "".join(lines)
 
 
-def test_what_is_too_long_is_cut() -> None:
+def test_a_long_message_is_cut() -> None:
     for formatter in (JsonFormatter(), TextFormatter()):
         assert len(logged(formatter, "x" * 100_000)) < 5000
 
@@ -126,7 +126,7 @@ def test_a_stream_that_is_gone_is_no_reason_to_fail() -> None:
     tell(logging.getLogger("app.test"), "admission", {})
 
 
-def test_other_handlers_are_told_as_well(caplog: pytest.LogCaptureFixture) -> None:
+def test_other_log_handlers_get_the_record_too(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     tell(logging.getLogger("app.test"), "admission", {"uid": "1"})
     (record,) = caplog.records

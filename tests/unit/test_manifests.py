@@ -79,7 +79,7 @@ def test_a_merge_key_takes_in_objects_of_which_the_first_counts_and_the_own_keys
 
 
 @given(json_values, st.sampled_from([None, True, False]))
-def test_what_another_writer_writes_is_read_as_it_was(value: JSON, flow: bool | None) -> None:
+def test_yaml_of_another_writer_has_the_same_values(value: JSON, flow: bool | None) -> None:
     written = yaml.dump([value, value], Dumper=yaml.CSafeDumper, default_flow_style=flow, allow_unicode=True)
     if ".inf" not in written:
         assert values(written) == [[keyed(value), keyed(value)]]
@@ -132,7 +132,7 @@ def test_aliases_as_people_use_them_are_read() -> None:
     assert values(bomb(3, 9))[0]["a2"] == [[["x"] * 9] * 9] * 9
 
 
-def test_what_aliases_repeat_is_copied_so_that_a_change_to_one_is_none_to_the_other() -> None:
+def test_values_of_aliases_are_copies() -> None:
     (value,) = values("a: &a {x: [1]}\nb: *a\nc: {<<: *a}\n")
     value["a"]["x"].append(2)
     assert (value["b"], value["c"]) == ({"x": [1]}, {"x": [1]})
@@ -148,7 +148,7 @@ def test_limits_are_of_each_document_by_itself() -> None:
     assert len(values(("---\na: &a [" + "1," * 3_000 + "]\nb: [*a, *a]\n") * 4)) == 4
 
 
-def test_what_stands_at_a_path_is_found_or_the_nearest_that_is_there() -> None:
+def test_the_line_of_a_path_is_its_own_or_that_of_its_nearest_parent() -> None:
     text = textwrap.dedent("""\
         # comment
         kind: x
@@ -179,7 +179,7 @@ def test_lines_are_counted_as_editors_do(tmp_path: Path) -> None:
     assert manifests.line(manifests.documents[0], "spec.hosts[0]") == 8
 
 
-def test_a_list_whose_items_are_behind_an_alias_is_found_as_a_whole(tmp_path: Path) -> None:
+def test_a_list_with_items_behind_an_alias_has_the_line_of_the_whole_list(tmp_path: Path) -> None:
     items = textwrap.indent(ENTRY, "  ").replace("  api", "- api", 1)
     (tmp_path / "a.yaml").write_text(f"kept: &kept\n{items}kind: List\nitems: *kept\n")
     manifests = Manifests([str(tmp_path)])
@@ -203,7 +203,7 @@ def test_a_key_twice_in_a_manifest_is_refused_since_tools_differ_on_which_counts
     assert (refused.reason, refused.line) == ('has the key "hosts" twice in one object', 17)
 
 
-def test_what_comes_before_a_broken_document_is_reviewed(tmp_path: Path) -> None:
+def test_documents_before_a_broken_one_are_reviewed(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text(f"{ENTRY}---\na: [\n")
     manifests = Manifests([str(tmp_path)])
     assert len(manifests.documents) == len(manifests.unreadable) == 1

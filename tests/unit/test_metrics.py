@@ -169,7 +169,7 @@ class TestLatency:
         assert self.seconds(state) == (1, 2)
 
 
-def test_a_gauge_is_shown_by_the_leader_only_and_without_what_is_gone() -> None:
+def test_only_the_leader_exposes_a_gauge_and_deleted_labels_disappear() -> None:
     metrics, leading = ControllerMetrics(), [True]
     counts: dict[tuple[str, ...], float] = {("team",): 2, ("other",): 1}
     metrics.show(metrics.host_conflicts, lambda: counts, lambda: leading[0])

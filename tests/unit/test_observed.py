@@ -100,10 +100,10 @@ class TestClaims:
         assert not Observed.parse(parents(service_entry(), namespace="other")).decides(HOST, {entry().key})
 
     @pytest.mark.parametrize("manifest", [None, [], {}, {"kind": "VirtualService", "spec": {"http": {}, "hosts": 1}}])
-    def test_what_has_wrong_types_claims_nothing(self, manifest: Any) -> None:
+    def test_an_object_with_wrong_types_claims_no_host(self, manifest: Any) -> None:
         assert Observed.parse(manifest).claims == ()
 
-    def test_what_the_guard_wrote_is_told_from_all_else(self) -> None:
+    def test_only_an_object_that_the_guard_emitted_is_managed(self) -> None:
         (emitted,) = desired([entry()], POLICY).objects
         ours = Observed.parse(emitted.manifest)
         assert (ours.managed, ours.legs, ours.fingerprint) == (True, (), emitted.fingerprint)
@@ -130,7 +130,7 @@ class TestVisibility:
         assert {name for name in ("team", "other", "third") if one.visible(name)} == seen_in
         assert one.visible_beyond("team") is beyond
 
-    def test_what_stands_in_another_namespace_is_seen_beyond_this_one(self) -> None:
+    def test_an_object_of_another_namespace_is_visible_beyond_this_one(self) -> None:
         assert Observed.parse(virtual_service(namespace="other", exportTo=["."])).visible_beyond("team")
         assert not Observed.parse(virtual_service(namespace="other", exportTo=["team"])).visible_beyond("team")
 
@@ -178,7 +178,7 @@ class TestLegs:
             Leg(2, (), retries=False),
         )
 
-    def test_the_routes_that_lead_to_a_host_are_told_from_all_others(self) -> None:
+    def test_legs_are_the_routes_to_one_host_with_or_without_retries(self) -> None:
         routes = [route(EGRESS), route(HOST), route(HOST, retries=RECIPE), route("b.a", HOST, retries={"attempts": 2})]
         one = Observed.parse(virtual_service(http=routes))
         assert [(leg.index, leg.retries) for leg in one.legs_to(HOST)] == [(1, False), (2, True), (3, False)]
@@ -217,7 +217,7 @@ class TestWhatIsSaid:
         route(HOST, match=[{"gateways": ["istio-system/egress"]}]),
     )
 
-    def test_it_names_the_object_and_what_is_not_emitted(self) -> None:
+    def test_it_names_the_foreign_object_and_the_missing_one(self) -> None:
         found = finding(virtual_service())
         assert (found.code, found.path) == ("SEG021", "spec.hosts")
         assert found.other == ("VirtualService", Key("team", "theirs"))

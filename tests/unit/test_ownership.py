@@ -103,13 +103,13 @@ def test_neither_location_nor_exemption_nor_resolution_is_a_way_around(
     assert verdict.patch == ()
 
 
-def test_what_the_policy_does_not_look_at_is_not_refused() -> None:
+def test_an_entry_out_of_scope_is_not_rejected() -> None:
     assert refused("a.payments.example", PAYMENTS, mode="Off") == ""
     assert refused("a.payments.example", PAYMENTS, scope={"excludedNamespaces": ["team"]}) == ""
     assert refused("a.payments.example", PAYMENTS, namespaces=[{"match": ["team"], "hosts": {"owners": []}}]) == ""
 
 
-def test_under_warn_it_is_told_and_not_refused() -> None:
+def test_under_warn_a_foreign_owner_is_a_warning_and_the_entry_is_allowed() -> None:
     verdict = review(entry(hosts=["a.payments.example"]), guard_policy(mode="Warn", hosts={"owners": [PAYMENTS]}))
     assert verdict.allowed
     assert [one for one in verdict.warnings if one.startswith("SEG043 ")]

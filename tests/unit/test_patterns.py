@@ -89,7 +89,7 @@ def test_examples(pattern: str, text: str, found: bool) -> None:
         ("(" * 21 + ")" * 21, "character 21 opens more than 20 groups within each other"),
     ],
 )
-def test_what_is_outside_of_the_subset_is_refused_with_its_place(pattern: Any, problem: str) -> None:
+def test_syntax_outside_of_the_subset_is_rejected_with_its_position(pattern: Any, problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
         parse_pattern(pattern)
 

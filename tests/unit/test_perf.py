@@ -33,7 +33,7 @@ def repository(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_what_a_webhook_adds_is_split_into_the_floor_and_what_is_ours() -> None:
+def test_the_time_a_webhook_adds_is_split_into_the_floor_and_our_share() -> None:
     share = Share(without=5.0, idle=8.0, ours=10.0)
     assert (share.floor, share.beyond, share.added) == (3.0, 2.0, 5.0)
     assert (share.idle_ratio, share.ratio) == (1.6, 2.0)
@@ -67,7 +67,7 @@ def test_a_program_that_ends_otherwise_than_it_should_is_no_measurement() -> Non
 @pytest.mark.parametrize(
     "changed", ["pyproject.toml", "requirements/runtime.txt", "app/core/routes/plan.py", "app/new.py"]
 )
-def test_what_an_installation_is_made_from_is_part_of_its_digest(repository: Path, changed: str) -> None:
+def test_a_change_to_an_installed_file_changes_the_digest(repository: Path, changed: str) -> None:
     before = digest(repository)
     with (repository / changed).open("a") as file:
         file.write("changed")
@@ -81,7 +81,7 @@ def test_a_module_that_moves_makes_another_digest(repository: Path) -> None:
 
 
 @pytest.mark.parametrize("left", ["README.md", "app/__pycache__/cli.pyc"])
-def test_what_is_not_installed_makes_no_other_digest(repository: Path, left: str) -> None:
+def test_a_file_outside_of_the_installation_does_not_change_the_digest(repository: Path, left: str) -> None:
     before = digest(repository)
     (repository / left).parent.mkdir(exist_ok=True)
     (repository / left).write_text("changed")

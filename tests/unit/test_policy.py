@@ -91,7 +91,7 @@ def test_durations_are_read_as_istio_reads_them(text: str, milliseconds: int) ->
         None,
     ],
 )
-def test_what_is_no_duration_is_refused(text: object) -> None:
+def test_an_invalid_duration_is_rejected(text: object) -> None:
     with pytest.raises(ValueError, match="must be a duration such as"):
         parse_duration(text)
 
@@ -160,7 +160,7 @@ globs = st.text("ab*?", min_size=1, max_size=5)
 
 @given(globs, globs, st.text("abc", max_size=5))
 @settings(max_examples=examples(500), deadline=None)
-def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> None:
+def test_a_glob_matches_the_texts_of_each_glob_that_it_covers(wide: str, narrow: str, text: str) -> None:
     if covers_glob(wide, narrow) and matches(text, (narrow,)):
         assert matches(text, (wide,))
 
@@ -252,14 +252,12 @@ def test_what_a_glob_covers_it_matches(wide: str, narrow: str, text: str) -> Non
         ({**IDENTITY, "mode\ud800": 1}, "mode?: unknown key"),
     ],
 )
-def test_a_policy_that_cannot_be_used_is_an_error_with_its_path_and_what_is_allowed(
-    document: object, problem: str
-) -> None:
+def test_an_invalid_policy_is_an_error_with_its_path_and_the_allowed_values(document: object, problem: str) -> None:
     (found,) = [line for line in problems(document) if line.startswith(problem)]
     assert "\n" not in found
 
 
-def test_every_problem_is_told_at_once() -> None:
+def test_the_parser_reports_every_problem_at_once() -> None:
     found = problems({**IDENTITY, "mode": "x", "scope": {"y": 1}, "existing": 7})
     assert [line.partition(":")[0] for line in found] == ["mode", "scope.y", "existing"]
 
@@ -295,11 +293,11 @@ class TestNamespaces:
         assert self.laid_over(*entries).existing.value == "Siblings"
         assert self.laid_over(*entries, namespace="b-team").mode.value == "Off"
 
-    def test_what_no_entry_matches_gets_the_rest_of_the_policy(self) -> None:
+    def test_a_namespace_without_a_match_gets_the_settings_of_the_policy(self) -> None:
         assert self.laid_over({"match": ["b-*"], "mode": "Off"}).mode.value == "Warn"
         assert default_policy().settings("b-team").mode.value == "Enforce"
 
-    def test_only_what_an_entry_sets_is_laid_over_key_by_key(self) -> None:
+    def test_the_settings_of_a_namespace_are_merged_key_by_key(self) -> None:
         ours = self.laid_over({"match": ["*"], "virtualService": {"timeout": "5s", "retries": {"perTryTimeout": "1s"}}})
         found = ours.virtual_service
         assert (str(found.timeout), str(found.retries.per_try_timeout), found.retries.attempts) == ("5s", "1s", 5)
@@ -308,11 +306,11 @@ class TestNamespaces:
         ours = self.laid_over({"match": ["*"], "virtualService": {"retries": {"retryOn": ["503"]}}})
         assert ours.virtual_service.retries.retry_on == ("503",)
 
-    def test_null_is_laid_over_like_any_value(self) -> None:
+    def test_null_overrides_like_any_value(self) -> None:
         ours = self.laid_over({"match": ["*"], "virtualService": {"overrides": {"attempts": None}}})
         assert ours.virtual_service.overrides.attempts is None
 
-    def test_bounds_are_checked_as_they_are_once_laid_over_the_rest(self) -> None:
+    def test_bounds_are_checked_after_the_merge(self) -> None:
         base = {"overrides": {"attempts": {"max": 50}, "timeout": {"min": "10s"}}}
         wider = {"match": ["a"], "virtualService": {"overrides": {"attempts": {"min": 20}}}}
         assert policy(virtualService=base, namespaces=[wider]).namespaces
@@ -321,6 +319,6 @@ class TestNamespaces:
             "namespaces[1].virtualService.overrides.timeout: min 10s is over max 5s"
         ]
 
-    def test_bounds_that_are_wrong_for_all_are_told_once(self) -> None:
+    def test_wrong_bounds_of_the_whole_policy_are_reported_once(self) -> None:
         document = {**overrides(attempts={"min": 11}), "namespaces": [{"match": ["a"]}]}
         assert problems(document) == ["virtualService.overrides.attempts: min 11 is over max 10"]

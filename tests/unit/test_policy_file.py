@@ -137,7 +137,7 @@ def test_each_problem_names_the_line_of_its_field_or_of_the_nearest_that_is_writ
     assert problems(reversed_bounds) == ["file:8: namespaces[0].virtualService.overrides.attempts: min 5 is over max 2"]
 
 
-def test_only_the_first_twenty_problems_are_told() -> None:
+def test_only_the_first_twenty_problems_are_listed() -> None:
     told = problems("".join(f"x{number}: 1\n" for number in range(25)))
     assert len(told) == 21
     assert told[-1] == "file: and 5 more problems"
@@ -375,7 +375,7 @@ def test_another_day_is_taken_up_and_is_no_other_policy(tmp_path: Path) -> None:
     assert followed.current == first.on("2027-04-01")
 
 
-def test_where_nothing_depends_on_the_day_nothing_is_decided_anew_at_midnight(tmp_path: Path) -> None:
+def test_a_policy_without_dates_stays_the_same_object_at_midnight(tmp_path: Path) -> None:
     path, today = tmp_path / "policy.yaml", ["2027-03-31"]
     path.write_text(WARN)
     followed = PolicyFile(path, _unexpected, lambda: today[0])

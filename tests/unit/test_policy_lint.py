@@ -46,7 +46,7 @@ def test_the_message_names_the_numbers() -> None:
     assert finding.message == "5s ends before the last of 4 tries of 2s each"
 
 
-def test_a_namespaces_timeout_is_judged_with_what_it_is_laid_over() -> None:
+def test_the_timeout_of_a_namespace_is_checked_after_the_merge() -> None:
     entry = {"match": ["a"], **emitted(retries={"attempts": 20})}
     assert found(namespaces=[{"match": ["b"]}, entry]) == ["SEG030 namespaces[1].virtualService.timeout"]
 
@@ -58,7 +58,7 @@ def test_a_finding_that_holds_for_all_layers_is_reported_once() -> None:
 
 
 @pytest.mark.parametrize("word", [*RETRY_CONDITIONS, "503", "418", "100"])
-def test_what_istio_knows_may_be_retried_on(word: str) -> None:
+def test_retry_on_accepts_each_condition_of_istio(word: str) -> None:
     assert found(**emitted(retries={"retryOn": [word]})) == []
 
 

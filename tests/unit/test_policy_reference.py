@@ -107,7 +107,7 @@ def refused(document: object) -> list[str]:
 
 @given(documents())
 @settings(max_examples=examples(300), deadline=None)
-def test_the_schema_takes_what_the_model_takes_but_for_reversed_bounds_and_what_is_no_pattern(document: Any) -> None:
+def test_schema_and_model_agree_except_on_reversed_bounds_and_invalid_patterns(document: Any) -> None:
     problems = [problem for problem in refused(document) if not BEYOND_SCHEMA.search(problem)]
     found = [error.message for error in VALIDATOR.iter_errors(document)]
     assert bool(found) is bool(problems), (found, problems)
@@ -150,7 +150,7 @@ def every_field(among: tuple[PolicyField, ...] | None = None) -> Iterator[Policy
         yield from every_field(field.fields)
 
 
-def test_what_stands_in_comments_can_be_written() -> None:
+def test_the_commented_out_settings_are_valid() -> None:
     keepalive = default_text().replace("tcpKeepalive: null", "tcpKeepalive:").splitlines()
     start = next(index for index, line in enumerate(keepalive) if "tcpKeepalive:" in line)
     indent = len(keepalive[start]) - len(keepalive[start].lstrip())
@@ -184,7 +184,7 @@ def test_what_stands_in_comments_can_be_written() -> None:
         ("namespaces[].match", "non-empty list of globs"),
     ],
 )
-def test_what_is_allowed_is_said_in_words(path: str, allowed: str) -> None:
+def test_the_reference_describes_the_allowed_values(path: str, allowed: str) -> None:
     (field,) = [field for field in every_field() if ".".join(field.path) == path]
     assert field.allowed == allowed
 

@@ -39,7 +39,7 @@ def test_an_entry_stands_as_the_worst_that_is_said_of_it(one: ServiceEntry, expe
     assert outcomes(one, exemptions={"annotation": "Allow"}) == expected
 
 
-def test_what_enforcement_would_refuse_is_a_warning_under_warn() -> None:
+def test_an_entry_that_enforce_would_reject_is_a_warning_under_warn() -> None:
     network = entry(resolution="NONE", addresses=["198.51.100.0/24"])
     assert outcomes(network, mode="Warn") == [("warn", "SEG006-CidrAddress")]
 
@@ -106,7 +106,7 @@ def test_a_result_keeps_its_time_for_as_long_as_it_is_so() -> None:
     assert [one["timestamp"]["seconds"] for one in changed["results"]] == [4]
 
 
-def test_what_has_no_room_is_counted_and_the_worst_is_kept() -> None:
+def test_a_full_report_keeps_the_worst_results_and_counts_the_omitted() -> None:
     whole = document(entry("fine"), entry("network", resolution="NONE", addresses=["198.51.100.0/24"]), entry("well"))
     room = len(json.dumps(whole["results"][0])) + 1
     cut = document(
@@ -124,6 +124,6 @@ def test_a_result_without_a_remedy_has_none() -> None:
 
 
 @pytest.mark.parametrize("mangled", [{}, {"results": 1}, {"results": [1, {"timestamp": "yesterday"}]}, None])
-def test_a_report_that_somebody_mangled_is_read_all_the_same(mangled: Any) -> None:
+def test_a_mangled_report_can_be_read_and_has_another_digest(mangled: Any) -> None:
     assert isinstance(since(mangled), dict)
     assert digest(mangled) != digest(document(entry()))

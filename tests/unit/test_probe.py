@@ -35,11 +35,13 @@ def test_a_good_one_is_for_the_name_and_from_the_authority(authority: Authority,
 
 
 @pytest.mark.parametrize("bundle", [b"", b"garbage", b"\xff"])
-def test_without_a_bundle_nothing_is_trusted_and_nobody_asked(bundle: bytes) -> None:
+def test_without_a_ca_bundle_the_probe_reports_no_bundle(bundle: bytes) -> None:
     assert trouble(Address(HOST, free_port(), NAME), bundle) is Trouble.NO_BUNDLE
 
 
-def test_what_is_not_there_or_speaks_no_tls_is_told_apart(authority: Authority, tmp_path: Path) -> None:
+def test_a_closed_port_a_port_without_tls_and_a_silent_port_are_different_troubles(
+    authority: Authority, tmp_path: Path
+) -> None:
     with ExitStack() as stack:
         for port, expected in (
             (free_port(), Trouble.REFUSED),

@@ -77,7 +77,7 @@ def test_an_answer_without_series_is_empty(server: Server) -> None:
         text_answer('{"data":{"result":[' + "x" * 2_000_000, 200),
     ],
 )
-def test_what_is_no_answer_of_prometheus_is_one_sentence(server: Server, answer: Callable[[Handler], None]) -> None:
+def test_an_invalid_prometheus_response_is_one_sentence(server: Server, answer: Callable[[Handler], None]) -> None:
     server.answers = [answer]
     assert refused(server) == "URL did not return a Prometheus response"
 
@@ -212,7 +212,7 @@ def test_a_matcher_for_the_reporter_replaces_the_usual_one(server: Server) -> No
 
 
 @pytest.mark.parametrize("matcher", ["cluster=prod", 'a="b"}', 'a="b", c="d"', 'a="b"} or up{c="d"', ""])
-def test_what_is_no_matcher_is_not_asked(server: Server, matcher: str) -> None:
+def test_an_invalid_matcher_is_an_error_and_sends_no_query(server: Server, matcher: str) -> None:
     with pytest.raises(PrometheusError, match="is not a matcher of labels"):
         read(server, matchers=[matcher])
     assert server.seen == []

@@ -83,7 +83,7 @@ class TestAnEntryAlone:
     ) -> None:
         assert reach(plan(entry(exportTo=export_to))) == {f"team/{HOST}": written}
 
-    def test_what_nobody_sees_is_not_emitted(self) -> None:
+    def test_an_entry_with_export_to_none_gets_no_virtual_service(self) -> None:
         assert plan(entry(exportTo=["~"])).objects == ()
 
     def test_the_policy_may_keep_all_to_their_own_namespaces(self) -> None:
@@ -93,7 +93,7 @@ class TestAnEntryAlone:
             assert reach(planned) == {f"team/{HOST}": ["."]}
             assert planned.findings == {}
 
-    def test_what_may_be_seen_in_no_namespace_is_not_emitted(self) -> None:
+    def test_reach_namespace_without_export_to_the_own_namespace_gets_no_virtual_service(self) -> None:
         policy = guard_policy(virtualService={"reach": "Namespace"})
         assert plan(entry(exportTo=["payments"]), policy=policy).objects == ()
 
@@ -116,7 +116,7 @@ class TestEntriesOfOneNamespace:
 
     ADMIN: ClassVar[list[dict[str, Any]]] = [{"number": 8080, "name": "http-admin", "protocol": "HTTP"}]
 
-    def test_what_serves_all_is_seen_by_whoever_sees_all(self) -> None:
+    def test_the_shared_virtual_service_is_exported_to_namespaces_that_see_all_entries(self) -> None:
         older = entry("a", created=OLD, exportTo=[".", "payments", "reports"])
         younger = entry("b", created=YOUNG, exportTo=[".", "reports", "x"], ports=self.ADMIN)
         planned = plan(older, younger)
@@ -124,7 +124,7 @@ class TestEntriesOfOneNamespace:
         (emitted,) = planned.objects
         assert [one["match"] for one in emitted.manifest["spec"]["http"]] == [[{"port": 80}], [{"port": 8080}]]
 
-    def test_a_public_entry_beside_a_private_one_is_served_privately_and_its_owner_is_told(self) -> None:
+    def test_a_private_entry_confines_the_virtual_service_of_a_public_one_with_a_finding(self) -> None:
         public, private = entry("a", created=OLD), entry("b", created=YOUNG, exportTo=["."], ports=self.ADMIN)
         planned = plan(public, private)
         assert reach(planned) == {f"team/{HOST}": ["."]}
@@ -133,7 +133,7 @@ class TestEntriesOfOneNamespace:
         only_here = plan(public, private, policy=guard_policy(virtualService={"reach": "Namespace"}))
         assert told(only_here, public) == []
 
-    def test_each_owner_is_told_of_an_entry_that_fewer_namespaces_see(self) -> None:
+    def test_entries_with_different_export_to_each_get_a_finding_that_names_the_other(self) -> None:
         older = entry("a", created=OLD, exportTo=[".", "payments"])
         younger = entry("b", created=YOUNG, exportTo=[".", "reports"], ports=self.ADMIN)
         planned = plan(older, younger)
@@ -141,7 +141,7 @@ class TestEntriesOfOneNamespace:
         assert told(planned, younger) == confined("ServiceEntry team/a shares the host, and has another exportTo")
 
     @pytest.mark.parametrize("older", [[], [".", "payments"]])
-    def test_what_a_private_entry_with_an_annotation_shares_stays_private(self, older: list[str]) -> None:
+    def test_the_virtual_service_shared_with_an_annotated_private_entry_stays_private(self, older: list[str]) -> None:
         entries = (
             entry("a", created=OLD, exportTo=older),
             entry("b", created=YOUNG, exportTo=["."], ports=self.ADMIN, annotations={"timeout": "5s"}),
@@ -153,7 +153,7 @@ class TestEntriesOfOneNamespace:
         policy = guard_policy(virtualService={"reach": "Namespace"})
         assert reach(plan(*entries, policy=policy)) == {f"team/{HOST}": ["."]}
 
-    def test_where_no_sidecar_sees_both_the_younger_is_left_out_and_told(self) -> None:
+    def test_without_a_common_namespace_the_younger_entry_gets_a_finding_and_no_route(self) -> None:
         older = entry("a", created=OLD, exportTo=["payments"])
         younger = entry("b", created=YOUNG, exportTo=["reports"], ports=self.ADMIN)
         planned = plan(older, younger)
@@ -185,7 +185,7 @@ class TestEntriesOfOneNamespace:
             f'"{HOST}" belongs to ServiceEntry team/a, which is older and has another label istio.io/rev'
         ]
 
-    def test_a_third_entry_that_fits_the_first_is_served_though_the_second_does_not(self) -> None:
+    def test_a_third_entry_with_the_labels_of_the_first_is_merged_and_the_second_is_not(self) -> None:
         planned = plan(
             entry("a", created=OLD, labels={"istio.io/rev": "blue"}),
             entry("b", created=YOUNG, ports=self.ADMIN),
@@ -304,7 +304,7 @@ class TestNamedNamespaces:
         planned = plan(self.ONE, public)
         assert reach(planned) == {f"team/{HOST}": ["."], f"other/{HOST}": EVERYONE}
 
-    def test_where_none_of_the_named_namespaces_agrees_nothing_is_emitted_and_that_is_told(self) -> None:
+    def test_an_entry_exported_to_exempt_namespaces_only_gets_a_finding_and_no_virtual_service(self) -> None:
         one = entry(exportTo=["payments"])
         planned = plan(one, policy=guard_policy(exemptions={"namespaces": ["payments"]}))
         assert planned.objects == ()
@@ -388,7 +388,7 @@ class TestPublicEntries:
         assert reach(plan(entry(created=OLD), *both))[f"team/{HOST}"] == EVERYONE
         assert reach(plan(entry(created=OLD, ports=admin), both[1]))[f"team/{HOST}"] == EVERYONE
 
-    def test_an_entry_that_nobody_sees_confines_it_for_a_reason_that_is_true(self) -> None:
+    def test_the_finding_about_an_entry_with_export_to_none_does_not_mention_dns(self) -> None:
         one = entry(created=OLD)
         planned = plan(one, entry("hidden", "other", YOUNG, exportTo=["~"]))
         assert all("resolution is DNS" not in message for message in told(planned, one))
@@ -445,7 +445,7 @@ class TestPublicEntries:
         assert reach(planned) == {f"team/{HOST}": [".", "payments"]}
         assert "sees HTTPRoute other/route, which routes the host" in told(planned, one)[0]
 
-    def test_whose_routes_count_in_other_namespaces_is_for_the_policy_to_say_and_exact_ones_always_do(self) -> None:
+    def test_yield_to_selects_namespaces_with_wildcard_claims_and_exact_claims_always_count(self) -> None:
         policy = guard_policy(virtualService={"yieldTo": ["platform-*"]})
         for namespace, hosts, expected in (
             ("other", ["*.com"], EVERYONE),
@@ -455,7 +455,7 @@ class TestPublicEntries:
             claim = virtual_service(namespace=namespace, exportTo=["."], hosts=hosts)
             assert reach(plan(entry(), policy=policy, beside=(claim,))) == {f"team/{HOST}": expected}
 
-    def test_a_claim_of_anybody_else_on_all_hosts_stops_nothing_where_the_policy_yields_to_the_platform(self) -> None:
+    def test_a_wildcard_claim_of_another_namespace_outside_of_yield_to_is_no_conflict(self) -> None:
         policy = guard_policy(virtualService={"yieldTo": ["platform"]})
         greedy = virtual_service("greedy", "other", hosts=["*.com"])
         planned = plan(entry(), policy=policy, beside=(greedy,))
@@ -514,7 +514,7 @@ class TestWildcards:
         assert reach(planned) == {f"other/{HOST}": ["."]}
         assert len(told(planned, public)) == 1
 
-    def test_what_is_said_of_the_other_entry_is_true(self) -> None:
+    def test_the_finding_does_not_mention_a_wildcard_for_an_exact_host(self) -> None:
         private = entry("exact", "other", OLD, exportTo=["."])
         planned = plan(self.WILD, private)
         assert "nothing is emitted for it: it has a wildcard" not in told(planned, self.WILD)[0]
@@ -576,7 +576,7 @@ class TestNames:
             f"team/{HOST}"
         }
 
-    def test_where_both_are_taken_nothing_is_emitted_and_the_owner_is_told(self) -> None:
+    def test_two_taken_names_are_a_conflict_and_no_virtual_service_is_emitted(self) -> None:
         planned = plan(entry(), beside=(self.INGRESS, self.SECOND))
         assert planned.objects == ()
         (conflict,) = planned.conflicts
@@ -599,7 +599,7 @@ class TestNames:
         other = {**virtual_service(HOST), "kind": "DestinationRule", "spec": {"host": "unrelated.example.com"}}
         assert set(reach(plan(entry(), beside=(other,)))) == {f"team/{HOST}"}
 
-    def test_of_several_that_route_the_host_the_first_by_name_is_told(self) -> None:
+    def test_a_conflict_names_the_first_claimant_by_name(self) -> None:
         claims = (virtual_service("b"), virtual_service("a", hosts=["*.com"]))
         (conflict,) = plan(entry(), beside=claims).conflicts
         assert conflict.claimant.key == Key("team", "a")

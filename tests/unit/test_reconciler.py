@@ -118,7 +118,7 @@ class TestAKeyThatWasWritten:
         assert written.reconciler.settled(KEY)
         assert not written.reconciler.settled(KEY), "it is remembered no longer"
 
-    def test_is_not_decided_anew_when_it_came_back_before_the_write_returned(
+    def test_is_not_decided_again_when_its_watch_event_preceded_the_response(
         self, written: Cluster, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         written.observe()
@@ -126,13 +126,13 @@ class TestAKeyThatWasWritten:
         assert not written.reconciler.reconcile(KEY).apply
         assert written.requests == ["PATCH"]
 
-    def test_is_put_right_when_somebody_edited_it(self, written: Cluster) -> None:
+    def test_is_written_again_after_an_edit(self, written: Cluster) -> None:
         written.edit(http=[])
         assert not written.reconciler.settled(KEY)
         written.reconciler.reconcile(KEY)
         assert written.requests == ["PATCH", "PATCH"]
 
-    def test_is_put_right_when_somebody_edited_it_after_it_came_back(self, written: Cluster) -> None:
+    def test_is_written_again_after_an_edit_that_follows_its_watch_event(self, written: Cluster) -> None:
         written.observe()
         assert written.reconciler.settled(KEY)
         written.edit(http=[])
@@ -140,19 +140,19 @@ class TestAKeyThatWasWritten:
         written.reconciler.reconcile(KEY)
         assert written.requests == ["PATCH", "PATCH"]
 
-    def test_is_decided_anew_when_its_entry_changed_meanwhile(self, written: Cluster) -> None:
+    def test_is_decided_again_when_its_entry_changed_meanwhile(self, written: Cluster) -> None:
         written.put(entry(exportTo=["."]))
         written.observe()
         assert not written.reconciler.settled(KEY)
         written.reconciler.reconcile(KEY)
         assert written.requests == ["PATCH", "PATCH"]
 
-    def test_is_decided_anew_under_another_policy(self, written: Cluster) -> None:
+    def test_is_decided_again_under_another_policy(self, written: Cluster) -> None:
         written.observe()
         written.policy.current = replace(default_policy())
         assert not written.reconciler.settled(KEY)
 
-    def test_is_decided_anew_while_another_webhook_changes_what_is_written(self, cluster: Cluster) -> None:
+    def test_is_decided_again_while_another_webhook_changes_the_written_object(self, cluster: Cluster) -> None:
         cluster.others = {"exportTo": ["."]}
         cluster.put(entry())
         cluster.reconciler.reconcile(KEY)
@@ -161,7 +161,7 @@ class TestAKeyThatWasWritten:
         cluster.reconciler.reconcile(KEY)
         assert cluster.requests == ["PATCH"] * 4, "each time applied, and what others added removed"
 
-    def test_is_settled_once_what_somebody_added_is_gone(self, written: Cluster) -> None:
+    def test_is_settled_after_a_foreign_field_is_removed(self, written: Cluster) -> None:
         written.edit(exportTo=["."])
         written.reconciler.reconcile(KEY)
         written.observe()
@@ -177,7 +177,7 @@ class TestAKeyThatWasWritten:
         assert written.reconciler.settled(KEY)
 
 
-def test_the_write_that_was_made_is_told_though_the_next_one_failed(
+def test_a_successful_write_is_recorded_even_if_the_next_one_fails(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = list[str]()

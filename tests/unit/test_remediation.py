@@ -138,7 +138,7 @@ def wait(condition: Callable[[], object], what: str) -> None:
     wait_until(lambda: bool(condition()), what, 10.0)
 
 
-def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> None:
+def test_an_entry_is_patched_at_its_resource_version_and_gets_one_event(cluster: Cluster) -> None:
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest()):
             remediator.put(*delivered)
@@ -153,7 +153,7 @@ def test_an_entry_is_patched_over_what_it_is_and_told_once(cluster: Cluster) -> 
     assert (cluster.counted("patched"), cluster.counted("failed")) == (1, 0)
 
 
-def test_an_entry_whose_resolution_is_restored_gets_an_event_with_the_reason(cluster: Cluster) -> None:
+def test_a_restored_resolution_gets_an_event_with_the_reason(cluster: Cluster) -> None:
     patched = list[ServiceEntry]()
     back = set_resolution("NONE", present=True)
     with cluster.remediator(
@@ -182,7 +182,7 @@ def test_siblings_of_a_changed_entry_are_checked_again(cluster: Cluster) -> None
     assert (cluster.resolution("one"), cluster.resolution("two")) == ("DNS", "NONE")
 
 
-def test_what_needs_no_patch_is_not_even_read(cluster: Cluster) -> None:
+def test_an_entry_without_a_patch_costs_no_get(cluster: Cluster) -> None:
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest("done", resolution="DNS"), manifest("api")):
             remediator.put(*delivered)
@@ -229,7 +229,7 @@ def test_a_patch_over_an_outdated_version_is_computed_again(cluster: Cluster) ->
 
 
 @pytest.mark.parametrize("code", [400, 403, 422])
-def test_an_entry_that_another_webhook_refuses_is_told_and_tried_again_while_others_go_on(
+def test_an_entry_that_another_webhook_rejects_gets_an_event_and_a_retry_and_blocks_no_other(
     cluster: Cluster, code: int
 ) -> None:
     cluster.refusals["refused"] = status(code, "Forbidden", "admission webhook denied it")
@@ -248,7 +248,7 @@ def test_an_entry_that_another_webhook_refuses_is_told_and_tried_again_while_oth
     assert tries[1] - tries[0] >= 0.5
 
 
-def test_an_entry_whose_patch_another_webhook_undoes_is_refused_too(cluster: Cluster) -> None:
+def test_a_patch_that_another_webhook_reverts_counts_as_refused(cluster: Cluster) -> None:
     cluster.turned_back.add("api")
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest()):
@@ -331,7 +331,7 @@ def test_a_policy_that_only_reports_ends_what_was_begun(cluster: Cluster) -> Non
     assert cluster.resolution() == "NONE"
 
 
-def test_stopping_does_not_wait_for_what_is_left(cluster: Cluster) -> None:
+def test_stop_does_not_wait_for_the_remaining_entries(cluster: Cluster) -> None:
     with cluster.remediator(rate=0.01) as remediator:
         for delivered in cluster.store(manifest("one"), manifest("two")):
             remediator.put(*delivered)

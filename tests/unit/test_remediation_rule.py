@@ -11,7 +11,7 @@ from tests.builders import policy
 from tests.unit.test_remediation import REMEDIATE, manifest
 
 
-def test_what_is_patched_is_what_admission_would_have_patched() -> None:
+def test_remediation_makes_the_patch_of_admission() -> None:
     entry = ServiceEntry.parse(manifest())
     assert remediation(entry, policy(**REMEDIATE)) == ({"op": "replace", "path": "/spec/resolution", "value": "DNS"},)
 
@@ -62,7 +62,7 @@ def test_where_the_policy_reports_no_sibling_is_brought_along() -> None:
     assert remediation(entry, policy(existing="Report"), led=lambda _entry, _target: True) == ()
 
 
-def test_where_the_policy_remediates_nobody_has_to_lead() -> None:
+def test_existing_remediate_patches_an_entry_without_a_sibling_of_that_resolution() -> None:
     entry = ServiceEntry.parse(manifest())
     assert remediation(entry, policy(**REMEDIATE), led=lambda _entry, _target: False)
 

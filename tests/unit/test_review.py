@@ -50,7 +50,7 @@ def test_a_folder_without_a_service_entry_is_most_often_the_wrong_one(folder: Fo
     assert run("review", str(file)).exit_code == 0, "pre-commit names every file"
 
 
-def test_two_entries_of_one_host_in_different_files_are_told_with_both_places(folder: Folder) -> None:
+def test_the_finding_on_two_entries_of_one_host_has_both_places(folder: Folder) -> None:
     folder.write("a.yaml", entry("one", hosts=["x.example.com"], resolution="DNS"))
     folder.write("b.yaml", CONFIG_MAP, entry("two", hosts=["x.example.com"], resolution="DNS"))
     shown = folder.review().stdout
@@ -61,14 +61,14 @@ def test_two_entries_of_one_host_in_different_files_are_told_with_both_places(fo
     )
 
 
-def test_two_entries_of_one_name_are_told_with_both_places(folder: Folder) -> None:
+def test_the_finding_on_two_entries_of_one_name_has_both_places(folder: Folder) -> None:
     folder.write("a.yaml", entry(resolution="DNS"))
     folder.write("b.yaml", entry(resolution="DNS"))
     shown = folder.review().stdout
     assert re.search(r"SEG050 metadata.name: another manifest .*\n *b.yaml:4: .*\n *a.yaml:1: conflicting", shown)
 
 
-def test_a_virtual_service_of_others_for_a_host_is_told_with_both_places_and_ours_is_not_emitted(
+def test_a_foreign_virtual_service_has_a_finding_with_both_places_and_ours_is_not_emitted(
     folder: Folder,
 ) -> None:
     folder.write("a.yaml", entry(resolution="DNS"))
@@ -107,7 +107,7 @@ def test_standard_input_is_read_where_no_path_is_given_and_once_only() -> None:
         (lambda path: path.symlink_to("bad.yaml"), "bad.yaml: cannot be read: Too many levels of symbolic links"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_and_exit_code_2_and_the_others_are_reviewed(
+def test_an_unreadable_file_is_one_line_with_exit_code_2_and_the_others_are_reviewed(
     folder: Folder, make: Callable[[Path], object], expected: str | None
 ) -> None:
     folder.write("good.yaml", entry())
@@ -185,7 +185,7 @@ def _read(terminal: int) -> bytes:
         return b""
 
 
-def test_colours_are_for_terminals_whose_users_want_them(folder: Folder) -> None:
+def test_colours_are_for_terminals_without_no_color(folder: Folder) -> None:
     folder.write("a.yaml", entry(), entry("b", **REFUSED))
     assert "\033[31mrefused\033[0m" in on_terminal(folder, TERM="xterm")
     assert "\033" not in on_terminal(folder, TERM="xterm", NO_COLOR="1")

@@ -52,13 +52,13 @@ def test_the_other_object_of_a_conflict_is_that_of_the_same_cluster(folder: Fold
     assert others == [{"source": EU, "line": 1}, {"source": US, "line": 1}]
 
 
-def test_what_is_emitted_is_told_for_each_cluster(folder: Folder) -> None:
+def test_the_text_lists_the_emitted_objects_of_each_cluster(folder: Folder) -> None:
     shown = folder.review("clusters/eu", "clusters/us").stdout
     assert shown.count("emits   VirtualService team/partner.example.com") == 2
     assert shown.endswith("2 ServiceEntries reviewed: 0 refused, 0 changed, 2 allowed; 2 objects to emit\n")
 
 
-def test_an_entry_is_never_told_to_be_older_than_itself(folder: Folder) -> None:
+def test_a_duplicate_entry_in_a_cluster_is_seg050_and_no_shared_host(folder: Folder) -> None:
     shown = folder.review("clusters").stdout
     assert "which is first by name" not in shown
     assert re.search(
@@ -74,7 +74,7 @@ def test_the_second_manifest_of_a_name_is_reviewed_as_if_the_first_was_not_there
     assert codes(folder, "clusters") == {EU: ["SEG021"], US: ["SEG050", "SEG021"]}
 
 
-def test_entries_whose_names_the_api_server_generates_are_not_taken_for_one(folder: Folder) -> None:
+def test_entries_with_generate_name_are_no_duplicates(folder: Folder) -> None:
     generated = entry("partner", resolution="DNS")
     generated["metadata"] = {"generateName": "partner-", "namespace": "team"}
     folder.write("one.yaml", generated, generated)
@@ -125,7 +125,7 @@ def test_globs_may_be_absolute_and_may_come_from_the_environment(folder: Folder)
     assert "SEG050" not in run("review", ".", environment=globs).stdout
 
 
-def test_a_glob_that_matches_no_folder_is_told_and_ends_with_exit_code_2(folder: Folder) -> None:
+def test_a_glob_that_matches_no_folder_is_an_error_with_exit_code_2(folder: Folder) -> None:
     result = folder.review(".", f"--cluster-folders={EU}")
     assert result.exit_code == 2
     assert result.stderr == f"serviceentry-guard: {EU}: --cluster-folders matches no folder\n"

@@ -110,7 +110,7 @@ def test_the_resolution_is_written_where_a_person_would(before: str, after: str)
         'spec: {PORTS, hosts: [a.b], resolution: "NON\\x45"}\n',
     ],
 )
-def test_what_cannot_be_set_without_touching_more_is_not_touched_or_means_the_same(odd: str, tmp_path: Path) -> None:
+def test_fix_reports_an_odd_layout_or_keeps_its_meaning(odd: str, tmp_path: Path) -> None:
     path = tmp_path / "a.yaml"
     before = ENTRY + ported(odd)
     path.write_text(before)
@@ -140,7 +140,7 @@ def test_fixing_twice_changes_nothing_the_second_time(tmp_path: Path) -> None:
     assert path.stat().st_ino == stat.st_ino
 
 
-def test_what_is_refused_stays_as_it_is_and_ends_with_exit_code_1(tmp_path: Path) -> None:
+def test_fix_keeps_rejected_entries_unchanged_and_exits_1(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     refused, changed = (
         folder.write("a.yaml", entry(**REFUSED)),
@@ -162,7 +162,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_not_touched(tmp_path: Path) ->
     assert path.read_bytes() == before
 
 
-def test_a_file_that_cannot_be_written_is_told_and_the_others_are_fixed(tmp_path: Path) -> None:
+def test_fix_reports_a_file_that_it_cannot_write_and_fixes_the_others(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "folder")
     outside = Folder(tmp_path).write("outside.yaml", entry("out"))
     changed = folder.write("b.yaml", entry())

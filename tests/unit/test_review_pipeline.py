@@ -39,7 +39,7 @@ def passed_on(stdin: str, *arguments: str) -> str:
     return str(run("review", "-", "--output=yaml", *arguments, stdin=stdin).stdout)
 
 
-def test_everything_passes_byte_for_byte_but_the_resolution_and_what_is_emitted_follows() -> None:
+def test_the_output_is_the_input_with_resolution_dns_followed_by_the_emitted_objects() -> None:
     result = run("review", "-", "--output=yaml", stdin=HELM)
     assert (result.exit_code, result.stderr) == (1, "")
     before, _, emitted = result.stdout.partition("---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n")
@@ -54,7 +54,7 @@ def test_input_without_any_entry_passes_untouched() -> None:
         assert (result.exit_code, result.stdout_bytes) == (0, stdin.encode())
 
 
-def test_what_was_passed_on_passes_again_unchanged() -> None:
+def test_the_output_passes_again_unchanged() -> None:
     once = passed_on(HELM)
     again = run("review", "-", "--output=yaml", stdin=once)
     assert (again.exit_code, again.stdout) == (0, once)
@@ -202,7 +202,7 @@ def test_a_function_reads_and_gives_json() -> None:
         assert len(given["results"]) == 1
 
 
-def test_a_function_writes_the_list_anew_where_its_layout_shows_no_place_to_write() -> None:
+def test_a_function_rewrites_the_whole_list_if_its_items_are_behind_an_alias() -> None:
     aliased = "items: &i\n- {apiVersion: networking.istio.io/v1, kind: ServiceEntry, metadata: {name: a}, spec: *s}\n"
     spec = "functionConfig: {spec: &s {hosts: [a.b], ports: [{number: 80, name: h, protocol: HTTP}]}}\n"
     head = FUNCTION[: FUNCTION.index("items")]
@@ -215,7 +215,7 @@ def test_a_function_writes_the_list_anew_where_its_layout_shows_no_place_to_writ
     assert [one["kind"] for one in given["items"]] == ["ServiceEntry", "VirtualService"]
 
 
-def test_what_a_function_refuses_stays_and_fails_it() -> None:
+def test_a_function_keeps_a_rejected_entry_and_fails() -> None:
     refused = entry(**REFUSED)
     refused["metadata"]["annotations"] = {"config.kubernetes.io/path": "a.yaml"}
     result = run("review", "-", stdin=resource_list(refused))
@@ -249,12 +249,12 @@ def test_a_resource_list_can_be_reported_on_like_any_other_list() -> None:
     assert result.exit_code == 1
 
 
-def test_a_function_gives_nothing_where_it_could_not_read_everything() -> None:
+def test_a_function_prints_no_list_if_its_input_is_partly_unreadable() -> None:
     result = run("review", "-", stdin=resource_list(entry()) + "---\n[")
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_of_files_what_can_be_stored_is_shown_though_another_entry_is_refused() -> None:
+def test_yaml_output_of_files_has_the_allowed_entries_even_if_another_is_rejected() -> None:
     examples = Path(__file__).parent.parent.parent / "docs" / "examples"
     result = CliRunner().invoke(cli, ["review", str(examples), "--output", "yaml"])
     kinds = [document["kind"] for document in yaml.safe_load_all(result.stdout)]

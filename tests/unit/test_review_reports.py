@@ -143,7 +143,7 @@ def test_sarif_names_a_file_outside_of_where_it_runs_by_its_whole_address(
     assert uri == (folder.path / "one.yaml").as_uri()
 
 
-def test_sarif_knows_a_finding_again_when_lines_move_and_tells_all_apart(repository: Folder) -> None:
+def test_sarif_fingerprints_are_unique_and_stay_the_same_when_lines_move(repository: Folder) -> None:
     before = [one["partialFingerprints"]["serviceEntry/v1"] for one in sarif(repository)["results"]]
     for path in repository.path.glob("apps/?*.yaml"):
         path.write_text("# moved\n\n" + path.read_text())
@@ -170,7 +170,7 @@ def test_junit_loads_as_a_test_case_for_each_entry(repository: Folder) -> None:
     assert str(list(cases)[-1]).startswith("apps/é<&?")
 
 
-def test_junit_shows_what_there_is_to_say_of_an_entry_that_passes(folder: Folder) -> None:
+def test_junit_shows_the_findings_on_an_entry_that_passes(folder: Folder) -> None:
     folder.write("a.yaml", entry(resolution="STATIC", endpoints=[{"address": "192.0.2.1"}]))
     root = parsed(folder.review("--output=junit").stdout)
     assert "SEG011" in str(root[0][0].findtext("system-out"))
@@ -221,7 +221,7 @@ def test_a_diff_names_files_from_where_it_runs(folder: Folder) -> None:
         assert "--- a/sub/a.yaml\n+++ b/sub/a.yaml\n" in folder.review(named, "--output=diff").stdout
 
 
-def test_what_a_diff_leaves_out_is_told(folder: Folder) -> None:
+def test_a_diff_names_the_entries_that_it_leaves_out_on_stderr(folder: Folder) -> None:
     folder.write("a.yaml", entry(**REFUSED))
     (folder.path / "b.yaml").write_text(ALIASED)
     result = folder.review("--output=diff")

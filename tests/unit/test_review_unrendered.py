@@ -116,7 +116,7 @@ def test_whatever_else_a_kustomization_says_entries_beside_it_are_reviewed(
     assert review(folder) == (0, ["se.yaml api allowed"], [])
 
 
-def test_a_kustomization_that_is_no_yaml_is_told_as_any_file_and_lists_nothing(folder: Folder) -> None:
+def test_an_invalid_kustomization_is_an_error_and_excludes_no_file(folder: Folder) -> None:
     (folder.path / "kustomization.yaml").write_text("patches: [")
     folder.write("se.yaml", entry(resolution="DNS"))
     code, entries, (said,) = review(folder)
@@ -265,7 +265,7 @@ NO_VERSION = f'there is no apiVersion "{{}}" for it (write {VERSION})'
         ({"kind": "List", "apiVersion": "v1", "items": [CONFIG_MAP, UNTYPED]}, 10, "kind is missing"),
     ],
 )
-def test_an_entry_that_the_api_server_rejects_is_told_and_not_reviewed(
+def test_an_entry_that_the_api_server_would_reject_is_an_error_and_not_reviewed(
     folder: Folder, manifest: dict[str, Any], line: int, said: str
 ) -> None:
     folder.write("a.yaml", manifest)
@@ -275,7 +275,7 @@ def test_an_entry_that_the_api_server_rejects_is_told_and_not_reviewed(
     assert told.replace(' "api"', "") == f"a.yaml:{line}: has a ServiceEntry {REJECTED}{said}"
 
 
-def test_an_entry_with_fields_outside_of_metadata_and_spec_is_told_with_all_that_is_wrong(folder: Folder) -> None:
+def test_the_error_of_a_misindented_entry_lists_every_problem(folder: Folder) -> None:
     (folder.path / "a.yaml").write_text(MISINDENTED)
     said = f"{NO_VERSION.format('networking.istio.io/v1apha3')}; metadata.name is missing"
     assert review(folder) == (2, [], [f"a.yaml:1: has a ServiceEntry {REJECTED}{said}"])
@@ -308,7 +308,7 @@ resolution: DNS
         {"kind": "ConfigMap", "data": {"readme": "kind: ServiceEntry is a kind of Istio's"}},
     ],
 )
-def test_what_is_no_service_entry_of_istio_is_left_alone(folder: Folder, manifest: dict[str, Any]) -> None:
+def test_an_object_that_is_no_service_entry_of_istio_is_ignored(folder: Folder, manifest: dict[str, Any]) -> None:
     folder.write("a.yaml", manifest)
     assert review(folder) == (0, [], [])
 
@@ -391,7 +391,7 @@ def test_a_pipeline_passes_nothing_on_where_the_api_server_would_reject_an_entry
     assert (result.exit_code, result.stdout) == (2, "")
 
 
-def test_a_function_tells_in_its_results_what_it_skips(folder: Folder) -> None:
+def test_a_function_lists_skipped_entries_in_its_results(folder: Folder) -> None:
     head = {"apiVersion": "config.kubernetes.io/v1", "kind": "ResourceList"}
     result = folder.review("-", stdin=yaml.safe_dump({**head, "items": [SKIPPED, entry(resolution="DNS")]}))
     assert result.exit_code == 0

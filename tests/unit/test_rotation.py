@@ -72,7 +72,7 @@ class TestAtFirst:
             there.rotation().check()
         assert there.objects.writes == before
 
-    def test_without_configurations_the_certificate_is_made_and_they_are_told_once(
+    def test_without_configurations_the_certificate_is_created_and_one_warning_each_is_logged(
         self, caplog: pytest.LogCaptureFixture
     ) -> None:
         there = World()

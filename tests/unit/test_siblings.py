@@ -296,7 +296,7 @@ class TestAtOdds:
         assert self.odds(entry("one", ports=[TLS]), entry("two", ports=[TLS, HTTP])) == {}
         assert self.odds(entry("one", ports=[TLS], **STAYS), entry("two", **STAYS)) == {}
 
-    def test_the_entry_that_ends_with_the_same_resolution_is_passed_over_for_another_one(self) -> None:
+    def test_the_finding_names_an_entry_with_a_different_final_resolution(self) -> None:
         found = self.odds(entry("one"), entry("same", ports=[TLS]), entry("two", ports=[TCP], **STAYS))
         assert found.keys() == {"one", "same", "two"}
         assert "team/two" in found["one"]
@@ -337,7 +337,7 @@ class TestTheWebhook:
         assert verdict.codes == ("SEG040",)
         assert verdict == judged(members(entry("one", **OPEN), entry("two", **STAYS)), POLICY)["one"]
 
-    def test_what_is_held_itself_holds_one_that_comes(self) -> None:
+    def test_an_entry_that_keeps_its_resolution_blocks_a_new_sibling_too(self) -> None:
         stored = self.known(entry("two", hosts=["a.a"], **STAYS), entry("held", hosts=["a.a", HOST], **OPEN))
         assert 'ServiceEntry team/held names "api.example.com"' in self.judge(entry("one", **OPEN), stored).denial
 
@@ -380,7 +380,7 @@ class TestTheWebhook:
         assert [one.name for one in stored["team", HOST]] == ["a", "b", "x", "y"]
         assert self.judge(entry("a", **OPEN), stored).codes == ("SEG040",)
 
-    def test_what_is_written_is_read_again_as_it_was(self) -> None:
+    def test_the_written_document_is_read_back_unchanged(self) -> None:
         stored = self.known(entry("two", hosts=[HOST, "b.a"], **STAYS), entry("x", "other", ports=[], **STAYS))
         document = json.loads(json.dumps(as_document(stored)))
         assert document == {
@@ -436,10 +436,12 @@ class TestTheController:
         ],
         ids=["was so", "unchanged", "itself", "written by the author", "not by us", "another namespace"],
     )
-    def test_what_admission_did_not_do_is_left_alone(self, old: ServiceEntry, new: ServiceEntry) -> None:
+    def test_the_controller_keeps_a_resolution_that_admission_did_not_set(
+        self, old: ServiceEntry, new: ServiceEntry
+    ) -> None:
         assert slipped(old, new, self.STORED, POLICY) is None
 
-    def test_what_an_author_wrote_is_known_by_what_kubectl_applied_last(self) -> None:
+    def test_last_applied_configuration_shows_the_resolution_of_the_author(self) -> None:
         assert wrote(applied('{"spec": {"resolution": "DNS"}}'), "DNS")
         assert not wrote(applied('{"spec": {"resolution": "NONE"}}'), "DNS")
 
@@ -507,7 +509,7 @@ class TestSplitHosts:
         verdicts = judged(members(*self.PORTS.values(), entry("stays", **STAYS)), POLICY)
         assert all("SEG040" in verdicts[name].codes and not verdicts[name].allowed for name in self.PORTS)
 
-    def test_the_webhook_leaves_alone_what_the_controller_says_is_split(self) -> None:
+    def test_the_webhook_does_not_patch_entries_of_a_split_host(self) -> None:
         company = members(*self.PORTS.values())
         stored = parse_standing(as_document(standing(company, held(company))))
         for one in (*self.PORTS.values(), entry("new", ports=[TLS], **OPEN)):
@@ -522,6 +524,6 @@ class TestSplitHosts:
         stored = standing(company, held(company))
         assert not beside(review(name, POLICY), name, stored, POLICY, name).patch
 
-    def test_what_the_webhook_changed_before_it_knew_is_put_back(self) -> None:
+    def test_the_controller_restores_a_resolution_that_the_webhook_changed_too_early(self) -> None:
         company = members(self.PORTS["http"], entry("tls", ports=[TLS]))
         assert slipped(None, entry("tls", ports=[TLS]), standing(company, held(company)), POLICY) == "NONE"

@@ -51,7 +51,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "siblings.json"
 
 
-def test_what_the_controller_writes_the_webhook_reads(path: Path) -> None:
+def test_the_webhook_reads_the_document_of_the_controller(path: Path) -> None:
     path.write_text(document(STAYS))
     assert SiblingsFile(path).current == STAYS
 
@@ -70,7 +70,7 @@ def test_the_file_is_followed_as_it_comes_changes_and_goes(path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"{", b"[]", b'{"team": []}', b'{"team": {"a.b": [["x"]]}}', b'{"team": {"a.b": 1}}']
 )
-def test_a_file_that_is_not_valid_changes_nothing_and_is_told(
+def test_an_invalid_file_is_logged_and_the_siblings_stay_as_they_were(
     path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.write_text(document(STAYS))
@@ -85,7 +85,9 @@ def test_without_a_file_no_entry_is_known() -> None:
     assert SiblingsFile(None).current == {}
 
 
-def test_the_config_map_keeps_to_its_room_and_what_is_left_out_is_told(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_config_map_stays_within_its_size_and_a_log_line_counts_the_omitted_hosts(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     many = {("team", f"{number}.example.com"): (Stays("x" * 200, "NONE", "port 22 (TCP)"),) for number in range(8000)}
     text = document(many)
     assert len(text) <= ROOM
@@ -147,7 +149,7 @@ def applied(spec: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": {"annotations": annotation}}
 
 
-def test_what_slipped_through_while_no_controller_looked_is_put_back_if_its_author_wrote_what_the_sibling_has() -> None:
+def test_a_resolution_changed_without_a_controller_is_restored_if_the_author_did_not_write_it() -> None:
     dns = entry("web", resolution="DNS")
     for written in ({"hosts": ["api.example.com"]}, {"resolution": "NONE"}):
         cluster = Cluster(entry("ssh", SSH), dns)
@@ -155,7 +157,7 @@ def test_what_slipped_through_while_no_controller_looked_is_put_back_if_its_auth
 
 
 @pytest.mark.parametrize("document", [applied({"resolution": "DNS"}), applied({"resolution": "STATIC"}), {"spec": {}}])
-def test_what_stood_before_the_controller_is_left_alone_unless_it_is_known_to_be_admissions(document: Any) -> None:
+def test_entries_older_than_the_controller_keep_their_resolution(document: Any) -> None:
     dns = entry("web", resolution="DNS")
     cluster = Cluster(entry("ssh", SSH), dns)
     assert cluster.siblings.repair(dns, document) == ()

@@ -90,7 +90,7 @@ def test_a_context_that_is_none_begins_a_trace(tracer: OtelTracer, collector: Co
     assert collector.spans[0].parent == ""
 
 
-def test_what_the_caller_does_not_sample_is_not_sent(tracer: OtelTracer, collector: Collector) -> None:
+def test_an_unsampled_trace_is_not_exported(tracer: OtelTracer, collector: Collector) -> None:
     with tracer.serving("admission mutate", [(b"traceparent", TRACEPARENT.replace(b"-01", b"-00"))]):
         assert tracer.headers()["traceparent"].endswith("-00")
     tracer.stop()

@@ -57,7 +57,7 @@ def review(spec: Any) -> bytes:
 
 
 @pytest.mark.parametrize("before", ["Warn", "Off"])
-def test_what_another_replica_has_left_alone_is_let_in_for_a_while(before: str, tmp_path: Path) -> None:
+def test_a_repairable_entry_is_allowed_for_a_while_after_a_change_to_enforce(before: str, tmp_path: Path) -> None:
     replica = Replica(tmp_path, before, "Enforce")
     assert replica.allows(Stage.VALIDATE, REPAIRABLE)
     assert not replica.allows(Stage.VALIDATE, UNFIXABLE), "nobody repairs it"

@@ -38,19 +38,19 @@ def test_a_right_that_is_missing_is_named_at_once(server: Server, tmp_path: Path
     assert len(server.seen) == 1
 
 
-def test_what_may_pass_is_tried_again(server: Server, tmp_path: Path) -> None:
+def test_uninstall_retries_temporary_errors(server: Server, tmp_path: Path) -> None:
     server.answers = [BUSY, BUSY, REFUSED]
     assert "you may not" in attempt(server, tmp_path)
     assert [seen.method for seen in server.seen] == ["DELETE"] * 3
 
 
-def test_what_does_not_pass_is_said_when_time_is_up(server: Server, tmp_path: Path) -> None:
+def test_uninstall_reports_the_last_error_after_its_timeout(server: Server, tmp_path: Path) -> None:
     server.answers = [BUSY]
     said = attempt(server, tmp_path, timeout=0.5)
     assert said.startswith("not finished within 0.5 s: deleting MutatingWebhookConfiguration serviceentry-guard: busy")
 
 
-def test_the_command_says_what_is_left_and_exits_with_1(server: Server, tmp_path: Path) -> None:
+def test_the_command_names_the_remaining_object_and_exits_1(server: Server, tmp_path: Path) -> None:
     server.answers = [REFUSED]
     kubeconfig = server.kubeconfig(tmp_path / "kubeconfig", {"token": "t"})
     result = run("uninstall", f"--kubeconfig={kubeconfig}")

@@ -42,7 +42,7 @@ def test_an_entry_is_reviewed_once_for_all_who_ask(reviewed: list[Any]) -> None:
     assert len(reviewed) == 1
 
 
-def test_an_entry_that_changed_is_reviewed_anew(reviewed: list[Any]) -> None:
+def test_a_changed_entry_is_reviewed_again(reviewed: list[Any]) -> None:
     judge, entry = VerdictCache(), ServiceEntry.parse(MANIFEST)
     changed = replace(entry, resolution="DNS")
     for one in (entry, changed, entry, changed):
@@ -50,7 +50,7 @@ def test_an_entry_that_changed_is_reviewed_anew(reviewed: list[Any]) -> None:
     assert len(reviewed) == 2
 
 
-def test_another_policy_is_asked_anew(reviewed: list[Any]) -> None:
+def test_an_entry_is_reviewed_again_under_another_policy(reviewed: list[Any]) -> None:
     judge, entry = VerdictCache(), ServiceEntry.parse(MANIFEST)
     for one in (default_policy(), off := policy(mode="Off"), off):
         assert judge(entry, one) == review(entry, one)

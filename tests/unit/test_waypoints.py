@@ -116,7 +116,7 @@ def test_a_namespace_is_known_by_its_kind() -> None:
     assert not is_namespace([])
 
 
-def test_the_namespace_of_the_waypoint_sees_what_is_emitted_for_a_private_entry() -> None:
+def test_the_virtual_service_of_a_private_entry_is_exported_to_the_waypoints_namespace() -> None:
     made = plan(entry(labels=GATEWAYS, exportTo=["."]), spaces=[namespace("gateways")])
     assert export_to(made) == [[".", "gateways"]]
     assert [SEMANTICS in one.manifest["metadata"]["annotations"] for one in made.objects] == [False]
@@ -139,7 +139,7 @@ def test_without_port_80_no_sidecar_is_led_anywhere_and_the_semantics_are_the_us
     assert [SEMANTICS in one.manifest["metadata"]["annotations"] for one in made.objects] == [False]
 
 
-def test_a_wildcard_is_kept_from_a_namespace_with_sidecars_and_its_owner_is_told() -> None:
+def test_a_wildcard_is_not_exported_to_a_namespace_with_sidecars_and_has_a_finding() -> None:
     wild = {"hosts": ["*.example.com"], "resolution": "DYNAMIC_DNS"}
     one = entry(labels=GATEWAYS, exportTo=["."], **wild)
     made = plan(one, spaces=[namespace("gateways", INJECTED)])
@@ -148,7 +148,7 @@ def test_a_wildcard_is_kept_from_a_namespace_with_sidecars_and_its_owner_is_told
     assert export_to(plan(one, spaces=[namespace("gateways")])) == [[".", "gateways"]]
 
 
-def test_what_every_namespace_sees_stays_as_it_is() -> None:
+def test_a_public_virtual_service_keeps_its_export_to() -> None:
     assert export_to(plan(entry(labels=GATEWAYS), spaces=[namespace("gateways")])) == [None]
     assert export_to(plan(entry(labels=GATEWAYS, exportTo=["*"]))) == [["*"]]
 
@@ -157,18 +157,18 @@ def test_a_waypoint_of_its_own_namespace_sees_it_anyway() -> None:
     assert export_to(plan(entry(labels=WAYPOINT, exportTo=["."]))) == [["."]]
 
 
-def test_a_waypoint_of_its_own_namespace_sees_what_is_emitted_for_others_only() -> None:
+def test_a_waypoint_in_its_own_namespace_is_added_to_export_to() -> None:
     made = plan(entry(labels=WAYPOINT, exportTo=["reports"]), spaces=[namespace("team")])
     assert export_to(made) == [["reports", "."]]
 
 
-def test_what_no_sidecar_may_see_is_emitted_for_the_waypoint() -> None:
+def test_an_entry_out_of_reach_of_sidecars_is_emitted_for_the_waypoint() -> None:
     confined = {"virtualService": {"reach": "Namespace"}}
     made = plan(entry(labels=GATEWAYS, exportTo=["reports"]), spaces=[namespace("gateways")], **confined)
     assert export_to(made) == [["gateways"]]
 
 
-def test_with_the_label_of_the_namespace_what_is_emitted_follows() -> None:
+def test_export_to_follows_the_waypoint_label_of_the_namespace() -> None:
     index = Index(policy())
     index.put_entry(None, entry(exportTo=["."]))
     index.put_entry(None, entry("other", "elsewhere", exportTo=["."]))
@@ -180,7 +180,7 @@ def test_with_the_label_of_the_namespace_what_is_emitted_follows() -> None:
     assert seen == [["."], [".", "gateways"], [".", "edge"], ["."]]
 
 
-def test_with_the_sidecars_beside_the_waypoint_what_is_emitted_follows() -> None:
+def test_sidecars_in_the_waypoints_namespace_change_the_emitted_objects() -> None:
     index = Index(policy())
     index.put_entry(None, entry(labels=GATEWAYS, exportTo=["."]))
     assert index.put_namespace("gateways", namespace("gateways")) == {NAME}
@@ -207,7 +207,7 @@ WILD: dict[str, Any] = {"hosts": ["*.example.com"], "resolution": "DYNAMIC_DNS",
         (entry("exact", "reports"), [["."]]),
     ],
 )
-def test_a_waypoint_of_a_wildcard_does_not_see_what_is_emitted_for_a_host_beneath_it(
+def test_the_waypoint_of_a_wildcard_is_not_in_export_to_of_a_host_beneath_it(
     exact: ServiceEntry, seen: list[Any]
 ) -> None:
     wild = entry("wild", labels=GATEWAYS, **WILD)
@@ -224,7 +224,7 @@ def test_a_host_beneath_a_wildcard_is_seen_at_a_waypoint_of_its_own() -> None:
     assert codes(made) == []
 
 
-def test_a_host_is_decided_anew_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:
+def test_a_host_is_decided_again_when_a_wildcard_over_it_is_bound_to_a_waypoint() -> None:
     index = Index(policy())
     index.put_entry(None, entry())
     wild = entry("wild", **WILD)
@@ -271,7 +271,7 @@ def test_an_http_route_of_the_waypoints_namespace_on_the_entry_comes_before_it()
     assert "HTTPRoute gateways/canary" in made.findings[Key("team", "api")][0].message
 
 
-def test_a_destination_rule_that_the_waypoint_does_not_see_is_told() -> None:
+def test_a_destination_rule_that_the_waypoint_does_not_see_has_a_finding() -> None:
     rule = {"destinationRule": {"enabled": True}}
     spaces = [namespace("gateways")]
     made = plan(entry(labels=GATEWAYS, exportTo=["."]), spaces=spaces, **rule)
@@ -315,7 +315,7 @@ def test_the_webhook_keeps_the_resolution_where_the_controller_says_that_a_waypo
     assert slipped(None, changed, judge.stays_at(changed), policy()) == "NONE"
 
 
-def test_an_entry_that_is_dns_already_is_told_only() -> None:
+def test_an_entry_with_resolution_dns_has_a_finding_and_keeps_dns() -> None:
     one, other = reviewed(manifest(labels=GATEWAYS), manifest("api", "reports", labels=GATEWAYS))
     assert [found.code for found in one.findings if found.code == "SEG059"] == ["SEG059"]
     assert "stays" not in other.findings[0].message
@@ -380,7 +380,7 @@ def test_an_entry_of_the_namespace_is_looked_at_again_when_the_namespace_joins_t
         ),
     ],
 )
-def test_what_keeps_calls_from_the_retries_at_a_waypoint_is_told_once(
+def test_each_obstacle_to_retries_at_a_waypoint_is_one_finding(
     fields: dict[str, Any], home: JSON, found: list[str]
 ) -> None:
     one, index, warn = entry(**fields), Index(policy(mode="Warn")), policy(mode="Warn")
@@ -408,7 +408,7 @@ def test_an_entry_that_becomes_dns_comes_to_its_waypoint() -> None:
     "document",
     [{"mode": "Off"}, {"scope": {"excludedNamespaces": ["team"]}}, {"exemptions": {"namespaces": ["team"]}}],
 )
-def test_of_entries_that_are_left_alone_nothing_is_said(document: dict[str, Any]) -> None:
+def test_entries_that_the_guard_ignores_have_no_waypoint_finding(document: dict[str, Any]) -> None:
     (one,) = reviewed(manifest(resolution="NONE"), space("team", **AMBIENT), **document)
     assert "SEG053" not in [found.code for found in one.findings]
 

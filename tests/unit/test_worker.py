@@ -54,7 +54,7 @@ def task(passes: Passes, leadership: Leadership) -> Iterator[LeaderTask]:
 
 
 @pytest.mark.usefixtures("task")
-def test_it_is_done_by_the_leader_alone_and_again_after_failures_which_are_told_unless_it_leads_no_more(
+def test_only_the_leader_runs_the_task_and_it_logs_and_retries_failures(
     passes: Passes, leadership: Leadership, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert passes.count == 0
@@ -137,7 +137,7 @@ class TestAWorker:
         leadership.begin()
         wait_until(lambda: desk.worked == ["a"], "it is worked on")
 
-    def test_tries_again_what_fails_and_tells_of_it_and_of_bugs_with_their_trace(
+    def test_retries_failed_keys_and_logs_unexpected_errors_with_their_trace(
         self,
         desk: Desk,
         queue: WorkQueue[str],
@@ -156,7 +156,7 @@ class TestAWorker:
         ]
         assert reconciled(metrics, "error") == 2
 
-    def test_tells_once_of_a_group_whose_keys_are_refused_and_counts_it_as_no_error(
+    def test_reports_a_refused_group_at_most_twice_and_counts_no_error(
         self, desk: Desk, queue: WorkQueue[str], leadership: Leadership, metrics: ControllerMetrics
     ) -> None:
         keys = [f"a{number}" for number in range(20)]
@@ -178,7 +178,7 @@ class TestAWorker:
         wait_until(lambda: len(desk.worked) == 3, "it is tried again")
         assert (desk.told, caplog.records) == ([], [])
 
-    def test_does_not_work_on_what_nobody_wants(
+    def test_skips_unwanted_keys(
         self, desk: Desk, queue: WorkQueue[str], leadership: Leadership, metrics: ControllerMetrics
     ) -> None:
         desk.unwanted = {"a"}
@@ -190,7 +190,7 @@ class TestAWorker:
 
 
 class TestLeadership:
-    def test_who_waits_is_told_when_it_begins_and_when_it_has_begun(self, leadership: Leadership) -> None:
+    def test_wait_returns_true_when_leadership_begins_and_while_it_lasts(self, leadership: Leadership) -> None:
         stopping = threading.Event()
         assert not leadership.wait(stopping, 0.01)
         threading.Timer(0.05, leadership.begin).start()

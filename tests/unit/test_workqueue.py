@@ -192,7 +192,7 @@ def test_after_forget_the_delay_starts_again() -> None:
     assert queue.get(0) == "a"
 
 
-def test_a_worker_that_waits_gets_what_is_added() -> None:
+def test_a_waiting_worker_gets_an_added_key() -> None:
     queue: WorkQueue[str] = WorkQueue()
     got: list[str | None] = []
     thread = in_thread(lambda: got.append(queue.get()))

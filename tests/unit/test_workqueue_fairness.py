@@ -69,7 +69,7 @@ def test_a_namespace_holds_no_more_than_its_share_of_the_workers(queue: WorkQueu
     assert queue.get(0) == ("slow", 2)
 
 
-def test_a_refused_namespace_is_tried_less_and_less_often_whatever_the_number_of_its_keys(
+def test_a_refused_namespace_is_retried_with_increasing_delay_whatever_the_number_of_its_keys(
     queue: WorkQueue[Key], clock: Clock
 ) -> None:
     put(queue, "refused", 20_000)
@@ -124,7 +124,7 @@ def test_once_a_write_succeeds_the_whole_namespace_goes_on(queue: WorkQueue[Key]
     assert {("a", number) for number in range(50)} <= done
 
 
-def test_what_waits_for_a_refused_namespace_is_counted_apart(queue: WorkQueue[Key], clock: Clock) -> None:
+def test_keys_of_a_refused_namespace_are_counted_separately(queue: WorkQueue[Key], clock: Clock) -> None:
     put(queue, "a", 30)
     put(queue, "b", 2)
     assert (len(queue), queue.refused()) == (32, {})
@@ -153,7 +153,7 @@ def test_a_refused_key_that_changes_is_tried_as_a_new_one(queue: WorkQueue[Key],
     assert queue.get(0) == ("a", 0)
 
 
-def test_the_first_refusal_is_told_apart_from_those_that_follow(queue: WorkQueue[Key], clock: Clock) -> None:
+def test_refuse_returns_true_for_the_first_refusal_only(queue: WorkQueue[Key], clock: Clock) -> None:
     put(queue, "a", 5)
     told = []
     for _ in range(10):
