@@ -65,7 +65,7 @@ def test_helm_test_runs_the_doctor_with_the_rights_that_it_needs_and_it_is_conte
     seen = jobs.results[f"{RELEASE}-doctor"]
     assert (seen.returncode, seen.stderr) == (0, "")
     assert {line.split()[0] for line in seen.stdout.splitlines()[:-1]} == {"ok"}
-    assert "webhook mutate.serviceentry-guard.io refuses" in seen.stdout
+    assert "webhook mutate.serviceentry-guard.io rejects" in seen.stdout
 
 
 @pytest.mark.usefixtures("answers", "reports")

@@ -90,6 +90,7 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "webhook.autoscaling.maxReplicas": (9, SCALED),
     "webhook.autoscaling.targetCPUUtilizationPercentage": (50, SCALED),
     **{f"controller.{name}": (value, {}) for name, value in PODS.items()},
+    "controller.serviceAccountAnnotations": (LABELS, {}),
     "controller.remediationRate": (0.5, {}),
     "controller.reports": (False, {}),
     "controller.prometheus.url": ("http://prometheus.monitoring:9090", {}),

@@ -33,10 +33,16 @@ def moved(
 
 
 def opened(new: Side, clusters: Sequence[Weighted], host: str) -> Found:
-    """Yield what got worse about a call that was blocked: it may reach the host that it is for, and no other."""
+    """Yield what got worse about a call that was blocked: it may reach the host that it is for, and no other.
+
+    It may also reach the address that it dialled by an entry with resolution NONE. The guard makes none of those: istiod
+    had given the port of that entry no listener, because an older entry with a TLS port of the same number had it.
+    """
     for one in clusters:
         cluster = new.cluster(one.cluster)
-        if cluster and one.cluster != BLACK_HOLE and not _named(cluster, host):
+        if cluster is None or one.cluster == BLACK_HOLE or (cluster.type == DIALLED and cluster.host):
+            continue
+        if not _named(cluster, host):
             yield "opened", f"was blocked, and goes to {spelled(new, one.cluster)}"
 
 

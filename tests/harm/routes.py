@@ -53,7 +53,8 @@ class Routed:
 
     def _changed(self, before: Route, after: Route) -> Found:
         yield from moved(self.old, self.new, (before.clusters, after.clusters), self.host, self.facts)
-        if before.rest != after.rest or after.direct:
+        # A route of others that only adds a fault looks like a default one; the policy may let ours come before it.
+        if after.direct or (before.rest != after.rest and not self.facts.overrules):
             yield "settings", "is changed on its way otherwise"
         cluster = self.new.cluster(after.clusters[0].cluster) if after.clusters else None
         if cluster is None:

@@ -152,7 +152,7 @@ def test_calls_that_end_at_a_timeout_are_read_for_the_controller(audited: Audite
     hosts = {"fine.example.com", "api.example.com"}
     now = read_deadlines(prometheus, "2h", hosts, ['reporter="source"'], ["cluster.local"])
     assert now.keys() == hosts
-    assert now["fine.example.com"].share == pytest.approx(50 / 5050)
+    assert now["fine.example.com"].share == pytest.approx(50 / 5050, rel=1e-3)  # Prometheus extrapolates to the window
     assert now["api.example.com"].ended == 0
     assert read_deadlines(prometheus, "1d offset 7d", hosts) == {}
 

@@ -143,6 +143,9 @@ func (d *describer) chain(given *listener.FilterChain, name string) Chain {
 	rest := proto.Clone(given).(*listener.FilterChain)
 	rest.Name, rest.FilterChainMatch, rest.Metadata = "", nil, nil
 	rest.Filters = slices.DeleteFunc(rest.Filters, readsAlong)
+	if rest.TransportSocket == nil {
+		rest.TransportSocketConnectTimeout = nil // bounds a handshake that there is not
+	}
 	for _, filter := range rest.Filters {
 		switch filter.Name {
 		case wellknown.HTTPConnectionManager:
