@@ -35,8 +35,8 @@ def moved(
 def opened(new: Side, clusters: Sequence[Weighted], host: str) -> Found:
     """Yield what got worse about a call that was blocked: it may reach the host that it is for, and no other.
 
-    It may also reach the address that it dialled by an entry with resolution NONE. The guard makes none of those: istiod
-    had given the port of that entry no listener, because an older entry with a TLS port of the same number had it.
+    It may also reach the address that it dialled by an entry with resolution NONE. The guard makes none of those: the
+    port of that entry had no listener, because istiod had given it to an older entry with a TLS port of that number.
     """
     for one in clusters:
         cluster = new.cluster(one.cluster)
