@@ -19,8 +19,8 @@ from app.core.cel.kept_resolutions import in_turns
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.rules.kept_resolutions import Standing, as_document
-from app.core.rules.patch import Operation, set_resolution
-from app.core.rules.siblings import follows, led, slipped, wrote
+from app.core.rules.patch import Operation, set_resolution, wrote
+from app.core.rules.siblings import follows, led, slipped
 from app.core.rules.verdict import remediation
 from app.kube.client import Client
 from app.kube.resources import CONFIG_MAPS

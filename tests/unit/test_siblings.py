@@ -15,19 +15,8 @@ from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.findings import Severity
 from app.core.rules.kept_resolutions import Standing, Stays, as_document, parse_standing, places
-from app.core.rules.siblings import (
-    Held,
-    Member,
-    at_odds,
-    beside,
-    held,
-    judged,
-    keep,
-    led,
-    slipped,
-    standing,
-    wrote,
-)
+from app.core.rules.patch import wrote
+from app.core.rules.siblings import Held, Member, at_odds, beside, held, judged, keep, led, slipped, standing
 from app.core.rules.verdict import Verdict, review
 from tests.builders import CIDR, HOST, HTTP, TCP, TLS, entry, guard_policy
 
@@ -476,6 +465,21 @@ class TestSplitHosts:
     def test_http_ports_may_differ(self) -> None:
         other = {"number": 8080, "name": "http-8080", "protocol": "HTTP"}
         assert kept(entry("one", **OPEN), entry("two", ports=[other], **OPEN)) == {}
+
+    @pytest.mark.parametrize("split_hosts", ["Leave", "DNS"])
+    def test_a_port_of_an_entry_with_dns_keeps_its_protocol(self, split_hosts: str) -> None:
+        policy = guard_policy(resolution={"splitHosts": split_hosts})
+        http2 = entry("young", ports=[{"number": 80, "name": "h2", "protocol": "HTTP2"}])
+        old, third = entry("old", **OPEN), entry("third", ports=[TLS], **OPEN)
+        verdicts = judged(members(http2, old, policy=policy), policy)
+        assert not verdicts["old"].patch
+        assert {"SEG040", "SEG051"} & {*verdicts["old"].codes}
+        assert not judged(members(http2, old, third, policy=policy), policy)["third"].patch, "all of the host keep it"
+
+    def test_entries_that_change_together_may_differ_in_protocols(self) -> None:
+        http2 = entry("two", ports=[{"number": 80, "name": "h2", "protocol": "HTTP2"}], **OPEN)
+        verdicts = judged(members(entry("one", **OPEN), http2), POLICY)
+        assert all(verdict.patch for verdict in verdicts.values())
 
     def test_the_policy_can_have_them_changed(self) -> None:
         policy = guard_policy(resolution={"splitHosts": "DNS"})

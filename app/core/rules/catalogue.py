@@ -226,9 +226,9 @@ REPEATED_ENTRY = Rule(
 HOST_SPLIT = Rule(
     "SEG051",
     "HostSplit",
-    "ServiceEntries of the namespace declare different ports (other than HTTP) or different addresses of one host. "
-    "With resolution DNS, a sidecar that captures DNS gives the host a different address for each entry, and the ports "
-    "of an entry work only on its address. So entries with resolution NONE keep it.",
+    "ServiceEntries of the namespace declare different ports (other than HTTP) or addresses of one host, or different "
+    "protocols of one port. With DNS, the protocol of the port could change, or a sidecar that captures DNS gives the "
+    "host an address for each entry, on which only the ports of that entry work. So entries with NONE keep it.",
     "Write the entries as one. If no sidecar captures DNS, the platform team can set resolution.splitHosts to DNS.",
 )
 HOST_OWNED = Rule(

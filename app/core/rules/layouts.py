@@ -30,6 +30,18 @@ class Layouts:
         return next((other for layout, other in self._first.items() if layout != own), None)
 
 
+def clashing(entry: ServiceEntry, others: Iterable[ServiceEntry]) -> ServiceEntry | None:
+    """Return an entry that declares a port of this one with another protocol.
+
+    Istio takes the protocol of a port from the oldest entry that declares it and has a cluster for it.
+    """
+    own = {port.number: port.protocol for port in entry.ports}
+    for other in others:
+        if any(own.get(port.number, port.protocol) != port.protocol for port in other.ports):
+            return other
+    return None
+
+
 def _layout(entry: ServiceEntry) -> Layout:
     """Return the part that all entries of a host must have in common.
 

@@ -5,24 +5,22 @@ listeners and lose their clusters. So the guard changes the resolution of one on
 resolution, and have their ports at the same addresses (see `layouts`).
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from app.core.policy.model import Existing, GuardPolicy, Mode, Settings, SplitHosts, Unfixable
-from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.catalogue import HOST_SPLIT, RESOLUTION_CHANGED, SIBLING_STAYS
 from app.core.rules.findings import Finding, Severity, quoted
 from app.core.rules.kept_resolutions import Place, Standing, Stays, first_of_each, places
-from app.core.rules.layouts import ADDRESSED, Layouts
+from app.core.rules.layouts import ADDRESSED, Layouts, clashing
 from app.core.rules.verdict import Verdict, review
 from app.core.rules.waypoint_findings import kept_at_waypoint
 
 TARGETS = frozenset({"DNS", "DYNAMIC_DNS"})
 """The resolutions that the guard writes. An entry with one of them does not keep its siblings from changing."""
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 H = TypeVar("H", bound=Hashable)
 Shape = tuple[str, frozenset[int]]
 """The facts by which Istio drops ports of one of two entries: the resolution, and the port numbers."""
@@ -93,8 +91,8 @@ def held(members: Mapping[H, Member]) -> Mapping[H, Held]:
     """Return the entries that must keep their resolution, by the handles of the members.
 
     Such an entry makes its siblings keep theirs in turn. First come entries with a sibling of a different resolution,
-    then entries of hosts with different ports or addresses. Each host is checked once for both, and once more for each
-    of its entries that is added.
+    then entries of hosts with different ports, protocols or addresses. Each host is checked once for both, and once
+    more for each of its entries that is added.
     """
     sharing = {place: handles for place, handles in _sharing(members).items() if len(handles) > 1}
     found: dict[H, Held] = {}
@@ -123,10 +121,10 @@ def keep(verdict: Verdict, found: Held, policy: GuardPolicy, severity: Severity 
 
 
 def split(other: Key, host: str) -> Finding:
-    """Return the finding on entries of a host with different ports or addresses: nothing fails while they keep NONE."""
+    """Return the finding on entries that differ in ports, protocols or addresses: with NONE, nothing fails."""
     message = (
-        f"ServiceEntry {other} names {quoted(host)} too, and the entries of the host declare different ports or "
-        "addresses: a sidecar that captures DNS gives the host a different address for each"
+        f"ServiceEntry {other} names {quoted(host)} too, and the entries of the host declare different ports, "
+        "protocols or addresses: with resolution DNS, a call could get the address or the protocol of the other entry"
     )
     return Finding(HOST_SPLIT, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
 
@@ -205,17 +203,6 @@ def slipped(old: ServiceEntry | None, new: ServiceEntry, stored: Standing, polic
     return None
 
 
-def wrote(manifest: JSON, resolution: str) -> bool:
-    """Say whether the author wrote this resolution, according to kubectl's last-applied annotation."""
-    annotations = Fields(manifest, "").child("metadata").child("annotations")
-    try:
-        applied = json.loads(annotations.text(LAST_APPLIED) or "null")
-    except (ValueError, RecursionError):
-        return False
-    spec = Fields(applied, "").child("spec")
-    return bool(spec.values) and (spec.text("resolution") or "NONE") == resolution
-
-
 def _in_company(
     handle: H, member: Member, kept: Mapping[H, Held], odds: Mapping[H, Finding], policy: GuardPolicy
 ) -> Verdict:
@@ -277,13 +264,25 @@ def _kept_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H
 
 
 def _split_at(place: Place, sharing: Sequence[tuple[H, Member]], found: Mapping[H, Held]) -> Iterator[tuple[H, Held]]:
-    """Yield the entries that keep their resolution because siblings declare different ports or addresses."""
-    addressed = _addressed(sharing)
-    apart = _apart(addressed)
+    """Yield the entries that keep their resolution because siblings declare different ports, protocols or addresses."""
+    addressed, contested = _addressed(sharing), _contested(sharing)
+    apart = _apart(addressed) | contested
     left = next((member.entry for handle, member in sharing if handle in found and found[handle].sibling.splits), None)
-    for handle, member in addressed.items():
+    left = left or next(iter(contested.values()), None)
+    for handle, member in sharing if contested else addressed.items():
         if member.verdict.patch and handle not in found and (other := apart.get(handle, left)):
             yield handle, Held(member.entry, Stays.of(other, splits=True), place[1])
+
+
+def _contested(sharing: Sequence[tuple[H, Member]]) -> dict[H, ServiceEntry]:
+    """Return the entries whose change could give a port of a sibling, which has that resolution, another protocol."""
+    stored = [member for _, member in sharing if not member.verdict.patch]
+    found = (
+        (handle, clashing(member.entry, (each.entry for each in stored if each.resolution == member.resolution)))
+        for handle, member in sharing
+        if member.verdict.patch
+    )
+    return {handle: other for handle, other in found if other}
 
 
 def _apart(addressed: Mapping[H, Member]) -> dict[H, ServiceEntry]:
