@@ -13,7 +13,6 @@ from app.kube import session
 from app.kube.client import Client
 from app.kube.errors import (
     AlreadyExists,
-    ApiError,
     Fenced,
     Forbidden,
     Gone,
@@ -25,6 +24,7 @@ from app.kube.errors import (
 )
 from app.kube.resources import Resource
 from tests.bed.control_plane import ControlPlane
+from tests.bed.pki import create_authority
 
 pytestmark = pytest.mark.e2e
 
@@ -292,23 +292,22 @@ def test_the_client_uses_the_certificate_of_an_exec_plugin_and_fetches_it_again_
     plugin = {
         "apiVersion": "client.authentication.k8s.io/v1",
         "command": sys.executable,
-        "args": [str(program), str(spare.folder)],
+        "args": [str(program)],
     }
 
-    def hand_out(certificate: str, key: str) -> None:
+    def hand_out(certificate: bytes, key: bytes) -> None:
+        status = {"clientCertificateData": certificate.decode(), "clientKeyData": key.decode()}
         program.write_text(
-            "import json, pathlib, sys\n"
-            "folder = pathlib.Path(sys.argv[1])\n"
-            f"status = {{'clientCertificateData': (folder / '{certificate}').read_text(),\n"
-            f"          'clientKeyData': (folder / '{key}').read_text()}}\n"
+            f"import json\nstatus = {status!r}\n"
             f"print(json.dumps({{'apiVersion': '{plugin['apiVersion']}', 'kind': 'ExecCredential', 'status': status}}))"
         )
 
-    hand_out("serving.crt", "serving.key")
+    stranger = create_authority("another").client("admin")  # signed by a CA that the API server does not trust: 401
+    hand_out(stranger.certificate, stranger.private_key)
     path = kubeconfig(spare, tmp_path / "kubeconfig", {"exec": plugin})
     client = Client.from_kubeconfig(str(path))
-    with pytest.raises(ApiError):
+    with pytest.raises(Unauthorized):
         client.list_page(NAMESPACES)
-    hand_out("admin.crt", "admin.key")
+    hand_out((spare.folder / "admin.crt").read_bytes(), (spare.folder / "admin.key").read_bytes())
     monkeypatch.setattr(session, "_REFRESH_SECONDS", 0.0)
     assert client.list_page(NAMESPACES).items
