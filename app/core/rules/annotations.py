@@ -143,9 +143,7 @@ OVERRIDES = (
             Check(
                 templates.OUT_OF_BOUNDS,
                 refuses=lambda text, allowed: not allowed.min <= int(text) <= allowed.max,
-                cel=lambda names: (
-                    f"(int({names['text']}) < {names['least']} || int({names['text']}) > {names['most']})"
-                ),
+                cel=_whole_outside_cel,
             ),
         ),
         sets=lambda text: {"attempts": int(text)},
