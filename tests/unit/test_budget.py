@@ -68,3 +68,24 @@ def test_limits_are_held_as_by_a_look_at_everything_and_no_change_of_a_decision_
             assert same(decision, before.get(key, (Plan(), Changes()))) or key in told
             neighbours = inventory.neighbours(key)
             assert same((desired_at(key, neighbours), changes(desired_at(key, neighbours), ())), decision)
+
+
+def numbered(name: str, hosts: list[str], *numbers: int, day: int) -> ServiceEntry:
+    """An entry with HTTP ports of these numbers."""
+    ports = [{"number": number, "name": f"p{number}", "protocol": "HTTP"} for number in numbers]
+    metadata = {"name": name, "namespace": "team", "creationTimestamp": f"2026-01-0{day}T00:00:00Z"}
+    return ServiceEntry.parse({"metadata": metadata, "spec": {"hosts": hosts, "ports": ports, "resolution": "DNS"}})
+
+
+def test_an_entry_exceeds_the_limit_until_it_fits_into_each_of_its_objects() -> None:
+    first, second = HOSTS[:2]
+    older = [numbered("one", [first], 80, 81, day=1), numbered("two", [second], 80, 81, day=2)]
+    younger = numbered("three", [first, second], 82, 83, day=3)
+    inventory = Inventory(NARROW)
+    for entry in (*older, younger):
+        inventory.put_entry(None, entry)
+    assert inventory.exceeded(younger.key)
+    inventory.put_entry(older[0], None)
+    assert inventory.exceeded(younger.key), "its object for the other host is still too large"
+    inventory.put_entry(older[1], None)
+    assert inventory.exceeded(younger.key) is None
