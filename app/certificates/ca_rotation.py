@@ -111,7 +111,7 @@ def read_serving(held: Data, authority: Authority, terms: Terms, now: datetime) 
     if not any(
         is_from(pair.certificate, certificate) for certificate in (authority.signer.certificate, *authority.previous)
     ):
-        raise UnreadablePair("it is from no authority of ours")
+        raise UnreadablePair("it was not issued by a CA of the guard")
     return pair
 
 
@@ -121,7 +121,7 @@ def is_current(serving: Pair, authority: Authority) -> bool:
 
 
 def due(serving: Pair, authority: Authority, now: datetime) -> str | None:
-    """Return the reason to renew a valid serving certificate, None if there is none."""
+    """Return the reason to renew a valid serving certificate, None if it need not be renewed."""
     if not is_current(serving, authority):
         return "there is a new authority"
     return "two thirds of its life are over" if now >= renewal(serving.certificate) else None

@@ -23,8 +23,6 @@ from app.core.resources.service_entry import MANAGER
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 E = TypeVar("E", bound=enum.Enum)
 FILE = click.Path(path_type=Path)
-INSTALLED = MANAGER
-"""What the chart calls what it installs, and the namespace in the documentation."""
 
 
 class OneOf(click.Choice[E], Generic[E]):
@@ -140,14 +138,14 @@ def _request_seconds(text: str) -> float:
         fail(f'--request-timeout is "{text}": it {error}')
 
 
-def namespace(of: str, default: str = INSTALLED) -> Decorator:
+def namespace(of: str, default: str = MANAGER) -> Decorator:
     """Declare a namespace flag; the text names its owner."""
     return flag("--namespace", f"Namespace of {of}.", "-n", default=default)
 
 
 def webhook_configuration(which: str = "both") -> Decorator:
     """Declare the name of the webhook configurations."""
-    return flag("--webhook-configuration", f"Name of {which} webhook configurations.", default=INSTALLED)
+    return flag("--webhook-configuration", f"Name of {which} webhook configurations.", default=MANAGER)
 
 
 def read_policy(path: Path | None, today: str | None = None) -> GuardPolicy:

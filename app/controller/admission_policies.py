@@ -53,7 +53,7 @@ CHECK_SECONDS = 5.0
 SETTLE_SECONDS = 3.0
 """Seconds until every API server has loaded a new repairing policy. Only then the rejecting policies are written."""
 LONG = 3600.0
-"""Seconds between two checks if the engine is None."""
+"""Seconds between two checks while no engine is set."""
 
 
 class Backstop:

@@ -118,5 +118,5 @@ def _at_waypoints(
 
 
 def _said(key: Key, kept: Mapping[Key, Held], odds: Mapping[Key, Finding]) -> object:
-    """Return the finding on an entry because of its siblings, None if there is none."""
+    """Return the finding that the siblings of an entry cause, None without such a sibling."""
     return kept[key].finding(Severity.ERROR) if key in kept else odds.get(key)

@@ -216,7 +216,7 @@ class Client:
         return self._call(_Call("patch", "PATCH", path, _AS_US, patch, "application/json-patch+json"))
 
     def replace(self, resource: Resource, body: Object, *, timeout: float | None = None) -> Object:
-        """Replace the object; an outdated `metadata.resourceVersion` in it leads to a Conflict."""
+        """Replace the object; an outdated `metadata.resourceVersion` in it is a WriteConflict."""
         return self._call(_Call("update", "PUT", resource.path(*_place(body)), _AS_US, body), timeout)
 
     def delete(
@@ -228,7 +228,7 @@ class Client:
         uid: str | None = None,
         resource_version: str | None = None,
     ) -> None:
-        """Delete the object. If a UID or resource version is given and does not match, raises Conflict."""
+        """Delete the object. If a UID or resource version is given and does not match, it is a WriteConflict."""
         preconditions = {"uid": uid, "resourceVersion": resource_version}
         present = {field: value for field, value in preconditions.items() if value is not None}
         body = {"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": present}

@@ -10,8 +10,21 @@ from tools.reference.metrics import both, documented
 FORBIDDEN = {"host", "object", "uid", "user", "service_entry", "virtual_service", "host_name"}
 """Labels that would have a value for each object of a cluster; `name` is that of a queue or of the Lease."""
 OF_POLICIES = "SEG03"
-IN_COMPANY = {"SEG021", "SEG022", "SEG024", "SEG026", "SEG041", "SEG042", "SEG049", "SEG050", "SEG052"}
-IN_COMPANY |= {"SEG057", "SEG058", "SEG060", "SEG061"}
+IN_COMPANY = {
+    "SEG021",
+    "SEG022",
+    "SEG024",
+    "SEG026",
+    "SEG041",
+    "SEG042",
+    "SEG049",
+    "SEG050",
+    "SEG052",
+    "SEG057",
+    "SEG058",
+    "SEG060",
+    "SEG061",
+}
 """Findings on an entry beside other objects, which admission does not see."""
 
 

@@ -8,12 +8,12 @@ from app.core.cel.expressions import FALSE, TRUE, array, both, either, globbed, 
 from app.core.cel.kept_resolutions import KEPT, siblings
 from app.core.cel.namespaces import NAMESPACE, Layers
 from app.core.policy.model import Tcp, Wildcards
-from app.core.resources.hosts import LABEL, MAX_NAME
+from app.core.resources.hosts import LABEL
 from app.core.resources.service_entry import LOCATIONS, NAMING, PREFIX, RESOLUTIONS
 from app.core.rules.annotations import RETRY_ON
 from app.core.rules.findings import Rule
 from app.core.rules.kept_resolutions import Standing
-from app.core.rules.obstacles import OBSTACLES, FieldObstacle, ItemObstacle
+from app.core.rules.obstacles import FITS, OBSTACLES, FieldObstacle, ItemObstacle
 from app.core.rules.predicates import fully, partly
 from app.core.rules.resolution import DYNAMIC_PROTOCOLS, RESOLVING
 
@@ -40,7 +40,7 @@ TOUCHED = (
 
 _WILDCARD = " && ".join(
     [
-        f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})',
+        FITS,
         '!(h in ["*", "*."])',
         fully("h.lowerAscii()", rf"\*(?:-?{LABEL})?(?:\.{LABEL})*\.?"),
         negated(partly("h", r"(?:\.|^\*-?)[0-9]+\.?$")),

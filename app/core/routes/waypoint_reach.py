@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.core.resources.service_entry import Key
-from app.core.routes.candidates import OWN, PUBLIC
+from app.core.routes.candidates import EVERYONE, OWN, exported_to
 from app.core.routes.homes import Note, Served
 from app.core.routes.host_entries import HTTP_PORT
 from app.core.routes.index import Neighbours
@@ -58,8 +58,7 @@ def at_waypoints(kind: str, served: Served, neighbours: Neighbours, export_to: t
 def _without(served: Served, harmed: dict[str, Key], export_to: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Take the namespaces of waypoints from exportTo where calls of another entry would be led astray."""
     home = served.home.namespace
-    public = export_to is not None and (not export_to or PUBLIC in export_to)
-    names = {OWN: home} if public else {name: home if name == OWN else name for name in export_to or ()}
+    names = {OWN: home} if _is_public(export_to) else {name: home if name == OWN else name for name in export_to or ()}
     return tuple(name for name, namespace in names.items() if namespace not in harmed) or None
 
 
@@ -75,7 +74,7 @@ def _captured(served: Served, harmed: dict[str, Key], missed: dict[Key, Key], *,
 
 def _missed(served: Served, neighbours: Neighbours, export_to: tuple[str, ...] | None) -> Iterator[tuple[Key, Key]]:
     """Yield the entries of a home whose waypoint does not see what is emitted, with that waypoint."""
-    if export_to is not None and (not export_to or PUBLIC in export_to):
+    if _is_public(export_to):
         return
     emitting = {one.key for one in served.home.entries}
     for entry, waypoint in neighbours.waypoints.bound:
@@ -111,6 +110,11 @@ def _unseen(served: Served, missed: dict[Key, Key]) -> Iterator[Note]:
         message = f"the DestinationRule of {quoted(served.home.host)} does not act at waypoint {_named(waypoint)}: "
         message += f"namespace {printable(waypoint.namespace)} does not see both the entry and the DestinationRule"
         yield entry, Finding(RULE_NOT_AT_WAYPOINT, Severity.WARNING, "spec.exportTo", message)
+
+
+def _is_public(export_to: tuple[str, ...] | None) -> bool:
+    """Say whether every namespace sees an object with this exportTo."""
+    return export_to is not None and exported_to(export_to, OWN) == EVERYONE
 
 
 def _on_port_80(served: Served) -> bool:

@@ -101,10 +101,12 @@ class FieldObstacle:
 Obstacle = ItemObstacle | FieldObstacle
 
 
+FITS = f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})'
+"""Whether a host h is no longer than DNS allows."""
 _NO_WILDCARD = '!h.startsWith("*")'
 _FQDN = " && ".join(
     (
-        f'h.size() <= (h.endsWith(".") ? {MAX_NAME + 1} : {MAX_NAME})',
+        FITS,
         fully("h.lowerAscii()", rf"{LABEL}(?:\.{LABEL})+\.?"),
         "!" + partly("h", r"\.[0-9]+\.?$"),
     )

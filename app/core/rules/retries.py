@@ -15,8 +15,8 @@ from app.core.rules.catalogue import (
 )
 from app.core.rules.findings import Finding, Severity, and_more, port_label, quoted
 from app.core.rules.overrides import Tuning, annotation_path
+from app.core.rules.resolution import RESOLVING
 
-RESOLVED = frozenset({"DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"})
 NO_ONE = "~"
 """The value of exportTo that hides an entry from every namespace."""
 
@@ -25,7 +25,7 @@ def routable(entry: ServiceEntry) -> bool:
     """Say whether objects are emitted for an entry: with NONE, each retry would go to the same dead address."""
     if entry.terminating or NO_ONE in entry.export_to:
         return False
-    return entry.resolution in RESOLVED or (entry.resolution == "STATIC" and bool(entry.endpoints))
+    return entry.resolution in RESOLVING or (entry.resolution == "STATIC" and bool(entry.endpoints))
 
 
 def retry_findings(entry: ServiceEntry, tuning: Tuning, cluster_domains: Collection[str]) -> tuple[Finding, ...]:

@@ -10,7 +10,7 @@ from app.core.resources.hosts import HostKind
 from app.core.resources.namespaces import Namespace, waypoint_of
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.findings import Finding, Severity, port_label, printable, quoted
-from app.core.rules.retries import RESOLVED
+from app.core.rules.resolution import RESOLVING
 from app.core.rules.waypoint_catalogue import (
     AMBIENT_WILDCARD,
     BYPASSES_WAYPOINT,
@@ -34,7 +34,7 @@ def waypoint_findings(entry: ServiceEntry, namespace: Namespace | None = None) -
 
 def shared_finding(entry: ServiceEntry, host: str, waypoint: Key, other: Key) -> Finding:
     """Say that a waypoint serves a host for an entry of another namespace as well."""
-    stays = "" if entry.resolution in RESOLVED else f", so resolution stays {entry.resolution}"
+    stays = "" if entry.resolution in RESOLVING else f", so resolution stays {entry.resolution}"
     message = f"waypoint {_named(waypoint)} serves {quoted(host)} for ServiceEntry {other} too{stays}"
     return Finding(WAYPOINT_SHARED, Severity.WARNING, "spec.hosts", message, ("ServiceEntry", other))
 
