@@ -59,13 +59,7 @@ def review(
     """
     from app.review.review import Request, Review
 
-    given = (*paths, *files) or ("-",)
-    if given == ("-",) and sys.stdin and sys.stdin.isatty():
-        raise click.UsageError("name a file or a folder, or write manifests to standard input")
-    if given.count("-") > 1:
-        fail("standard input (-) can be read once only")
-    if fix and "-" in given:
-        fail("--fix writes files in place: name them, standard input (-) is none")
+    given = _checked((*paths, *files) or ("-",), fix=fix)
     if fix and dry_run:
         fix, output = False, Output.DIFF
     try:
@@ -83,6 +77,17 @@ def review(
     if found.empty and not allow_empty:
         fail(f"no ServiceEntry in {', '.join(given)}: is it the right folder? Or set --allow-empty")
     raise Exit(found.exit_code)
+
+
+def _checked(given: tuple[str, ...], *, fix: bool) -> tuple[str, ...]:
+    """Return the paths to review, or end with the sentence that says why they cannot be."""
+    if given == ("-",) and sys.stdin and sys.stdin.isatty():
+        raise click.UsageError("name a file or a folder, or write manifests to standard input")
+    if given.count("-") > 1:
+        fail("standard input (-) can be read once only")
+    if fix and "-" in given:
+        fail("--fix writes files in place: name them, standard input (-) is none")
+    return given
 
 
 @click.command

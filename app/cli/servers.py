@@ -213,11 +213,8 @@ def controller(
     beside = [partial(backstop_task, backstop.engine, follower, metrics.backstop)]
     tasks: list[MakeTask] = []
     if validating_failure_policy is not OnFailure.KEEP:
-        from app.certificates.failure_policy import IGNORE, Wanted, failure_policy_task
-
-        mutating = IGNORE if mutating_failure_policy is OnFailure.KEEP else mutating_failure_policy.value
-        wanted = Wanted(settings["webhook_configuration"], mutating, validating_failure_policy.value)
-        tasks.append(failure_policy_task(follower, wanted))
+        configuration = settings["webhook_configuration"]
+        tasks.append(_failure_policy(follower, configuration, mutating_failure_policy, validating_failure_policy))
     if pods:
         from app.controller.pod_sync import Mounted, pod_sync_task
 
@@ -233,6 +230,14 @@ def controller(
     tracer = make_tracer(otlp_endpoint, "controller")
     given = ControllerSettings(policy=policy, **settings)
     raise Exit(run(given, follower, metrics, tasks, level, beside=beside, tracer=tracer))
+
+
+def _failure_policy(follower: PolicyFile, configuration: str, mutating: OnFailure, validating: OnFailure) -> "MakeTask":
+    """Return the leader's task that sets failurePolicy in the webhook configurations of this name."""
+    from app.certificates.failure_policy import IGNORE, Wanted, failure_policy_task
+
+    wanted = Wanted(configuration, IGNORE if mutating is OnFailure.KEEP else mutating.value, validating.value)
+    return failure_policy_task(follower, wanted)
 
 
 def certificate_settings(**given: str) -> "CertificateSettings":
