@@ -108,6 +108,11 @@ class ControlPlane:
         return self._authority
 
     @property
+    def program(self) -> Path:
+        """The program of the API server, for a second one on the same etcd."""
+        return self._binaries.kube_apiserver
+
+    @property
     def etcd(self) -> Etcd:
         """Its etcd, to end and to start again."""
         return self._etcd

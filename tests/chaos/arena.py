@@ -15,6 +15,7 @@ from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
 from tests.chaos import audit_log
 from tests.chaos.audit_log import AuditLog
+from tests.chaos.clock import Clock, build
 from tests.chaos.gateway import Gateway
 from tests.chaos.others import store_others
 from tests.e2e.team import Team
@@ -38,7 +39,10 @@ class Arena:
     audit: AuditLog
     gateways: list[Gateway] = field(default_factory=list)
     controllers: list[Controller] = field(default_factory=list)
+    clocks: dict[int, Clock] = field(default_factory=dict)
+    """The clock that a controller sees, by its process."""
     webhook: Webhook = field(init=False)
+    library: Path | None = None
     _numbers: "count[int]" = field(default_factory=count)
 
     def leading(self) -> int | None:
@@ -62,13 +66,18 @@ class Arena:
         """The logs of the product."""
         return [self.webhook.child.log, *(each.child.log for each in self.controllers)]
 
-    def make_controller(self, place: int, log: Path | None = None) -> Controller:
+    def clock(self, place: int) -> Clock:
+        """The clock of a controller."""
+        return self.clocks[self.controllers[place].health_port]
+
+    def make_controller(self, place: int, *arguments: str) -> Controller:
         """A controller behind the gateway of a place, which is not started yet."""
         folder = self.folder / f"controller-{next(self._numbers)}"
         folder.mkdir()
-        given = [*TIMING, f"--policy={self.policy}", "--log-format=json"]
+        given = [*TIMING, f"--policy={self.policy}", "--log-format=json", *arguments]
         controller = Controller(self.plane, folder, given, self.gateways[place].kubeconfig)
-        controller.child.log = log or controller.child.log
+        self.clocks[controller.health_port] = clock = Clock.of(folder, self.library)
+        controller.child.env = clock.environment
         return controller
 
 
@@ -92,6 +101,7 @@ def arena(arguments: Sequence[str] = ()) -> Iterator[Arena]:
         policy = folder / "policy.yaml"
         policy.write_text(POLICY)
         found = Arena(plane, client, folder, policy, AuditLog(folder / "audit.log"))
+        found.library = build(folder)
         _grant(found)
         found.webhook = stack.enter_context(Webhook(folder, [f"--policy={policy}", "--log-format=json"]))
         stack.enter_context(found.webhook.registered(plane))

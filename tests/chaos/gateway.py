@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import yaml
+
 from tests.bed.control_plane import ControlPlane
 from tests.bed.kubeconfig import write_kubeconfig
 from tests.bed.pki import KeyPair
@@ -26,6 +28,7 @@ HOST = "127.0.0.1"
 CHUNK = 1 << 16
 LONGEST_WAIT = 400.0
 """Longer than any watch of the product lasts."""
+AT_FIRST = "first"
 HOP_BY_HOP = {"connection", "host", "transfer-encoding", "keep-alive"}
 
 
@@ -89,6 +92,7 @@ class Gateway:
         """Clear it to hold back the events of all watches."""
         self.flowing.set()
         self._cuts = 0
+        self.generation = 0
         self._numbers = count(1)
         self._tls = _client_tls(plane, plane.authority_of_bed.client(user, [f"{user}s"]))
         self._server = _Server((HOST, 0), _Handler)
@@ -97,7 +101,7 @@ class Gateway:
         self.serve_as(plane.authority_of_bed.serving(HOST), plane.folder)
         self.kubeconfig = plane.folder / f"{user}.kubeconfig"
         user_pair = plane.authority_of_bed.client(user, [f"{user}s"])
-        write_kubeconfig(self.kubeconfig, self.url, plane.authority_of_bed.certificate, user_pair)
+        self.write_kubeconfig(plane.authority_of_bed.certificate, user_pair, AT_FIRST)
         self._thread = threading.Thread(target=self._server.serve_forever, args=[0.05], name=user, daemon=True)
         self._thread.start()
 
@@ -115,9 +119,22 @@ class Gateway:
         context.load_cert_chain(path)
         self._server.tls = context
 
+    def write_kubeconfig(self, authority: bytes, user: KeyPair, token: str) -> None:
+        """Tell the controller whom to trust, and what to present. The API server never sees the token."""
+        written = write_kubeconfig(self.kubeconfig.with_suffix(".new"), self.url, authority, user)
+        document = yaml.safe_load(written.read_text())
+        document["users"][0]["user"]["token"] = token
+        written.write_text(yaml.safe_dump(document))
+        written.rename(self.kubeconfig)
+
     def cut_watches(self) -> None:
         """End every watch that is open now, in the middle of its response."""
         self._cuts += 1
+
+    def cut_connections(self) -> None:
+        """End the watches, and every other connection before its next call."""
+        self.cut_watches()
+        self.generation += 1
 
     @property
     def cuts(self) -> int:
@@ -168,6 +185,7 @@ class _Handler(BaseHTTPRequestHandler):
     def setup(self) -> None:
         self.request.settimeout(LONGEST_WAIT)
         self.request = self.server.tls.wrap_socket(self.request, server_side=True)
+        self.generation = self.server.gateway.generation
         super().setup()
 
     def finish(self) -> None:
@@ -186,6 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _pass(self) -> None:
         gateway = self.server.gateway
+        if self.generation != gateway.generation:
+            self.close_connection = True
+            return
         headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0)) or None
         call = gateway.next_call(self.command, self.path, headers)

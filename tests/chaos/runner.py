@@ -76,6 +76,8 @@ class Runner:
             ended = time.monotonic()
             time.sleep(AFTER_SECONDS)
         found, right = self._wait(fault.patience)
+        if not found.right:
+            self._repair()
         time.sleep(QUIET_SECONDS if found.right else 0.0)
         writes = self.arena.audit.take()
         late = count_objects(write for write in writes if write.ended.timestamp() > right.wall)
@@ -100,6 +102,11 @@ class Runner:
         for controller in self.arena.controllers:
             controller.child.wait_until(partial(ready, controller.health_port), "it is ready")
         self.arena.audit.for_nothing(self.arena.audit.take())
+
+    def _repair(self) -> None:
+        """Start the product again after a fault that it did not get over, so that the next fault begins well."""
+        for place in range(len(self.arena.controllers)):
+            self.arena.restart(place)
 
     def _wait(self, seconds: float) -> tuple[Difference, "Moment"]:
         """Look until all is right, or time is up; the last look, and when it began."""
