@@ -46,9 +46,9 @@ def both_killed(scene: Scene) -> Iterator[None]:
 
 def _killed_at(scene: Scene, kind: str, *, answered: bool) -> Iterator[None]:
     """Kill the controller that makes a call: before the call reaches the API server, or before its answer returns."""
-    done = threading.Event()
+    done, turn = threading.Event(), threading.Lock()
     for place, gateway in enumerate(scene.arena.gateways):
-        _arm(gateway, partial(_kill_once, scene, place, done), kind, answered=answered)
+        _arm(gateway, partial(_kill_once, scene, place, done, turn), kind, answered=answered)
     if kind.startswith(("GET", "WATCH")):
         for gateway in scene.arena.gateways:
             gateway.cut_watches()
@@ -78,10 +78,11 @@ def _arm(gateway: Gateway, kill: "partial[None]", kind: str, *, answered: bool) 
         gateway.before = before
 
 
-def _kill_once(scene: Scene, place: int, done: threading.Event) -> None:
-    if not done.is_set():
-        done.set()
-        scene.arena.controllers[place].child.kill()
+def _kill_once(scene: Scene, place: int, done: threading.Event, turn: threading.Lock) -> None:
+    with turn:
+        if not done.is_set():
+            scene.arena.controllers[place].child.kill()
+            done.set()
 
 
 for _words, _kind in STEPS:
