@@ -31,7 +31,11 @@ class SiblingsFile:
         stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return
-        self._stamp, content = stamp, self._read()
+        try:
+            content = self._read()
+        except OSError:
+            return  # tried again at the next poll
+        self._stamp = stamp
         try:
             self.current = parse_standing(msgspec.json.decode(content)) if content else {}
         except (ValueError, RecursionError) as error:
@@ -40,10 +44,11 @@ class SiblingsFile:
             log.info("read the siblings file: entries of %d hosts keep their resolution", len(self.current))
 
     def _read(self) -> bytes | None:
+        """Return the content, None without a file; raises OSError if it cannot be read now."""
         try:
             if self._path is None:
                 return None
             with self._path.open("rb") as file:
                 return file.read(SIZE_LIMIT + 1)[:SIZE_LIMIT]
-        except OSError:
+        except FileNotFoundError:
             return None
