@@ -19,8 +19,8 @@ _CONNECT_SECONDS = 5.0
 class Session:
     """One connection pool with current credentials.
 
-    `load` returns the configuration. It is called again after a 401 and after a failed TLS handshake, so that new client
-    certificates of exec plugins and changed kubeconfigs take effect, those with another CA too.
+    `load` returns the configuration. It is called again after a 401 and after a failed TLS handshake, so that new
+    client certificates of exec plugins and changed kubeconfigs take effect, those with another CA too.
     """
 
     def __init__(self, load: Callable[[], Configuration], clock: Callable[[], float] = time.monotonic) -> None:
@@ -67,7 +67,7 @@ class Session:
         return self._host
 
     def renew(self) -> bool:
-        """Load the configuration again after a 401 or a failed handshake. False if that cannot help: it was just done, or it fails."""
+        """Load the configuration again. False if that cannot help: it was just done, or it fails."""
         with self._lock:
             if self._clock() - self._loaded < _REFRESH_SECONDS:
                 return False

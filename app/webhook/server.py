@@ -214,8 +214,11 @@ class Webhook:
         """Follow the files of the policy and the siblings. A thread reads them, so that no review waits for a file."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await asyncio.to_thread(self._policy.poll)
-            await asyncio.to_thread(self._siblings.poll)
+            for file in (self._policy, self._siblings):
+                try:
+                    await asyncio.to_thread(file.poll)
+                except Exception:
+                    log.exception("unexpected error while following a file; it goes on")
 
     def stop(self) -> None:
         """Drain, then stop. A second call stops immediately."""
