@@ -21,6 +21,15 @@ def is_ours(stored: Object) -> bool:
     return (stored["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
 
 
+def other_managers(stored: Object) -> tuple[str, ...]:
+    """Return the field managers of an object other than ours, the latest first; empty if it does not name them."""
+    fields = sorted(
+        stored["metadata"].get("managedFields") or (), key=lambda item: str(item.get("time", "")), reverse=True
+    )
+    names = (str(item.get("manager", "")) for item in fields)
+    return tuple(dict.fromkeys(name for name in names if name and name != MANAGER))
+
+
 def list_all(
     client: Client,
     resource: Resource,
