@@ -16,7 +16,7 @@ from app.core.routes.index import Neighbours
 from app.core.routes.observed import Observed
 from app.core.routes.plan import Changes, changes, desired_at
 from app.core.routes.virtual_service import Emitted
-from app.kube.apply import apply_exactly, delete_seen, other_managers
+from app.kube.apply import apply_over, delete_seen, other_managers, reset_spec
 from app.kube.client import Client
 from app.kube.errors import ApiError
 from app.kube.resources import EMITTED
@@ -123,13 +123,18 @@ class Reconciler:
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: only over the observed version of our own object, and never over an object of others.
 
-        Returns the new resource version, or "" if the stored object still differs.
+        Returns the new resource version, or "" if the stored object still differs and another write may change it.
+        Where the API server fills in a field of its own, none does.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
-        stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)
+        stored = apply_over(self._client, resource, manifest, current.resource_version if current else None)
         log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
-        done: str = stored["metadata"]["resourceVersion"] if stored["spec"] == manifest["spec"] else ""
-        return done
+        version: str = stored["metadata"]["resourceVersion"]
+        if stored["spec"] == manifest["spec"]:
+            return version
+        reset = reset_spec(self._client, resource, manifest, stored)
+        after: str = reset["metadata"]["resourceVersion"]
+        return after if after == version or reset["spec"] == manifest["spec"] else ""
 
     def _delete(self, stored: Observed) -> None:
         resource, key, seen = EMITTED[stored.kind], stored.key, {"uid": stored.uid, "version": stored.resource_version}
