@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
 from app.kube.errors import ApiError
@@ -78,7 +79,7 @@ class Runner:
             try:
                 with fault.begin(scene):
                     time.sleep(fault.seconds)
-            except (ApiError, TimeoutError, BedError) as error:
+            except (ApiError, TimeoutError, BedError, CalledProcessError) as error:
                 scene.problems.append(f"the fault itself failed: {error!r}")
             ended = time.monotonic()
             time.sleep(AFTER_SECONDS)
