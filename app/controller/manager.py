@@ -15,10 +15,11 @@ from app.controller.gauges import FindingGauges
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
+from app.controller.pod_files import pod_files_task
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
 from app.controller.reports import Reporter
-from app.controller.siblings import Siblings, siblings_task
+from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
@@ -187,7 +188,8 @@ class Manager:
         settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
         if settings.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, settings.namespace, settings.siblings_config_map))
+            name = settings.siblings_config_map
+            tasks.append(pod_files_task(self._siblings, self._policy, settings.namespace, name))
         return tasks
 
     def _make_reflectors(self, client: Client) -> Reflectors:
