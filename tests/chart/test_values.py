@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from app.core.policy.reader import parse_policy
+from app.serving.health import STARTUP_SECONDS
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, Values, at, over
 from tools.reference.chart import CHART, SCHEMA, VALUES, values
@@ -282,8 +283,17 @@ def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None
 def test_a_probe_is_merged_into_the_default_probe(helm: Helm) -> None:
     for pod in pods(helm.objects({"probes": {"readiness": {"periodSeconds": 7}}}), "Deployment"):
         probe = pod["containers"][0]["readinessProbe"]
-        assert probe["httpGet"] == {"path": "/readyz", "port": "health"}
+        assert probe["httpGet"] == {"path": "/readyz?exclude=drain", "port": "health"}
         assert (probe["periodSeconds"], probe["timeoutSeconds"]) == (7, 2)
+
+
+def test_the_first_probe_waits_until_the_process_is_ready(helm: Helm) -> None:
+    """The kubelet reports each probe that fails as a Warning Event; to wait for a first certificate is no failure."""
+    for pod in pods(helm.objects({}), "Deployment"):
+        startup = pod["containers"][0]["startupProbe"]
+        assert startup["httpGet"] == {"path": "/startupz", "port": "health"}
+        assert startup["timeoutSeconds"] > STARTUP_SECONDS
+        assert startup["initialDelaySeconds"] > 0
 
 
 def test_helm_finds_a_pod_for_every_hook_of_a_test(helm: Helm) -> None:

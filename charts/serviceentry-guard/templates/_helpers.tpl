@@ -107,10 +107,16 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- end -}}
 
 {{- define "seg.probes" -}}
+{{- /*
+The kubelet reports each probe that fails as a Warning. So the first one comes when the process listens; /startupz answers when
+the process is ready, or after two minutes; and a pod that drains is ready to the kubelet: the API server's proxies know from the
+pod's deletion that its endpoint is gone.
+*/ -}}
+{{- $started := dict "path" "/startupz" "port" "health" }}
 {{- $alive := dict "path" "/healthz" "port" "health" }}
-{{- $ready := dict "path" "/readyz" "port" "health" }}
+{{- $ready := dict "path" "/readyz?exclude=drain" "port" "health" }}
 {{- $own := dict
-  "startup" (dict "httpGet" $alive "periodSeconds" 1 "failureThreshold" 60)
+  "startup" (dict "httpGet" $started "initialDelaySeconds" 2 "periodSeconds" 2 "timeoutSeconds" 150 "failureThreshold" 30)
   "liveness" (dict "httpGet" $alive "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3)
   "readiness" (dict "httpGet" $ready "periodSeconds" 2 "timeoutSeconds" 2 "failureThreshold" 2) }}
 {{- range $name, $probe := $own }}
