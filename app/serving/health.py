@@ -1,6 +1,6 @@
 """The health port of both processes: /healthz, /readyz, /startupz, /metrics and /loglevel over plain HTTP.
 
-`/readyz?exclude=NAME` leaves a check out, as the API server has it. `/startupz` answers as soon as the process is ready,
+`/readyz?exclude=NAME` leaves a check out, as the API server has it. `/startupz` answers once the process is ready,
 or after two minutes: a kubelet reports each probe that fails as a Warning, and waiting for a first certificate is none.
 """
 
