@@ -214,6 +214,12 @@ def test_a_value_out_of_the_schema_is_refused_by_its_name(helm: Helm, helm4: Hel
         ({"webhook": {"autoscaling": {"enabled": True, "minReplicas": 7}}}, "webhook.autoscaling.minReplicas"),
         ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "commonLabels"),
         ({"commonLabels": LABELS, "controller": {"podLabels": LABELS}}, "controller.podLabels"),
+        (
+            {"metrics": {"serviceMonitor": {"labels": {"app.kubernetes.io/name": "other"}}}},
+            "metrics.serviceMonitor.labels",
+        ),
+        ({"commonLabels": LABELS, "metrics": {"prometheusRule": {"labels": LABELS}}}, "metrics.prometheusRule.labels"),
+        ({"commonLabels": LABELS, "metrics": {"dashboard": {"labels": LABELS}}}, "metrics.dashboard.labels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_by_name(helm: Helm, values_: Values, name: str) -> None:

@@ -404,7 +404,12 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
 {{- if and $webhook.autoscaling.enabled (gt (int $webhook.autoscaling.minReplicas) (int $webhook.autoscaling.maxReplicas)) -}}
 {{- fail "webhook.autoscaling.minReplicas: it must not be more than webhook.autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- range $path, $labels := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- $metrics := .Values.metrics -}}
+{{- $given := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- range $name := list "serviceMonitor" "prometheusRule" "dashboard" -}}
+{{- $_ := set $given (printf "metrics.%s.labels" $name) (get $metrics $name).labels -}}
+{{- end -}}
+{{- range $path, $labels := $given -}}
 {{- range $name, $_ := $labels -}}
 {{- if or (has $name (list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of")) (and (ne $path "commonLabels") (hasKey $.Values.commonLabels $name)) -}}
 {{- fail (printf "%s: the label %s is written by the chart already" $path $name) -}}
