@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 from click.exceptions import Exit
 
 from app.cli import flags, serverflags
 from app.cli.flags import FILE, AtLeast, choice, flag
 from app.cli.serverflags import make_tracer, seconds
-from app.cli.terminal import fail
+from app.cli.terminal import command, fail
 from app.core.cel.admission_policy import Engine
 from app.core.policy.errors import PolicyError
 from app.core.resources.service_entry import MANAGER
@@ -54,7 +53,7 @@ class BackstopMode(enum.Enum):
         return None if self is BackstopMode.NONE else Engine(self.value)
 
 
-@click.command
+@command
 @flag("--tls-cert-file", "PEM file with the serving certificate and its chain.", type=FILE, required=True)
 @flag("--tls-private-key-file", "PEM file with the certificate's key.", type=FILE, required=True)
 @flag("--service-name", "DNS name that the certificate must be valid for; until it is, the webhook is not ready.")
@@ -95,7 +94,7 @@ def webhook(
     raise Exit(serve(WebhookSettings(policy=policy, **settings), follower, metrics, level, tracer))
 
 
-@click.command
+@command
 @flags.policy()
 @flags.kubeconfig(without="the pod's own account")
 @serverflags.health_port()

@@ -35,6 +35,9 @@ FAILURE = "serviceentry-guard failed to review this object; its log has the reas
 LONGEST_NAME, LONGEST_USER = 253, 512
 """Maximum number of characters of a request field in the log. A service account's user name has up to 340."""
 
+DRAIN = "drain"
+"""The check of /readyz that fails while the webhook drains; the chart's probe leaves it out."""
+
 log = logging.getLogger(__name__)
 
 
@@ -178,10 +181,9 @@ class Webhook:
         self._siblings = SiblingsFile(settings.siblings)
         self._policies = PoliciesFile(settings.policies, policy)
         app = create_app(settings, policy, self._siblings, metrics, tracer)
-        health = HealthApp(
-            metrics.registry, {"webhook": lambda: self.unready, "certificate": certificate.unready}, level=level
-        )
-        self.health = Listener(health, settings.bind_address, settings.health_port, bounds)
+        ready = {"webhook": lambda: self.unready, DRAIN: self._drains, "certificate": certificate.unready}
+        self._health_app = HealthApp(metrics.registry, ready, level=level)
+        self.health = Listener(self._health_app, settings.bind_address, settings.health_port, bounds)
         self.admission = Listener(app, settings.bind_address, settings.port, bounds, certificate.context)
         self._drain_seconds = settings.drain_seconds
         self._policy = policy
@@ -189,6 +191,7 @@ class Webhook:
         metrics.certificate_expiry.set_function(lambda: certificate.not_after)
         metrics.certificate_up_to_date.set_function(lambda: certificate.up_to_date)
         self.unready: str | None = "starting"
+        self._draining = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -202,7 +205,8 @@ class Webhook:
             )
             self._policy.announce()
             await self._stop.wait()
-            self.unready = "draining"
+            self._draining = True
+            self._health_app.end()
             self.admission.drain()
             log.info("draining for %g s", self._drain_seconds)
             with contextlib.suppress(TimeoutError):
@@ -210,6 +214,9 @@ class Webhook:
             for task in watching:
                 task.cancel()
         log.info("stopped")
+
+    def _drains(self) -> str | None:
+        return "draining" if self._draining else None
 
     async def _follow_policy(self) -> None:
         """Follow the policy and the controller's files. A thread reads them, so that no review waits for a file."""

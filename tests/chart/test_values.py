@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from app.core.policy.reader import parse_policy
+from app.serving.health import STARTUP_SECONDS
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, Values, at, over
 from tools.reference.chart import CHART, SCHEMA, VALUES, values
@@ -213,6 +214,12 @@ def test_a_value_out_of_the_schema_is_refused_by_its_name(helm: Helm, helm4: Hel
         ({"webhook": {"autoscaling": {"enabled": True, "minReplicas": 7}}}, "webhook.autoscaling.minReplicas"),
         ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "commonLabels"),
         ({"commonLabels": LABELS, "controller": {"podLabels": LABELS}}, "controller.podLabels"),
+        (
+            {"metrics": {"serviceMonitor": {"labels": {"app.kubernetes.io/name": "other"}}}},
+            "metrics.serviceMonitor.labels",
+        ),
+        ({"commonLabels": LABELS, "metrics": {"prometheusRule": {"labels": LABELS}}}, "metrics.prometheusRule.labels"),
+        ({"commonLabels": LABELS, "metrics": {"dashboard": {"labels": LABELS}}}, "metrics.dashboard.labels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_by_name(helm: Helm, values_: Values, name: str) -> None:
@@ -282,8 +289,17 @@ def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None
 def test_a_probe_is_merged_into_the_default_probe(helm: Helm) -> None:
     for pod in pods(helm.objects({"probes": {"readiness": {"periodSeconds": 7}}}), "Deployment"):
         probe = pod["containers"][0]["readinessProbe"]
-        assert probe["httpGet"] == {"path": "/readyz", "port": "health"}
+        assert probe["httpGet"] == {"path": "/readyz?exclude=drain", "port": "health"}
         assert (probe["periodSeconds"], probe["timeoutSeconds"]) == (7, 2)
+
+
+def test_the_first_probe_waits_until_the_process_is_ready(helm: Helm) -> None:
+    """The kubelet reports each probe that fails as a Warning Event; to wait for a first certificate is no failure."""
+    for pod in pods(helm.objects({}), "Deployment"):
+        startup = pod["containers"][0]["startupProbe"]
+        assert startup["httpGet"] == {"path": "/startupz", "port": "health"}
+        assert startup["timeoutSeconds"] > STARTUP_SECONDS
+        assert startup["initialDelaySeconds"] > 0
 
 
 def test_helm_finds_a_pod_for_every_hook_of_a_test(helm: Helm) -> None:

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubernetes.client import Configuration
 
 from app.kube import config
 from app.kube.client import Client
@@ -122,7 +121,7 @@ def test_a_429_raises_throttled_without_a_second_attempt(
 def test_no_call_is_repeated_when_its_connection_breaks(client: Client, server: Server, method: str) -> None:
     server.answers = [lambda handler: handler.connection.shutdown(socket.SHUT_RDWR)]
     arguments: Any = (MAPS, ONE) if method == "replace" else (MAPS, "team", "one")
-    with pytest.raises(Unreachable, match=f"{server.url} did not answer"):
+    with pytest.raises(Unreachable, match=rf"{server.url} \(context x\) did not answer"):
         getattr(client, method)(*arguments)
     assert len(server.seen) == 1
 
@@ -245,14 +244,14 @@ class Credentials:
         self.on_refresh: Callable[[], None] = lambda: None
         self.on_load: Callable[[], None] = lambda: None
 
-    def load(self) -> Configuration:
+    def load(self) -> config.ConnectionSettings:
         self.on_load()
         self.loads += 1
         configuration = config.load(self.path, connections=4)
         configuration.refresh_api_key_hook = self.refresh  # type: ignore[assignment]  # it is declared None
         return configuration
 
-    def refresh(self, configuration: Configuration) -> None:
+    def refresh(self, configuration: config.ConnectionSettings) -> None:
         self.on_refresh()
         self.refreshes += 1
         configuration.api_key["BearerToken"] = f"Bearer {self.loads}.{self.refreshes}"

@@ -16,6 +16,7 @@ PINNED = re.compile(
 WRITES = {
     ("release.yml", "image"): {"packages", "id-token", "attestations", "artifact-metadata"},
     ("release.yml", "chart"): {"contents", "packages", "id-token", "attestations", "artifact-metadata"},
+    ("release.yml", "publish"): {"id-token"},
 }
 """The jobs that may write, and what."""
 
@@ -84,9 +85,26 @@ def test_no_job_runs_for_ever(path: Path) -> None:
 def test_a_release_is_tested_first_and_is_for_both_architectures() -> None:
     release = ROOT / ".github" / "workflows" / "release.yml"
     assert jobs(release)["image"]["needs"] == "test"
-    assert jobs(release)["chart"]["needs"] == "image"
+    assert jobs(release)["package"]["needs"] == "test"
+    assert jobs(release)["chart"]["needs"] == ["image", "package"]
     builds = [step["with"]["platforms"] for step in steps(release) if "/build-push-action@" in step.get("uses", "")]
     assert builds == ["linux/amd64,linux/arm64"]
+
+
+def test_wheel_and_source_distribution_are_in_the_release_and_published_last() -> None:
+    release = ROOT / ".github" / "workflows" / "release.yml"
+    (made,) = [step["run"] for step in jobs(release)["chart"]["steps"] if step.get("name") == "Make the release"]
+    assert "dist/*.whl dist/*.tar.gz" in made
+    assert jobs(release)["publish"]["needs"] == "chart"
+    assert jobs(release)["publish"]["steps"][-1]["run"] == "make publish"
+    assert "--trusted-publishing always" in (ROOT / "Makefile").read_text()
+
+
+def test_the_release_writes_into_the_chart_all_that_names_the_owner() -> None:
+    scripts = "\n".join(step.get("run", "") for step in jobs(ROOT / ".github/workflows/release.yml")["chart"]["steps"])
+    written = set(re.findall(r"(\.[\w.\"/]+) = ", scripts))
+    names = {f'.annotations."artifacthub.io/{name}"' for name in ("images", "links", "screenshots", "signKey")}
+    assert written == {".home", ".sources", ".image.registry", ".image.repository", ".image.digest", *names}
 
 
 def load(path: Path) -> dict[Any, Any]:

@@ -107,10 +107,16 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- end -}}
 
 {{- define "seg.probes" -}}
+{{- /*
+The kubelet reports each probe that fails as a Warning. So the first one comes when the process listens; /startupz answers when
+the process is ready, or after two minutes; and a pod that drains is ready to the kubelet: the API server's proxies know from the
+pod's deletion that its endpoint is gone.
+*/ -}}
+{{- $started := dict "path" "/startupz" "port" "health" }}
 {{- $alive := dict "path" "/healthz" "port" "health" }}
-{{- $ready := dict "path" "/readyz" "port" "health" }}
+{{- $ready := dict "path" "/readyz?exclude=drain" "port" "health" }}
 {{- $own := dict
-  "startup" (dict "httpGet" $alive "periodSeconds" 1 "failureThreshold" 60)
+  "startup" (dict "httpGet" $started "initialDelaySeconds" 2 "periodSeconds" 2 "timeoutSeconds" 150 "failureThreshold" 30)
   "liveness" (dict "httpGet" $alive "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3)
   "readiness" (dict "httpGet" $ready "periodSeconds" 2 "timeoutSeconds" 2 "failureThreshold" 2) }}
 {{- range $name, $probe := $own }}
@@ -398,7 +404,12 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
 {{- if and $webhook.autoscaling.enabled (gt (int $webhook.autoscaling.minReplicas) (int $webhook.autoscaling.maxReplicas)) -}}
 {{- fail "webhook.autoscaling.minReplicas: it must not be more than webhook.autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- range $path, $labels := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- $metrics := .Values.metrics -}}
+{{- $given := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- range $name := list "serviceMonitor" "prometheusRule" "dashboard" -}}
+{{- $_ := set $given (printf "metrics.%s.labels" $name) (get $metrics $name).labels -}}
+{{- end -}}
+{{- range $path, $labels := $given -}}
 {{- range $name, $_ := $labels -}}
 {{- if or (has $name (list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of")) (and (ne $path "commonLabels") (hasKey $.Values.commonLabels $name)) -}}
 {{- fail (printf "%s: the label %s is written by the chart already" $path $name) -}}
