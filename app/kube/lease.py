@@ -3,22 +3,17 @@
 import logging
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, NotFound, WriteConflict
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
-from app.kube.timing import jittered, micro_time
+from app.kube.timing import CLOCK, Clock, jittered, micro_time
 
 _log = logging.getLogger(__name__)
-# Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
-# machine sleeps: a leader that wakes up after its Lease must not believe that no time has passed.
-_CLOCK = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +66,7 @@ class LeaderElector:
         on_started: Callable[[], None] = lambda: None,
         on_stopped: Callable[[], None] = lambda: None,
         timing: Timing = _DEFAULT_TIMING,
-        clock: Callable[[], float] = _CLOCK,
+        clock: Clock = CLOCK,
         find_rival: Callable[[], Rival | None] = lambda: None,
         pod: str = "",
     ) -> None:
