@@ -53,18 +53,22 @@ class Siblings:
         changed = (self._judge.reconsider(self._together([one]), policy) for one in (entries if self._ready else ()))
         return frozenset[Key]().union(*changed)
 
-    def recount(self, entries: Iterable[ServiceEntry]) -> None:
-        """Review all entries, because all are known now, or because the policy has changed."""
+    def recount(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
+        """Review all entries, because all are known now, or because the policy has changed.
+
+        Returns those whose verdict has changed because of siblings.
+        """
         entries, policy = tuple(entries), self._policy.current
-        seen = set[Key]()
+        seen, changed = set[Key](), set[Key]()
         for entry in entries:
             if entry.key not in seen:
                 siblings = self._together([entry]) or {entry.key: entry}
                 seen |= siblings.keys()
-                self._judge.reconsider(siblings, policy)
+                changed |= self._judge.reconsider(siblings, policy)
         for entry in () if self._ready else entries:
             self._note_missed(entry, policy)
         self._ready = True
+        return frozenset(changed)
 
     def news(self) -> frozenset[Key]:
         """Return the entries whose findings because of siblings have changed since the last call."""
