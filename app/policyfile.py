@@ -33,6 +33,10 @@ FileStamp = tuple[int, ...] | None
 log = logging.getLogger(__name__)
 
 
+class UnreadableFile(PolicyError):
+    """A policy file that cannot be read now; its content is unknown."""
+
+
 def load_policy(path: Path | None) -> GuardPolicy:
     """Return the policy in a file, or the built-in one without a file; raises PolicyError."""
     return default_policy() if path is None else decode_policy(_content(path), str(path))
@@ -43,7 +47,7 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise PolicyError(PolicyProblem(f"cannot be read: {error.strerror}", str(path))) from None
+        raise UnreadableFile(PolicyProblem(f"cannot be read: {error.strerror}", str(path))) from None
 
 
 def decode_policy(content: bytes, name: str) -> GuardPolicy:
@@ -82,7 +86,7 @@ class PolicyFile:
         self._path = path
         self._told = changed
         self._today = today
-        self._handled = self._last = file_stamp(path)
+        self._handled = self._tried = self._last = file_stamp(path)
         self.current = self._load()
         self._warn()
 
@@ -109,7 +113,8 @@ class PolicyFile:
         """Load a changed file, and return whether a different policy is in force now.
 
         A file is read only if it has not changed since the previous poll, because half of a policy file can be a valid
-        policy too. On a new day, `current` is a new object of the same policy.
+        policy too. A file that cannot be read is tried again at each poll, and reported once. On a new day, `current`
+        is a new object of the same policy.
         """
         if self.current.dated:
             self.current = self.current.on(self._today())
@@ -117,22 +122,26 @@ class PolicyFile:
         settled, self._last = stamp == self._last, stamp
         if not settled or stamp == self._handled:
             return False
-        self._handled = stamp
-        taken = self._reload()
-        self._told(taken)
-        return taken
-
-    def _reload(self) -> bool:
-        before = self.current
+        first, self._tried = stamp != self._tried, stamp
         try:
-            self.current = self._load()
+            self._reload()
         except PolicyError as error:
-            log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
+            if not isinstance(error, UnreadableFile):
+                self._handled = stamp
+            if first:
+                log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
+                self._told(False)
             return False
+        self._handled = stamp
+        self._told(True)
+        return True
+
+    def _reload(self) -> None:
+        before = self.current
+        self.current = self._load()
         self._add_earlier(before)
         self.announce()
         self._warn()
-        return True
 
     def _add_earlier(self, policy: GuardPolicy) -> None:
         now = self._clock()

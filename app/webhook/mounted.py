@@ -33,19 +33,24 @@ class MountedFile:
         stamp = file_stamp(self._path)
         if stamp == self._stamp:
             return
+        try:
+            content = self._read()
+        except OSError:
+            return  # tried again at the next poll
         self._stamp = stamp
         try:
-            self._take(self._read())
+            self._take(content)
         except (ValueError, RecursionError) as error:
             log.error("%s is not valid; its previous content stays in force: %s", self._path, error)  # noqa: TRY400
 
     def _read(self) -> bytes:
+        """Return the content, empty without a file; raises OSError if it cannot be read now."""
         try:
             if self._path is None:
                 return b""
             with self._path.open("rb") as file:
                 return file.read(SIZE_LIMIT)
-        except OSError:
+        except FileNotFoundError:
             return b""
 
 
