@@ -89,6 +89,11 @@ def test_a_release_is_tested_first_and_is_for_both_architectures() -> None:
     assert builds == ["linux/amd64,linux/arm64"]
 
 
+def test_a_release_is_on_the_default_base_of_the_dockerfile() -> None:
+    release = load(ROOT / ".github" / "workflows" / "release.yml")
+    assert f"ARG BASE_IMAGE={release['env']['BASE_IMAGE']}" in (ROOT / "Dockerfile").read_text().splitlines()
+
+
 def load(path: Path) -> dict[Any, Any]:
     """A workflow as data; its `on` comes out as True, as YAML 1.1 has it."""
     workflow: dict[Any, Any] = yaml.safe_load(path.read_text())
