@@ -20,8 +20,8 @@ _CONNECT_SECONDS = 5.0
 class Session:
     """One connection pool with current credentials.
 
-    `load` returns the configuration. It is called again after a 401 and after a failed TLS handshake, so that new client
-    certificates of exec plugins and changed kubeconfigs take effect, those with another CA too.
+    `load` returns the configuration. It is called again after a 401 and after a failed TLS handshake, so that new
+    client certificates of exec plugins and changed kubeconfigs take effect, also those with another CA.
     """
 
     def __init__(self, load: Callable[[], ConnectionSettings], clock: Callable[[], float] = time.monotonic) -> None:
