@@ -60,7 +60,16 @@ def test_a_review_works_without_a_checkout(installed: Path, tmp_path: Path) -> N
 
 
 def test_the_source_distribution_builds_a_wheel(tmp_path: Path) -> None:
-    uv = [BIN / "uv", "build", "--quiet", "--no-build-isolation", "--python", sys.executable, "--out-dir", tmp_path]
+    uv: list[str | Path] = [
+        BIN / "uv",
+        "build",
+        "--quiet",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "--out-dir",
+        tmp_path,
+    ]
     done = run(*uv)
     assert done.returncode == 0, done.stderr
     assert sorted(path.suffix for path in tmp_path.iterdir() if path.name != ".gitignore") == [".gz", ".whl"]
