@@ -18,6 +18,10 @@ class WebhookSettings:
     tls_private_key_file: Path
     service_name: str | None = None
     """The name that the certificate must be valid for; None: any."""
+    client_ca_file: Path | None = None
+    """CA certificates of the clients that may call; None: any client may."""
+    client_allowed_subject: tuple[str, ...] = ()
+    """Names of these clients in their certificates; empty: any name."""
     policy: Path | None = None
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""

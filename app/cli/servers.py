@@ -57,6 +57,19 @@ class BackstopMode(enum.Enum):
 @flag("--tls-cert-file", "PEM file with the serving certificate and its chain.", type=FILE, required=True)
 @flag("--tls-private-key-file", "PEM file with the certificate's key.", type=FILE, required=True)
 @flag("--service-name", "DNS name that the certificate must be valid for; until it is, the webhook is not ready.")
+@flag(
+    "--client-ca-file",
+    "PEM file with the CA certificates of the clients. A call without a valid certificate of theirs is rejected; "
+    "without the flag, any client may call.",
+    type=FILE,
+)
+@flag(
+    "--client-allowed-subject",
+    "Common name or alternative name that a client certificate must have. Repeat the flag for more; in the "
+    "environment, separate them by spaces.",
+    metavar="NAME",
+    multiple=True,
+)
 @flags.policy()
 @flag(
     "--siblings",
@@ -88,6 +101,8 @@ def webhook(
     from app.telemetry.metrics import WebhookMetrics
     from app.webhook.server import serve
 
+    if settings["client_allowed_subject"] and not settings["client_ca_file"]:
+        fail("--client-allowed-subject needs --client-ca-file")
     level, metrics = configure(log_format, log_level), WebhookMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
     tracer = make_tracer(otlp_endpoint, "webhook")

@@ -17,6 +17,7 @@ CERT_MANAGER: Values = {"certificates": {"mode": "cert-manager"}}
 SCALED: Values = {"webhook": {"autoscaling": {"enabled": True}}}
 MONITORED: Values = {"metrics": {"serviceMonitor": {"enabled": True}}}
 LABELS = {"a": "b"}
+CLIENTS: Values = {"webhook": {"clientCA": {"configMap": "api-servers"}}}
 PEERS: list[Any] = [{"podSelector": {}}]
 PODS: dict[str, Any] = {
     "replicas": 3,
@@ -79,6 +80,10 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "webhook.port": (9443, {}),
     "webhook.hostNetwork": (True, {"webhook": {"port": 9443}}),
     "webhook.bindAddress": ("::", {}),
+    "webhook.clientCA.configMap": ("api-servers", {}),
+    "webhook.clientCA.secret": ("api-servers", {}),
+    "webhook.clientCA.key": ("other.crt", CLIENTS),
+    "webhook.clientCA.allowedSubjects": (["kube-apiserver"], CLIENTS),
     "webhook.priorityClass.create": (False, {}),
     "webhook.priorityClass.value": (1000, {}),
     "webhook.serviceIPFamilies": (["IPv6"], {}),
@@ -210,6 +215,8 @@ def test_a_value_out_of_the_schema_is_refused_by_its_name(helm: Helm, helm4: Hel
         ({"certificates": {"mode": "provided"}}, "certificates.secretName"),
         ({"policy": {"mode": "Warn"}, "policyConfigMap": "other"}, "policyConfigMap"),
         ({"webhook": {"hostNetwork": True}}, "webhook.port"),
+        ({"webhook": {"clientCA": {"configMap": "a", "secret": "b"}}}, "webhook.clientCA"),
+        ({"webhook": {"clientCA": {"allowedSubjects": ["a"]}}}, "webhook.clientCA.allowedSubjects"),
         ({"webhook": {"hostNetwork": True, "port": 8081}}, "webhook.healthPort"),
         ({"webhook": {"autoscaling": {"enabled": True, "minReplicas": 7}}}, "webhook.autoscaling.minReplicas"),
         ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "commonLabels"),
@@ -274,6 +281,20 @@ def test_an_endpoint_for_traces_may_be_reached(helm: Helm, endpoint: str, port: 
         opened = [open_["port"] for rule in one["spec"].get("egress", []) for open_ in rule.get("ports", [])]
         component = one["metadata"]["labels"]["app.kubernetes.io/component"]
         assert (port in opened and 53 in opened) == (component in {"webhook", "controller"})
+
+
+@pytest.mark.parametrize("source", ["configMap", "secret"])
+def test_the_ca_of_the_clients_is_mounted_where_the_flag_looks_for_it(helm: Helm, source: str) -> None:
+    given = {"webhook": {"clientCA": {source: "api-servers", "key": "a.crt", "allowedSubjects": ["a", "b"]}}}
+    spec = kind(helm.objects(given), "Deployment", "serviceentry-guard-webhook")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "client-ca"]
+    assert f"--client-ca-file={mount['mountPath']}/a.crt" in container["args"]
+    assert [one for one in container["args"] if "subject" in one] == [
+        "--client-allowed-subject=a", "--client-allowed-subject=b",
+    ]  # fmt: skip
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "client-ca"]
+    assert "api-servers" in str(volume)
 
 
 def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None:

@@ -129,7 +129,7 @@ class Request:
         return self._leases.replace(resource, body, timeout=1.0)
 
 
-def test_a_request_names_who_asks_and_does_without_a_lease(leases: Leases, clock: Clock) -> None:
+def test_a_request_writes_its_identity_and_needs_no_lease(leases: Leases, clock: Clock) -> None:
     elector = LeaderElector(cast("Client", Request(leases)), "guard", "controller", pod="uninstall-laptop")
     elector.request()
     assert leases.stored is None

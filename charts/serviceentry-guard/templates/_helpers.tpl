@@ -401,6 +401,13 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
 {{- if and $webhook.hostNetwork (not $webhook.url) (eq (int $webhook.port) (int $webhook.healthPort)) -}}
 {{- fail "webhook.healthPort: it must not be webhook.port" -}}
 {{- end -}}
+{{- $clients := $webhook.clientCA -}}
+{{- if and $clients.configMap $clients.secret -}}
+{{- fail "webhook.clientCA: name a ConfigMap or a Secret, not both" -}}
+{{- end -}}
+{{- if and $clients.allowedSubjects (not $clients.configMap) (not $clients.secret) -}}
+{{- fail "webhook.clientCA.allowedSubjects: name the CA of the clients too, in webhook.clientCA.configMap or secret" -}}
+{{- end -}}
 {{- if and $webhook.autoscaling.enabled (gt (int $webhook.autoscaling.minReplicas) (int $webhook.autoscaling.maxReplicas)) -}}
 {{- fail "webhook.autoscaling.minReplicas: it must not be more than webhook.autoscaling.maxReplicas" -}}
 {{- end -}}
