@@ -77,6 +77,12 @@ class BackstopMode(enum.Enum):
     "An entry that shares a namespace and a host with one of them is not changed alone.",
     type=FILE,
 )
+@flag(
+    "--policies",
+    "JSON file with the policies that other replicas may have; the controller writes it into the same ConfigMap. While "
+    "replicas change their policy, no entry is rejected that another one left alone and that this one would repair.",
+    type=FILE,
+)
 @flag("--bind-address", "Address to listen on; :: is all addresses of IPv6 and IPv4.", default="::")
 @flag("--port", "HTTPS port of /mutate and /validate.", default=9443)
 @serverflags.health_port()
@@ -140,7 +146,8 @@ def webhook(
 @flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.", default=True)
 @flag(
     "--siblings-config-map",
-    "ConfigMap for the webhook with the stored ServiceEntries that keep their resolution; empty writes none.",
+    "ConfigMap for the webhook with the stored ServiceEntries that keep their resolution (siblings.json) and the "
+    "policies that replicas may have (policies.json); empty writes none.",
     default="",
 )
 @flag(

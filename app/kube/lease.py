@@ -3,19 +3,17 @@
 import logging
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, NotFound, WriteConflict
 from app.kube.lease_record import claimed, handed_over, released, requested, successor
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
-from app.kube.timing import jittered
+from app.kube.timing import CLOCK, Clock, jittered
 
 UNINSTALL = "uninstall-"
 """How the identity of a process begins that removes the installation."""
@@ -23,9 +21,6 @@ HAND_OVER_SECONDS = 0.5
 """Time for writes under way, between the end of a term and the handover."""
 
 _log = logging.getLogger(__name__)
-# Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
-# machine sleeps: a leader that wakes up after its Lease must not believe that no time has passed.
-_CLOCK = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +76,7 @@ class LeaderElector:
         on_started: Callable[[], None] = lambda: None,
         on_stopped: Callable[[], None] = lambda: None,
         timing: Timing = _DEFAULT_TIMING,
-        clock: Callable[[], float] = _CLOCK,
+        clock: Clock = CLOCK,
         find_rival: Callable[[], Rival | None] = lambda: None,
         pod: str = "",
     ) -> None:

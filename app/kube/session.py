@@ -20,8 +20,8 @@ _CONNECT_SECONDS = 5.0
 class Session:
     """One connection pool with current credentials.
 
-    `load` returns the configuration. It is called again after a 401, so that new client certificates of exec plugins
-    and changed kubeconfigs take effect.
+    `load` returns the configuration. It is called again after a 401 and after a failed TLS handshake, so that new
+    client certificates of exec plugins and changed kubeconfigs take effect, also those with another CA.
     """
 
     def __init__(self, load: Callable[[], ConnectionSettings], clock: Callable[[], float] = time.monotonic) -> None:
@@ -57,6 +57,8 @@ class Session:
             if stream and response.status >= 300:
                 response.read(cache_content=True)
         except urllib3.exceptions.HTTPError as error:
+            if isinstance(error, urllib3.exceptions.SSLError):
+                self.renew()  # the kubeconfig may name the new CA by now; the next call uses it
             raise Unreachable(f"{self.name} did not answer: {error}") from error
         return response
 
@@ -67,7 +69,7 @@ class Session:
         return f"{self._host} (context {context})" if context else self._host
 
     def renew(self) -> bool:
-        """Load the credentials again after a 401. False if that cannot help: it was just done, or it fails."""
+        """Load the configuration again. False if that cannot help: it was just done, or it fails."""
         with self._lock:
             if self._clock() - self._loaded < _REFRESH_SECONDS:
                 return False

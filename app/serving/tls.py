@@ -74,6 +74,7 @@ class ServingCertificate:
         self._newest: LoadedPair | None = None
         self._problem: str | None = None
         self._logged: str | None = None
+        self._unread = False  # whether the files could not be read, whatever is in them: they are tried again
         self.context = self._new_context()
         self.context.sni_callback = self._choose
         self._stamp = self._stat()
@@ -100,7 +101,7 @@ class ServingCertificate:
         """Load a changed pair, and return whether a different certificate is served now. A problem is logged once."""
         before = self._current
         stamp = self._stat()
-        if stamp != self._stamp:
+        if stamp != self._stamp or self._unread:
             self._stamp = stamp
             self._take_up()
         else:
@@ -118,10 +119,12 @@ class ServingCertificate:
 
     def _take_up(self) -> None:
         self._newest = self._problem = None
+        self._unread = False
         try:
             self._newest = self._load()
         except CertificateError as error:
             self._problem = str(error)
+            self._unread = not isinstance(error.__cause__, ssl.SSLError)
         self._choose_current()
 
     def _choose_current(self) -> None:

@@ -27,9 +27,9 @@ from app.telemetry.logs import Level, tell
 from app.telemetry.metrics import WebhookMetrics
 from app.telemetry.tracing import UNTRACED, Span, Tracer
 from app.webhook.admission import Answer, BadReview, Stage
+from app.webhook.mounted import PoliciesFile, SiblingsFile
 from app.webhook.record import attributes, log_line, outcome_of
 from app.webhook.responses import Disconnected, RequestRejected, send_answer, send_refusal
-from app.webhook.siblings import SiblingsFile
 from app.webhook.transition import answer_in_transition
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
@@ -173,6 +173,7 @@ class Webhook:
     ) -> None:
         bounds = Timeouts(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
         self._siblings = SiblingsFile(settings.siblings)
+        self._policies = PoliciesFile(settings.policies, policy)
         app = create_app(settings, policy, self._siblings, metrics, tracer)
         ready = {"webhook": lambda: self.unready, DRAIN: self._drains, "certificate": certificate.unready}
         self._health_app = HealthApp(metrics.registry, ready, level=level)
@@ -212,11 +213,12 @@ class Webhook:
         return "draining" if self._draining else None
 
     async def _follow_policy(self) -> None:
-        """Follow the files of the policy and the siblings. A thread reads them, so that no review waits for a file."""
+        """Follow the policy and the controller's files. A thread reads them, so that no review waits for a file."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
             await asyncio.to_thread(self._policy.poll)
             await asyncio.to_thread(self._siblings.poll)
+            await asyncio.to_thread(self._policies.poll)
 
     def stop(self) -> None:
         """Drain, then stop. A second call stops immediately."""

@@ -107,6 +107,11 @@ def test_the_release_writes_into_the_chart_all_that_names_the_owner() -> None:
     assert written == {".home", ".sources", ".image.registry", ".image.repository", ".image.digest", *names}
 
 
+def test_a_release_is_on_the_default_base_of_the_dockerfile() -> None:
+    release = load(ROOT / ".github" / "workflows" / "release.yml")
+    assert f"ARG BASE_IMAGE={release['env']['BASE_IMAGE']}" in (ROOT / "Dockerfile").read_text().splitlines()
+
+
 def load(path: Path) -> dict[Any, Any]:
     """A workflow as data; its `on` comes out as True, as YAML 1.1 has it."""
     workflow: dict[Any, Any] = yaml.safe_load(path.read_text())
