@@ -267,10 +267,11 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 
 {{- /*
 Further matchConditions of the validating webhook: what it could only let in passes while every webhook pod is down. It is never
-asked about an update that touches neither spec nor our annotations. With a policy in the values, and unless hosts have owners or
-exportTo is required, it is not asked about entries of other locations, entries that list endpoints (unless resolution.static is Deny
-somewhere) and entries none of whose ports names a host (unless resolution.tcp is DNS somewhere); our annotations have bounds, so an
-entry with one is asked about. tests/chart/test_passes.py compares with the core.
+asked about an update that touches neither spec nor our annotations, nor in namespaces where the policy enforces nothing. With a
+policy in the values, and unless hosts have owners or exportTo is required, it is not asked about entries of other locations,
+entries that list endpoints (unless resolution.static is Deny somewhere) and entries none of whose ports names a host (unless
+resolution.tcp is DNS somewhere); our annotations have bounds, so an entry with one is asked about. tests/chart/test_passes.py and
+tests/chart/test_own_policies.py compare with the core.
 */ -}}
 {{- define "seg.mayBeRejected" -}}
 - name: touches-spec-or-our-annotations
@@ -280,6 +281,10 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
     oldObject.metadata.?annotations.orValue({})[?name] != object.metadata.?annotations.orValue({})[?name]) ||
     oldObject.metadata.?annotations.orValue({}).exists(name, name.startsWith({{ include "seg.core.annotationPrefix" . }}) &&
     !(name in object.metadata.?annotations.orValue({})))
+{{- with include "seg.enforcedHere" . }}
+- name: enforced-here
+  expression: {{ . | quote }}
+{{- end }}
 {{- if and (not .Values.policyConfigMap) (not (include "seg.ownedHosts" . | fromJsonArray)) (not (include "seg.requiresExportTo" .)) }}
 {{- $locations := list }}
 {{- $static := "" }}
@@ -306,6 +311,48 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
     {{- end }}
     ))
 {{- end }}
+{{- end -}}
+
+{{- /*
+Whether the policy can reject anything in the namespace of a request, as CEL: the first matching item of `namespaces` has the mode and
+the excluded namespaces, else the policy itself. Empty if it can everywhere or nowhere (failurePolicy is Ignore then), or if a glob has
+brackets or the policy is in a ConfigMap of its own, so that the condition cannot know.
+tests/chart/test_enforced_here.py compares it with the core.
+*/ -}}
+{{- define "seg.enforcedHere" -}}
+{{- $policy := .Values.policy -}}
+{{- $base := $policy.mode | default "Enforce" -}}
+{{- $left := ($policy.scope | default dict).excludedNamespaces | default list -}}
+{{- $globs := $left -}}
+{{- $always := and (eq $base "Enforce") (not $left) -}}
+{{- $expression := include "seg.enforcedIn" (list $base $left) -}}
+{{- range $item := $policy.namespaces | default list | reverse -}}
+{{- $mode := $item.mode | default $base -}}
+{{- $excluded := $left -}}
+{{- if hasKey ($item.scope | default dict) "excludedNamespaces" -}}{{- $excluded = $item.scope.excludedNamespaces -}}{{- end -}}
+{{- $globs = concat $globs $item.match $excluded -}}
+{{- if or (ne $mode "Enforce") $excluded -}}{{- $always = false -}}{{- end -}}
+{{- $expression = printf "(%s ? %s : %s)" (include "seg.namespaceIn" $item.match) (include "seg.enforcedIn" (list $mode $excluded)) $expression -}}
+{{- end -}}
+{{- $known := not .Values.policyConfigMap -}}
+{{- range $globs -}}
+{{- if not (regexMatch "^[a-zA-Z0-9*?.-]+$" .) -}}{{- $known = false -}}{{- end -}}
+{{- end -}}
+{{- if and $known (not $always) (include "seg.mayEnforce" .) -}}{{ $expression }}{{- end -}}
+{{- end -}}
+
+{{- define "seg.enforcedIn" -}}
+{{- $mode := index . 0 -}}
+{{- $excluded := index . 1 -}}
+{{- if ne $mode "Enforce" -}}false{{- else if $excluded -}}!{{ include "seg.namespaceIn" $excluded }}{{- else -}}true{{- end -}}
+{{- end -}}
+
+{{- define "seg.namespaceIn" -}}
+{{- $all := list -}}
+{{- range . -}}
+{{- $all = append $all (lower . | replace "." "[.]" | replace "*" ".*" | replace "?" ".") -}}
+{{- end -}}
+request.namespace.matches('^({{ join "|" $all }})$')
 {{- end -}}
 
 {{- define "seg.webhook" -}}
