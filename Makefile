@@ -80,6 +80,15 @@ sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 		--output-reproducible --spec-version 1.6 --output-format JSON --output-file $(SBOM)
 	@echo $(SBOM)
 
+.PHONY: package
+package: $(STAMP)  ## build the wheel and the source distribution into dist/
+	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls dist/*.whl dist/*.tar.gz
+
+.PHONY: publish
+publish: $(STAMP)
+	@$(BIN)/uv publish --trusted-publishing always dist/*.whl dist/*.tar.gz
+
 .PHONY: lint
 lint: $(STAMP)  ## format, lint, types, import contracts, spelling and style
 	$(BIN)/ruff format --check

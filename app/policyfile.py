@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -81,6 +82,7 @@ class PolicyFile:
     ) -> None:
         self._clock = clock
         self._earlier: list[tuple[float, GuardPolicy]] = []
+        self._noted: AbstractSet[str] = frozenset()
         self._path = path
         self._told = changed
         self._today = today
@@ -93,6 +95,19 @@ class PolicyFile:
         """The previous policies that other replicas may still have, the oldest first."""
         now = self._clock()
         return [policy for end, policy in self._earlier if now < end]
+
+    def note_earlier(self, texts: Iterable[str]) -> None:
+        """Note policies that other replicas may have, although this process never had them.
+
+        Each counts from the first time that it is among `texts`. One that this version cannot read is ignored.
+        """
+        found = {_digest(text.encode()): text for text in texts}
+        for digest in found.keys() - self._noted - {self.digest}:
+            try:
+                self._add_earlier(decode_policy(found[digest].encode(), f"policy {digest}").on(self._today()))
+            except PolicyError as error:
+                log.warning("ignoring a policy of other replicas: %s", error)
+        self._noted = found.keys()
 
     def poll(self) -> bool:
         """Load a changed file, and return whether a different policy is in force now.
@@ -124,11 +139,14 @@ class PolicyFile:
     def _reload(self) -> None:
         before = self.current
         self.current = self._load()
-        now = self._clock()
-        current = [(end, policy) for end, policy in self._earlier if now < end]
-        self._earlier = [*current, (now + TRANSITION_SECONDS, before)][-EARLIER_LIMIT:]
+        self._add_earlier(before)
         self.announce()
         self._warn()
+
+    def _add_earlier(self, policy: GuardPolicy) -> None:
+        now = self._clock()
+        current = [(end, earlier) for end, earlier in self._earlier if now < end]
+        self._earlier = [*current, (now + TRANSITION_SECONDS, policy)][-EARLIER_LIMIT:]
 
     def announce(self) -> None:
         """Log which policy is in force: people compare replicas by the digest of the file."""
@@ -137,18 +155,24 @@ class PolicyFile:
             self._path or "(built-in)",
             self.current.mode.value,
             len(self.current.namespaces),
-            self._digest,
+            self.digest,
         )
 
     def _load(self) -> GuardPolicy:
         content = _content(self._path) if self._path else b""
         policy = decode_policy(content, str(self._path)) if self._path else default_policy()
-        self._digest = hashlib.sha256(content).hexdigest()[:12]
+        self.text = decoded(content)
+        self.digest = _digest(content)
         return policy.on(self._today())
 
     def _warn(self) -> None:
         for finding in lint(self.current):
             log.warning("policy %s: %s", self._path, finding.sentence)
+
+
+def _digest(content: bytes) -> str:
+    """Return the first half of a SHA-256, which is enough to tell policies apart."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def file_stamp(path: Path | None) -> FileStamp:

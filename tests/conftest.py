@@ -57,9 +57,11 @@ UNMEASURED = (
     "docs",
     "harm",
     "mesh",
+    "model",
     "observability",
     "e2e/test_backstop.py",
     "e2e/test_cases_e2e.py",
+    "e2e/test_model_replay.py",
     "e2e/test_schema.py",
 )
 """Folders and files that are not measured in their own process either.

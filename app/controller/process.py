@@ -65,6 +65,7 @@ def run(  # noqa: PLR0913 - the parts of the process
         # wake it.
         while not end.wait(SIGNAL_SECONDS):
             pass
+        app.end()
         manager.stop()
     health.stop()
     client.close()

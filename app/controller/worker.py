@@ -34,7 +34,7 @@ class Loop:
     def __init__(
         self,
         name: str,
-        step: Callable[[], None],
+        step: Callable[[], object],
         leadership: Leadership,
         *,
         prepare: Callable[[], bool] = lambda: True,
@@ -117,7 +117,7 @@ class Worker(Generic[K]):
         self._work = work
         self._meter = meter
         self._refusals = refusals
-        self._loop = Loop(name, self._step, leadership, prepare=prepare, threads=threads)
+        self._loop = Loop(name, self.step, leadership, prepare=prepare, threads=threads)
 
     @property
     def stopping(self) -> threading.Event:
@@ -133,13 +133,16 @@ class Worker(Generic[K]):
         self._queue.shut_down()
         self._loop.stop(seconds)
 
-    def _step(self) -> None:
-        key = self._queue.get(WAIT_SECONDS)
-        if key is not None:
-            try:
-                self._handle(key)
-            finally:
-                self._queue.done(key)
+    def step(self, seconds: float = WAIT_SECONDS) -> bool:
+        """Handle the next key; False if none came within `seconds`."""
+        key = self._queue.get(seconds)
+        if key is None:
+            return False
+        try:
+            self._handle(key)
+        finally:
+            self._queue.done(key)
+        return True
 
     def _handle(self, key: K) -> None:
         try:

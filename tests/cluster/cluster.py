@@ -11,7 +11,7 @@ from tests.bed.apiserver import Profile
 from tests.bed.binaries import provide, provide_nodes
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
-from tests.cluster import settings
+from tests.cluster import evidence, settings
 from tests.cluster.archives import write_archive
 from tests.cluster.image import NAME, tag
 from tests.cluster.manifests import dns
@@ -45,7 +45,11 @@ class Cluster:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._start(stack)
+            try:
+                self._start(stack)
+            except TimeoutError as error:
+                error.add_note(evidence.seen(self.plane))
+                raise
             self._stack = stack.pop_all()
         return self
 

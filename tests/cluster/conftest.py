@@ -1,13 +1,16 @@
 """One cluster for all tests here."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from tests.bed.binaries import provide_sidecars
 from tests.bed.errors import BedError
 from tests.bed.tools import HELM
 from tests.chart.helm import Helm
 from tests.chart.helm import provide as provide_helm
+from tests.cluster import evidence
 from tests.cluster.cluster import Cluster
 from tests.cluster.image import image_archive
 from tests.cluster.load import NAMESPACES
@@ -34,6 +37,16 @@ LIMITS = {
 }
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have the report of a test that failed say what the cluster looked like."""
+    report = yield
+    cluster = item.funcargs.get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        report.sections.append(("the cluster then", evidence.seen(cluster.plane)))
+    return report
+
+
 @pytest.fixture(scope="session")
 def before() -> Traces:
     """What there is on the machine before the cluster. Ends the run where there can be no cluster."""
@@ -43,7 +56,7 @@ def before() -> Traces:
 
 
 @pytest.fixture(scope="session")
-def cluster(before: Traces, helm: Helm) -> Iterator[Cluster]:  # noqa: ARG001 - they come first
+def cluster(before: Traces, helm: Helm, sidecars: Mapping[str, Path]) -> Iterator[Cluster]:  # noqa: ARG001 - they come first
     """Two nodes that know the image. Ends the run, with the reason, where there can be none.
 
     Inside of its network nothing can be fetched: what is built is built before.
@@ -54,6 +67,12 @@ def cluster(before: Traces, helm: Helm) -> Iterator[Cluster]:  # noqa: ARG001 - 
             yield cluster
     except BedError as error:
         pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def sidecars() -> Mapping[str, Path]:
+    """What Istio and its sidecars are made of."""
+    return provide_sidecars()
 
 
 @pytest.fixture(scope="session")

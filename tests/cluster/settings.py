@@ -11,6 +11,9 @@ API_ADDRESS = "10.99.0.1"
 API_PORT = 6443
 PAUSE_IMAGE = "localhost/pause:bed"
 DNS_IMAGE = "localhost/coredns:bed"
+OUTSIDE_DOMAIN = "partner.example"
+OUTSIDE_DNS = "192.0.2.53"
+"""Names of this domain are asked for at this address, where a test may have a DNS server of its own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,7 +263,7 @@ def test_stopping_takes_a_second_at_most_while_the_api_server_is_frozen(cluster:
         assert time.monotonic() - began < 20
     finally:
         cluster.plane.resume()
-    follower.reflector._thread.join(10)
+    follower.reflector._thread.join(60)
     assert not follower.reflector._thread.is_alive()
     assert not follower.reflector.has_synced
 

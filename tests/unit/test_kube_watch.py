@@ -226,16 +226,16 @@ def test_a_list_that_comes_after_stopping_is_thrown_away(cluster: Cluster, make:
 
     def answer_late(handler: Handler) -> None:
         asked.set()
-        may_answer.wait(10)
+        may_answer.wait(60)
         json_answer({"metadata": {"resourceVersion": "5"}, "items": [item("one", "1", 4)]})(handler)
 
     cluster.server.answers = [answer_late]
     reflector = make(lambda *change: told.append(change))
     reflector.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     reflector.stop()
     may_answer.set()
-    reflector._thread.join(10)
+    reflector._thread.join(60)
     assert not reflector._thread.is_alive()
     assert (told, reflector.store, reflector.has_synced) == ([], {}, False)
 
@@ -246,17 +246,17 @@ def test_a_watch_that_begins_after_stopping_is_closed_unread(cluster: Cluster, m
 
     def answer_late(handler: Handler) -> None:
         asked.set()
-        may_answer.wait(10)
+        may_answer.wait(60)
         handler.send_chunks()
         cluster.over.wait(20)
 
     cluster.server.answers = [json_answer({"metadata": {"resourceVersion": "5"}, "items": []}), answer_late]
     reflector = make(lambda *change: told.append(change))
     reflector.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     reflector.stop()
     may_answer.set()
-    reflector._thread.join(10)
+    reflector._thread.join(60)
     assert not reflector._thread.is_alive()
     assert told == []
 
@@ -271,6 +271,6 @@ def test_a_callback_that_stops_the_reflector_is_the_last_one(cluster: Cluster, m
     cluster.watches = [[("ADDED", item(name, name, 6)) for name in "ab"]]
     reflector = make(on_change)
     reflector.start()
-    reflector._thread.join(10)
+    reflector._thread.join(60)
     assert not reflector._thread.is_alive()
     assert told == ["a"]

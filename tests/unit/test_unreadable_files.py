@@ -11,7 +11,7 @@ import pytest
 
 from app.policyfile import PolicyFile
 from app.serving.tls import ServingCertificate
-from app.webhook.siblings import SiblingsFile
+from app.webhook.mounted import SiblingsFile
 from tests.bed.pki import KeyPair, create_authority
 
 POLICY = "apiVersion: serviceentry-guard.io/v1alpha1\nkind: GuardPolicy\nmode: {mode}\n"
