@@ -6,13 +6,12 @@ changed, or when the object was left alone for some time.
 """
 
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from app.kube.timing import backoff
+from app.kube.timing import CLOCK, Clock, backoff
 
 K = TypeVar("K", bound=Hashable)
 
@@ -53,7 +52,7 @@ class Contention(Generic[K]):
     repair: nothing but the object can have changed.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Clock = CLOCK) -> None:
         self._clock = clock
         self._lock = threading.Lock()
         self._last = OrderedDict[K, _Last]()

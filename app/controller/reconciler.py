@@ -20,6 +20,7 @@ from app.kube.apply import apply_over, delete_seen, other_managers, reset_spec
 from app.kube.client import Client
 from app.kube.errors import ApiError
 from app.kube.resources import EMITTED
+from app.kube.timing import CLOCK, Clock
 from app.policyfile import PolicyFile
 from app.telemetry.logs import tell
 
@@ -42,13 +43,20 @@ class _Left:
 class Reconciler:
     """Brings the objects of one key (namespace and name) to the desired state."""
 
-    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, events: EntryEvents) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        client: Client,
+        policy: PolicyFile,
+        events: EntryEvents,
+        clock: Clock = CLOCK,
+    ) -> None:
         self._inventory = inventory
         self._events = events
         self._client = client
         self._policy = policy
         self._left: dict[Key, _Left] = {}
-        self._contention = Contention[Key]()
+        self._contention = Contention[Key](clock)
 
     def settled(self, key: Key) -> bool:
         """Say, once, that since its reconciliation only our own writes to a key were observed.
