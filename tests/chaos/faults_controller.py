@@ -95,7 +95,7 @@ for _words, _kind in STEPS:
         fault(CONTROLLER, f"kill -9 {_when} {_words}", seconds=0.0)(partial(_killed_at, kind=_kind, answered=_answered))
 
 
-@fault(CONTROLLER, "leader frozen for longer than its Lease (SIGSTOP)", seconds=LEASE_SECONDS + 3.0, quick=True)
+@fault(CONTROLLER, "leader frozen for longer than its Lease (SIGSTOP)", seconds=LEASE_SECONDS + 3.0)
 def frozen(scene: Scene) -> Iterator[None]:
     child = scene.arena.controllers[scene.arena.leader()].child
     child.pause()
