@@ -87,12 +87,12 @@ class Story:
 
 
 @pytest.fixture(scope="module")
-def story(cluster: Cluster, sidecars: Mapping[str, Path]) -> Story:
+def story(cluster: Cluster, release: Release, sidecars: Mapping[str, Path]) -> Story:
     """Istio on the cluster, and an application with a sidecar, whose ServiceEntry has resolution NONE."""
     if reason := istio.complaint():
         give_up(reason)
-    for archive in istio.archives(sidecars, cluster.sandbox.folder):
-        cluster.nodes[0].load(archive)
+    cluster.nodes[0].load(*istio.archives(sidecars, cluster.sandbox.folder))
+    release.uninstall_if_installed()
     istio.install(cluster, sidecars["istioctl"])
     cluster.apply(team())
     story = Story(cluster, Application(cluster), Outside())
