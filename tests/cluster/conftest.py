@@ -16,7 +16,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.image import image_archive
 from tests.cluster.load import NAMESPACES
 from tests.cluster.release import NAMESPACE, Release
-from tests.cluster.requirements import complaint
+from tests.cluster.requirements import complaint, unsuitable
 from tests.cluster.traces import Traces
 
 RESTRICTED = {
@@ -50,7 +50,12 @@ def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.T
 
 @pytest.fixture(scope="session")
 def before() -> Traces:
-    """What there is on the machine before the cluster. Where there can be none, tests are skipped, and fail in CI."""
+    """What there is on the machine before the cluster.
+
+    Where there can be none, tests are skipped, with the reason. They fail in CI for all that can be installed.
+    """
+    if reason := unsuitable():
+        pytest.skip(reason)
     if reason := complaint():
         give_up(reason)
     return Traces.seen()
