@@ -127,7 +127,7 @@ class Manager:
         identity = self._elector.identity if self._elector else MANAGER
         self._events = EventRecorder(writer, MANAGER, identity, busy=self._emitting, clock=self._clock)
         events = EntryEvents(self._events, leads, judge)
-        reconciler = Reconciler(self._inventory, writer, policy, events)
+        reconciler = Reconciler(self._inventory, writer, policy, events, self._clock)
         self._workers = self._make_workers(reconciler, events, tracer)
         self._remediator = self._make_remediator(writer, events, tracer)
         self._aftermath = self._make_aftermath()
