@@ -115,7 +115,10 @@ class ServingCertificate:
         """Reload when the files change, until cancelled; `interval` in seconds."""
         while True:
             await asyncio.sleep(interval)
-            self.reload()
+            try:
+                self.reload()
+            except Exception:
+                log.exception("unexpected error while following the certificate; it goes on")
 
     def _take_up(self) -> None:
         self._newest = self._problem = None

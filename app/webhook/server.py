@@ -216,9 +216,11 @@ class Webhook:
         """Follow the policy and the controller's files. A thread reads them, so that no review waits for a file."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await asyncio.to_thread(self._policy.poll)
-            await asyncio.to_thread(self._siblings.poll)
-            await asyncio.to_thread(self._policies.poll)
+            for file in (self._policy, self._siblings, self._policies):
+                try:
+                    await asyncio.to_thread(file.poll)
+                except Exception:
+                    log.exception("unexpected error while following a file; it goes on")
 
     def stop(self) -> None:
         """Drain, then stop. A second call stops immediately."""

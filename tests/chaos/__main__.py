@@ -1,4 +1,4 @@
-"""`python -m tests.chaos`: all faults, or those whose title contains a word; with --write, docs/reliability.md."""
+"""`python -m tests.chaos`: all faults, or those whose title has a given word; --write: into docs/reliability.md."""
 
 import argparse
 import sys
@@ -7,6 +7,7 @@ import time
 from tests.bed.errors import BedError
 from tests.chaos.arena import arena
 from tests.chaos.faults import Fault
+from tests.chaos.faults_network import enter, set_up
 from tests.chaos.page import line, table, write
 from tests.chaos.runner import Outcome, Runner
 from tests.chaos.table import FAULTS
@@ -19,6 +20,8 @@ def main() -> int:
     given = parser.parse_args()
     if given.write and given.words:
         parser.error("--write is for a whole run: without words")
+    enter("tests.chaos")
+    set_up()
     outcomes = []
     try:
         with arena() as found:

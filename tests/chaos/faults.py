@@ -6,7 +6,7 @@ stream of writes runs through both. `@fault` puts it into the table.
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tests.chaos.arena import Arena
 from tests.chaos.stream import Stream
@@ -18,6 +18,10 @@ class Scene:
 
     arena: Arena
     stream: Stream
+    notes: list[str] = field(default_factory=list)
+    """What only this fault shows, for the page."""
+    problems: list[str] = field(default_factory=list)
+    """What only this fault can find to be wrong."""
 
 
 Begin = Callable[[Scene], AbstractContextManager[None]]

@@ -8,8 +8,9 @@ from tests.bed.apiserver import ApiServer, Profile
 from tests.bed.pki import create_authority
 from tests.chaos import audit_log
 from tests.chaos.arena import USERS
+from tests.chaos.calls import Answer, Before, Call, every_third, slow
 from tests.chaos.faults import Scene, fault
-from tests.chaos.gateway import HOST, Answer, Before, Call, every_third, slow
+from tests.chaos.gateway import HOST
 from tests.e2e.forwarder import Forwarder
 
 API_SERVER = "API server"

@@ -1,20 +1,24 @@
 """Faults of the controllers' own processes."""
 
+import os
 import resource
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from app.kube.resources import LEASES
+from app.kube.client import Object
+from app.kube.resources import LEASES, SERVICE_ENTRIES
 from app.settings import LEASE_NAME
 from tests.bed.processes import wait_until
+from tests.builders import HTTP
 from tests.chaos import clock
 from tests.chaos.arena import LEASE_SECONDS
+from tests.chaos.calls import Call
 from tests.chaos.faults import Scene, fault
-from tests.chaos.gateway import Call, Gateway
+from tests.chaos.gateway import Gateway
 
 CONTROLLER = "controller"
 HOUR = 3600
@@ -122,6 +126,39 @@ def lease_deleted(scene: Scene) -> Iterator[None]:
     yield
 
 
+MEMORY = Path("/sys/fs/cgroup/memory")
+"""The hierarchy of control groups of version 1 that limits memory."""
+
+
+def no_memory_groups() -> str | None:
+    """Say why a process cannot be given a memory limit here; None if it can."""
+    return None if os.access(MEMORY / "cgroup.procs", os.W_OK) else "it needs root, and control groups of version 1"
+
+
+@contextmanager
+def memory_limit(pid: int) -> Iterator[None]:
+    """Let a process have 2 MiB more than it has now, as the kernel limits a container, until the end of the block."""
+    before = next(line for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines() if ":memory:" in line)
+    own = MEMORY / before.rpartition(":")[2].lstrip("/")
+    group = own / f"serviceentry-guard-chaos-{pid}"
+    group.mkdir()
+    try:
+        (group / "memory.limit_in_bytes").write_text(str(2 << 20))
+        (group / "cgroup.procs").write_text(str(pid))
+        yield
+    finally:
+        if Path(f"/proc/{pid}").exists():
+            with suppress(OSError):  # it ends at this moment
+                (own / "cgroup.procs").write_text(str(pid))
+        wait_until(lambda: _removed(group), "the control group is removed", 20)
+
+
+def _removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
+
+
 def _stepped(scene: Scene, seconds: int) -> Iterator[None]:
     leader = scene.arena.clock(scene.arena.leader())
     leader.step(seconds)
@@ -149,16 +186,27 @@ def limited(pid: int, kind: int, value: int) -> Iterator[None]:
             resource.prlimit(pid, kind, before)
 
 
-@fault(CONTROLLER, "no more memory for the leader", seconds=8.0)
+@fault(CONTROLLER, "the leader meets its memory limit", seconds=8.0, complaint=no_memory_groups)
 def no_memory(scene: Scene) -> Iterator[None]:
     place = scene.arena.leader()
     child = scene.arena.controllers[place].child
-    pages = int(Path(f"/proc/{child.pid}/statm").read_text().split()[0])
-    with limited(child.pid, resource.RLIMIT_AS, pages * resource.getpagesize()):
+    with memory_limit(child.pid):
+        # What is read of these is more than the limit.
+        large = [_large(number) for number in range(12)]
+        for each in large:
+            scene.arena.client.create(SERVICE_ENTRIES, each)
         scene.arena.gateways[place].cut_watches()
         yield
-    if not child.running:
-        child.start()
+        scene.notes.append("ended by the kernel" if not child.running else "it goes on")
+    scene.arena.restart(place)
+    for each in large:
+        scene.arena.client.delete(SERVICE_ENTRIES, each["metadata"]["namespace"], each["metadata"]["name"])
+
+
+def _large(number: int) -> Object:
+    metadata = {"namespace": "chaos-probe", "name": f"large-{number}", "annotations": {"note": "x" * 250_000}}
+    spec = {"hosts": [f"large-{number}.example.com"], "ports": [HTTP], "resolution": "DNS"}
+    return {"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry", "metadata": metadata, "spec": spec}
 
 
 @fault(CONTROLLER, "no more file descriptors for the leader", seconds=8.0)

@@ -8,21 +8,19 @@ of the API server, delay a call, hold back the events of a watch, or end the con
 import ssl
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse, HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import yaml
 
 from tests.bed.control_plane import ControlPlane
 from tests.bed.kubeconfig import write_kubeconfig
 from tests.bed.pki import KeyPair
+from tests.chaos.calls import After, Answer, Before, Call
 
 HOST = "127.0.0.1"
 CHUNK = 1 << 16
@@ -30,51 +28,6 @@ LONGEST_WAIT = 400.0
 """Longer than any watch of the product lasts."""
 AT_FIRST = "first"
 HOP_BY_HOP = {"connection", "host", "transfer-encoding", "keep-alive"}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of the controller."""
-
-    number: int
-    method: str
-    resource: str
-    """The plural name of the resource, such as `virtualservices`."""
-    watch: bool
-    headers: dict[str, str]
-
-    @property
-    def kind(self) -> str:
-        """The verb and the resource, such as `PATCH virtualservices`."""
-        return f"{'WATCH' if self.watch else self.method} {self.resource}"
-
-    @classmethod
-    def of(cls, number: int, method: str, target: str, headers: dict[str, str]) -> "Call":
-        """Read the parts of a request."""
-        address = urlsplit(target)
-        parts = [part for part in address.path.split("/") if part][2 if address.path.startswith("/api/") else 3 :]
-        if parts[:1] == ["namespaces"] and len(parts) > 2:
-            parts = parts[2:]
-        return cls(number, method, parts[0] if parts else "", "watch" in parse_qs(address.query), headers)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response that does not come from the API server."""
-
-    status: int
-    reason: str
-    headers: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def body(self) -> bytes:
-        """A Status object."""
-        status = f'{{"kind":"Status","apiVersion":"v1","status":"Failure","code":{self.status},'
-        return f'{status}"reason":"{self.reason}","message":"a fault of the test"}}'.encode()
-
-
-Before = Callable[[Call], Answer | None]
-After = Callable[[Call, int], None]
 
 
 class Gateway:
@@ -91,6 +44,8 @@ class Gateway:
         self.flowing = threading.Event()
         """Clear it to hold back the events of all watches."""
         self.flowing.set()
+        self.delay = 0.0
+        """Seconds by which events of watches come later."""
         self._cuts = 0
         self.generation = 0
         self._numbers = count(1)
@@ -256,6 +211,8 @@ class _Handler(BaseHTTPRequestHandler):
             piece = pieces.take(0.1)
             if piece is None:
                 continue
+            if gateway.delay:
+                time.sleep(gateway.delay)
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
             if not piece:
                 return
@@ -288,17 +245,3 @@ class _Pieces:
         with self._changed:
             self._ended = True
             self._changed.notify()
-
-
-def every_third(answer: Answer) -> Before:
-    """Answer every third call in the place of the API server."""
-    return lambda call: answer if call.number % 3 == 0 else None
-
-
-def slow(seconds: float) -> Before:
-    """Hold back every call for some seconds."""
-
-    def wait(_call: Call) -> None:
-        time.sleep(seconds)
-
-    return wait

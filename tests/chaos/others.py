@@ -1,8 +1,10 @@
 """Objects of others, beside those of the guard: whatever happens, they stay exactly as they are."""
 
+from contextlib import suppress
 from typing import Any
 
 from app.kube.client import Client, Object
+from app.kube.errors import AlreadyExists
 from app.kube.resources import EMITTED
 from tests.e2e.team import Team
 
@@ -22,7 +24,9 @@ def shared_hosts() -> list[str]:
 def store_others(team: Team) -> None:
     """Store one VirtualService that claims a host of the pool, and one that has the name that ours would have."""
     *_, claimed, named = pool(team.namespace)
-    team.store(team.foreign("of-another-team", claimed), team.foreign(named, f"unrelated.{team.namespace}.example.com"))
+    for name, host in (("of-another-team", claimed), (named, f"unrelated.{team.namespace}.example.com")):
+        with suppress(AlreadyExists):  # the name is ours by now, where the other object was gone for a while
+            team.store(team.foreign(name, host))
 
 
 def others(client: Client) -> dict[Identity, Any]:

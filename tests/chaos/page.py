@@ -35,7 +35,8 @@ def cells(outcome: Outcome) -> tuple[str, ...]:
         outcome.writes,
         outcome.for_nothing,
     )
-    return (outcome.fault.title, *map(str, numbers))
+    title = f"{outcome.fault.title} ({'; '.join(outcome.notes)})" if outcome.notes else outcome.fault.title
+    return (title, *map(str, numbers))
 
 
 def line(outcome: Outcome) -> str:

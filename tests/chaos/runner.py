@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from subprocess import CalledProcessError
 from typing import Any
 
+from app.kube.errors import ApiError
+from tests.bed.errors import BedError
 from tests.bed.guard import ready
 from tests.chaos.arena import NAMESPACES, Arena
 from tests.chaos.audit_log import by_two, count_objects
@@ -41,7 +44,8 @@ class Outcome:
     for_nothing: int
     """Writes that changed nothing, and writes after all was right."""
     errors: tuple[str, ...] = field(default=())
-    """Lines of the product's logs that name a bug: a traceback, or an unexpected error."""
+    """What the fault itself found, and lines of the product's logs that name a bug."""
+    notes: tuple[str, ...] = ()
 
     def failures(self) -> list[str]:
         """What is not as it must be, as sentences."""
@@ -69,10 +73,14 @@ class Runner:
         self._prepare()
         read = {path: path.stat().st_size for path in self.arena.logs() if path.is_file()}
         before = others(self.arena.client)
+        scene = Scene(self.arena, self.stream)
         with self.stream.running():
             time.sleep(BEFORE_SECONDS)
-            with fault.begin(Scene(self.arena, self.stream)):
-                time.sleep(fault.seconds)
+            try:
+                with fault.begin(scene):
+                    time.sleep(fault.seconds)
+            except (ApiError, TimeoutError, BedError, CalledProcessError) as error:
+                scene.problems.append(f"the fault itself failed: {error!r}")
             ended = time.monotonic()
             time.sleep(AFTER_SECONDS)
         found, right = self._wait(fault.patience)
@@ -90,7 +98,8 @@ class Runner:
             seconds=max(0.0, right.monotonic - ended - AFTER_SECONDS),
             writes=count_objects(writes),
             for_nothing=self.arena.audit.for_nothing(writes) + late,
-            errors=tuple(_errors(self.arena.logs(), read)),
+            errors=(*scene.problems, *_errors(self.arena.logs(), read)),
+            notes=tuple(scene.notes),
         )
 
     def _prepare(self) -> None:

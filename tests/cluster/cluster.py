@@ -1,7 +1,8 @@
 """A Kubernetes cluster with two nodes that run pods, in namespaces of its own."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -82,18 +83,19 @@ class Cluster:
         coredns = write_archive(self.sandbox.folder / "coredns.tar", programs["coredns"], settings.DNS_IMAGE)
         self.nodes = [Node(self.sandbox, NodeName(number)) for number in self._numbers]
         self._connect()
+        for node in self.nodes:
+            node.start_runtime()
         stack.enter_context(self.sandbox.network())
         self.plane = stack.enter_context(ControlPlane(binaries, profile=PROFILE, parent=self.sandbox.folder))
         self._start_controllers(programs)
         for node in self.nodes:
-            node.start_runtime()
-            for archive in (pause, coredns):
-                node.load(archive)
+            node.wait_for_runtime()
+        self._on_all_nodes(lambda node: node.load(pause, coredns))
+        for node in self.nodes:
             self._start_node(node)
         wait_until(self._has_default_account, "pods can be created", 60)
         self.apply(*dns())
-        for node in self.nodes:
-            self._load(node)
+        self._on_all_nodes(self._load)
         wait_until(self._ready, "both nodes and DNS are ready", 120)
 
     def _connect(self) -> None:
@@ -125,10 +127,14 @@ class Cluster:
         proxy = self.plane.user_kubeconfig("system:kube-proxy", [], server)
         node.start(kubelet, proxy, self.plane.authority)
 
+    def _on_all_nodes(self, act: Callable[[Node], object]) -> None:
+        """Do something on all nodes at once. No process that stays may be started so: each ends with its thread."""
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(act, self.nodes))
+
     def _load(self, node: Node) -> None:
         """Put the product's image onto a node, under the name that the chart has for it."""
-        for archive in self._archives:
-            node.load(archive)
+        node.load(*self._archives)
         for name in node.images():
             if name.startswith(IMAGE):
                 node.tag(name, f"docker.io/library/{NAME}:{tag()}")

@@ -46,13 +46,18 @@ class Release:
         """Uninstall with the hook; Helm waits for its Job."""
         return self._run("uninstall", self.name, "--wait", "--timeout=180s")
 
+    def uninstall_if_installed(self) -> None:
+        """Uninstall what another test may have left."""
+        if self.name in self._run("list", "--short").stdout.split():
+            self.uninstall()
+
     def test(self) -> str:
         """What `helm test --logs` prints."""
         return self._run("test", self.name, "--logs", "--timeout=180s").stdout
 
     def wait_until_ready(self) -> None:
         """Wait until every pod of both Deployments is ready, as they are specified now."""
-        wait_until(self._ready, "all pods are ready", SECONDS)
+        wait_until(self.is_ready, "all pods are ready", SECONDS)
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Pods of a component that are not about to end."""
@@ -96,7 +101,8 @@ class Release:
         arguments = ("get", "virtualservice", host(name), f"--namespace={namespace}", "--ignore-not-found")
         return bool(self.cluster.kubectl(*arguments, "--output=name"))
 
-    def _ready(self) -> bool:
+    def is_ready(self) -> bool:
+        """Whether all of them are now."""
         items = self.cluster.get("deployments", f"--namespace={NAMESPACE}")["items"]
         return len(items) == 2 and all(map(_is_complete, items))
 

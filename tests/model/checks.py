@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.controller.inventory import Inventory
-from app.controller.siblings import FILE, Siblings, document
+from app.controller.pod_files import SIBLINGS, siblings_document
+from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import MANAGED_BY, MANAGER, ServiceEntry
@@ -71,7 +72,7 @@ class Found:
     def config_map(self) -> str | None:
         """Return what the webhook would read."""
         try:
-            text: str = self._client.get(CONFIG_MAPS, NAMESPACE, CONFIG_MAP)["data"][FILE]
+            text: str = self._client.get(CONFIG_MAPS, NAMESPACE, CONFIG_MAP)["data"][SIBLINGS]
         except ApiError:
             return None
         return text
@@ -82,8 +83,9 @@ def check_objects(found: Found, policies: Policies) -> None:
     plan = desired(found.entries, policies.current, found.observed, found.labels)
     left = changes(plan, found.observed)
     assert not left.apply, f"not written: {[(one.kind, str(one.key)) for one, _ in left.apply]}"
-    assert not left.delete, f"not deleted: {[(one.kind, str(one.key)) for one in left.delete]}"
     stored = {_place(each): each for each in found.objects}
+    kept = [one for one in left.delete if not _ending(stored[one.kind, one.key.namespace, one.key.name])]
+    assert not kept, f"not deleted: {[(one.kind, str(one.key)) for one in kept]}"
     for emitted in plan.objects:
         have = leaves(stored[emitted.kind, emitted.key.namespace, emitted.key.name])
         for path, value in leaves(dict(emitted.manifest)).items():
@@ -109,9 +111,14 @@ def check_siblings(found: Found, replica: Replica) -> None:
     siblings._put_back = {}  # what a controller that starts would put back was decided by the one that ran
     left = [str(entry.key) for entry in found.entries if siblings.repair(entry, None)]
     assert not left, f"not remediated: {left}"
-    assert found.config_map() == document(siblings.standing())
+    assert found.config_map() == siblings_document(siblings.standing())
     judged = ((entry.key.namespace, code) for entry in found.entries for code in judge(entry, policies.current).codes)
     assert replica.manager._gauges.findings() == Counter(judged)
+
+
+def _ending(manifest: Object) -> bool:
+    """Say whether an object was deleted, and waits for the owner of a finalizer."""
+    return bool(manifest["metadata"].get("deletionTimestamp"))
 
 
 def _place(manifest: Any) -> tuple[str, str, str]:

@@ -76,10 +76,9 @@ def test_a_certificate_that_cannot_be_read_for_a_while_is_served_afterwards(
     put(files, authority.serving("webhook.test"))
     with exhausted():
         assert not any(certificate.reload() for _ in range(4))
-        assert certificate.not_after == before
-        assert not certificate.up_to_date
+        assert (certificate.not_after, certificate.up_to_date) == (before, False)
     assert certificate.reload()
-    assert certificate.up_to_date
+    assert (certificate.not_after > 0, certificate.up_to_date) == (True, True)
     assert caplog.text.count("Too many open files") == 1
 
 
