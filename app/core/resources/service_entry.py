@@ -6,6 +6,8 @@ type becomes a `Problem`, and the rules turn problems into a finding.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from app.core.resources.ambient import NOTHING, Ambient
@@ -36,6 +38,8 @@ NAMING = HTTP_FAMILY | TLS_FAMILY
 STREAMING = frozenset({"GRPC", "GRPC-WEB"})
 """Protocols without a default timeout in Istio."""
 TLS_PORT = 443
+NO_ANNOTATIONS: Mapping[str, str] = {}
+"""One object for all entries without an annotation of ours."""
 REVISION_LABEL = "istio.io/rev"
 """The label by which a revision of istiod selects its objects."""
 
@@ -142,40 +146,51 @@ class ServiceEntry:
             spec.report("hosts", "a list with at least one host")
         resolution = spec.choice("resolution", RESOLUTIONS)
         return cls(
-            key=Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName")),
+            key=Key(intern(meta.text("namespace") or namespace), meta.text("name") or meta.text("generateName")),
             uid=meta.text("uid"),
             created=meta.text("creationTimestamp"),
             terminating=bool(meta.text("deletionTimestamp")),
-            annotations=own_annotations(meta),
+            annotations=own_annotations(meta) or NO_ANNOTATIONS,
             revision=meta.child("labels").text(REVISION_LABEL),
             hosts=tuple(Host.parse(host) for host in spec.texts("hosts")),
             addresses=tuple(spec.texts("addresses")),
-            ports=tuple(_port(port) for port in spec.children("ports")),
+            ports=_same_ports(tuple(_port(port) for port in spec.children("ports"))),
             location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
             resolution=resolution or "NONE",
             resolution_set="resolution" in spec.values,
             endpoints=tuple(endpoint.text("address") for endpoint in spec.children("endpoints")),
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
-            written=_last_write(meta.values) if written is None else written,
+            written=intern(_last_write(meta.values)) if written is None else written,
             ambient=Ambient.read(meta.values.get("labels"), root.values.get("status")),
             problems=tuple(root.problems),
         )
 
 
 class Fields:
-    """A JSON object read field by field; null counts as absent, as it does for the API server."""
+    """A JSON object read field by field; null counts as absent, as it does for the API server.
 
-    def __init__(self, value: JSON, path: str, problems: list[Problem] | None = None) -> None:
-        self.path = path
-        self.problems: list[Problem] = [] if problems is None else problems
+    Its path is made only for a problem: most objects have none.
+    """
+
+    __slots__ = ("_index", "_name", "_parent", "problems", "values")
+
+    def __init__(self, value: JSON, name: str = "", parent: "Fields | None" = None, index: int | None = None) -> None:
+        self._name, self._parent, self._index = name, parent, index
+        self.problems: list[Problem] = parent.problems if parent else []
         self.values: dict[str, JSON] = value if isinstance(value, dict) else {}
         if value is not None and not isinstance(value, dict):
             self.report("", "an object")
 
     def report(self, name: str, expected: str) -> None:
         """Record that a field, or this object itself (""), has a wrong type."""
-        self.problems.append(Problem(self._path(name) or "the document", expected))
+        self.problems.append(Problem(self.path(name) or "the document", expected))
+
+    def path(self, name: str = "") -> str:
+        """Return the path of a field, or of this object itself ("")."""
+        own = self._name if self._index is None else f"{self._name}[{self._index}]"
+        above = self._parent.path(own) if self._parent else own
+        return ".".join(part for part in (above, name) if part)
 
     def text(self, name: str) -> str:
         """Return a string field, "" if absent."""
@@ -211,16 +226,15 @@ class Fields:
 
     def child(self, name: str) -> "Fields":
         """Return the object in a field, an empty one if absent."""
-        return Fields(self.values.get(name), self._path(name), self.problems)
+        return Fields(self.values.get(name), name, self)
 
     def children(self, name: str) -> Iterator["Fields"]:
         """Yield the objects of a list field."""
         for index, value in enumerate(self._list(name)):
-            path = f"{name}[{index}]"
             if isinstance(value, dict):
-                yield Fields(value, self._path(path), self.problems)
+                yield Fields(value, name, self, index)
             else:
-                self.report(path, "an object")
+                self.report(f"{name}[{index}]", "an object")
 
     def _list(self, name: str) -> list[JSON]:
         value = self.values.get(name)
@@ -228,9 +242,6 @@ class Fields:
             return value or []
         self.report(name, "a list")
         return []
-
-    def _path(self, name: str) -> str:
-        return ".".join(part for part in (self.path, name) if part)
 
 
 def own_annotations(meta: Fields) -> dict[str, str]:
@@ -271,6 +282,12 @@ def is_http_route(manifest: JSON) -> bool:
 def is_service_entry(manifest: JSON) -> bool:
     """Say whether a manifest is an Istio ServiceEntry."""
     return is_istio(manifest, ("ServiceEntry",))
+
+
+@lru_cache(maxsize=1024)
+def _same_ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
+    """Return the same object for equal ports, to save memory: most entries share a few."""
+    return ports
 
 
 def _port(port: Fields) -> Port:
