@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from http.client import HTTPException
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -66,6 +67,17 @@ class Cluster:
     def get(self, *arguments: str) -> Any:
         """Objects as kubectl prints them as JSON."""
         return json.loads(self.kubectl("get", *arguments, "--output=json"))
+
+    def read(self, path: str) -> Any:
+        """The object at a path of the API server, for polls: a kubectl would cost thirty times as much.
+
+        Empty where there is none, and where the API server does not answer in time.
+        """
+        try:
+            status, body = self.plane.get(path)
+        except (OSError, HTTPException):
+            return {}
+        return json.loads(body) if status == 200 else {}
 
     def apply(self, *objects: Mapping[str, Any]) -> None:
         """Apply manifests."""
@@ -140,14 +152,14 @@ class Cluster:
                 node.tag(name, f"docker.io/library/{NAME}:{tag()}")
 
     def _has_default_account(self) -> bool:
-        accounts = self.get("serviceaccounts", "--namespace=kube-system")["items"]
-        return any(one["metadata"]["name"] == "default" for one in accounts)
+        return bool(self.read("/api/v1/namespaces/kube-system/serviceaccounts/default"))
 
     def _ready(self) -> bool:
-        nodes = self.get("nodes")["items"]
-        dns = self.get("deployments", "--namespace=kube-system")["items"]
+        nodes = self.read("/api/v1/nodes").get("items", [])
+        dns = self.read("/apis/apps/v1/namespaces/kube-system/deployments").get("items", [])
         return (
-            len(nodes) == len(self.nodes)
+            bool(dns)
+            and len(nodes) == len(self.nodes)
             and all(map(_is_ready, nodes))
             and all(each.get("status", {}).get("readyReplicas") == each["spec"]["replicas"] for each in dns)
         )

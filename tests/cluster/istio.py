@@ -106,5 +106,5 @@ def generated(istioctl: Path) -> list[dict[str, Any]]:
 
 
 def _is_ready(cluster: Cluster) -> bool:
-    found = cluster.get("deployment", "istiod", f"--namespace={NAMESPACE}")
+    found = cluster.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/istiod")
     return bool(found.get("status", {}).get("readyReplicas"))
