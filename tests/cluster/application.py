@@ -95,7 +95,7 @@ class Application:
         return dict(pod)
 
     def _is_ready(self) -> bool:
-        found = self._cluster.get("deployment", NAME, f"--namespace={NAMESPACE}")
+        found = self._cluster.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/{NAME}")
         return bool(found.get("status", {}).get("readyReplicas"))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from tests.bed.binaries import provide_sidecars
 from tests.bed.errors import BedError
+from tests.bed.require import give_up
 from tests.bed.tools import HELM
 from tests.chart.helm import Helm
 from tests.chart.helm import provide as provide_helm
@@ -15,7 +16,7 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.image import image_archive
 from tests.cluster.load import NAMESPACES
 from tests.cluster.release import NAMESPACE, Release
-from tests.cluster.requirements import complaint
+from tests.cluster.requirements import complaint, unsuitable
 from tests.cluster.traces import Traces
 
 RESTRICTED = {
@@ -49,9 +50,14 @@ def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.T
 
 @pytest.fixture(scope="session")
 def before() -> Traces:
-    """What there is on the machine before the cluster. Ends the run where there can be no cluster."""
+    """What there is on the machine before the cluster.
+
+    Where there can be none, tests are skipped, with the reason. They fail in CI for all that can be installed.
+    """
+    if reason := unsuitable():
+        pytest.skip(reason)
     if reason := complaint():
-        pytest.exit(reason, returncode=2)
+        give_up(reason)
     return Traces.seen()
 
 

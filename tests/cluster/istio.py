@@ -88,6 +88,13 @@ def install(cluster: Cluster, istioctl: Path) -> None:
     wait_until(lambda: _is_ready(cluster), "istiod is ready", SECONDS)
 
 
+def uninstall(cluster: Cluster, istioctl: Path) -> None:
+    """Delete what `install` applied, and the namespace; nothing waits until all of it is gone."""
+    items = [each for each in generated(istioctl) if each["kind"] != CRD]
+    manifest = yaml.safe_dump_all([*items, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}}])
+    cluster.kubectl("delete", "--ignore-not-found", "--wait=false", "--filename=-", stdin=manifest)
+
+
 def generated(istioctl: Path) -> list[dict[str, Any]]:
     """All objects that `istioctl manifest generate` prints."""
     operator = {"apiVersion": "install.istio.io/v1alpha1", "kind": "IstioOperator", "spec": OPTIONS}
@@ -99,5 +106,5 @@ def generated(istioctl: Path) -> list[dict[str, Any]]:
 
 
 def _is_ready(cluster: Cluster) -> bool:
-    found = cluster.get("deployment", "istiod", f"--namespace={NAMESPACE}")
+    found = cluster.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments/istiod")
     return bool(found.get("status", {}).get("readyReplicas"))

@@ -1,4 +1,4 @@
-"""docs/reliability.md and docs/index.md: their tables are what the run has seen."""
+"""docs/reliability.md, docs/performance.md and docs/index.md: these tables are what the run has seen."""
 
 import os
 from collections.abc import Iterable, Sequence
@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from tests.charts import DOCS, draw
 from tests.cluster.load import Created
 
-RELIABILITY, INDEX = "reliability.md", "index.md"
+RELIABILITY, PERFORMANCE, INDEX = "reliability.md", "performance.md", "index.md"
 BEGIN, END = "<!-- Made by `make cluster-test`. -->\n", "<!-- End of what is made. -->\n"
 KEEP = "CLUSTER_TEST_WRITES"
 """Set to have the run write the page: figures of a busy machine are not to replace good ones."""
-HEAD = ("what happens", "creates", "refused", "not repaired", "slowest create", "all routed after")
+HEAD = ("what happens", "creates", "refused", "not repaired", "slowest create", "all routed after", "longest pause")
+LEADER_HEAD = ("figure", "measured")
+LEADER_KILLED = "kill -9 of the leader"
+RESTARTS = {name: f"rollout restart of the {name}" for name in ("webhook", "controller")}
+LOSSES = (LEADER_KILLED, RESTARTS["controller"])
+"""Disruptions that take the leader away."""
 STORY_HEAD = ("what happens", "failed without the guard", "failed with it")
 
 
@@ -25,19 +30,21 @@ class Row:
     raw: int
     slowest: float
     routed: float
+    pause: float
+    """Seconds in which no VirtualService was new."""
 
     @classmethod
-    def of(cls, title: str, created: Sequence[Created], routed: float) -> "Row":
+    def of(cls, title: str, created: Sequence[Created], routed: float, pause: float) -> "Row":
         """Count."""
         stored = [one for one in created if one.status == 201]
         raw = sum(one.resolution != "DNS" for one in stored)
         slowest = max((one.seconds for one in created), default=0.0)
-        return cls(title, len(created), len(created) - len(stored), raw, slowest, routed)
+        return cls(title, len(created), len(created) - len(stored), raw, slowest, routed, pause)
 
     def cells(self) -> tuple[str, ...]:
         """The row as text."""
         numbers = (self.created, self.refused, self.raw)
-        return (self.title, *map(str, numbers), f"{self.slowest:.1f} s", f"{self.routed:.0f} s")
+        return (self.title, *map(str, numbers), f"{self.slowest:.1f} s", f"{self.routed:.0f} s", f"{self.pause:.1f} s")
 
     def line(self) -> str:
         """The row as a line of a log."""
@@ -73,8 +80,12 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def write(rows: Sequence[Row]) -> None:
-    """Put the table of disruptions into its page, if the run is asked to."""
+    """Put the table of disruptions into its page, and what the leader's loss costs, if the run is asked to."""
     _put(RELIABILITY, table(HEAD, [row.cells() for row in rows]))
+    losses = [
+        (f"{row.title}, until the next VirtualService", f"{row.pause:.1f} s") for row in rows if row.title in LOSSES
+    ]
+    _put(PERFORMANCE, table(LEADER_HEAD, losses))
 
 
 def write_story(rows: Sequence[Failures]) -> None:
