@@ -46,6 +46,11 @@ deep: $(STAMP)  ## try all properties with many more examples, on thousands of g
 	@$(BIN)/python -m tests.bed build mesh
 	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated"
 
+SECONDS ?= 3600
+.PHONY: fuzz
+fuzz: $(STAMP)  ## read damaged reviews, policies, manifests, kubeconfigs and answers for an hour (SECONDS=...)
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
 .PHONY: reference
 reference: $(STAMP)  ## write the generated parts of the documentation and of the chart
 	@$(BIN)/python -m tools.reference

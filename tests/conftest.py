@@ -54,6 +54,7 @@ MEASURING = "COVERAGE_PROCESS_CONFIG"
 UNMEASURED = (
     "chart",
     "docs",
+    "fuzz",
     "harm",
     "mesh",
     "model",
