@@ -4,7 +4,7 @@
 # The default base is a tag, for builds by hand: tags move. A release passes the digest that the tag had when it was
 # built (.github/workflows/release.yml), which is also in the label org.opencontainers.image.base.name.
 # Any Debian base with Python 3.11 or newer as python3, and with venv, will do; `make image-test` uses a plain Debian.
-ARG BASE_IMAGE=python:3.11-slim-bookworm
+ARG BASE_IMAGE=python:3.13-slim-trixie
 
 # --- what ships, built where pip is ---
 FROM ${BASE_IMAGE} AS build
@@ -40,7 +40,7 @@ FROM ${BASE_IMAGE} AS base
 # its library gets bytecode, which official images leave out. No program needs to become another user.
 RUN set -eu; \
     dpkg-query --show --showformat '${Package}\n' \
-        | grep -xE 'apt|libapt-pkg.*|gpgv|debian-archive-keyring|python3.*-venv|python3-(distutils|lib2to3)|python3-.*-whl' \
+        | grep -xE 'apt|libapt-pkg.*|gpgv|sqv|debian-archive-keyring|python3.*-venv|python3-(distutils|lib2to3)|python3-.*-whl' \
         | xargs dpkg --purge --force-depends --force-remove-essential --force-remove-protected; \
     dpkg --purge --force-depends --force-remove-essential --force-remove-protected dpkg; \
     stdlib="$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"; \

@@ -3,6 +3,7 @@
 The core decides what to do; this module decides which thread does it, and when.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,10 +16,11 @@ from app.controller.gauges import FindingGauges
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
+from app.controller.pod_files import pod_files_task
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
 from app.controller.reports import Reporter
-from app.controller.siblings import Siblings, siblings_task
+from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
@@ -39,6 +41,8 @@ from app.telemetry.tracing import UNTRACED, Tracer
 
 T = TypeVar("T", ServiceEntry, Observed, Namespace)
 Reflectors = dict[str, Reflector[ServiceEntry] | Reflector[Observed] | Reflector[Namespace]]
+
+log = logging.getLogger(__name__)
 
 SILENCE_LIMIT = 360.0
 """Seconds without any event of the API server (including bookmarks) after which the replica is not ready."""
@@ -123,7 +127,7 @@ class Manager:
         identity = self._elector.identity if self._elector else MANAGER
         self._events = EventRecorder(writer, MANAGER, identity, busy=self._emitting, clock=self._clock)
         events = EntryEvents(self._events, leads, judge)
-        reconciler = Reconciler(self._inventory, writer, policy, events)
+        reconciler = Reconciler(self._inventory, writer, policy, events, self._clock)
         self._workers = self._make_workers(reconciler, events, tracer)
         self._remediator = self._make_remediator(writer, events, tracer)
         self._aftermath = self._make_aftermath()
@@ -193,7 +197,8 @@ class Manager:
         settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
         if settings.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, settings.namespace, settings.siblings_config_map))
+            name = settings.siblings_config_map
+            tasks.append(pod_files_task(self._siblings, self._policy, settings.namespace, name))
         return tasks
 
     def _make_reflectors(self, client: Client) -> Reflectors:
@@ -274,9 +279,12 @@ class Manager:
 
     def _follow_policy(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
-            self._dispatcher.follow_policy()
-            if self._leadership.leads():
-                self._dispatcher.tell_standing()
+            try:
+                self._dispatcher.follow_policy()
+                if self._leadership.leads():
+                    self._dispatcher.tell_standing()
+            except Exception:
+                log.exception("unexpected error while following the policy; it goes on")
 
 
 def _timing(settings: ControllerSettings) -> Timing:

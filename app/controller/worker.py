@@ -63,10 +63,18 @@ class Loop:
         while not self.stopping.is_set():
             if not self._leadership.wait(self.stopping, WAIT_SECONDS):
                 continue
-            if self._prepare():
-                self._step()
-            else:
-                self.stopping.wait(READY_SECONDS)
+            try:
+                self._turn()
+            except Exception:
+                # A thread that ends would leave a leader that does nothing. What it worked on is in its queue.
+                log.exception("unexpected error in thread %s; it goes on", threading.current_thread().name)
+                self.stopping.wait(WAIT_SECONDS)
+
+    def _turn(self) -> None:
+        if self._prepare():
+            self._step()
+        else:
+            self.stopping.wait(READY_SECONDS)
 
 
 class Work(Protocol[C_contra]):

@@ -4,6 +4,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from app.controller.contention import Contested
 from app.controller.entry_events import EntryEvents
 from app.controller.gauges import Conflicts, Latency
 from app.controller.leadership import Leadership
@@ -105,6 +106,10 @@ class Workers:
             with self._tracer.working("reconcile", attributes) as span:
                 done = self._reconciler.reconcile(key)
                 _note(span, done)
+        except Contested as contested:
+            self.latency.put_back(key, since)
+            self._postpone(key, contested)
+            return
         except Exception:
             self.latency.put_back(key, since)
             raise
@@ -121,6 +126,16 @@ class Workers:
         )
         if owner := self._reconciler.owner(key):
             self._events.refused(owner, str(error))
+
+    def _postpone(self, key: Key, contested: Contested) -> None:
+        """Try a contested key again later, and say once for each delay who changes its objects."""
+        self.queue.add_after(key, contested.seconds)
+        if not contested.first:
+            return
+        managers = ", ".join(self._reconciler.managers(key)) or "another client"
+        log.warning("objects of %s are changed again and again by %s; %s", key, managers, contested)
+        if owner := self._reconciler.owner(key):
+            self._events.contested(owner, key.name, managers)
 
     def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
         if done.apply or done.delete:

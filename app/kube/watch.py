@@ -151,10 +151,23 @@ class Reflector(Generic[T]):
         return _ABSENT_SECONDS
 
     def _follow(self) -> None:
+        if self._resource_version and self._failures:
+            self._check_history()
         if not self._resource_version:
             self._list()
         if not self._stopping.is_set():
             self._watch()
+
+    def _check_history(self) -> None:
+        """Raise Gone if the cluster has gone back to an earlier state, as etcd has after a restore from a snapshot.
+
+        A watch from a version that the API server has not reached yet is silent until it is reached, and what differs
+        until then is never delivered. A restore interrupts every API server, so it is enough to check after a failure.
+        """
+        latest = self._client.list_page(self._resource, self._namespace, limit=1).resource_version
+        if is_behind(latest, self._resource_version):
+            seen = self._resource_version
+            raise Gone(410, "Expired", f"the API server is at version {latest}, and version {seen} was observed")
 
     def _list(self) -> None:
         # client-go lists at resourceVersion=0 to spare etcd the kubelets of a whole cluster, and may be shown
@@ -224,6 +237,11 @@ class Reflector(Generic[T]):
             self.store.pop(key, None)
         else:
             self.store[key] = value
+
+
+def is_behind(latest: str, seen: str) -> bool:
+    """Say whether a resource version is older than another one; they are numbers in etcd's order, or unknown."""
+    return latest.isdecimal() and seen.isdecimal() and int(latest) < int(seen)
 
 
 def _key(item: Object) -> ObjectKey:

@@ -83,6 +83,7 @@ class _Review(msgspec.Struct, frozen=True, rename="camel"):
 
 
 NO_SIBLINGS: Standing = {}
+_CONTAINERS = (dict, list)
 _decoder = msgspec.json.Decoder(_Review)
 _encoder = msgspec.json.Encoder()
 
@@ -94,16 +95,18 @@ def answer(stage: Stage, body: bytes, policy: GuardPolicy, siblings: Standing = 
     """
     request = _decode(body)
     verdict, remark = _judge(stage, request, policy, siblings)
+    allowed, codes = verdict.allowed, verdict.codes
+    response = _response(request.uid, verdict, allowed, codes, remark)
     return Answer(
-        body=_encoder.encode(_response(request, verdict, remark)),
+        body=_encoder.encode(response),
         uid=request.uid,
         operation=request.operation,
         namespace=request.namespace,
         name=request.name,
         user=request.user_info.username,
-        allowed=verdict.allowed,
+        allowed=allowed,
         patched=bool(verdict.patch),
-        codes=verdict.codes,
+        codes=codes,
         entry_uid=_uid(request.object),
     )
 
@@ -125,14 +128,13 @@ def _decode(body: bytes) -> _Request:
 
 def _shallow(value: JSON) -> bool:
     """Say whether a value keeps to the depth limit, level by level: no recursion to exhaust."""
-    level = [value]
+    level = [value] if isinstance(value, _CONTAINERS) else []
     for _ in range(DEPTH_LIMIT):
         level = [
             child
             for parent in level
-            if isinstance(parent, dict | list)
             for child in (parent.values() if isinstance(parent, dict) else parent)
-            if isinstance(child, dict | list)
+            if isinstance(child, _CONTAINERS)
         ]
         if not level:
             return True
@@ -165,15 +167,15 @@ def _judge(stage: Stage, request: _Request, policy: GuardPolicy, siblings: Stand
     return (as_stored(verdict) if stage is Stage.VALIDATE else verdict), ""
 
 
-def _response(request: _Request, verdict: Verdict, remark: str) -> JSON:
-    response: dict[str, JSON] = {"uid": request.uid, "allowed": verdict.allowed}
-    if not verdict.allowed:
+def _response(uid: str, verdict: Verdict, allowed: bool, codes: tuple[str, ...], remark: str) -> JSON:
+    response: dict[str, JSON] = {"uid": uid, "allowed": allowed}
+    if not allowed:
         response["status"] = {"code": 403, "reason": "Forbidden", "message": verdict.denial}
     if verdict.patch:
         response["patchType"] = "JSONPatch"
         response["patch"] = base64.b64encode(_encoder.encode(verdict.patch)).decode()
     if warnings := [*verdict.warnings, *([remark] if remark else [])]:
         response["warnings"] = warnings
-    if verdict.codes:
-        response["auditAnnotations"] = {"findings": ",".join(verdict.codes)}
+    if codes:
+        response["auditAnnotations"] = {"findings": ",".join(codes)}
     return {"apiVersion": ADMISSION_VERSION, "kind": "AdmissionReview", "response": response}

@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.bed.build import cache_root
 from tests.bed.errors import BedError
 
-SUITE = "bookworm"
+SUITE = "trixie"
 PACKAGES = ("ca-certificates", "python3", "python3-venv")
 PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "mount": "mount", "unshare": "util-linux", "tar": "tar"}
 """What is needed here, and the Debian package that has it."""

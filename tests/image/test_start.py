@@ -86,16 +86,22 @@ def test_a_kubeconfig_is_understood_and_an_absent_api_server_is_named(image: Ima
 
 
 @pytest.mark.parametrize("machine", ["aarch64", "x86_64"])
-def test_the_locks_have_what_each_architecture_needs(machine: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("python", ["3.11", "3.13"], ids=["the oldest Python", "the image's Python"])
+def test_the_locks_have_what_each_architecture_needs(python: str, machine: str, tmp_path: Path) -> None:
     """For the oldest system that the wheels may be for; nothing is built from source."""
     uv = [str(Path(sys.executable).with_name("uv")), "pip", "install", "--dry-run", f"--target={tmp_path}"]
-    kind = ["--python-version=3.11", f"--python-platform={machine}-manylinux_2_28", "--only-binary=:all:"]
+    kind = [f"--python-version={python}", f"--python-platform={machine}-manylinux_2_28", "--only-binary=:all:"]
     locks = ["--no-deps", "--require-hashes", "--requirement=requirements/runtime.txt"]
     done = subprocess.run([*uv, *kind, *locks], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert " + cryptography==" in done.stderr
 
 
-def test_python_is_that_of_the_locks(image: Image, volume: Path) -> None:
-    code, said = run(image, volume, "python", "-c", "import sys; print(sys.version_info[:2] >= (3, 11), sys.prefix)")
-    assert (code, said.split()) == (0, ["True", "/opt/serviceentry-guard"]), sys.version
+def test_python_and_debian_are_those_of_the_default_base(image: Image, volume: Path) -> None:
+    """What is tried here is a plain Debian; what is published has an official base of the same versions."""
+    default = re.search(r"^ARG BASE_IMAGE=python:([\d.]+)-slim-(\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert default
+    program = "import sys; print('%d.%d' % sys.version_info[:2], sys.prefix)"
+    code, said = run(image, volume, "python", "-c", program)
+    assert (code, said.split()) == (0, [default[1], "/opt/serviceentry-guard"])
+    assert f"VERSION_CODENAME={default[2]}" in (image.root / "etc" / "os-release").read_text().splitlines()

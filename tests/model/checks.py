@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from app.controller.inventory import Inventory
-from app.controller.siblings import FILE, Siblings, document
+from app.controller.pod_files import SIBLINGS, siblings_document
+from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import MANAGED_BY, MANAGER, ServiceEntry
@@ -71,7 +72,7 @@ class Found:
     def config_map(self) -> str | None:
         """Return what the webhook would read."""
         try:
-            text: str = self._client.get(CONFIG_MAPS, NAMESPACE, CONFIG_MAP)["data"][FILE]
+            text: str = self._client.get(CONFIG_MAPS, NAMESPACE, CONFIG_MAP)["data"][SIBLINGS]
         except ApiError:
             return None
         return text
@@ -110,7 +111,7 @@ def check_siblings(found: Found, replica: Replica) -> None:
     siblings._put_back = {}  # what a controller that starts would put back was decided by the one that ran
     left = [str(entry.key) for entry in found.entries if siblings.repair(entry, None)]
     assert not left, f"not remediated: {left}"
-    assert found.config_map() == document(siblings.standing())
+    assert found.config_map() == siblings_document(siblings.standing())
     judged = ((entry.key.namespace, code) for entry in found.entries for code in judge(entry, policies.current).codes)
     assert replica.manager._gauges.findings() == Counter(judged)
 

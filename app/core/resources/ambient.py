@@ -35,8 +35,8 @@ class Ambient:
     @classmethod
     def read(cls, labels: object, status: object = None) -> "Ambient":
         """Read the labels of an object, and the status of a ServiceEntry."""
-        found = cls(text(labels, USE_WAYPOINT), text(labels, WAYPOINT_NAMESPACE), *_condition(status))
-        return NOTHING if found == NOTHING else found
+        found = text(labels, USE_WAYPOINT), text(labels, WAYPOINT_NAMESPACE), *_condition(status)
+        return cls(*found) if any(found) else NOTHING
 
     @property
     def opted_out(self) -> bool:

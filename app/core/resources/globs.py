@@ -7,7 +7,7 @@ from functools import lru_cache
 
 def matches(text: str, globs: tuple[str, ...]) -> bool:
     """Say whether a text matches any of the globs, ignoring case; no glob causes backtracking."""
-    return _compiled(globs).fullmatch(text.lower()) is not None
+    return bool(globs) and _compiled(globs).fullmatch(text.lower()) is not None
 
 
 def covers_glob(wide: str, narrow: str) -> bool:
@@ -19,7 +19,4 @@ def covers_glob(wide: str, narrow: str) -> bool:
 
 @lru_cache(maxsize=1024)
 def _compiled(globs: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile("|".join(translate(glob.lower()) for glob in globs) or _NOTHING)
-
-
-_NOTHING = "(?!)"
+    return re.compile("|".join(translate(glob.lower()) for glob in globs))

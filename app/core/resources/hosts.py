@@ -9,13 +9,14 @@ import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_NAME = 253
 """Maximum length of a DNS name, and of the name of a Kubernetes object, in characters."""
 
 LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 """Regular expression of one label, in lower case."""
-_LABEL = re.compile(LABEL)
+_LABELS = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 _RESERVED = "wildcard"
 _SECOND = ".2"
 
@@ -106,7 +107,7 @@ def names_service(canonical: str, domains: Iterable[str]) -> bool:
 
     `reviews.default.svc` is short for the name in any domain, and `*.cluster.local` covers every Service's.
     """
-    suffixes = (".svc", *(f".svc.{domain}" for domain in domains))
+    suffixes = _service_suffixes(tuple(domains))
     if canonical.startswith("*"):
         return any(suffix.endswith(canonical[1:]) or canonical.endswith(suffix) for suffix in suffixes)
     return canonical.endswith(suffixes)
@@ -114,22 +115,27 @@ def names_service(canonical: str, domains: Iterable[str]) -> bool:
 
 def names_pod(canonical: str, domains: Iterable[str]) -> bool:
     """Say whether a host is the name that a StatefulSet's headless Service gives a Pod: pod.service.namespace.svc."""
-    for suffix in (".svc", *(f".svc.{domain}" for domain in domains)):
+    for suffix in _service_suffixes(tuple(domains)):
         if canonical.endswith(suffix):
             return canonical.removesuffix(suffix).count(".") == 2 and "*" not in canonical
     return False
 
 
+@lru_cache(maxsize=64)
+def _service_suffixes(domains: tuple[str, ...]) -> tuple[str, ...]:
+    return (".svc", *(f".svc.{domain}" for domain in domains))
+
+
 def _kind(canonical: str) -> HostKind:
     if len(canonical) > MAX_NAME:
         return HostKind.INVALID
-    first, *rest = canonical.split(".")
+    first, dot, rest = canonical.partition(".")
     if first.startswith("*"):
         tail = first[1:].removeprefix("-")
-        valid = bool(tail or rest) and first != "*-" and _labels_valid([tail, *rest] if tail else rest)
+        valid = first != "*-" and _labels_valid(f"{tail}{dot}{rest}" if tail else rest)
         return HostKind.WILDCARD if valid else HostKind.INVALID
-    return HostKind.FQDN if rest and _labels_valid([first, *rest]) else HostKind.INVALID
+    return HostKind.FQDN if dot and _labels_valid(canonical) else HostKind.INVALID
 
 
-def _labels_valid(labels: list[str]) -> bool:
-    return not labels[-1].isdigit() and all(_LABEL.fullmatch(label) for label in labels)
+def _labels_valid(name: str) -> bool:
+    return _LABELS.fullmatch(name) is not None and not name.rpartition(".")[2].isdigit()

@@ -168,18 +168,29 @@ class ServiceEntry:
 
 
 class Fields:
-    """A JSON object read field by field; null counts as absent, as it does for the API server."""
+    """A JSON object read field by field; null counts as absent, as it does for the API server.
 
-    def __init__(self, value: JSON, path: str, problems: list[Problem] | None = None) -> None:
-        self.path = path
-        self.problems: list[Problem] = [] if problems is None else problems
+    Its path is made only for a problem: most objects have none.
+    """
+
+    __slots__ = ("_index", "_name", "_parent", "problems", "values")
+
+    def __init__(self, value: JSON, name: str = "", parent: "Fields | None" = None, index: int | None = None) -> None:
+        self._name, self._parent, self._index = name, parent, index
+        self.problems: list[Problem] = parent.problems if parent else []
         self.values: dict[str, JSON] = value if isinstance(value, dict) else {}
         if value is not None and not isinstance(value, dict):
             self.report("", "an object")
 
     def report(self, name: str, expected: str) -> None:
         """Record that a field, or this object itself (""), has a wrong type."""
-        self.problems.append(Problem(self._path(name) or "the document", expected))
+        self.problems.append(Problem(self.path(name) or "the document", expected))
+
+    def path(self, name: str = "") -> str:
+        """Return the path of a field, or of this object itself ("")."""
+        own = self._name if self._index is None else f"{self._name}[{self._index}]"
+        above = self._parent.path(own) if self._parent else own
+        return ".".join(part for part in (above, name) if part)
 
     def text(self, name: str) -> str:
         """Return a string field, "" if absent."""
@@ -217,16 +228,15 @@ class Fields:
 
     def child(self, name: str) -> "Fields":
         """Return the object in a field, an empty one if absent."""
-        return Fields(self.values.get(name), self._path(name), self.problems)
+        return Fields(self.values.get(name), name, self)
 
     def children(self, name: str) -> Iterator["Fields"]:
         """Yield the objects of a list field."""
         for index, value in enumerate(self._list(name)):
-            path = f"{name}[{index}]"
             if isinstance(value, dict):
-                yield Fields(value, self._path(path), self.problems)
+                yield Fields(value, name, self, index)
             else:
-                self.report(path, "an object")
+                self.report(f"{name}[{index}]", "an object")
 
     def _list(self, name: str) -> list[JSON]:
         value = self.values.get(name)
@@ -234,9 +244,6 @@ class Fields:
             return value or []
         self.report(name, "a list")
         return []
-
-    def _path(self, name: str) -> str:
-        return ".".join(part for part in (self.path, name) if part)
 
 
 def own_annotations(meta: Fields) -> dict[str, str]:

@@ -67,6 +67,8 @@ class Finding:
 
 def printable(text: str) -> str:
     """Return an author's text for a message, without control characters and with limited length."""
+    if len(text) <= QUOTED and text.isprintable():
+        return text
     shown = "".join(char if char.isprintable() else "?" for char in text[: QUOTED + 1])
     return shown if len(shown) <= QUOTED else f"{shown[:QUOTED]}…"
 

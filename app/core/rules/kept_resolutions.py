@@ -81,7 +81,7 @@ def parse_standing(document: JSON) -> Standing:
     root = Fields(document, "")
     found: dict[Place, tuple[Stays, ...]] = {}
     for namespace, hosts in root.values.items():
-        for host, stays in Fields(hosts, namespace, root.problems).values.items():
+        for host, stays in Fields(hosts, namespace, root).values.items():
             found[namespace, host] = tuple(_parse_stays(stays))
     if root.problems:
         raise ValueError(f"{root.problems[0].path} must be {root.problems[0].expected}")

@@ -69,9 +69,9 @@ class ItemObstacle:
 
     def find(self, entry: ServiceEntry, settings: Settings) -> Finding | None:
         """Return the finding on the first such item, which counts the others."""
-        if not self.applies(settings) or (self.several_hosts and len(entry.hosts) < 2):
-            return None
         items = self.field.items(entry)
+        if not items or not self.applies(settings) or (self.several_hosts and len(entry.hosts) < 2):
+            return None
         hits = [index for index, item in enumerate(items) if self.found(item)]
         if not hits:
             return None

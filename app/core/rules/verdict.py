@@ -44,12 +44,12 @@ class Verdict:
     @property
     def allowed(self) -> bool:
         """Whether the entry may be stored."""
-        return not self.errors
+        return all(finding.severity is not Severity.ERROR for finding in self.findings)
 
     @property
     def codes(self) -> tuple[str, ...]:
         """The codes of all findings, in order, each once."""
-        return tuple(dict.fromkeys(finding.code for finding in self.findings))
+        return tuple(dict.fromkeys([finding.rule.code for finding in self.findings]))
 
     @property
     def denial(self) -> str:
@@ -114,7 +114,7 @@ def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:
     if not resolution.looked_at(entry, settings):
         return Verdict()
     owned = owned_by_others(entry, settings)
-    if not resolution.in_scope(entry, settings):
+    if entry.location not in settings.scope.locations:
         beyond = (*mesh_internal(entry, settings), *short_service_names(entry))
         return _soften(Verdict((*owned, *(beyond if entry.location == "MESH_INTERNAL" else ()))), settings)
     if broken := resolution.malformed(entry):
@@ -127,7 +127,7 @@ def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:
 def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
     decision = resolution.decide(entry, settings)
     tuning, refused = tune(entry.annotations, settings.virtual_service)
-    stored = replace(entry, resolution=decision.resolution or entry.resolution)
+    stored = replace(entry, resolution=decision.resolution) if decision.resolution else entry
     findings = (
         *refused_exemption(entry, settings),
         *decision.findings,
