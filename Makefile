@@ -62,6 +62,10 @@ image-test: $(STAMP)  ## build the image with buildah, and try it; needs root an
 cluster-test: $(STAMP)  ## install the chart on two nodes of its own, and disrupt them; needs root and Linux
 	$(BIN)/python -m pytest -s tests/cluster
 
+.PHONY: versions
+versions: $(STAMP)  ## run the end-to-end tests on the oldest and the newest Kubernetes too; writes docs/versions.md
+	@$(BIN)/python -m tests.versions --write --workers=$(WORKERS)
+
 .PHONY: sbom
 sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom

@@ -19,7 +19,16 @@ from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
 from tests.cases import CASES, TODAY, Case
 from tests.depth import examples
-from tests.e2e.backstops import Asker, Reply, confined, guard_policy, in_force, make_namespace
+from tests.e2e.backstops import (
+    Asker,
+    Reply,
+    confined,
+    engines,
+    guard_policy,
+    in_force,
+    make_namespace,
+    require_engine,
+)
 from tests.strategies import manifests
 
 pytestmark = pytest.mark.e2e
@@ -167,13 +176,19 @@ def of_all_cases(engine: Engine) -> GuardPolicy:
     return guard_policy({"namespaces": layers})
 
 
+@pytest.fixture(autouse=True)
+def _engine_is_there(request: pytest.FixtureRequest, control_plane: ControlPlane) -> None:
+    if engine := request.node.callspec.params.get("engine"):
+        require_engine(control_plane, engine)
+
+
 @pytest.fixture(scope="module")
 def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
     """A connection to the API server, while the backstops of all policies of this module are in force."""
     asker = Asker(control_plane)
     objects = list[Any]()
     make_namespace(api, PLAIN, PLAIN)
-    for engine in Engine:
+    for engine in engines(control_plane):
         objects += confined(backstop(of_all_cases(engine), engine), f"{engine.value}-cases")
         for case in STORABLE:
             make_namespace(api, namespace(engine, case.name), f"{engine.value}-cases")

@@ -337,6 +337,7 @@ def meddle(patient: Patient, kind: str, spec: Object, binding: Object) -> None:
         patient.client.create(resource, body)
 
 
+@pytest.mark.usefixtures("native")
 def test_a_change_by_another_admission_policy_is_not_attributed_to_the_guard(meddler: Patient) -> None:
     for resource in CONFIGURATIONS:
         meddler.client.delete(resource, None, meddler.installation.name)
