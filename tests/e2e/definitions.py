@@ -1,8 +1,9 @@
-"""Words of Istio's API that older definitions lack. Cases with one of them are left out there, by name."""
+"""Words of Istio's API that older definitions lack. What needs one of them is left out there, by its name."""
 
 import json
 import os
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -10,30 +11,31 @@ from tests.bed.binaries import ASSETS
 from tests.bed.control_plane import CRDS, ControlPlane
 from tests.cases import Case
 
-NEWER = {
-    "DYNAMIC_DNS": "newer than 1.26",
-    "backoff": "1.26",
-    "retryIgnorePreviousHosts": "1.26",
-}
+NEWER = {"DYNAMIC_DNS": "newer than 1.26", "backoff": "1.26", "retryIgnorePreviousHosts": "1.26"}
 """Words, and the Istio that has them."""
 
 
-def knows(control_plane: ControlPlane, case: Case) -> bool:
-    """Whether the API server can store the entry of a case, and what is emitted for it."""
-    return not _lacking(control_plane, case)
+def knows(control_plane: ControlPlane, written: Any) -> bool:
+    """Whether Istio's definitions have every word of a document."""
+    return not _lacking(control_plane, written)
 
 
-def require_definitions(control_plane: ControlPlane, case: Case) -> None:
-    """Leave the case out where Istio's definitions lack a word of it; those of a usual run have all."""
-    if lacking := _lacking(control_plane, case):
+def require_words(control_plane: ControlPlane, written: Any) -> None:
+    """Leave the test out where Istio's definitions lack a word of a document; those of a usual run have all."""
+    if lacking := _lacking(control_plane, written):
         why = f"{lacking} needs Istio {NEWER[lacking]}"
         if ASSETS not in os.environ:
             pytest.fail(why, pytrace=False)
         pytest.skip(why)
 
 
-def _lacking(control_plane: ControlPlane, case: Case) -> str:
-    text = json.dumps([case.spec, case.resolution, case.http])
+def words_of(case: Case) -> Any:
+    """What is stored for a case: the entry as it is written and changed, and the routes that are emitted."""
+    return case.spec, case.resolution, case.http
+
+
+def _lacking(control_plane: ControlPlane, written: Any) -> str:
+    text = json.dumps(written)
     return next((word for word in NEWER if f'"{word}"' in text and not _known(control_plane, word)), "")
 
 

@@ -29,7 +29,7 @@ from tests.e2e.backstops import (
     make_namespace,
     require_engine,
 )
-from tests.e2e.definitions import require_definitions
+from tests.e2e.definitions import require_words, words_of
 from tests.strategies import manifests
 
 pytestmark = pytest.mark.e2e
@@ -231,7 +231,7 @@ def expected_warning(manifest: Any, where: str, policy: GuardPolicy, engine: Eng
 def test_a_case_file_is_judged_as_it_says(
     case: Case, engine: Engine, asker: Asker, control_plane: ControlPlane
 ) -> None:
-    require_definitions(control_plane, case)
+    require_words(control_plane, words_of(case))
     where = namespace(engine, case.name)
     reply = asker.create(case.manifest(), where)
     if case.outcome == "refused":

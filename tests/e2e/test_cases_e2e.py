@@ -19,7 +19,7 @@ from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, guard
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
-from tests.e2e.definitions import knows, require_definitions
+from tests.e2e.definitions import knows, require_words, words_of
 from tests.e2e.team import DESTINATION_RULES, GUARDED, SECONDS, VIRTUAL_SERVICES, Team
 
 pytestmark = pytest.mark.e2e
@@ -129,7 +129,7 @@ def answers(bystander: Team, controller: object) -> dict[str, ApiError | None]: 
 def reports(bystander: Team, controller: Controller) -> dict[str, set[str]]:
     """The codes that the controller's metrics show for each namespace where the webhook missed a case."""
     for case in LEFT:
-        if not knows(bystander.control_plane, case):
+        if not knows(bystander.control_plane, words_of(case)):
             continue
         team = Team.create(bystander.control_plane, bystander.client, missed(case))
         team.store(case.manifest(team.namespace))
@@ -145,7 +145,7 @@ def reports(bystander: Team, controller: Controller) -> dict[str, set[str]]:
 def test_the_api_server_stores_or_refuses_an_entry_as_its_case_says(
     case: Case, admin: Client, cluster: ControlPlane, answers: dict[str, ApiError | None]
 ) -> None:
-    require_definitions(cluster, case)
+    require_words(cluster, words_of(case))
     answer = answers[case.name]
     if case.outcome == "refused":
         assert isinstance(answer, Forbidden)
@@ -177,7 +177,7 @@ def test_the_controller_emits_what_the_case_says(
     cluster: ControlPlane,
     answers: dict[str, ApiError | None],  # noqa: ARG001 - has to be there
 ) -> None:
-    require_definitions(cluster, case)
+    require_words(cluster, words_of(case))
     with suppress(TimeoutError):
         wait_until(lambda: emitted(admin, asked(case)).keys() == set(case.emits), "they are there", SECONDS)
     specs = emitted(admin, asked(case))
@@ -194,5 +194,5 @@ def test_the_controller_emits_what_the_case_says(
 def test_the_controller_reports_what_the_case_says_of_an_entry_that_the_webhook_missed(
     case: Case, cluster: ControlPlane, reports: dict[str, set[str]]
 ) -> None:
-    require_definitions(cluster, case)
+    require_words(cluster, words_of(case))
     assert reports.get(missed(case), set()) == case.codes - IN_COMPANY

@@ -180,13 +180,15 @@ class Fields:
 
     def report(self, name: str, expected: str) -> None:
         """Record that a field, or this object itself (""), has a wrong type."""
-        self.problems.append(Problem(self.path(name) or "the document", expected))
+        path = ".".join(part for part in (self.path, name) if part)
+        self.problems.append(Problem(path or "the document", expected))
 
-    def path(self, name: str = "") -> str:
-        """Return the path of a field, or of this object itself ("")."""
+    @property
+    def path(self) -> str:
+        """The path of this object in Kubernetes' notation, "" for the whole document."""
         own = self._name if self._index is None else f"{self._name}[{self._index}]"
-        above = self._parent.path(own) if self._parent else own
-        return ".".join(part for part in (above, name) if part)
+        above = self._parent.path if self._parent else ""
+        return f"{above}.{own}" if above else own
 
     def text(self, name: str) -> str:
         """Return a string field, "" if absent."""
