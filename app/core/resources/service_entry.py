@@ -180,15 +180,13 @@ class Fields:
 
     def report(self, name: str, expected: str) -> None:
         """Record that a field, or this object itself (""), has a wrong type."""
-        path = ".".join(part for part in (self.path, name) if part)
-        self.problems.append(Problem(path or "the document", expected))
+        self.problems.append(Problem(self.path(name) or "the document", expected))
 
-    @property
-    def path(self) -> str:
-        """The path of this object in Kubernetes' notation, "" for the whole document."""
+    def path(self, name: str = "") -> str:
+        """Return the path of a field, or of this object itself ("")."""
         own = self._name if self._index is None else f"{self._name}[{self._index}]"
-        above = self._parent.path if self._parent else ""
-        return f"{above}.{own}" if above else own
+        above = self._parent.path(own) if self._parent else own
+        return ".".join(part for part in (above, name) if part)
 
     def text(self, name: str) -> str:
         """Return a string field, "" if absent."""
