@@ -66,6 +66,15 @@ cluster-test: $(STAMP)  ## install the chart on two nodes of its own, and disrup
 versions: $(STAMP)  ## run the end-to-end tests on the oldest and the newest Kubernetes too; writes docs/versions.md
 	@$(BIN)/python -m tests.versions --write --workers=$(WORKERS)
 
+.PHONY: chaos
+chaos: $(STAMP)  ## cause all faults under a stream of writes, and write docs/reliability.md; 25 minutes
+	@$(BIN)/python -m tests.chaos --write
+
+MINUTES ?= 30
+.PHONY: soak
+soak: $(STAMP)  ## run for MINUTES=30 with all intervals shortened, and look for leaks
+	@$(BIN)/python -m tests.chaos.soak --write --minutes=$(MINUTES)
+
 .PHONY: sbom
 sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python build/sbom
@@ -74,6 +83,15 @@ sbom: $(STAMP)  ## list what the image is made of in dist/ (CycloneDX)
 	@$(BIN)/cyclonedx-py environment build/sbom --pyproject pyproject.toml --mc-type application \
 		--output-reproducible --spec-version 1.6 --output-format JSON --output-file $(SBOM)
 	@echo $(SBOM)
+
+.PHONY: package
+package: $(STAMP)  ## build the wheel and the source distribution into dist/
+	@$(BIN)/uv build --quiet --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls dist/*.whl dist/*.tar.gz
+
+.PHONY: publish
+publish: $(STAMP)
+	@$(BIN)/uv publish --trusted-publishing always dist/*.whl dist/*.tar.gz
 
 .PHONY: lint
 lint: $(STAMP)  ## format, lint, types, import contracts, spelling and style

@@ -3,7 +3,8 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -32,6 +33,10 @@ FileStamp = tuple[int, ...] | None
 log = logging.getLogger(__name__)
 
 
+class UnreadableFile(PolicyError):
+    """A policy file that cannot be read now; its content is unknown."""
+
+
 def load_policy(path: Path | None) -> GuardPolicy:
     """Return the policy in a file, or the built-in one without a file; raises PolicyError."""
     return default_policy() if path is None else decode_policy(_content(path), str(path))
@@ -42,7 +47,7 @@ def _content(path: Path) -> bytes:
         with path.open("rb") as file:
             return file.read(SIZE_LIMIT + 1)
     except OSError as error:
-        raise PolicyError(PolicyProblem(f"cannot be read: {error.strerror}", str(path))) from None
+        raise UnreadableFile(PolicyProblem(f"cannot be read: {error.strerror}", str(path))) from None
 
 
 def decode_policy(content: bytes, name: str) -> GuardPolicy:
@@ -77,10 +82,11 @@ class PolicyFile:
     ) -> None:
         self._clock = clock
         self._earlier: list[tuple[float, GuardPolicy]] = []
+        self._noted: AbstractSet[str] = frozenset()
         self._path = path
         self._told = changed
         self._today = today
-        self._handled = self._last = file_stamp(path)
+        self._handled = self._tried = self._last = file_stamp(path)
         self.current = self._load()
         self._warn()
 
@@ -90,11 +96,25 @@ class PolicyFile:
         now = self._clock()
         return [policy for end, policy in self._earlier if now < end]
 
+    def note_earlier(self, texts: Iterable[str]) -> None:
+        """Note policies that other replicas may have, although this process never had them.
+
+        Each counts from the first time that it is among `texts`. One that this version cannot read is ignored.
+        """
+        found = {_digest(text.encode()): text for text in texts}
+        for digest in found.keys() - self._noted - {self.digest}:
+            try:
+                self._add_earlier(decode_policy(found[digest].encode(), f"policy {digest}").on(self._today()))
+            except PolicyError as error:
+                log.warning("ignoring a policy of other replicas: %s", error)
+        self._noted = found.keys()
+
     def poll(self) -> bool:
         """Load a changed file, and return whether a different policy is in force now.
 
         A file is read only if it has not changed since the previous poll, because half of a policy file can be a valid
-        policy too. On a new day, `current` is a new object of the same policy.
+        policy too. A file that cannot be read is tried again at each poll, and reported once. On a new day, `current`
+        is a new object of the same policy.
         """
         if self.current.dated:
             self.current = self.current.on(self._today())
@@ -102,24 +122,31 @@ class PolicyFile:
         settled, self._last = stamp == self._last, stamp
         if not settled or stamp == self._handled:
             return False
-        self._handled = stamp
-        taken = self._reload()
-        self._told(taken)
-        return taken
-
-    def _reload(self) -> bool:
-        before = self.current
+        first, self._tried = stamp != self._tried, stamp
         try:
-            self.current = self._load()
+            self._reload()
         except PolicyError as error:
-            log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
+            if not isinstance(error, UnreadableFile):
+                self._handled = stamp
+            if first:
+                log.error("%s; the previous policy stays in force", error)  # noqa: TRY400 - the sentence says it
+                self._told(False)
             return False
-        now = self._clock()
-        current = [(end, policy) for end, policy in self._earlier if now < end]
-        self._earlier = [*current, (now + TRANSITION_SECONDS, before)][-EARLIER_LIMIT:]
+        self._handled = stamp
+        self._told(True)
+        return True
+
+    def _reload(self) -> None:
+        before = self.current
+        self.current = self._load()
+        self._add_earlier(before)
         self.announce()
         self._warn()
-        return True
+
+    def _add_earlier(self, policy: GuardPolicy) -> None:
+        now = self._clock()
+        current = [(end, earlier) for end, earlier in self._earlier if now < end]
+        self._earlier = [*current, (now + TRANSITION_SECONDS, policy)][-EARLIER_LIMIT:]
 
     def announce(self) -> None:
         """Log which policy is in force: people compare replicas by the digest of the file."""
@@ -128,18 +155,24 @@ class PolicyFile:
             self._path or "(built-in)",
             self.current.mode.value,
             len(self.current.namespaces),
-            self._digest,
+            self.digest,
         )
 
     def _load(self) -> GuardPolicy:
         content = _content(self._path) if self._path else b""
         policy = decode_policy(content, str(self._path)) if self._path else default_policy()
-        self._digest = hashlib.sha256(content).hexdigest()[:12]
+        self.text = decoded(content)
+        self.digest = _digest(content)
         return policy.on(self._today())
 
     def _warn(self) -> None:
         for finding in lint(self.current):
             log.warning("policy %s: %s", self._path, finding.sentence)
+
+
+def _digest(content: bytes) -> str:
+    """Return the first half of a SHA-256, which is enough to tell policies apart."""
+    return hashlib.sha256(content).hexdigest()[:12]
 
 
 def file_stamp(path: Path | None) -> FileStamp:

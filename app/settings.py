@@ -18,9 +18,15 @@ class WebhookSettings:
     tls_private_key_file: Path
     service_name: str | None = None
     """The name that the certificate must be valid for; None: any."""
+    client_ca_file: Path | None = None
+    """CA certificates of the clients that may call; None: any client may."""
+    client_allowed_subject: tuple[str, ...] = ()
+    """Names of these clients in their certificates; empty: any name."""
     policy: Path | None = None
     siblings: Path | None = None
     """File with the stored entries that keep their resolution, which the controller writes."""
+    policies: Path | None = None
+    """File with the policies that replicas may have, which the controller writes."""
     bind_address: str = "::"
     """All addresses of IPv4 and IPv6, because the address of a pod is known only at run time."""
     port: int = 9443
@@ -55,7 +61,7 @@ class ControllerSettings:
     prometheus_ca_file: Path | None = None
     metrics_matcher: tuple[str, ...] = ()
     siblings_config_map: str = ""
-    """ConfigMap for the webhook's pods with the entries that keep their resolution; empty: none is written."""
+    """ConfigMap that the controller writes for the webhook's pods: siblings and policies; empty: none is written."""
     pod_name: str = ""
     """The pod of this process. A Lease that an earlier container of the pod held is free."""
     lease_duration: float = 15.0

@@ -1,10 +1,11 @@
 """The removal of an installation, in an order that leaves no half-removed state.
 
-The webhook configurations are deleted first, so that no write waits for a webhook that is about to end. Then the
-controllers lose their rights and the Lease, which this program acquires like a replica: from then on no controller
-writes a deleted object again. The Lease is deleted last.
+The webhook configurations are deleted first, so that no write waits for a webhook that is about to end. Then the leader
+hands the Lease over to this program: from then on no controller writes a deleted object again. A leader that does not
+answer loses its rights, and its Lease when it expires. The rights of the controllers and the Lease are deleted last.
 """
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from app.core.resources.service_entry import JSON, MANAGER, OWNER_ANNOTATION, Fi
 from app.kube.apply import OUR_OBJECTS, list_all
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, WriteConflict
-from app.kube.lease import LeaderElector
+from app.kube.lease import UNINSTALL, LeaderElector, Timing
 from app.kube.resources import ADMISSION_POLICIES, CONFIGURATIONS, EMITTED, LEASES, REPORTS, SECRETS, Resource
 from app.kube.timing import backoff
 from app.settings import LEASE_NAME, UninstallSettings
@@ -36,6 +37,12 @@ BACKSTOP_NAMES = tuple(name for _, name in NAMES)
 FINAL = (Forbidden, Invalid, Unauthorized)
 """What trying again does not help against."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+RETRY = 0.5
+"""Seconds between two attempts at the Lease."""
+PATIENCE = 6.0
+"""Seconds after which a holder of the Lease that does not hand it over loses its rights."""
+STANDING_BY = 3.0
+"""Seconds after which each controller has read who holds the Lease: it does so every 2 to 2.4 s."""
 
 
 class Unfinished(Exception):
@@ -51,20 +58,27 @@ class _Written(NamedTuple):
 
 
 class Uninstall:
-    """One run; `say` is told of each step in a sentence."""
+    """One run; `say` is told what is done, in a sentence, and `step` what is tried or waited for."""
 
-    def __init__(self, client: Client, settings: UninstallSettings, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        settings: UninstallSettings,
+        say: Callable[[str], None],
+        step: Callable[[str], object] = str,
+    ) -> None:
         self._client = client
         self._settings = settings
         self._say = say
+        self._step = step
         self._end = time.monotonic() + settings.timeout
+        self._led = 0.0
+        self._revoked = False
 
     def run(self) -> None:
         """Do it all; raises Unfinished."""
         for resource in CONFIGURATIONS:
             self._delete(self._client, resource, self._settings.webhook_configuration)
-        for resource in BINDINGS if self._settings.revoke else ():
-            self._delete(self._client, resource, self._settings.revoke)
         with self._leading() as writer:
             for resource in BACKSTOP:
                 for name in BACKSTOP_NAMES:
@@ -75,6 +89,7 @@ class Uninstall:
                 self._remove(writer, resource)
             for resource in EMITTED.values() if self._settings.remove_objects else ():
                 self._remove(writer, resource)
+            self._revoke()
         self._forget_lease()
 
     def found(self) -> Iterator[str]:
@@ -101,15 +116,34 @@ class Uninstall:
     @contextmanager
     def _leading(self) -> Iterator[Client]:
         """Hold the Lease; gives a client that writes only while it is held."""
-        elector = LeaderElector(self._client, self._settings.namespace, LEASE_NAME)
+        name = f"{UNINSTALL}{socket.gethostname()}"
+        elector = LeaderElector(
+            self._client, self._settings.namespace, LEASE_NAME, pod=name, timing=Timing(retry=RETRY)
+        )
+        if self._settings.revoke:  # a controller that keeps its rights would write again once the Lease is free
+            self._patiently(elector.request, f"asking for Lease {LEASE_NAME}")
         elector.start()
+        patience = time.monotonic() + PATIENCE
         try:
             while not elector.is_leader():
                 self._pause(1, self._held())
+                if time.monotonic() > patience:  # the holder hangs, or is of a version that hands nothing over
+                    self._revoke()
+            self._led = time.monotonic()
             self._say(f"holding Lease {self._settings.namespace}/{LEASE_NAME}: no controller writes now")
             yield self._client.fenced(elector.remaining)
         finally:
             elector.stop()
+
+    def _revoke(self) -> None:
+        """Take the controllers' rights away, once all of them have seen who holds the Lease."""
+        if not self._settings.revoke or self._revoked:
+            return
+        self._step("waiting until all controllers stand by")
+        time.sleep(max(0.0, self._led + STANDING_BY - time.monotonic()) if self._led else 0.0)
+        for resource in BINDINGS:
+            self._delete(self._client, resource, self._settings.revoke)
+        self._revoked = True
 
     def _held(self) -> str:
         lease = f"Lease {self._settings.namespace}/{LEASE_NAME}"
@@ -172,6 +206,7 @@ class Uninstall:
     def _patiently(self, call: Callable[[], T], what: str) -> T:
         """Call again after what may pass, until time is up."""
         failures = 0
+        self._step(what)
         while True:
             try:
                 return call()
@@ -184,6 +219,7 @@ class Uninstall:
     def _pause(self, times: int, why: str) -> None:
         if time.monotonic() > self._end:
             raise Unfinished(f"not finished within {self._settings.timeout:g} s: {why}")
+        self._step(f"waiting: {why}")
         time.sleep(backoff(times, FIRST_PAUSE, LONGEST_PAUSE))
 
 

@@ -122,7 +122,24 @@ def memory(page: str) -> Chart:
     return Chart("Memory at the peak", "a line shows the aim, where there is one", groups)
 
 
+def story(page: str) -> Chart:
+    """Draw the share of an application's calls that fail, without the guard and with it."""
+    found = [one.cells for one in rows(page) if re.fullmatch(r"\d+ of \d+", one.cells[-1])]
+    groups = [
+        (
+            what,
+            [
+                Bar("without the guard", _share(before), before, "off"),
+                Bar("with the guard", _share(after), after, "on"),
+            ],
+        )
+        for what, before, after in found
+    ]
+    return Chart("Calls of an application that fail", "in a cluster with Istio; a sidecar sends them", groups)
+
+
 CHARTS = {
+    "story.svg": ("index.md", story),
     "recovery.svg": ("recovery.md", recovery),
     "create.svg": ("performance.md", create),
     "memory.svg": ("performance.md", memory),
@@ -203,6 +220,11 @@ def _arm(one: Row) -> Bar:
     failed, requests = _errors(one) or (0, 1)
     colour = "off" if one.cells[1] == "guard off" else "plain"
     return Bar(one.cells[1].replace("`", ""), failed / requests, one.cells[2], colour)
+
+
+def _share(figure: str) -> float:
+    part, whole = figure.split(" of ")
+    return int(part) / int(whole)
 
 
 def _number(text: str) -> float:

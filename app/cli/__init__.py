@@ -4,14 +4,16 @@ A module for each family of commands; each command imports what it alone needs w
 """
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
 import click
 from click.exceptions import Exit
 
-from app.cli.terminal import InOrder
+from app.cli.terminal import InOrder, say, tell
 from app.core.resources.service_entry import MANAGER
 
 MODULES = {
@@ -68,7 +70,7 @@ def show_version(context: click.Context, _option: click.Parameter, wanted: bool)
     if wanted:
         from app.cli.about import short_version
 
-        click.echo(short_version())
+        say(short_version())
         context.exit()
 
 
@@ -88,7 +90,16 @@ def cli() -> None:
 def main() -> None:
     """Run the console command."""
     _drop_service_links()
-    cli()
+    try:
+        code = cli.main(standalone_mode=False)
+    except click.ClickException as error:
+        with suppress(OSError):  # standard error may be full: the exit code tells as much
+            error.show()
+        code = error.exit_code
+    except click.Abort:
+        tell("aborted")
+        code = 1
+    sys.exit(code)
 
 
 def _drop_service_links() -> None:

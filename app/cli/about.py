@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from app.cli.terminal import command, say
 from app.core.resources.service_entry import MANAGER
 
 COMMIT_VARIABLE = "SERVICEENTRY_GUARD_COMMIT"
@@ -18,7 +19,7 @@ ISTIO, KUBERNETES = ("1.22", "1.32"), ("1.30", "1.37")
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command
+@command
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="How it is written.")
 def version(output: str) -> None:
     """Show the version, the commit, the Python and the supported versions of Istio and Kubernetes."""
@@ -33,13 +34,12 @@ def version(output: str) -> None:
         "kubernetes": "{} or newer, tested up to {}".format(*KUBERNETES),
     }
     if output == "json":
-        click.echo(json.dumps(facts, indent=2))
+        say(json.dumps(facts, indent=2))
         return
-    for name, value in facts.items():
-        click.echo(f"{name + ':':<12} {value}")
+    say(*(f"{name + ':':<12} {value}" for name, value in facts.items()))
 
 
-@click.command
+@command
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
     """Print what has a shell complete this command.
@@ -56,7 +56,7 @@ def completion(shell: str) -> None:
     made = get_completion_class(shell)
     if made is None:
         raise click.UsageError(f"there is no completion for {shell}")
-    click.echo(made(cli, {}, MANAGER, "_SERVICEENTRY_GUARD_COMPLETE").source())
+    say(made(cli, {}, MANAGER, "_SERVICEENTRY_GUARD_COMPLETE").source())
 
 
 def short_version() -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.audit import EVERYTHING, Audit, Part, connect, proxies
 from app.cli.insight import Asked, Suggest, read_dns, read_groups, read_usage
+from app.cli.progress import progress
 from app.core.insight.cluster import Insight, WithFindings, enforced
 from app.core.insight.suggestions import annotations, policy_for
 from app.core.policy.model import GuardPolicy
@@ -65,6 +66,7 @@ class Seen:
 def look(what: Look) -> Seen:
     """Read the cluster, and Prometheus if it was named; raises AuditError."""
     client = connect(what.access)
+    progress.step(f"listing the objects of {client.cluster}")
     asked = what.asked.prometheus or what.proxies
     policy = enforced(what.policy) if asked else what.policy
     audit = Audit(client, policy, what.part)
@@ -77,7 +79,12 @@ def look(what: Look) -> Seen:
 
 def _insight(client: Client, audit: Audit, what: Look) -> Insight:
     """Ask what was asked for: what the policy does once it is enforced."""
+    if what.asked.prometheus:
+        progress.step("asking Prometheus")
     usage = read_usage(what.asked, what.policy, audit.hosts, audit.forecasts, needed=what.suggest is not None)
+    if what.proxies:
+        progress.step("counting the proxies")
     groups = read_groups(what.proxies, lambda: proxies(client, what.part))
     dns = read_dns(audit.resolutions(), groups, what.ttl)
+    progress.step("reviewing the ServiceEntries")
     return Insight(usage, dns, audit.stored_objects)

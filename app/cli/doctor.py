@@ -9,7 +9,8 @@ from click.exceptions import Exit
 
 from app.cli import flags
 from app.cli.flags import flag, switch
-from app.cli.terminal import confirm, fail, in_colour, show_log, tell
+from app.cli.progress import progress
+from app.cli.terminal import command, confirm, fail, in_colour, say, show_log, tell
 
 if TYPE_CHECKING:
     from app.doctor.diagnosis import Check
@@ -23,7 +24,7 @@ VERDICTS = {
 }
 
 
-@click.command
+@command
 @flags.access()
 @flags.namespace("the installation")
 @flags.webhook_configuration()
@@ -59,20 +60,23 @@ def doctor(
     place = Target(namespace, webhook_configuration, probe_namespace, _host_and_port(connect), in_pod)
     try:
         client = open_client(access)
-        patient = Doctor(client, place)
+        patient = Doctor(client, place, progress.step)
         if change is None:
-            raise Exit(examine(patient.findings()))
+            with progress.during(f"calling {client.cluster}"):
+                code = examine(patient.findings())
+            raise Exit(code)
         verb = "disable" if change else "enable"
-        what = f"{verb} both webhook configurations {webhook_configuration} in {client.server}"
+        what = f"{verb} both webhook configurations {webhook_configuration} in {client.cluster}"
         if dry_run:
-            click.echo(f"would {what}")
+            say(f"would {what}")
             return
         confirm(f"{what}?", yes=yes)
-        for line in patient.disable() if change else patient.enable():
-            click.echo(line)
+        with progress.during(f"changing webhook configurations in {client.cluster}"):
+            for line in patient.disable() if change else patient.enable():
+                say(line)
     except DoctorError as error:
         fail(str(error))
-    click.echo(AFTER[change])
+    say(AFTER[change])
 
 
 AFTER = {
@@ -94,11 +98,11 @@ def examine(findings: "Iterator[Check]") -> int:
         seen.append(finding)
         state = finding.state.value
         word = click.style(f"{state:<8}", fg=COLOURS[state], bold=True) if in_colour() else f"{state:<8}"
-        click.echo(f"{word} {finding.sentence}")
+        say(f"{word} {finding.sentence}")
         if finding.remedy:
-            click.echo(f"         -> {finding.remedy}")
+            say(f"         -> {finding.remedy}")
     code = exit_code(seen)
-    click.echo(VERDICTS[code])
+    say(VERDICTS[code])
     if code == 1:
         tell("to have the API server ask it no more, at once: serviceentry-guard doctor --disable")
     return code

@@ -10,7 +10,7 @@ from click.exceptions import Exit
 
 from app.cli import flags
 from app.cli.flags import choice, read_policy
-from app.cli.terminal import InOrder, fail, tell, write_out
+from app.cli.terminal import InOrder, fail, say, tell, write_out
 from app.clock import utc_day
 from app.core.cel.admission_policy import Engine
 from app.core.policy.errors import PolicyError
@@ -66,10 +66,9 @@ def policy_check(file: str, today: str | None) -> None:
     from app.core.rules.policy_lint import lint
 
     findings = lint(read_policy(Path(file), today) if file != "-" else read_policy_input(today))
-    for finding in findings:
-        click.echo(f"{file}: {finding.severity.value} {finding.sentence}")
+    say(*(f"{file}: {finding.severity.value} {finding.sentence}" for finding in findings))
     if not findings:
-        click.echo(f"{file}: valid")
+        say(f"{file}: valid")
     raise Exit(int(bool(findings)))
 
 

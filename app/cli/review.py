@@ -10,12 +10,14 @@ from click.exceptions import Exit
 from app.cli import flags
 from app.cli.flags import choice, flag, read_policy, switch
 from app.cli.insight import Suggest, asked, dns_flags, prometheus_flags, read_groups, suggest
-from app.cli.terminal import fail, in_colour, show_log, tell, write_out
+from app.cli.progress import progress
+from app.cli.terminal import can_ask, command, confirm, fail, in_colour, show_log, tell, write_out
 from app.core.policy.errors import PolicyError
 from app.report import Output
 
 if TYPE_CHECKING:
     from app.kube.client import Access
+    from app.review.review import Review
 
 CLUSTER_FOLDERS = (
     "Glob of folders, such as 'clusters/*', from the working folder. Each folder that it matches is a cluster of its "
@@ -23,7 +25,7 @@ CLUSTER_FOLDERS = (
 )
 
 
-@click.command
+@command
 @click.argument("paths", metavar="[PATH|-]...", nargs=-1)
 @flags.policy()
 @flags.today()
@@ -35,6 +37,7 @@ CLUSTER_FOLDERS = (
 @flag("--allow-empty", "Exit with 0 where a folder has no ServiceEntry, and not with 2.", is_flag=True)
 @switch("--fix", "Set the resolution in the files, and touch nothing else in them.")
 @switch("--dry-run", "With --fix: show the changes as a diff and write nothing.")
+@switch("--yes", "With --fix: do not ask on a terminal.")
 def review(
     paths: tuple[str, ...],
     policy: Path | None,
@@ -48,6 +51,7 @@ def review(
     allow_empty: bool,
     fix: bool,
     dry_run: bool,
+    yes: bool,
 ) -> None:
     """Show what the guard would do with the ServiceEntries in files, folders or on standard input (-).
 
@@ -65,13 +69,15 @@ def review(
     try:
         rules = read_policy(policy, today)
         groups = read_groups(proxies, None)
-        request = Request(given, rules, namespace, cluster_folders, output, colour=in_colour(), proxies=groups, ttl=ttl)
-        found = Review(request)
+        request = Request(given, rules, namespace, cluster_folders, output, in_colour(), groups, ttl, progress.step)
+        with progress.during("reading files"):
+            found = Review(request)
     except PolicyError as error:
         fail(*error.lines)
-    for line in found.repair() if fix else ():
-        tell(line)
-    write_out(found.written())
+    if fix:
+        _fix(found, yes=yes)
+    with progress.during("writing the report"):
+        write_out(found.written())
     for line in found.complaints():
         tell(line)
     if found.empty and not allow_empty:
@@ -90,7 +96,18 @@ def _checked(given: tuple[str, ...], *, fix: bool) -> tuple[str, ...]:
     return given
 
 
-@click.command
+def _fix(found: "Review", *, yes: bool) -> None:
+    """Name the entries and ask, if there is a terminal to ask on; then change their files."""
+    if not yes and can_ask() and (lines := list(found.repairs())):
+        for line in lines:
+            tell(line)
+        confirm(f"write the resolution of {len(lines)} ServiceEntries into these files?", yes=False)
+    with progress.during("writing files"):
+        for line in found.repair():
+            tell(line)
+
+
+@command
 @flags.policy()
 @flags.today()
 @flags.access()
@@ -133,12 +150,14 @@ def audit(
     rules = read_policy(policy, today)
     if suggest and not given["prometheus"]:
         fail("--suggest needs --prometheus")
-    try:
-        seen = look(Look(access, rules, asked(given), proxies, ttl, suggest, Part(namespace, selector)))
-    except AuditError as error:
-        fail(str(error))
-    if suggest:
-        write_out(seen.suggestions(suggest))
-        return
-    write_out(write(seen.report(colour=in_colour()), output))
-    raise Exit(seen.exit_code)
+    with progress.during("reading the cluster"):
+        try:
+            seen = look(Look(access, rules, asked(given), proxies, ttl, suggest, Part(namespace, selector)))
+        except AuditError as error:
+            fail(str(error))
+        if suggest:
+            write_out(seen.suggestions(suggest))
+            return
+        write_out(write(seen.report(colour=in_colour()), output))
+        code = seen.exit_code
+    raise Exit(code)

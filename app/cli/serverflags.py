@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def health_port() -> Decorator:
     """Declare the port of the health server."""
-    return flag("--health-port", "Plain HTTP port of /healthz, /readyz and /metrics.", default=8081)
+    return flag("--health-port", "Plain HTTP port of /healthz, /readyz, /startupz and /metrics.", default=8081)
 
 
 def log_format() -> Decorator:

@@ -6,13 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import click
 from click.exceptions import Exit
 
 from app.cli import flags, serverflags
 from app.cli.flags import FILE, AtLeast, choice, flag
 from app.cli.serverflags import make_tracer, seconds
-from app.cli.terminal import fail
+from app.cli.terminal import command, fail
 from app.core.cel.admission_policy import Engine
 from app.core.policy.errors import PolicyError
 from app.core.resources.service_entry import MANAGER
@@ -54,15 +53,34 @@ class BackstopMode(enum.Enum):
         return None if self is BackstopMode.NONE else Engine(self.value)
 
 
-@click.command
+@command
 @flag("--tls-cert-file", "PEM file with the serving certificate and its chain.", type=FILE, required=True)
 @flag("--tls-private-key-file", "PEM file with the certificate's key.", type=FILE, required=True)
 @flag("--service-name", "DNS name that the certificate must be valid for; until it is, the webhook is not ready.")
+@flag(
+    "--client-ca-file",
+    "PEM file with the CA certificates of the clients. A call without a valid certificate of theirs is rejected; "
+    "without the flag, any client may call.",
+    type=FILE,
+)
+@flag(
+    "--client-allowed-subject",
+    "Common name or alternative name that a client certificate must have. Repeat the flag for more; in the "
+    "environment, separate them by spaces.",
+    metavar="NAME",
+    multiple=True,
+)
 @flags.policy()
 @flag(
     "--siblings",
     "JSON file with the stored ServiceEntries that keep their resolution; the controller writes it as a ConfigMap. "
     "An entry that shares a namespace and a host with one of them is not changed alone.",
+    type=FILE,
+)
+@flag(
+    "--policies",
+    "JSON file with the policies that other replicas may have; the controller writes it into the same ConfigMap. While "
+    "replicas change their policy, no entry is rejected that another one left alone and that this one would repair.",
     type=FILE,
 )
 @flag("--bind-address", "Address to listen on; :: is all addresses of IPv6 and IPv4.", default="::")
@@ -83,13 +101,15 @@ def webhook(
     from app.telemetry.metrics import WebhookMetrics
     from app.webhook.server import serve
 
+    if settings["client_allowed_subject"] and not settings["client_ca_file"]:
+        fail("--client-allowed-subject needs --client-ca-file")
     level, metrics = configure(log_format, log_level), WebhookMetrics()
     follower = follow_policy(policy, metrics.policy.reloaded)
     tracer = make_tracer(otlp_endpoint, "webhook")
     raise Exit(serve(WebhookSettings(policy=policy, **settings), follower, metrics, level, tracer))
 
 
-@click.command
+@command
 @flags.policy()
 @flags.kubeconfig(without="the pod's own account")
 @serverflags.health_port()
@@ -126,7 +146,8 @@ def webhook(
 @flag("--reports/--no-reports", "Whether to keep PolicyReports, where the cluster knows them.", default=True)
 @flag(
     "--siblings-config-map",
-    "ConfigMap for the webhook with the stored ServiceEntries that keep their resolution; empty writes none.",
+    "ConfigMap for the webhook with the stored ServiceEntries that keep their resolution (siblings.json) and the "
+    "policies that replicas may have (policies.json); empty writes none.",
     default="",
 )
 @flag(

@@ -7,13 +7,14 @@ from click.exceptions import Exit
 
 from app.cli import flags
 from app.cli.flags import AtLeast, flag, switch
-from app.cli.terminal import confirm, fail, show_log, tell, write_out
+from app.cli.progress import progress
+from app.cli.terminal import command, confirm, fail, say, show_log, tell
 
 if TYPE_CHECKING:
     from app.kube.client import Access
 
 
-@click.command
+@command
 @flags.access()
 @flags.namespace("the Lease and the Secrets")
 @flags.webhook_configuration("the two")
@@ -52,13 +53,14 @@ def uninstall(
     except ConfigError as error:
         fail(str(error))
     try:
-        uninstalled = Uninstall(client, UninstallSettings(**settings), tell)
+        uninstalled = Uninstall(client, UninstallSettings(**settings), tell, progress.step)
         if dry_run:
-            lines = (f"in {client.server}, these would go:", *uninstalled.found())
-            write_out(f"{line}\n" for line in lines)
+            with progress.during(f"reading {client.cluster}"):
+                say(f"in {client.cluster}, these would go:", *uninstalled.found())
             return
-        confirm(f"uninstall {settings['webhook_configuration']} from {client.server}?", yes=yes)
-        uninstalled.run()
+        confirm(f"uninstall {settings['webhook_configuration']} from {client.cluster}?", yes=yes)
+        with progress.during(f"uninstalling from {client.cluster}"):
+            uninstalled.run()
     except Unfinished as error:
         tell(str(error))
         raise Exit(1) from error

@@ -90,7 +90,8 @@ class Dispatcher:
     def follow_policy(self) -> None:
         """Check whether the policy has changed, or a new day has begun on which exemptions may end."""
         before = self._policy.current
-        if (taken := self._policy.poll()) or (self._synced() and not self._siblings.ready):
+        taken = self._policy.poll()
+        if self._synced() and (taken or not self._siblings.ready):  # before, the siblings of an entry may be missing
             self._look_at_all()
         if taken:
             self._inventory.take_policy(self._policy.current)
@@ -110,7 +111,7 @@ class Dispatcher:
 
     def _look_at_all(self) -> None:
         """Find the entries whose siblings keep their resolution, and then the entries to patch."""
-        self._siblings.recount(self._stored())
+        self._siblings_changed(self._siblings.recount(self._stored()))
         self._remediator.reconsider()
 
     def _policy_changed(self, before: GuardPolicy) -> None:

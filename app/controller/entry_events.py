@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from app.core.event_catalogue import UNFIXABLE, Notice, applied, conflict, limited, notices, refused
+from app.core.event_catalogue import UNFIXABLE, Notice, applied, conflict, contested, limited, notices, refused
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import API_VERSION, ServiceEntry
 from app.core.routes.limits import Exceeded
@@ -64,6 +64,10 @@ class EntryEvents:
     def refused(self, entry: ServiceEntry, reason: str) -> None:
         """Write the Event about a namespace in which the API server rejects writes, on one of its entries."""
         self.tell(entry, refused(entry.key.namespace, reason))
+
+    def contested(self, entry: ServiceEntry, name: str, managers: str) -> None:
+        """Write the Event about an object that another client changes again and again."""
+        self.tell(entry, contested(name, managers))
 
     def tell(self, entry: ServiceEntry, notice: Notice, *, standing: bool = False) -> None:
         """Write an Event; `standing` means that the state is probably older."""

@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import lru_cache
 from typing import Generic, TypeVar
 
 from prometheus_client import Histogram
@@ -86,7 +87,7 @@ class FindingGauges:
     def _put(self, key: Key, entry: ServiceEntry | None) -> None:
         _, codes, unfixable, _ = self._judged.pop(key, _GONE)
         verdict = self._judge(entry) if entry else Verdict()
-        after = verdict.codes, bool(verdict.unfixable), verdict.exempt_until
+        after = _same(verdict.codes), bool(verdict.unfixable), verdict.exempt_until
         if entry:
             self._judged[key] = (entry, *after)
         namespace = key.namespace
@@ -170,6 +171,12 @@ class Latency:
         """Record the latency of a key with a write."""
         if since is not None:
             self._histogram.observe(self._clock() - since)
+
+
+@lru_cache(maxsize=1024)
+def _same(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the same object for equal codes, to save memory: most entries share a few."""
+    return codes
 
 
 def _stranger(found: Conflict) -> str:

@@ -13,9 +13,12 @@ class Leadership:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._leads = False
+        self.term = 0
+        """How often this replica has begun to lead. Between two terms, another replica may have led."""
 
     def begin(self) -> None:
         """Lead from now on."""
+        self.term += 1
         self._set(True)
 
     def end(self) -> None:

@@ -3,6 +3,7 @@
 The core decides what to do; this module decides which thread does it, and when.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -15,10 +16,11 @@ from app.controller.gauges import FindingGauges
 from app.controller.interfaces import LeaderAware, Runnable
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
+from app.controller.pod_files import pod_files_task
 from app.controller.reconciler import Reconciler
 from app.controller.remediation import Remediator
 from app.controller.reports import Reporter
-from app.controller.siblings import Siblings, siblings_task
+from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.controller.worker import LeaderTask
 from app.controller.workers import Workers
@@ -30,6 +32,7 @@ from app.kube.events import EventRecorder
 from app.kube.lease import LeaderElector, Timing
 from app.kube.resources import EMITTED, HTTP_ROUTES, NAMESPACES, SERVICE_ENTRIES, Resource
 from app.kube.rivals import Rivals
+from app.kube.timing import CLOCK, Clock
 from app.kube.watch import Reflector
 from app.policyfile import POLL_SECONDS, PolicyFile
 from app.settings import LEASE_NAME, ControllerSettings
@@ -38,6 +41,8 @@ from app.telemetry.tracing import UNTRACED, Tracer
 
 T = TypeVar("T", ServiceEntry, Observed, Namespace)
 Reflectors = dict[str, Reflector[ServiceEntry] | Reflector[Observed] | Reflector[Namespace]]
+
+log = logging.getLogger(__name__)
 
 SILENCE_LIMIT = 360.0
 """Seconds without any event of the API server (including bookmarks) after which the replica is not ready."""
@@ -59,8 +64,10 @@ class Manager:
         *,
         beside: Sequence[Callable[[Siblings], MakeTask]] = (),
         tracer: Tracer = UNTRACED,
+        clock: Clock = CLOCK,
     ) -> None:
         self._settings = settings
+        self._clock = clock
         self._policy = policy
         self._metrics = metrics
         self._leadership = Leadership()
@@ -118,9 +125,9 @@ class Manager:
         self._siblings = Siblings(self._inventory, judge, policy)
         self._gauges = FindingGauges(lambda entry: judge(entry, policy.current))
         identity = self._elector.identity if self._elector else MANAGER
-        self._events = EventRecorder(writer, MANAGER, identity, busy=self._emitting)
+        self._events = EventRecorder(writer, MANAGER, identity, busy=self._emitting, clock=self._clock)
         events = EntryEvents(self._events, leads, judge)
-        reconciler = Reconciler(self._inventory, writer, policy, events)
+        reconciler = Reconciler(self._inventory, writer, policy, events, self._clock)
         self._workers = self._make_workers(reconciler, events, tracer)
         self._remediator = self._make_remediator(writer, events, tracer)
         self._aftermath = self._make_aftermath()
@@ -147,6 +154,7 @@ class Manager:
             leadership=self._leadership,
             synced=self._synced,
             count=self._settings.workers,
+            clock=self._clock,
         )
 
     def _make_remediator(self, writer: Client, events: EntryEvents, tracer: Tracer) -> Remediator:
@@ -159,6 +167,7 @@ class Manager:
             tracer=tracer,
             leadership=self._leadership,
             rate=self._settings.remediation_rate,
+            clock=self._clock,
         )
 
     def _make_reporter(self, writer: Client, judge: VerdictCache) -> Reporter:
@@ -168,10 +177,11 @@ class Manager:
             self._policy,
             self._metrics,
             leadership=self._leadership,
-            synced=self._synced,
+            synced=lambda: self._synced() and self._siblings.ready,
             judge=judge,
             also=self._aftermath.findings if self._aftermath else lambda _entry: (),
             enabled=self._settings.reports,
+            clock=self._clock,
         )
 
     def _make_aftermath(self) -> Aftermath | None:
@@ -187,7 +197,8 @@ class Manager:
         settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
         if settings.siblings_config_map:
-            tasks.append(siblings_task(self._siblings, settings.namespace, settings.siblings_config_map))
+            name = settings.siblings_config_map
+            tasks.append(pod_files_task(self._siblings, self._policy, settings.namespace, name))
         return tasks
 
     def _make_reflectors(self, client: Client) -> Reflectors:
@@ -214,7 +225,7 @@ class Manager:
         optional: bool = False,
     ) -> Reflector[T]:
         restarted = partial(self._metrics.api.watch_restarted, resource.plural)
-        return Reflector(client, resource, parse, changed, optional=optional, on_restart=restarted)
+        return Reflector(client, resource, parse, changed, optional=optional, on_restart=restarted, clock=self._clock)
 
     def _make_elector(self, client: Client) -> LeaderElector | None:
         if not self._settings.leader_elect:
@@ -226,7 +237,8 @@ class Manager:
             on_started=self._lead,
             on_stopped=self._follow,
             timing=_timing(self._settings),
-            find_rival=Rivals(client, self._settings.namespace, LEASE_NAME).find,
+            clock=self._clock,
+            find_rival=Rivals(client, self._settings.namespace, LEASE_NAME, self._clock).find,
             pod=self._settings.pod_name,
         )
 
@@ -267,9 +279,12 @@ class Manager:
 
     def _follow_policy(self) -> None:
         while not self._stopping.wait(POLL_SECONDS):
-            self._dispatcher.follow_policy()
-            if self._leadership.leads():
-                self._dispatcher.tell_standing()
+            try:
+                self._dispatcher.follow_policy()
+                if self._leadership.leads():
+                    self._dispatcher.tell_standing()
+            except Exception:
+                log.exception("unexpected error while following the policy; it goes on")
 
 
 def _timing(settings: ControllerSettings) -> Timing:

@@ -3,7 +3,8 @@
 import logging
 import signal
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from app.controller.manager import MakeTask, Manager
 from app.controller.siblings import Siblings
@@ -58,13 +59,37 @@ def run(  # noqa: PLR0913 - the parts of the process
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: end.set())
     policy.announce()
-    manager.start()
-    # Signal handlers run in this thread only, and a signal that the kernel delivers to another thread does not wake
-    # it.
-    while not end.wait(SIGNAL_SECONDS):
-        pass
-    manager.stop()
+    with ending_with_threads(end) as failed:
+        manager.start()
+        # Signal handlers run in this thread only, and a signal that the kernel delivers to another thread does not
+        # wake it.
+        while not end.wait(SIGNAL_SECONDS):
+            pass
+        app.end()
+        manager.stop()
     health.stop()
     client.close()
     tracer.stop()
-    return 0
+    return 1 if failed.is_set() else 0
+
+
+@contextmanager
+def ending_with_threads(end: threading.Event) -> Iterator[threading.Event]:
+    """Set `end`, and the event of the block, if a thread ends by an exception.
+
+    A controller without one of its threads is no controller, and looks healthy. The kubelet starts another process.
+    """
+    failed, before = threading.Event(), threading.excepthook
+
+    def ended(arguments: threading.ExceptHookArgs) -> None:
+        try:
+            before(arguments)
+        finally:
+            failed.set()
+            end.set()
+
+    threading.excepthook = ended
+    try:
+        yield failed
+    finally:
+        threading.excepthook = before

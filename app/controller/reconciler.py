@@ -3,8 +3,10 @@
 import logging
 import time
 from collections.abc import Hashable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
+from app.controller.contention import Contention
 from app.controller.entry_events import EntryEvents
 from app.controller.inventory import Inventory
 from app.core.policy.model import GuardPolicy
@@ -14,9 +16,11 @@ from app.core.routes.index import Neighbours
 from app.core.routes.observed import Observed
 from app.core.routes.plan import Changes, changes, desired_at
 from app.core.routes.virtual_service import Emitted
-from app.kube.apply import apply_exactly, delete_seen
+from app.kube.apply import apply_over, delete_seen, other_managers, reset_spec
 from app.kube.client import Client
+from app.kube.errors import ApiError
 from app.kube.resources import EMITTED
+from app.kube.timing import CLOCK, Clock
 from app.policyfile import PolicyFile
 from app.telemetry.logs import tell
 
@@ -39,12 +43,20 @@ class _Left:
 class Reconciler:
     """Brings the objects of one key (namespace and name) to the desired state."""
 
-    def __init__(self, inventory: Inventory, client: Client, policy: PolicyFile, events: EntryEvents) -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        client: Client,
+        policy: PolicyFile,
+        events: EntryEvents,
+        clock: Clock = CLOCK,
+    ) -> None:
         self._inventory = inventory
         self._events = events
         self._client = client
         self._policy = policy
         self._left: dict[Key, _Left] = {}
+        self._contention = Contention[Key](clock)
 
     def settled(self, key: Key) -> bool:
         """Say, once, that since its reconciliation only our own writes to a key were observed.
@@ -61,17 +73,35 @@ class Reconciler:
         return True
 
     def reconcile(self, key: Key) -> Changes:
-        """Write the differences, and return them; raises ApiError if the API server rejects one."""
+        """Write the differences, and return them.
+
+        Raises ApiError if the API server rejects one, and Contested if another client undoes our writes: then nothing
+        is written yet.
+        """
         if self.settled(key):
             return Changes()
         self._left.pop(key, None)
         policy, neighbours = self._policy.current, self._inventory.neighbours(key)
         todo = changes(desired_at(key, neighbours, explained=False), neighbours.observed)
-        versions = _versions(neighbours.observed)
+        versions, situation = _versions(neighbours.observed), (policy, _entries(neighbours))
+        if todo.apply:
+            self._contention.check(key, situation)
         self._write(key, todo, versions)
+        if todo.apply:
+            self._contention.written(key, situation)
         if (todo.apply or todo.delete) and not todo.foreign:
-            self._left[key] = _Left(policy, _entries(neighbours), versions)
+            self._left[key] = _Left(policy, situation[1], versions)
         return todo
+
+    def managers(self, key: Key) -> tuple[str, ...]:
+        """Return the other field managers of our objects with a name, as far as the API server tells."""
+        found = dict[str, None]()
+        for stored in self._inventory.neighbours(key).observed:
+            if stored.managed and stored.key.namespace == key.namespace:
+                with suppress(ApiError):
+                    document = self._client.get(EMITTED[stored.kind], key.namespace, stored.key.name)
+                    found |= dict.fromkeys(other_managers(document))
+        return tuple(found)
 
     def _write(self, key: Key, todo: Changes, versions: dict[tuple[str, Key], str]) -> None:
         """Make the writes, and then tell of those that were made, though a later one failed; updates `versions`."""
@@ -101,13 +131,18 @@ class Reconciler:
     def _apply(self, emitted: Emitted, current: Observed | None) -> str:
         """Apply server-side: only over the observed version of our own object, and never over an object of others.
 
-        Returns the new resource version, or "" if the stored object still differs.
+        Returns the new resource version, or "" if the stored object still differs and another write may change it.
+        Where the API server fills in a field of its own, none does.
         """
         resource, manifest = EMITTED[emitted.kind], emitted.manifest
-        stored = apply_exactly(self._client, resource, manifest, current.resource_version if current else None)
+        stored = apply_over(self._client, resource, manifest, current.resource_version if current else None)
         log.debug("applied %s %s for ServiceEntry %s", emitted.kind, emitted.key, emitted.owner.key)
-        done: str = stored["metadata"]["resourceVersion"] if stored["spec"] == manifest["spec"] else ""
-        return done
+        version: str = stored["metadata"]["resourceVersion"]
+        if stored["spec"] == manifest["spec"]:
+            return version
+        reset = reset_spec(self._client, resource, manifest, stored)
+        after: str = reset["metadata"]["resourceVersion"]
+        return after if after == version or reset["spec"] == manifest["spec"] else ""
 
     def _delete(self, stored: Observed) -> None:
         resource, key, seen = EMITTED[stored.kind], stored.key, {"uid": stored.uid, "version": stored.resource_version}

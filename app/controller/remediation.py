@@ -1,7 +1,6 @@
 """Remediation: it patches stored entries, one at a time, as admission would have patched them."""
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -17,7 +16,7 @@ from app.kube.apply import locked
 from app.kube.client import Client
 from app.kube.errors import Forbidden, Invalid, NotFound
 from app.kube.resources import SERVICE_ENTRIES
-from app.kube.timing import TokenBucket
+from app.kube.timing import CLOCK, Clock, TokenBucket
 from app.telemetry.logs import tell
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Span, Tracer
@@ -57,6 +56,7 @@ class Remediator:
         tracer: Tracer = UNTRACED,
         leadership: Leadership,
         rate: float,
+        clock: Clock = CLOCK,
     ) -> None:
         self._client = client
         self._events = events
@@ -64,12 +64,13 @@ class Remediator:
         self._repair = repair
         self._patched = patched
         self._tracer = tracer
-        self._pace = TokenBucket(rate, 1, time.monotonic)
+        self._pace = TokenBucket(rate, 1, clock)
         self._queue = WorkQueue[Key](
             group=lambda key: key.namespace,
             base=FIRST_RETRY,
             cap=LAST_RETRY,
             longest_pause=LAST_RETRY,
+            clock=clock,
             meter=metrics.queues.meter(REMEDIATION),
         )
         metrics.queues.watch(REMEDIATION, self._queue)

@@ -20,6 +20,7 @@ from app.kube.apply import OUR_OBJECTS, apply_over, delete_seen, list_all
 from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, NotFound, WriteConflict
 from app.kube.resources import REPORTS, Resource
+from app.kube.timing import CLOCK, Clock
 from app.policyfile import PolicyFile
 from app.telemetry.metrics import ControllerMetrics
 
@@ -75,6 +76,7 @@ class Reporter:
         enabled: bool = True,
         delay: float = DELAY,
         survey_seconds: float = SURVEY_SECONDS,
+        clock: Clock = CLOCK,
     ) -> None:
         self._client = client
         self._inventory = inventory
@@ -85,6 +87,7 @@ class Reporter:
         self._enabled = enabled
         self._delay = delay
         self._survey_seconds = survey_seconds
+        self._clock = clock
         self._lock = threading.Lock()
         self._entries: dict[str, dict[str, ServiceEntry]] = {}
         self._kind: Resource | None = None
@@ -97,6 +100,7 @@ class Reporter:
             base=FIRST_RETRY,
             cap=LAST_RETRY,
             longest_pause=LAST_RETRY,
+            clock=clock,
             meter=metrics.queues.meter(REPORTING),
         )
         if enabled:
@@ -150,10 +154,10 @@ class Reporter:
 
     def work(self, namespace: str) -> None:
         """Update a report."""
-        began = time.monotonic()
+        began = self._clock()
         if self._kind:
             self._bring_up_to_date(self._kind, namespace)
-        self._took[namespace] = time.monotonic() - began
+        self._took[namespace] = self._clock() - began
 
     def failed(self, namespace: str, error: Exception) -> None:
         """Log that writing a report failed."""
@@ -173,7 +177,7 @@ class Reporter:
         return False
 
     def _survey_if_due(self) -> None:
-        now = time.monotonic()
+        now = self._clock()
         if now < self._survey_due:
             return
         self._survey_due = now + self._survey_seconds

@@ -1,38 +1,23 @@
 """Siblings in the controller: entries that keep their resolution, that are changed together, or that are restored.
 
-The webhook sees one object and has no credentials. So the leader writes the entries that keep their resolution into a
-ConfigMap, which the webhook's pods mount; `pod_sync` has their kubelets bring it to them at once.
+The webhook sees one object and has no credentials. So `pod_files` writes the entries that keep their resolution into a
+ConfigMap for it.
 """
 
-import json
-import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from app.controller.inventory import Inventory
-from app.controller.leadership import Leadership
 from app.controller.verdict_cache import VerdictCache
-from app.controller.worker import LeaderTask
-from app.core.cel.kept_resolutions import in_turns
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
-from app.core.rules.kept_resolutions import Standing, as_document
+from app.core.rules.kept_resolutions import Standing
 from app.core.rules.patch import Operation, set_resolution, wrote
 from app.core.rules.siblings import follows, led, slipped
 from app.core.rules.verdict import remediation
-from app.kube.client import Client
-from app.kube.resources import CONFIG_MAPS
 from app.policyfile import PolicyFile
 
-log = logging.getLogger(__name__)
-
-FILE = "siblings.json"
-"""The key in the ConfigMap, which is the file name in the webhook's pods."""
-ROOM = 900_000
-"""Maximum size of the data in bytes; a ConfigMap can have 1 MiB."""
-LOOK_SECONDS = 0.25
 ATTEMPTS = 3
 """Maximum number of times that one entry is restored: after that, the change is taken as intended."""
 
@@ -68,18 +53,22 @@ class Siblings:
         changed = (self._judge.reconsider(self._together([one]), policy) for one in (entries if self._ready else ()))
         return frozenset[Key]().union(*changed)
 
-    def recount(self, entries: Iterable[ServiceEntry]) -> None:
-        """Review all entries, because all are known now, or because the policy has changed."""
+    def recount(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
+        """Review all entries, because all are known now, or because the policy has changed.
+
+        Returns those whose verdict has changed because of siblings.
+        """
         entries, policy = tuple(entries), self._policy.current
-        seen = set[Key]()
+        seen, changed = set[Key](), set[Key]()
         for entry in entries:
             if entry.key not in seen:
                 siblings = self._together([entry]) or {entry.key: entry}
                 seen |= siblings.keys()
-                self._judge.reconsider(siblings, policy)
+                changed |= self._judge.reconsider(siblings, policy)
         for entry in () if self._ready else entries:
             self._note_missed(entry, policy)
         self._ready = True
+        return frozenset(changed)
 
     def news(self) -> frozenset[Key]:
         """Return the entries whose findings because of siblings have changed since the last call."""
@@ -161,58 +150,3 @@ class Siblings:
 
     def _together(self, entries: Iterable[ServiceEntry]) -> dict[Key, ServiceEntry]:
         return {sibling.key: sibling for entry in entries for sibling in self._inventory.siblings(entry).values()}
-
-
-class SiblingsMap:
-    """Keeps the ConfigMap in step with `siblings`. `check` is one pass."""
-
-    def __init__(self, client: Client, siblings: Siblings, namespace: str, name: str) -> None:
-        self._client = client
-        self._siblings = siblings
-        self._namespace = namespace
-        self._name = name
-        self._written: str | None = None
-        self._seen: int | None = None
-
-    def check(self) -> float:
-        """Write the ConfigMap if it changed; returns the seconds until the next pass."""
-        version = self._siblings.version
-        if not self._siblings.ready or version == self._seen:
-            return LOOK_SECONDS
-        text = document(self._siblings.standing())
-        if text != self._written:
-            self._client.apply(CONFIG_MAPS, self._manifest(text), force=True)
-            self._written = text
-        self._seen = version
-        return LOOK_SECONDS
-
-    def _manifest(self, text: str) -> dict[str, Any]:
-        metadata = {"namespace": self._namespace, "name": self._name}
-        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {FILE: text}}
-
-
-def document(standing: Standing) -> str:
-    """Return standing entries as JSON; if there is no room for all, the same number of hosts of each namespace."""
-    text = _encoded(standing)
-    kept = in_turns(standing)
-    while len(text) > ROOM:
-        kept = kept[: int(len(kept) * ROOM / len(text) * 0.95)]
-        text = _encoded({place: standing[place] for place in kept})
-    if len(kept) < len(standing):
-        log.warning(
-            "only %d of %d hosts whose entries keep their resolution fit into the ConfigMap", len(kept), len(standing)
-        )
-    return text
-
-
-def siblings_task(siblings: Siblings, namespace: str, name: str) -> Callable[[Client, Leadership], LeaderTask]:
-    """Return a function that creates the leader's task for the ConfigMap."""
-
-    def make(client: Client, leadership: Leadership) -> LeaderTask:
-        return LeaderTask("siblings", SiblingsMap(client, siblings, namespace, name).check, leadership)
-
-    return make
-
-
-def _encoded(standing: Standing) -> str:
-    return json.dumps(as_document(standing), separators=(",", ":"))

@@ -34,7 +34,7 @@ class Loop:
     def __init__(
         self,
         name: str,
-        step: Callable[[], None],
+        step: Callable[[], object],
         leadership: Leadership,
         *,
         prepare: Callable[[], bool] = lambda: True,
@@ -63,10 +63,18 @@ class Loop:
         while not self.stopping.is_set():
             if not self._leadership.wait(self.stopping, WAIT_SECONDS):
                 continue
-            if self._prepare():
-                self._step()
-            else:
-                self.stopping.wait(READY_SECONDS)
+            try:
+                self._turn()
+            except Exception:
+                # A thread that ends would leave a leader that does nothing. What it worked on is in its queue.
+                log.exception("unexpected error in thread %s; it goes on", threading.current_thread().name)
+                self.stopping.wait(WAIT_SECONDS)
+
+    def _turn(self) -> None:
+        if self._prepare():
+            self._step()
+        else:
+            self.stopping.wait(READY_SECONDS)
 
 
 class Work(Protocol[C_contra]):
@@ -109,7 +117,7 @@ class Worker(Generic[K]):
         self._work = work
         self._meter = meter
         self._refusals = refusals
-        self._loop = Loop(name, self._step, leadership, prepare=prepare, threads=threads)
+        self._loop = Loop(name, self.step, leadership, prepare=prepare, threads=threads)
 
     @property
     def stopping(self) -> threading.Event:
@@ -125,13 +133,16 @@ class Worker(Generic[K]):
         self._queue.shut_down()
         self._loop.stop(seconds)
 
-    def _step(self) -> None:
-        key = self._queue.get(WAIT_SECONDS)
-        if key is not None:
-            try:
-                self._handle(key)
-            finally:
-                self._queue.done(key)
+    def step(self, seconds: float = WAIT_SECONDS) -> bool:
+        """Handle the next key; False if none came within `seconds`."""
+        key = self._queue.get(seconds)
+        if key is None:
+            return False
+        try:
+            self._handle(key)
+        finally:
+            self._queue.done(key)
+        return True
 
     def _handle(self, key: K) -> None:
         try:

@@ -1,10 +1,10 @@
 """The work of the controller's workers on an object name: reconcile it, and record the result."""
 
 import logging
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 
+from app.controller.contention import Contested
 from app.controller.entry_events import EntryEvents
 from app.controller.gauges import Conflicts, Latency
 from app.controller.leadership import Leadership
@@ -14,6 +14,7 @@ from app.controller.workqueue import WorkQueue
 from app.core.resources.service_entry import Key
 from app.core.routes.plan import Changes
 from app.kube.errors import Forbidden, Invalid, ServerError
+from app.kube.timing import CLOCK, Clock
 from app.telemetry.metrics import ControllerMetrics
 from app.telemetry.tracing import ENTRY_UIDS, Span, Tracer
 
@@ -45,9 +46,13 @@ class Workers:
         leadership: Leadership,
         synced: Callable[[], bool],
         count: int,
+        clock: Clock = CLOCK,
     ) -> None:
-        self.queue = WorkQueue[Key](group=lambda key: key.namespace, share=SHARE, meter=metrics.queues.meter(EMISSION))
-        self.latency = Latency(metrics.emission_latency, leadership.leads)
+        self._clock = clock
+        self.queue = WorkQueue[Key](
+            group=lambda key: key.namespace, share=SHARE, clock=clock, meter=metrics.queues.meter(EMISSION)
+        )
+        self.latency = Latency(metrics.emission_latency, leadership.leads, clock)
         self.conflicts = Conflicts()
         self._reconciler = reconciler
         self._events = events
@@ -82,7 +87,7 @@ class Workers:
     def busy(self) -> bool:
         """Whether so many keys wait, or were written within the last second, that Events should wait."""
         written = tuple(self._written)
-        fast = len(written) == BURST and time.monotonic() - written[0] < 1
+        fast = len(written) == BURST and self._clock() - written[0] < 1
         return fast or len(self.queue) >= BURST
 
     def refused_counts(self) -> Mapping[tuple[str, ...], int]:
@@ -101,6 +106,10 @@ class Workers:
             with self._tracer.working("reconcile", attributes) as span:
                 done = self._reconciler.reconcile(key)
                 _note(span, done)
+        except Contested as contested:
+            self.latency.put_back(key, since)
+            self._postpone(key, contested)
+            return
         except Exception:
             self.latency.put_back(key, since)
             raise
@@ -118,9 +127,19 @@ class Workers:
         if owner := self._reconciler.owner(key):
             self._events.refused(owner, str(error))
 
+    def _postpone(self, key: Key, contested: Contested) -> None:
+        """Try a contested key again later, and say once for each delay who changes its objects."""
+        self.queue.add_after(key, contested.seconds)
+        if not contested.first:
+            return
+        managers = ", ".join(self._reconciler.managers(key)) or "another client"
+        log.warning("objects of %s are changed again and again by %s; %s", key, managers, contested)
+        if owner := self._reconciler.owner(key):
+            self._events.contested(owner, key.name, managers)
+
     def _take_note(self, key: Key, since: float | None, done: Changes) -> None:
         if done.apply or done.delete:
-            self._written.append(time.monotonic())
+            self._written.append(self._clock())
             self.latency.written(since)
         for conflict in self.conflicts.put(key, done.foreign):
             self._events.yielded(conflict, standing=not self._settled)

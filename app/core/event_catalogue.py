@@ -90,6 +90,14 @@ WRITE_REFUSED = Reason(
     "Apply",
 )
 
+OBJECT_CONTESTED = Reason(
+    "ObjectContested",
+    "Warning",
+    "Another client changes or deletes an object of the guard again and again. The controller repairs it with "
+    "increasing delay, up to a minute.",
+    "Apply",
+)
+
 CATALOGUE: tuple[Reason, ...] = (
     VIRTUAL_SERVICE_APPLIED,
     DESTINATION_RULE_APPLIED,
@@ -102,6 +110,7 @@ CATALOGUE: tuple[Reason, ...] = (
     REMEDIATION_REFUSED,
     LIMIT_EXCEEDED,
     WRITE_REFUSED,
+    OBJECT_CONTESTED,
 )
 _APPLIED = {"VirtualService": VIRTUAL_SERVICE_APPLIED, "DestinationRule": DESTINATION_RULE_APPLIED}
 
@@ -139,6 +148,12 @@ def limited(exceeded: Exceeded) -> Notice:
 def refused(namespace: str, reason: str) -> Notice:
     """Return the Event about a namespace in which the API server rejects writes."""
     return Notice(WRITE_REFUSED, f"objects of namespace {namespace} cannot be written: {reason}")
+
+
+def contested(name: str, managers: str) -> Notice:
+    """Return the Event about an object that other field managers change again and again."""
+    note = f"the objects named {name} are changed again and again by {managers}; they are repaired with a delay"
+    return Notice(OBJECT_CONTESTED, note)
 
 
 def _note(found: Iterable[Finding]) -> str:

@@ -86,6 +86,10 @@ class Cause(Enum):
         "the connection was closed before an answer came",
         _WHO_CUTS,
     )
+    CLIENT_CERTIFICATE = (
+        "the webhook rejects the client certificate of the API server, or the API server presents none",
+        "Give every API server a certificate for this webhook (docs/certificates.md), or unset webhook.clientCA.",
+    )
     OVERLOADED = (
         "the webhook has too many concurrent requests",
         "Give it more replicas or more CPU.",
@@ -120,6 +124,10 @@ _SIGNS: tuple[tuple[str, Cause], ...] = (
     ),
     (r"certificate signed by unknown authority|x509: ", Cause.UNTRUSTED),
     (r"unable to load root certificates|unable to parse bytes as PEM", Cause.NO_BUNDLE),
+    (
+        r"remote error: tls: (?:unknown certificate authority|bad certificate|expired certificate)",
+        Cause.CLIENT_CERTIFICATE,
+    ),
     (r"remote error: tls: ", Cause.NO_CERTIFICATE),
     (r"server gave HTTP response to HTTPS client|first record does not look like a TLS handshake", Cause.NO_TLS),
     (r"no such host|server misbehaving", Cause.UNRESOLVED),
@@ -127,6 +135,7 @@ _SIGNS: tuple[tuple[str, Cause], ...] = (
     (r"no route to host|network is unreachable|dial tcp [^ ]+ i/o timeout|dial tcp .*i/o timeout", Cause.UNREACHABLE),
     (r"context deadline exceeded|Client\.Timeout exceeded|i/o timeout|TLS handshake timeout", Cause.TIMEOUT),
     (r"too many concurrent requests", Cause.OVERLOADED),
+    (r"a client certificate is required|not an allowed subject", Cause.CLIENT_CERTIFICATE),
     (r"EOF|connection reset by peer|broken pipe|server closed idle connection", Cause.CUT),
     (
         r"expected webhook response|json parse error|invalid character|server could not find the requested resource",

@@ -78,9 +78,11 @@ def open_client(access: Access) -> Client:
 class Doctor:
     """Looks at one installation."""
 
-    def __init__(self, client: Client, place: Target) -> None:
+    def __init__(self, client: Client, place: Target, step: Callable[[str], object] = str) -> None:
+        """Take the API server, the installation, and a function that is told each step."""
         self._client = client
         self._place = place
+        self._step = step
         self._cluster_ips: dict[str, str] = {}
 
     def findings(self) -> Iterator[Check]:
@@ -91,6 +93,7 @@ class Doctor:
             raise DoctorError(f"calling the API server failed: {error}") from None
 
     def _examine(self) -> Iterator[Check]:
+        self._step(f"reading the installation from {self._client.cluster}")
         yield from self._rivals()
         configurations = dict[Resource, Object]()
         repairs = any(name == REPAIR for _, name in self._bindings())
@@ -171,6 +174,7 @@ class Doctor:
             (address(webhook), bundle(webhook)) for webhook in asked if bundle(webhook)
         ):
             shown = self._reached(where)
+            self._step(f"connecting to {shown}")
             try:
                 probe(shown, authorities)
             except ProbeError as error:
@@ -199,6 +203,7 @@ class Doctor:
                 **spec,
             },
         }
+        self._step(f"creating a ServiceEntry in namespace {self._place.probe_namespace} as a dry run")
         try:
             seen = self._client.rehearse(SERVICE_ENTRIES, entry)
         except ApiError as error:

@@ -21,6 +21,15 @@ def is_ours(stored: Object) -> bool:
     return (stored["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER
 
 
+def other_managers(stored: Object) -> tuple[str, ...]:
+    """Return the field managers of an object other than ours, the latest first; empty if it does not name them."""
+    fields = sorted(
+        stored["metadata"].get("managedFields") or (), key=lambda item: str(item.get("time", "")), reverse=True
+    )
+    names = (str(item.get("manager", "")) for item in fields)
+    return tuple(dict.fromkeys(name for name in names if name and name != MANAGER))
+
+
 def list_all(
     client: Client,
     resource: Resource,
@@ -63,8 +72,11 @@ def apply_exactly(client: Client, resource: Resource, manifest: Object, seen: st
     Returns the object as stored. Its `spec` is another one where the API server fills in fields.
     """
     stored = apply_over(client, resource, manifest, seen)
-    if stored["spec"] == manifest["spec"]:
-        return stored
+    return stored if stored["spec"] == manifest["spec"] else reset_spec(client, resource, manifest, stored)
+
+
+def reset_spec(client: Client, resource: Resource, manifest: Object, stored: Object) -> Object:
+    """Remove what others added to the `spec` of a stored object; returns it as it is stored then."""
     metadata = manifest["metadata"]
     reset = locked(stored, [{"op": "replace", "path": "/spec", "value": manifest["spec"]}])
     return client.json_patch(resource, metadata.get("namespace"), metadata["name"], reset)

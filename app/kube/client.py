@@ -127,9 +127,9 @@ class Client:
         return cls(session, timeout=access.timeout, user=access.user)
 
     @property
-    def server(self) -> str:
-        """The API server's address, for people."""
-        return self._session.host
+    def cluster(self) -> str:
+        """The API server's address and the context of the kubeconfig, for people."""
+        return self._session.name
 
     def fenced(self, remaining: Callable[[], float]) -> "Client":
         """Return this client for writes of the leader: `remaining` returns the seconds for which it still leads.

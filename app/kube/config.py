@@ -10,6 +10,7 @@ from kubernetes.client import Configuration
 from kubernetes.config import (
     KUBE_CONFIG_DEFAULT_LOCATION,
     ConfigException,
+    list_kube_config_contexts,
     load_incluster_config,
     load_kube_config,
 )
@@ -32,13 +33,20 @@ _DROP_UNSENT = (socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 HOME_KUBECONFIG = "~/.kube/config"
 
 
-def load(path: str | None, connections: int, context: str | None = None) -> Configuration:
+class ConnectionSettings(Configuration):
+    """The package's settings of a connection, and the context that they come from."""
+
+    context_name: str = ""
+    """Empty without a kubeconfig."""
+
+
+def load(path: str | None, connections: int, context: str | None = None) -> ConnectionSettings:
     """The settings for up to `connections` connections.
 
     `path` is a kubeconfig (`~` and a list of files are understood). None means what kubectl means: `$KUBECONFIG`, then
     `~/.kube/config`, then the service account of the pod. `context` is one of the kubeconfig's. Raises ConfigError.
     """
-    configuration = Configuration()
+    configuration = ConnectionSettings()
     # urllib3 would follow redirects, and repeat a timed-out PUT or DELETE by itself: after the lease ended, too.
     configuration.retries = False
     configuration.connection_pool_maxsize = connections
@@ -62,7 +70,7 @@ def _exists(paths: str) -> bool:
     return any(Path(path).expanduser().exists() for path in paths.split(os.pathsep) if path)
 
 
-def _load_in_cluster(configuration: Configuration) -> bool:
+def _load_in_cluster(configuration: ConnectionSettings) -> bool:
     try:
         load_incluster_config(configuration)  # type: ignore[no-untyped-call]  # typed in part
     except ConfigException:
@@ -70,11 +78,12 @@ def _load_in_cluster(configuration: Configuration) -> bool:
     return True
 
 
-def _load_kubeconfig(configuration: Configuration, paths: str, context: str | None) -> None:
+def _load_kubeconfig(configuration: ConnectionSettings, paths: str, context: str | None) -> None:
     if not _exists(paths):
         raise ConfigError(f"kubeconfig {paths} does not exist")
     try:
         load_kube_config(paths, context, configuration)  # type: ignore[no-untyped-call]  # ditto
+        configuration.context_name = context or list_kube_config_contexts(paths)[1]["name"]  # type: ignore[no-untyped-call]  # ditto
     except Exception as error:
         # A document in another form makes the loader stumble, whose words then tell nothing of it.
         stumbled = isinstance(error, (AttributeError, LookupError, TypeError))

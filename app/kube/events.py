@@ -62,6 +62,7 @@ class EventRecorder:
         self._pace = TokenBucket(rate, burst, clock)
         self._memory = Memory(quiet, 4 * backlog, clock)
         self._busy = busy
+        self._clock = clock
         self._waiting = FairLine[Object](backlog)
         self._standing = FairLine[Object](backlog)
         self._changed = threading.Condition()
@@ -93,6 +94,7 @@ class EventRecorder:
         `regarding` has the fields of an ObjectReference (apiVersion, kind, namespace, name, uid; others are ignored),
         `reason` is one CamelCase word, and `action` the action that was done or attempted.
         """
+        note = note.encode()[:_LONGEST_NOTE].decode(errors="ignore")
         with self._changed:
             if self._memory.knows((regarding.get("uid"), reason, note)):
                 return
@@ -113,27 +115,29 @@ class EventRecorder:
             "reportingInstance": self._instance,
             "regarding": {field: regarding[field] for field in _REFERENCE if field in regarding},
             "reason": reason,
-            "note": note.encode()[:_LONGEST_NOTE].decode(errors="ignore"),
+            "note": note,
             "type": type_,
             "action": action,
         }
 
     def _run(self) -> None:
         while waiting := self._next():
-            event, standing = waiting
-            self._give_way()
-            self._stopping.wait(self._pace.take())
-            try:
-                self._write(event, standing=standing)
-            except ApiError as error:
-                self._give_up(event, error)
-            except Exception as error:
-                _log.exception("unexpected error while writing an Event")
-                self._give_up(event, error)
+            self._handle(*waiting)
+
+    def _handle(self, event: Object, standing: bool) -> None:
+        self._give_way()
+        self._stopping.wait(self._pace.take())
+        try:
+            self._write(event, standing=standing)
+        except ApiError as error:
+            self._give_up(event, error)
+        except Exception as error:
+            _log.exception("unexpected error while writing an Event")
+            self._give_up(event, error)
 
     def _give_way(self) -> None:
-        until = time.monotonic() + _YIELD_SECONDS
-        while self._busy() and time.monotonic() < until:
+        until = self._clock() + _YIELD_SECONDS
+        while self._busy() and self._clock() < until:
             if self._stopping.wait(_POLL_SECONDS):
                 return
 
@@ -160,6 +164,7 @@ class EventRecorder:
     def _give_up(self, event: Object, error: Exception) -> None:
         with self._changed:
             self.dropped += 1
+            self._memory.forget((event["regarding"].get("uid"), event["reason"], event["note"]))
         _log.info("Event not written: %s: %s", event["note"], error)
 
 
@@ -175,6 +180,10 @@ class Memory:
         self._limit = limit
         self._clock = clock
         self._said: OrderedDict[Hashable, float] = OrderedDict()
+
+    def forget(self, saying: Hashable) -> None:
+        """Note that this Event was not written."""
+        self._said.pop(saying, None)
 
     def knows(self, saying: Hashable) -> bool:
         """Whether this Event was written in the last `quiet` seconds; if not, it counts as written now."""

@@ -3,22 +3,24 @@
 import logging
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 
 from app.kube.client import Client, Object
-from app.kube.errors import ApiError, NotFound, WriteConflict
+from app.kube.errors import ApiError, Forbidden, NotFound, WriteConflict
+from app.kube.lease_record import claimed, handed_over, released, requested, successor
 from app.kube.resources import LEASES
 from app.kube.rivals import Rival
-from app.kube.timing import jittered, micro_time
+from app.kube.timing import CLOCK, Clock, jittered
+
+UNINSTALL = "uninstall-"
+"""How the identity of a process begins that removes the installation."""
+HAND_OVER_SECONDS = 0.5
+"""Time for writes under way, between the end of a term and the handover."""
 
 _log = logging.getLogger(__name__)
-# Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
-# machine sleeps: a leader that wakes up after its Lease must not believe that no time has passed.
-_CLOCK = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,9 @@ class LeaderElector:
     `pod` is the name of this process's pod. A holder with that name is an earlier process of the same pod: the kubelet
     starts a container only when the previous one has ended, so its Lease is free.
 
+    A holder hands the Lease over, at its next renewal, to the process that asks for it with `request`: the removal of
+    an installation need not wait until the Lease expires.
+
     `find_rival` returns another active installation. While there is one, no term begins, and `rival` holds it.
     """
 
@@ -71,7 +76,7 @@ class LeaderElector:
         on_started: Callable[[], None] = lambda: None,
         on_stopped: Callable[[], None] = lambda: None,
         timing: Timing = _DEFAULT_TIMING,
-        clock: Callable[[], float] = _CLOCK,
+        clock: Clock = CLOCK,
         find_rival: Callable[[], Rival | None] = lambda: None,
         pod: str = "",
     ) -> None:
@@ -92,6 +97,7 @@ class LeaderElector:
         self._seen = clock()
         self._certain = False
         self._holder = ""
+        self._removed = False
         self._find_rival = find_rival
         self.rival: Rival | None = None
         self._stopping = threading.Event()
@@ -119,12 +125,18 @@ class LeaderElector:
         try:
             sent = self._attempt_twice()
         except ApiError as error:
-            _log.warning("cannot acquire or renew Lease %s/%s: %s", self._namespace, self._name, error)
+            self._report(error)
             sent = None
         self._end_term_if_over()
         if sent is not None:
             self._until = sent + self._timing.renew_deadline
             self._begin_term()
+
+    def request(self) -> None:
+        """Ask the holder, if there is one, to hand the Lease over to this process. Raises ApiError."""
+        with suppress(NotFound):
+            lease = self._client.get(LEASES, self._namespace, self._name)
+            self._client.replace(LEASES, requested(lease, self.identity))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
@@ -154,6 +166,9 @@ class LeaderElector:
             self.rival = None
             self._until = min(self._until, self._clock())
             return None
+        if self._leading and successor(self._lease):
+            self._hand_over()
+            return None
         if self._rivalled():
             return None
         write = self._client.replace if self._lease else self._client.create
@@ -178,6 +193,26 @@ class LeaderElector:
         elif before and not self.rival:
             _log.info("no other installation leads any more")
         return self.rival is not None
+
+    def _hand_over(self) -> None:
+        """End the term, give writes under way a moment, and make another process the holder."""
+        timeout = self._call_seconds()
+        self._until = self._clock()
+        self._end_term()
+        self._stopping.wait(HAND_OVER_SECONDS)
+        self._certain = False
+        self._client.replace(LEASES, handed_over(self._lease, self._timing.duration), timeout=timeout)
+        self._holder = successor(self._lease)
+        _log.info("stopped leading: handed Lease %s/%s over to %s", self._namespace, self._name, self._holder)
+
+    def _report(self, error: ApiError) -> None:
+        """Log a failed attempt. An uninstall takes away the right to read the Lease: log that once."""
+        if isinstance(error, Forbidden) and self._holder.startswith(UNINSTALL):
+            if not self._removed:
+                _log.info("the installation is being removed: Lease %s/%s is out of reach", self._namespace, self._name)
+            self._removed = True
+        else:
+            _log.warning("cannot acquire or renew Lease %s/%s: %s", self._namespace, self._name, error)
 
     def _give_back(self) -> None:
         self._certain = False
@@ -240,18 +275,3 @@ class LeaderElector:
             self._client.replace(LEASES, lease, timeout=timeout)
         except ApiError as error:
             _log.warning("cannot release Lease %s/%s, so it must expire: %s", self._namespace, self._name, error)
-
-
-def claimed(spec: Object, identity: str, duration: int) -> Object:
-    """The spec of a Lease that `identity` acquires, or renews if it is the holder."""
-    now = micro_time()
-    claim = {**spec, "holderIdentity": identity, "leaseDurationSeconds": duration, "renewTime": now}
-    if spec.get("holderIdentity") == identity:
-        return claim
-    transitions = spec["leaseTransitions"] + 1 if "leaseTransitions" in spec else 0
-    return {**claim, "acquireTime": now, "leaseTransitions": transitions}
-
-
-def released(spec: Object) -> Object:
-    """The spec of a released Lease, which any replica may acquire immediately."""
-    return {**spec, "holderIdentity": "", "leaseDurationSeconds": 1, "renewTime": micro_time()}

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import urllib3
-from kubernetes.client import ApiClient, Configuration
+from kubernetes.client import ApiClient
 
+from app.kube.config import ConnectionSettings
 from app.kube.errors import Unreachable
 
 _log = logging.getLogger(__name__)
@@ -19,11 +20,11 @@ _CONNECT_SECONDS = 5.0
 class Session:
     """One connection pool with current credentials.
 
-    `load` returns the configuration. It is called again after a 401, so that new client certificates of exec plugins
-    and changed kubeconfigs take effect.
+    `load` returns the configuration. It is called again after a 401 and after a failed TLS handshake, so that new
+    client certificates of exec plugins and changed kubeconfigs take effect, also those with another CA.
     """
 
-    def __init__(self, load: Callable[[], Configuration], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, load: Callable[[], ConnectionSettings], clock: Callable[[], float] = time.monotonic) -> None:
         self._load = load
         self._clock = clock
         self._lock = threading.Lock()
@@ -56,16 +57,19 @@ class Session:
             if stream and response.status >= 300:
                 response.read(cache_content=True)
         except urllib3.exceptions.HTTPError as error:
-            raise Unreachable(f"{self._host} did not answer: {error}") from error
+            if isinstance(error, urllib3.exceptions.SSLError):
+                self.renew()  # the kubeconfig may name the new CA by now; the next call uses it
+            raise Unreachable(f"{self.name} did not answer: {error}") from error
         return response
 
     @property
-    def host(self) -> str:
-        """The address of the API server."""
-        return self._host
+    def name(self) -> str:
+        """The address of the API server, with the context of the kubeconfig that names it: a proxy may serve many."""
+        context = self._configuration.context_name
+        return f"{self._host} (context {context})" if context else self._host
 
     def renew(self) -> bool:
-        """Load the credentials again after a 401. False if that cannot help: it was just done, or it fails."""
+        """Load the configuration again. False if that cannot help: it was just done, or it fails."""
         with self._lock:
             if self._clock() - self._loaded < _REFRESH_SECONDS:
                 return False
@@ -80,7 +84,7 @@ class Session:
         """Close the idle connections."""
         self._pools.clear()
 
-    def _use(self, configuration: Configuration) -> None:
+    def _use(self, configuration: ConnectionSettings) -> None:
         self._header = _read_header(configuration)
         self._configuration = configuration
         self._host: str = configuration.host
@@ -102,7 +106,7 @@ class Session:
         return self._header
 
 
-def _read_header(configuration: Configuration) -> dict[str, str]:
+def _read_header(configuration: ConnectionSettings) -> dict[str, str]:
     settings: Iterable[Any] = configuration.auth_settings().values()
     # A token file often ends in a newline, which HTTP does not allow in a header.
     return {setting["key"]: setting["value"].strip() for setting in settings}

@@ -1,8 +1,17 @@
 """Time in calls to the API server: delays before retries, rates of writes, and time stamps."""
 
 import random
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
+
+Clock = Callable[[], float]
+"""Returns seconds from any start; never goes back."""
+
+# Monotonic, so that no correction of the wall clock moves the fence. If available, the clock that runs while the
+# machine sleeps: a leader that wakes up after its Lease must not believe that no time has passed.
+CLOCK: Clock = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 _LARGEST_EXPONENT = 60  # 2.0**1024 raises, and failures are counted without end
 

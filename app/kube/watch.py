@@ -2,7 +2,6 @@
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
@@ -10,7 +9,7 @@ from app.kube.client import Client, Object
 from app.kube.errors import ApiError, Forbidden, Gone, NotFound, Unreachable
 from app.kube.resources import Resource
 from app.kube.stream import WatchEvent, WatchStream
-from app.kube.timing import backoff, jittered
+from app.kube.timing import CLOCK, Clock, backoff, jittered
 
 T = TypeVar("T")
 ObjectKey = tuple[str, str]
@@ -51,6 +50,7 @@ class Reflector(Generic[T]):
         optional: bool = False,
         watch_seconds: tuple[int, int] = (240, 300),
         on_restart: Callable[[str], None] = lambda _reason: None,
+        clock: Clock = CLOCK,
     ) -> None:
         self.store: dict[ObjectKey, T] = {}
         self._client = client
@@ -64,7 +64,8 @@ class Reflector(Generic[T]):
         self._on_restart = on_restart
         self._resource_version = ""
         self._failures = 0
-        self._active = time.monotonic()
+        self._clock = clock
+        self._active = clock()
         self._synced = threading.Event()
         self._stopping = threading.Event()
         self._stream: WatchStream | None = None
@@ -96,32 +97,33 @@ class Reflector(Generic[T]):
         If nothing changes at all, not even bookmarks come, so this counts from the start of the watch. So a healthy
         connection may be silent for as long as the longest watch.
         """
-        return time.monotonic() - self._active
+        return self._clock() - self._active
+
+    def step(self) -> float:
+        """Follow the resource until the watch ends or fails; returns the seconds to wait before the next step."""
+        try:
+            self._follow()
+        except Gone as error:
+            self._resource_version = ""
+            return self._fail(logging.INFO, error, "expired")
+        except (NotFound, Forbidden) as error:
+            return self._note_absent(error) if self._optional else self._fail(logging.WARNING, error)
+        except ApiError as error:
+            return self._fail(logging.WARNING, error)
+        except Exception as error:
+            # A bug in a callback must not end the thread silently: the same change is delivered again.
+            return self._fail(logging.ERROR, error, traceback=True)
+        if not self._stopping.is_set():
+            self._on_restart("ended")
+        return 0.0
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            try:
-                self._follow()
-            except Gone as error:
-                self._resource_version = ""
-                self._fail(logging.INFO, error, "expired")
-            except (NotFound, Forbidden) as error:
-                if self._optional:
-                    self._wait_absent(error)
-                else:
-                    self._fail(logging.WARNING, error)
-            except ApiError as error:
-                self._fail(logging.WARNING, error)
-            except Exception as error:
-                # A bug in a callback must not end the thread silently: the same change is delivered again.
-                self._fail(logging.ERROR, error, traceback=True)
-            else:
-                if not self._stopping.is_set():
-                    self._on_restart("ended")
+            self._stopping.wait(self.step())
 
-    def _fail(self, level: int, error: Exception, reason: str = "failed", *, traceback: bool = False) -> None:
+    def _fail(self, level: int, error: Exception, reason: str = "failed", *, traceback: bool = False) -> float:
         if self._stopping.is_set():
-            return
+            return 0.0
         self._on_restart(reason)
         self._failures += 1
         seconds = backoff(self._failures, _BACKOFF_BASE, _BACKOFF_CAP)
@@ -133,9 +135,9 @@ class Reflector(Generic[T]):
             error,
             exc_info=error if traceback else None,
         )
-        self._stopping.wait(seconds)
+        return seconds
 
-    def _wait_absent(self, error: ApiError) -> None:
+    def _note_absent(self, error: ApiError) -> float:
         """Treat an optional resource as empty, log it once, and check again later."""
         reason = type(error).__name__
         if reason != self._absent:
@@ -144,15 +146,28 @@ class Reflector(Generic[T]):
         self._absent, self._resource_version = reason, ""
         for key in list(self.store):
             self._change(key, None)
-        self._active = time.monotonic()
+        self._active = self._clock()
         self._synced.set()
-        self._stopping.wait(_ABSENT_SECONDS)
+        return _ABSENT_SECONDS
 
     def _follow(self) -> None:
+        if self._resource_version and self._failures:
+            self._check_history()
         if not self._resource_version:
             self._list()
         if not self._stopping.is_set():
             self._watch()
+
+    def _check_history(self) -> None:
+        """Raise Gone if the cluster has gone back to an earlier state, as etcd has after a restore from a snapshot.
+
+        A watch from a version that the API server has not reached yet is silent until it is reached, and what differs
+        until then is never delivered. A restore interrupts every API server, so it is enough to check after a failure.
+        """
+        latest = self._client.list_page(self._resource, self._namespace, limit=1).resource_version
+        if is_behind(latest, self._resource_version):
+            seen = self._resource_version
+            raise Gone(410, "Expired", f"the API server is at version {latest}, and version {seen} was observed")
 
     def _list(self) -> None:
         # client-go lists at resourceVersion=0 to spare etcd the kubelets of a whole cluster, and may be shown
@@ -164,7 +179,7 @@ class Reflector(Generic[T]):
             page = self._client.list_page(self._resource, self._namespace, limit=_PAGE, continue_=continue_)
             if self._stopping.is_set():
                 return
-            self._active = time.monotonic()
+            self._active = self._clock()
             for item in page.items:
                 key = _key(item)
                 present.add(key)
@@ -180,25 +195,25 @@ class Reflector(Generic[T]):
 
     def _watch(self) -> None:
         seconds = round(jittered(*self._watch_seconds))
-        began = time.monotonic()
+        began = self._clock()
         self._stream = self._client.watch(
             self._resource, self._resource_version, namespace=self._namespace, timeout_seconds=seconds
         )
         if self._stopping.is_set():
             self._stream.close()
-        self._active = time.monotonic()
+        self._active = self._clock()
         events = 0
         for event in self._stream:
             if self._stopping.is_set():
                 return
             self._take(event)
             events += 1
-        if not events and time.monotonic() - began < _SHORTEST_WATCH:
+        if not events and self._clock() - began < _SHORTEST_WATCH:
             raise Unreachable("the API server ended the watch immediately")
         self._failures = 0
 
     def _take(self, event: WatchEvent) -> None:
-        self._active = time.monotonic()
+        self._active = self._clock()
         if event.type == "DELETED":
             self._change(_key(event.object), None)
         elif event.type != "BOOKMARK":
@@ -222,6 +237,11 @@ class Reflector(Generic[T]):
             self.store.pop(key, None)
         else:
             self.store[key] = value
+
+
+def is_behind(latest: str, seen: str) -> bool:
+    """Say whether a resource version is older than another one; they are numbers in etcd's order, or unknown."""
+    return latest.isdecimal() and seen.isdecimal() and int(latest) < int(seen)
 
 
 def _key(item: Object) -> ObjectKey:

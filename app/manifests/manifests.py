@@ -1,7 +1,7 @@
 """Manifests in files: YAML or JSON, with one or more documents each; Lists are split into their items."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -28,10 +28,15 @@ class Manifests:
     """Istio's objects in some paths ("-" is standard input), and the files that could not be read or reviewed.
 
     `namespace` is the namespace of manifests that have none. `cluster_folders` are globs of folders that are clusters.
+    `step` is told how many files have been read.
     """
 
     def __init__(
-        self, paths: Iterable[str], namespace: str = DEFAULT_NAMESPACE, cluster_folders: Iterable[str] = ()
+        self,
+        paths: Iterable[str],
+        namespace: str = DEFAULT_NAMESPACE,
+        cluster_folders: Iterable[str] = (),
+        step: Callable[[str], object] = str,
     ) -> None:
         self.documents: list[Sourced] = []
         self.unreadable: list[Unreadable] = []
@@ -40,7 +45,7 @@ class Manifests:
         self.resource_list: JSON = None
         """The input of a KRM function, if standard input contains one."""
         self._namespace = namespace
-        self._projects = Projects()
+        self._step = step
         self._read(list(paths), cluster_folders)
 
     @property
@@ -68,7 +73,8 @@ class Manifests:
         clusters, projects = Clusters(paths, cluster_folders), Projects()
         self.unreadable += [Unreadable(glob, "--cluster-folders matches no folder") for glob in clusters.unmatched]
         unrendered = defaultdict[str, list[tuple[Unrendered, Source]]](list)
-        for file in read_files(paths):
+        for number, file in enumerate(read_files(paths), 1):
+            self._step(f"reading files: {number}")
             if isinstance(file, Unreadable):
                 self.unreadable.append(file)
             elif file.path and (found := projects.unrendered(file.path)):

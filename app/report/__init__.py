@@ -27,6 +27,7 @@ class Output(Enum):
     SARIF = "sarif"
     JUNIT = "junit"
     HTML = "html"
+    GITHUB = "github"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,7 @@ _MODULES = {
     Output.SARIF: "sarif",
     Output.JUNIT: "junit",
     Output.HTML: "html",
+    Output.GITHUB: "github",
 }
 """Each module writes one format, with a function `write`."""
 

@@ -1,7 +1,8 @@
 """The review of files: read, review, and write a report; or repair the files; or act in a pipeline."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,16 +47,29 @@ class Request:
     proxies: tuple[Group, ...] = ()
     """The proxies whose DNS queries are counted."""
     ttl: float = 30.0
+    step: Callable[[str], object] = str
+    """Is told each step."""
 
 
 class Review:
-    """One review. Call `repair` (if wanted), then iterate `written` to its end, then `complaints` and `exit_code`."""
+    """One review. To change files, call `repair`. Iterate `written` to its end, then read `complaints`, `exit_code`."""
 
     def __init__(self, request: Request) -> None:
         """Read and review everything; raises PolicyError if a KRM function has an invalid policy."""
         self._request = request
         self._failures: list[str] = []
         self._read()
+
+    def repairs(self) -> Iterator[str]:
+        """Yield a line for each entry that `repair` would change in its file."""
+        for source, entries in self._changed():
+            with suppress(NotEditable):
+                repaired(source, entries)
+                yield from (
+                    f"{self._place(each)}: ServiceEntry {each.entry.key}: resolution {each.entry.resolution} becomes "
+                    f"{each.repaired.resolution}"
+                    for each in entries
+                )
 
     def repair(self) -> Iterator[str]:
         """Set every resolution that would be changed in its file; yield a line for each, and read all files again."""
@@ -106,7 +120,8 @@ class Review:
 
     def _read(self) -> None:
         request = self._request
-        self._manifests = Manifests(request.paths, request.namespace, request.cluster_folders)
+        self._manifests = Manifests(request.paths, request.namespace, request.cluster_folders, request.step)
+        request.step(f"reviewing {len(self._manifests.documents)} objects")
         policy = configured(self._manifests.resource_list, request.policy.today) if self._function else None
         self._reviewed = survey(self._manifests.documents, policy or request.policy, request.namespace)
         self._insight = Insight()

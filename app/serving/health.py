@@ -1,4 +1,8 @@
-"""The health port of both processes: /healthz, /readyz, /metrics and /loglevel over plain HTTP."""
+"""The health port of both processes: /healthz, /readyz, /startupz, /metrics and /loglevel over plain HTTP.
+
+`/readyz?exclude=NAME` leaves a check out, as the API server has it. `/startupz` answers once the process is ready,
+or after two minutes: a kubelet reports each probe that fails as a Warning, and waiting for a first certificate is none.
+"""
 
 import asyncio
 import logging
@@ -7,6 +11,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 from http import HTTPStatus
+from urllib.parse import parse_qs
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
@@ -21,6 +26,7 @@ Check = Callable[[], str | None]
 LOOPBACK = frozenset({"127.0.0.1", "::1"})
 """Not all of 127.0.0.0/8: an Istio sidecar forwards requests of other pods from 127.0.0.6."""
 LONGEST_BODY = 64
+STARTUP_SECONDS, STARTUP_INTERVAL = 120.0, 0.2
 TEXT = "text/plain; charset=utf-8"
 
 log = logging.getLogger(__name__)
@@ -49,9 +55,12 @@ class HealthApp:
         self._registry = registry
         self._level = level or Level()
         self._checks = {"/readyz": ready, "/healthz": alive or {}}
+        self._ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        if scope["path"] == "/startupz":
+            await self._started()
         page = await self._level_page(scope, receive) if scope["path"] == "/loglevel" else self._page(scope)
         headers = [
             (b"content-type", page.content_type.encode()),
@@ -61,13 +70,29 @@ class HealthApp:
         await send({"type": "http.response.start", "status": page.status, "headers": headers})
         await send({"type": "http.response.body", "body": page.body})
 
+    def end(self) -> None:
+        """Answer probes that wait for the start: the process stops."""
+        self._ending = True
+
+    async def _started(self) -> None:
+        """Wait until the process is ready, but not for ever."""
+        waits = int(STARTUP_SECONDS / STARTUP_INTERVAL)
+        while waits and not self._ending and _failed(self._checks["/readyz"]):
+            await asyncio.sleep(STARTUP_INTERVAL)
+            waits -= 1
+
     def _page(self, scope: Scope) -> Reply:
         path = scope["path"]
-        if path not in {"/metrics", *self._checks}:
+        if path not in {"/metrics", "/startupz", *self._checks}:
             return Reply(HTTPStatus.NOT_FOUND, b"not found\n")
         if scope["method"] not in {"GET", "HEAD"}:
             return Reply(HTTPStatus.METHOD_NOT_ALLOWED, b"only GET and HEAD\n", headers=((b"allow", b"GET, HEAD"),))
-        return self._metrics(scope) if path == "/metrics" else _verdict(self._checks[path])
+        if path == "/startupz":
+            return Reply(HTTPStatus.OK, b"ok")
+        if path == "/metrics":
+            return self._metrics(scope)
+        excluded = parse_qs(scope["query_string"].decode("latin-1")).get("exclude", ())
+        return _verdict({name: check for name, check in self._checks[path].items() if name not in excluded})
 
     async def _level_page(self, scope: Scope, receive: Receive) -> Reply:
         """Show the log level, and change it for clients on this machine or in this pod."""
@@ -136,11 +161,14 @@ async def _read(receive: Receive) -> bytes:
 
 
 def _verdict(checks: Mapping[str, Check]) -> Reply:
-    reasons = {name: _run(check) for name, check in checks.items()}
-    failed = [f"{name}: {reason}\n" for name, reason in reasons.items() if reason is not None]
-    if failed:
+    if failed := _failed(checks):
         return Reply(HTTPStatus.SERVICE_UNAVAILABLE, "".join(failed).encode())
     return Reply(HTTPStatus.OK, b"ok")
+
+
+def _failed(checks: Mapping[str, Check]) -> list[str]:
+    reasons = {name: _run(check) for name, check in checks.items()}
+    return [f"{name}: {reason}\n" for name, reason in reasons.items() if reason is not None]
 
 
 def _run(check: Check) -> str | None:

@@ -13,6 +13,8 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.serving.client_certificates import PeerCertificate
+
 HEAD_LIMIT = 64 * 1024
 """Maximum number of bytes of a request outside its body: request line, headers, chunk sizes, trailers."""
 GOODBYE = 1.0
@@ -23,6 +25,8 @@ Enough for a client that is still sending to read the error response; asyncio's 
 ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
 """All addresses of both families, and of IPv4 where a machine has no IPv6."""
 CLOSE = (b"connection", b"close")
+CERTIFICATE = "client_certificate"
+"""Where the state of a request has the verified certificate of the client."""
 
 log = logging.getLogger(__name__)
 
@@ -52,10 +56,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._allowance = listener.bounds.receive
         self._deadline: TimerHandle | None = None
         self._overhead = 0
+        self._certificate: PeerCertificate = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         """Expect a first request."""
         super().connection_made(transport)
+        self._certificate = transport.get_extra_info("peercert") or {}
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -79,6 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Expect the rest of a pipelined request."""
         super().on_message_begin()
+        self.scope["state"][CERTIFICATE] = self._certificate
         self._expect_request()
 
     def on_body(self, body: bytes) -> None:

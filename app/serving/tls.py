@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from app.serving.client_certificates import VerifyingContext
+
 log = logging.getLogger(__name__)
 
 PairStamp = tuple[tuple[int, int, int], ...] | None
-"""Inode, modification time in ns and size of both files; None if one is missing."""
+"""Inode, modification time in ns and size of the files; None if one is missing."""
 
 _NO_CHECK_TIME = ssl.VerifyFlags(0x200000)
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME, which the ssl module has no name for: time is judged here, by a given clock."""
@@ -52,7 +54,8 @@ class ServingCertificate:
 
     `context` stays the same for the life of a listener. Each handshake gets the context of the newest usable pair, so
     a bad pair cannot damage the one in use. Without a pair, handshakes fail. `name` is the DNS name (or IP address)
-    that the certificate must be valid for; None: any. `clock` gives seconds since the epoch.
+    that the certificate must be valid for; None: any. `client_ca` is a file with the CA certificates of clients, loaded
+    again like the pair; with it, each handshake asks for a client certificate. `clock` gives seconds since the epoch.
     """
 
     def __init__(
@@ -61,15 +64,18 @@ class ServingCertificate:
         private_key: Path,
         name: str | None = None,
         clock: Callable[[], float] = time.time,
+        client_ca: Path | None = None,
     ) -> None:
         self._files = (certificate, private_key)
+        self._client_ca = client_ca
         self._name = name
         self._clock = clock
         self._current: LoadedPair | None = None
         self._newest: LoadedPair | None = None
         self._problem: str | None = None
         self._logged: str | None = None
-        self.context = _server_context()
+        self._unread = False  # whether the files could not be read, whatever is in them: they are tried again
+        self.context = self._new_context()
         self.context.sni_callback = self._choose
         self._stamp = self._stat()
         self._take_up()
@@ -95,7 +101,7 @@ class ServingCertificate:
         """Load a changed pair, and return whether a different certificate is served now. A problem is logged once."""
         before = self._current
         stamp = self._stat()
-        if stamp != self._stamp:
+        if stamp != self._stamp or self._unread:
             self._stamp = stamp
             self._take_up()
         else:
@@ -109,14 +115,19 @@ class ServingCertificate:
         """Reload when the files change, until cancelled; `interval` in seconds."""
         while True:
             await asyncio.sleep(interval)
-            self.reload()
+            try:
+                self.reload()
+            except Exception:
+                log.exception("unexpected error while following the certificate; it goes on")
 
     def _take_up(self) -> None:
         self._newest = self._problem = None
+        self._unread = False
         try:
             self._newest = self._load()
         except CertificateError as error:
             self._problem = str(error)
+            self._unread = not isinstance(error.__cause__, ssl.SSLError)
         self._choose_current()
 
     def _choose_current(self) -> None:
@@ -143,7 +154,9 @@ class ServingCertificate:
             handshake.context = self._current.context
 
     def _load(self) -> LoadedPair:
-        context = _server_context()
+        context = self._new_context()
+        if isinstance(context, VerifyingContext) and self._client_ca:
+            _trust(context, self._client_ca)
         try:
             # With an empty password, an encrypted key fails; without one, OpenSSL would ask on the terminal.
             context.load_cert_chain(*self._files, password="")
@@ -158,18 +171,26 @@ class ServingCertificate:
             _misnamed(context, leaf, self._name, facts),
         )
 
+    def _new_context(self) -> ssl.SSLContext:
+        protocol = ssl.PROTOCOL_TLS_SERVER
+        context = VerifyingContext(protocol) if self._client_ca else ssl.SSLContext(protocol)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        return context
+
     def _stat(self) -> PairStamp:
         try:
-            found = [path.stat() for path in self._files]
+            found = [path.stat() for path in (*self._files, *filter(None, [self._client_ca]))]
         except OSError:
             return None
         return tuple((status.st_ino, status.st_mtime_ns, status.st_size) for status in found)
 
 
-def _server_context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+def _trust(context: VerifyingContext, client_ca: Path) -> None:
+    try:
+        context.trust(client_ca)
+    except OSError as error:
+        reason = "not PEM certificates" if isinstance(error, ssl.SSLError) else error.strerror
+        raise CertificateError(f"cannot verify clients with {client_ca}: {reason}") from error
 
 
 def _leaf(server: ssl.SSLContext) -> bytes:

@@ -21,7 +21,7 @@ from app.core.resources.service_entry import MANAGER
 from app.telemetry.collectors import FastCounter, FastHistogram, Reading, Readings
 from app.telemetry.instruments import ApiMetrics, QueueMetrics, ReconcileMetrics, leader_gauge
 
-AdmissionOutcome = Literal["allowed", "patched", "denied", "malformed", "overloaded", "failed"]
+AdmissionOutcome = Literal["allowed", "patched", "denied", "malformed", "forbidden", "overloaded", "failed"]
 
 OPERATIONS = frozenset({"CREATE", "UPDATE", "DELETE", "CONNECT"})
 ADMISSION_BUCKETS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5)
@@ -67,7 +67,7 @@ class WebhookMetrics:
             self.registry,
             "serviceentry_guard_admission_requests_total",
             "Admission requests by stage (mutate, validate), operation (other: requests that were not reviewed) and "
-            "verdict: allowed, patched or denied; malformed, overloaded and failed are HTTP errors.",
+            "verdict: allowed, patched or denied; malformed, forbidden, overloaded and failed are HTTP errors.",
             ("stage", "operation", "verdict"),
         )
         self._findings = FastCounter(

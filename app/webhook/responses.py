@@ -43,6 +43,7 @@ async def send_answer(send: Send, status: HTTPStatus, body: bytes, *headers: tup
 
 
 _HEADERS = {
+    HTTPStatus.FORBIDDEN: (CLOSE,),
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: (CLOSE,),
     HTTPStatus.SERVICE_UNAVAILABLE: ((b"retry-after", b"1"),),
 }

@@ -18,22 +18,24 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from app.policyfile import POLL_SECONDS, PolicyFile
+from app.serving.client_certificates import AllowedClients
 from app.serving.health import HealthApp
-from app.serving.server import Listener, ListenError, Timeouts
+from app.serving.server import CERTIFICATE, Listener, ListenError, Timeouts
 from app.serving.tls import ServingCertificate
 from app.settings import WebhookSettings
 from app.telemetry.logs import Level, tell
-from app.telemetry.metrics import AdmissionOutcome, WebhookMetrics
-from app.telemetry.tracing import ENTRY_UIDS, UNTRACED, Attributes, Span, Tracer
+from app.telemetry.metrics import WebhookMetrics
+from app.telemetry.tracing import UNTRACED, Span, Tracer
 from app.webhook.admission import Answer, BadReview, Stage
+from app.webhook.mounted import PoliciesFile, SiblingsFile
+from app.webhook.record import attributes, log_line, outcome_of
 from app.webhook.responses import Disconnected, RequestRejected, send_answer, send_refusal
-from app.webhook.siblings import SiblingsFile
 from app.webhook.transition import answer_in_transition
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
-LONGEST_NAME, LONGEST_USER = 253, 512
-"""Maximum number of characters of a request field in the log. A service account's user name has up to 340."""
+DRAIN = "drain"
+"""The check of /readyz that fails while the webhook drains; the chart's probe leaves it out."""
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +53,10 @@ class StageApp:
         *,
         max_body: int,
         tracer: Tracer,
+        clients: AllowedClients,
     ) -> None:
         self._stage = stage
+        self._clients = clients
         self._tracer = tracer
         self._policy = policy
         self._siblings = siblings
@@ -72,7 +76,8 @@ class StageApp:
         except RequestRejected as refused:
             span.failed(refused.reason)
             self._metrics.refused(self._stage.value, refused.outcome)
-            log.warning("rejected request to %s from %s: %s", scope["path"], scope["client"], refused.reason)
+            if refused.outcome != "forbidden":  # those are logged less often
+                log.warning("rejected request to %s from %s: %s", scope["path"], scope["client"], refused.reason)
             await send_refusal(send, refused)
         except Disconnected:
             log.info(
@@ -83,6 +88,8 @@ class StageApp:
 
     async def _receive(self, scope: Scope, receive: Receive) -> bytes:
         headers = dict(scope["headers"])
+        if reason := self._clients.refusal(scope["state"][CERTIFICATE], scope["client"]):
+            raise RequestRejected(HTTPStatus.FORBIDDEN, reason, "forbidden")
         if not _is_json(headers.get(b"content-type", b"")):
             raise RequestRejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
         if int(headers.get(b"content-length", 0)) > self._max_body:
@@ -114,31 +121,18 @@ class StageApp:
         except Exception as error:
             log.exception("unexpected error in a review")
             raise RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
-        seconds, outcome = time.perf_counter() - began, _outcome(reply)
+        seconds, outcome = time.perf_counter() - began, outcome_of(reply)
         stage, size = self._stage.value, len(body)
         self._metrics.answered(stage, reply.operation, outcome, reply.codes, seconds=seconds, size=size)
-        self._tell(reply, outcome, seconds, span)
+        self._tell(reply, seconds, span)
         return reply.body
 
-    def _tell(self, reply: Answer, outcome: AdmissionOutcome, seconds: float, span: Span) -> None:
+    def _tell(self, reply: Answer, seconds: float, span: Span) -> None:
         if log.isEnabledFor(logging.INFO):
-            line = self._line(reply, outcome, seconds)
+            line = log_line(self._stage, reply, seconds)
             tell(log, "admission", {**line, "trace": span.trace} if span.trace else line)
         if span.trace:
-            span.note(_attributes(reply, outcome))
-
-    def _line(self, reply: Answer, outcome: AdmissionOutcome, seconds: float) -> dict[str, object]:
-        return {
-            "stage": self._stage.value,
-            "uid": reply.uid[:LONGEST_NAME],
-            "operation": reply.operation[:LONGEST_NAME],
-            "namespace": reply.namespace[:LONGEST_NAME],
-            "name": reply.name[:LONGEST_NAME],
-            "user": reply.user[:LONGEST_USER],
-            "verdict": outcome,
-            "codes": reply.codes,
-            "milliseconds": round(seconds * 1000, 3),
-        }
+            span.note(attributes(reply))
 
 
 def create_app(
@@ -146,6 +140,7 @@ def create_app(
 ) -> FastAPI:
     """Build the application: POST /mutate and /validate, and nothing else."""
     slots = asyncio.Semaphore(settings.max_concurrent)
+    clients = AllowedClients(settings.client_allowed_subject, required=settings.client_ca_file is not None)
     return FastAPI(
         openapi_url=None,
         redirect_slashes=False,
@@ -153,7 +148,9 @@ def create_app(
         routes=[
             Route(
                 f"/{stage.value}",
-                StageApp(stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer),
+                StageApp(
+                    stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer, clients=clients
+                ),
                 methods=["POST"],
             )
             for stage in Stage
@@ -176,11 +173,11 @@ class Webhook:
     ) -> None:
         bounds = Timeouts(settings.keep_alive, settings.receive_timeout, settings.stop_seconds)
         self._siblings = SiblingsFile(settings.siblings)
+        self._policies = PoliciesFile(settings.policies, policy)
         app = create_app(settings, policy, self._siblings, metrics, tracer)
-        health = HealthApp(
-            metrics.registry, {"webhook": lambda: self.unready, "certificate": certificate.unready}, level=level
-        )
-        self.health = Listener(health, settings.bind_address, settings.health_port, bounds)
+        ready = {"webhook": lambda: self.unready, DRAIN: self._drains, "certificate": certificate.unready}
+        self._health_app = HealthApp(metrics.registry, ready, level=level)
+        self.health = Listener(self._health_app, settings.bind_address, settings.health_port, bounds)
         self.admission = Listener(app, settings.bind_address, settings.port, bounds, certificate.context)
         self._drain_seconds = settings.drain_seconds
         self._policy = policy
@@ -188,6 +185,7 @@ class Webhook:
         metrics.certificate_expiry.set_function(lambda: certificate.not_after)
         metrics.certificate_up_to_date.set_function(lambda: certificate.up_to_date)
         self.unready: str | None = "starting"
+        self._draining = False
         self._stop = asyncio.Event()
         self._hurry = asyncio.Event()
 
@@ -201,7 +199,8 @@ class Webhook:
             )
             self._policy.announce()
             await self._stop.wait()
-            self.unready = "draining"
+            self._draining = True
+            self._health_app.end()
             self.admission.drain()
             log.info("draining for %g s", self._drain_seconds)
             with contextlib.suppress(TimeoutError):
@@ -210,12 +209,18 @@ class Webhook:
                 task.cancel()
         log.info("stopped")
 
+    def _drains(self) -> str | None:
+        return "draining" if self._draining else None
+
     async def _follow_policy(self) -> None:
-        """Follow the files of the policy and the siblings. A thread reads them, so that no review waits for a file."""
+        """Follow the policy and the controller's files. A thread reads them, so that no review waits for a file."""
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            await asyncio.to_thread(self._policy.poll)
-            await asyncio.to_thread(self._siblings.poll)
+            for file in (self._policy, self._siblings, self._policies):
+                try:
+                    await asyncio.to_thread(file.poll)
+                except Exception:
+                    log.exception("unexpected error while following a file; it goes on")
 
     def stop(self) -> None:
         """Drain, then stop. A second call stops immediately."""
@@ -237,7 +242,12 @@ def serve(
     level = level or Level()
     level.listen()
     try:
-        certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file, settings.service_name)
+        certificate = ServingCertificate(
+            settings.tls_cert_file,
+            settings.tls_private_key_file,
+            settings.service_name,
+            client_ca=settings.client_ca_file,
+        )
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_run(Webhook(settings, policy, metrics, certificate, level, tracer=tracer)))
     except ListenError as error:
@@ -257,23 +267,6 @@ async def _run(webhook: Webhook) -> None:
 
 def _is_json(content_type: bytes) -> bool:
     return content_type.partition(b";")[0].strip().lower() in {b"", b"application/json"}
-
-
-def _attributes(reply: Answer, outcome: AdmissionOutcome) -> Attributes:
-    return {
-        "k8s.namespace.name": reply.namespace,
-        "serviceentry_guard.name": reply.name,
-        "serviceentry_guard.operation": reply.operation,
-        "serviceentry_guard.verdict": outcome,
-        "serviceentry_guard.codes": reply.codes,
-        ENTRY_UIDS: (reply.entry_uid,) if reply.entry_uid else (),
-    }
-
-
-def _outcome(reply: Answer) -> AdmissionOutcome:
-    if not reply.allowed:
-        return "denied"
-    return "patched" if reply.patched else "allowed"
 
 
 _NO_TELEMETRY: TelemetryConfig = {

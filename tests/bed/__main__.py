@@ -5,11 +5,16 @@
 
 import argparse
 import sys
+from collections.abc import Callable
 
-from tests.bed.binaries import provide, provide_idle_webhook, provide_mesh, provide_nodes
+from tests.bed.binaries import provide, provide_idle_webhook, provide_mesh, provide_nodes, provide_sidecars
 from tests.bed.errors import BedError
 
-FAMILIES = {"mesh": provide_mesh, "bench": provide_idle_webhook, "nodes": provide_nodes}
+FAMILIES: dict[str, Callable[[], object]] = {
+    "mesh": provide_mesh,
+    "bench": provide_idle_webhook,
+    "nodes": lambda: (provide_nodes(), provide_sidecars()),
+}
 
 
 def main() -> int:

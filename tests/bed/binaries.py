@@ -19,6 +19,7 @@ from tests.bed.tools import (
     CONTAINERD_SHIM,
     COREDNS,
     CTR,
+    ENVOY_BOOTSTRAP,
     ETCD,
     GATEWAY_CRDS,
     IDLE_WEBHOOK,
@@ -33,6 +34,7 @@ from tests.bed.tools import (
     KUBECTL,
     KUBELET,
     PAUSE,
+    PILOT_AGENT,
     RUNC,
     ModuleFile,
     Tool,
@@ -126,6 +128,13 @@ def provide_nodes(out: TextIO = sys.stderr) -> dict[str, Path]:
     """Build what nodes are made of; programs by name. Raises BedError as `provide` does."""
     build(NODE, Progress(out))
     return {tool.name: cached(tool) for tool in NODE}
+
+
+def provide_sidecars(out: TextIO = sys.stderr) -> dict[str, Path]:
+    """Build what an Istio that runs in pods is made of; files by name. Raises BedError as `provide` does."""
+    wanted: tuple[Tool | ModuleFile, ...] = (ISTIOD, ISTIOCTL, PILOT_AGENT, ENVOY_BOOTSTRAP)
+    build(wanted, Progress(out))
+    return {item.name: cached(item) for item in wanted}
 
 
 def envoy_program() -> Path:

@@ -15,7 +15,7 @@ from tests.bed.apiserver import ADMIN, ADMIN_GROUP, ApiServer, Profile
 from tests.bed.binaries import Binaries
 from tests.bed.etcd import DATA, Etcd
 from tests.bed.kubeconfig import write_kubeconfig
-from tests.bed.pki import create_authority
+from tests.bed.pki import Authority, create_authority
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SCHEMAS = "/openapi/v3/apis/networking.istio.io/v1"
@@ -101,6 +101,26 @@ class ControlPlane:
     def tls(self) -> ssl.SSLContext:
         """For a client of its own: it verifies the API server and presents the administrator's certificate."""
         return self._apiserver.tls()
+
+    @property
+    def authority_of_bed(self) -> Authority:
+        """The authority of all certificates of this control plane."""
+        return self._authority
+
+    @property
+    def program(self) -> Path:
+        """The program of the API server, for a second one on the same etcd."""
+        return self._binaries.kube_apiserver
+
+    @property
+    def etcd(self) -> Etcd:
+        """Its etcd, to end and to start again."""
+        return self._etcd
+
+    @property
+    def apiserver(self) -> ApiServer:
+        """Its API server, to end and to start again."""
+        return self._apiserver
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Status and body of a GET of this path as administrator."""

@@ -33,7 +33,7 @@ class Child:
     def __init__(self, *command: str | Path, log: Path, env: Mapping[str, str] | None = None) -> None:
         self.command = [str(word) for word in command]
         self.log = log
-        self._env = env
+        self.env = env
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -71,7 +71,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env=self._env,
+                env=self.env,
             )
         return self
 

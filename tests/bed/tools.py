@@ -72,6 +72,8 @@ HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
 KUBECONFORM = Tool("kubeconform", HERE / "helm", "github.com/yannh/kubeconform/cmd/kubeconform", 1)
 ISTIOD = Tool("pilot-discovery", HERE / "istiod", "istio.io/istio/pilot/cmd/pilot-discovery", 9)
 ISTIOCTL = Tool("istioctl", HERE / "istiod", "istio.io/istio/istioctl/cmd/istioctl", 1)
+PILOT_AGENT = Tool("pilot-agent", HERE / "istiod", "istio.io/istio/pilot/cmd/pilot-agent", 0.5)
+"""Starts the Envoy of a sidecar, and writes the rules that redirect a pod's connections to it."""
 ISTIO_GENERATOR = Tool("istio-generator", HERE / "generator", ".", 2)
 """Says what istiod gives a proxy, without a cluster: tests/harm asks it."""
 REPORT_READER = Tool("report-reader", HERE / "reports", ".", 1)
@@ -94,6 +96,11 @@ COREDNS = Tool("coredns", HERE / "coredns", ".", 2)
 PAUSE = Tool("pause", HERE / "pause", ".", 0.1)
 """The process that holds a pod's namespaces."""
 ISTIO_CRDS = istio_crds(HERE / "istio")
+
+ENVOY_BOOTSTRAP = ModuleFile(
+    "envoy_bootstrap.json", HERE / "istiod", "istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"
+)
+"""The template that pilot-agent makes the first configuration of an Envoy from."""
 
 OPEN_REPORTS = ModuleFile(
     "openreports.io_reports.yaml",

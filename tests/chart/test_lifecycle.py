@@ -118,6 +118,9 @@ def test_uninstall_leaves_all_objects_or_none(
             release.uninstall()
         # Those that still run have nothing left to do it with.
         assert controller.child.running
+        log = controller.child.log.read_text()
+        assert "stopped leading: handed Lease" in log
+        assert [line for line in log.splitlines() if "403 Forbidden" in line] == []
         assert_gone(release, jobs)
         team.expect("theirs", *([] if removed else hosts))
     assert_gone(release, jobs)

@@ -134,6 +134,7 @@ def test_an_entry_that_the_policy_of_any_namespace_covers_does_not_pass(
     assert manifest["spec"]
     for values in ({"policyConfigMap": "other"}, {"policy": {"exportTo": {"require": "Warn"}}}):
         assert "looked-at" not in conditions(over(values))
+        assert "touches-spec-or-our-annotations" in conditions(over(values))
 
 
 def test_an_update_is_touched_as_the_backstop_has_it(helm: Helm) -> None:

@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from app.core.policy.reader import parse_policy
+from app.serving.health import STARTUP_SECONDS
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, Values, at, over
 from tools.reference.chart import CHART, SCHEMA, VALUES, values
@@ -16,6 +17,7 @@ CERT_MANAGER: Values = {"certificates": {"mode": "cert-manager"}}
 SCALED: Values = {"webhook": {"autoscaling": {"enabled": True}}}
 MONITORED: Values = {"metrics": {"serviceMonitor": {"enabled": True}}}
 LABELS = {"a": "b"}
+CLIENTS: Values = {"webhook": {"clientCA": {"configMap": "api-servers"}}}
 PEERS: list[Any] = [{"podSelector": {}}]
 PODS: dict[str, Any] = {
     "replicas": 3,
@@ -78,6 +80,10 @@ CHANGES: dict[str, tuple[Any, Values]] = {
     "webhook.port": (9443, {}),
     "webhook.hostNetwork": (True, {"webhook": {"port": 9443}}),
     "webhook.bindAddress": ("::", {}),
+    "webhook.clientCA.configMap": ("api-servers", {}),
+    "webhook.clientCA.secret": ("api-servers", {}),
+    "webhook.clientCA.key": ("other.crt", CLIENTS),
+    "webhook.clientCA.allowedSubjects": (["kube-apiserver"], CLIENTS),
     "webhook.priorityClass.create": (False, {}),
     "webhook.priorityClass.value": (1000, {}),
     "webhook.serviceIPFamilies": (["IPv6"], {}),
@@ -209,10 +215,18 @@ def test_a_value_out_of_the_schema_is_refused_by_its_name(helm: Helm, helm4: Hel
         ({"certificates": {"mode": "provided"}}, "certificates.secretName"),
         ({"policy": {"mode": "Warn"}, "policyConfigMap": "other"}, "policyConfigMap"),
         ({"webhook": {"hostNetwork": True}}, "webhook.port"),
+        ({"webhook": {"clientCA": {"configMap": "a", "secret": "b"}}}, "webhook.clientCA"),
+        ({"webhook": {"clientCA": {"allowedSubjects": ["a"]}}}, "webhook.clientCA.allowedSubjects"),
         ({"webhook": {"hostNetwork": True, "port": 8081}}, "webhook.healthPort"),
         ({"webhook": {"autoscaling": {"enabled": True, "minReplicas": 7}}}, "webhook.autoscaling.minReplicas"),
         ({"commonLabels": {"app.kubernetes.io/name": "other"}}, "commonLabels"),
         ({"commonLabels": LABELS, "controller": {"podLabels": LABELS}}, "controller.podLabels"),
+        (
+            {"metrics": {"serviceMonitor": {"labels": {"app.kubernetes.io/name": "other"}}}},
+            "metrics.serviceMonitor.labels",
+        ),
+        ({"commonLabels": LABELS, "metrics": {"prometheusRule": {"labels": LABELS}}}, "metrics.prometheusRule.labels"),
+        ({"commonLabels": LABELS, "metrics": {"dashboard": {"labels": LABELS}}}, "metrics.dashboard.labels"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused_by_name(helm: Helm, values_: Values, name: str) -> None:
@@ -269,6 +283,20 @@ def test_an_endpoint_for_traces_may_be_reached(helm: Helm, endpoint: str, port: 
         assert (port in opened and 53 in opened) == (component in {"webhook", "controller"})
 
 
+@pytest.mark.parametrize("source", ["configMap", "secret"])
+def test_the_ca_of_the_clients_is_mounted_where_the_flag_looks_for_it(helm: Helm, source: str) -> None:
+    given = {"webhook": {"clientCA": {source: "api-servers", "key": "a.crt", "allowedSubjects": ["a", "b"]}}}
+    spec = kind(helm.objects(given), "Deployment", "serviceentry-guard-webhook")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    (mount,) = [one for one in container["volumeMounts"] if one["name"] == "client-ca"]
+    assert f"--client-ca-file={mount['mountPath']}/a.crt" in container["args"]
+    assert [one for one in container["args"] if "subject" in one] == [
+        "--client-allowed-subject=a", "--client-allowed-subject=b",
+    ]  # fmt: skip
+    (volume,) = [one for one in spec["volumes"] if one["name"] == "client-ca"]
+    assert "api-servers" in str(volume)
+
+
 def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None:
     objects = helm.objects({})
     own = kind(objects, "PriorityClass")
@@ -282,8 +310,17 @@ def test_a_webhook_that_may_refuse_goes_before_ordinary_pods(helm: Helm) -> None
 def test_a_probe_is_merged_into_the_default_probe(helm: Helm) -> None:
     for pod in pods(helm.objects({"probes": {"readiness": {"periodSeconds": 7}}}), "Deployment"):
         probe = pod["containers"][0]["readinessProbe"]
-        assert probe["httpGet"] == {"path": "/readyz", "port": "health"}
+        assert probe["httpGet"] == {"path": "/readyz?exclude=drain", "port": "health"}
         assert (probe["periodSeconds"], probe["timeoutSeconds"]) == (7, 2)
+
+
+def test_the_first_probe_waits_until_the_process_is_ready(helm: Helm) -> None:
+    """The kubelet reports each probe that fails as a Warning Event; to wait for a first certificate is no failure."""
+    for pod in pods(helm.objects({}), "Deployment"):
+        startup = pod["containers"][0]["startupProbe"]
+        assert startup["httpGet"] == {"path": "/startupz", "port": "health"}
+        assert startup["timeoutSeconds"] > STARTUP_SECONDS
+        assert startup["initialDelaySeconds"] > 0
 
 
 def test_helm_finds_a_pod_for_every_hook_of_a_test(helm: Helm) -> None:

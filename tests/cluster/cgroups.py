@@ -12,6 +12,8 @@ from pathlib import Path
 ROOT = Path("/sys/fs/cgroup")
 PREFIX = "serviceentry-guard-cluster-"
 REMOVAL_SECONDS = 10.0
+SHARES, SHARES_OF_PODS = "16384", "8192"
+"""Weight for the processors, of a cluster and of the pods of a node: of 16 and 8 processes. A group has that of one."""
 
 
 def hierarchies() -> Iterator[tuple[str, Path]]:
@@ -29,11 +31,24 @@ def create(owner: int) -> list[Path]:
     for _, folder in hierarchies():
         group = folder / f"{PREFIX}{owner}"
         group.mkdir(exist_ok=True)
-        for setting in ("cpuset.cpus", "cpuset.mems"):
-            if (folder / setting).exists():
-                (group / setting).write_text((folder / setting).read_text())
+        _settle(group, SHARES)
         made.append(group)
     return made
+
+
+def create_for_pods(groups: tuple[Path, ...], node: str) -> None:
+    """A group named after a node in each of a cluster's groups."""
+    for group in groups:
+        (group / node).mkdir()
+        _settle(group / node, SHARES_OF_PODS)
+
+
+def _settle(group: Path, shares: str) -> None:
+    for setting in ("cpuset.cpus", "cpuset.mems"):
+        if (group / setting).exists():
+            (group / setting).write_text((group.parent / setting).read_text())
+    if (group / "cpu.shares").exists():
+        (group / "cpu.shares").write_text(shares)
 
 
 def join(groups: list[Path], process: int) -> None:

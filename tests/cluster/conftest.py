@@ -1,18 +1,22 @@
 """One cluster for all tests here."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
 
+from tests.bed.binaries import provide_sidecars
 from tests.bed.errors import BedError
+from tests.bed.require import give_up
 from tests.bed.tools import HELM
 from tests.chart.helm import Helm
 from tests.chart.helm import provide as provide_helm
+from tests.cluster import evidence
 from tests.cluster.cluster import Cluster
 from tests.cluster.image import image_archive
 from tests.cluster.load import NAMESPACES
 from tests.cluster.release import NAMESPACE, Release
-from tests.cluster.requirements import complaint
+from tests.cluster.requirements import complaint, unsuitable
 from tests.cluster.traces import Traces
 
 RESTRICTED = {
@@ -34,16 +38,31 @@ LIMITS = {
 }
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have the report of a test that failed say what the cluster looked like."""
+    report = yield
+    cluster = item.funcargs.get("cluster")
+    if report.failed and isinstance(cluster, Cluster):
+        report.sections.append(("the cluster then", evidence.seen(cluster.plane)))
+    return report
+
+
 @pytest.fixture(scope="session")
 def before() -> Traces:
-    """What there is on the machine before the cluster. Ends the run where there can be no cluster."""
+    """What there is on the machine before the cluster.
+
+    Where there can be none, tests are skipped, with the reason. They fail in CI for all that can be installed.
+    """
+    if reason := unsuitable():
+        pytest.skip(reason)
     if reason := complaint():
-        pytest.exit(reason, returncode=2)
+        give_up(reason)
     return Traces.seen()
 
 
 @pytest.fixture(scope="session")
-def cluster(before: Traces, helm: Helm) -> Iterator[Cluster]:  # noqa: ARG001 - they come first
+def cluster(before: Traces, helm: Helm, sidecars: Mapping[str, Path]) -> Iterator[Cluster]:  # noqa: ARG001 - they come first
     """Two nodes that know the image. Ends the run, with the reason, where there can be none.
 
     Inside of its network nothing can be fetched: what is built is built before.
@@ -54,6 +73,12 @@ def cluster(before: Traces, helm: Helm) -> Iterator[Cluster]:  # noqa: ARG001 - 
             yield cluster
     except BedError as error:
         pytest.exit(str(error), returncode=2)
+
+
+@pytest.fixture(scope="session")
+def sidecars() -> Mapping[str, Path]:
+    """What Istio and its sidecars are made of."""
+    return provide_sidecars()
 
 
 @pytest.fixture(scope="session")

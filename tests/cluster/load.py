@@ -55,6 +55,10 @@ class Load:
             for each in (pacer, *threads):
                 each.join()
 
+    def stop(self) -> None:
+        """Create no more."""
+        self._end.set()
+
     def since(self, moment: float) -> list[Created]:
         """What was sent from a moment on."""
         return [one for one in list(self.done) if one.sent >= moment]

@@ -13,12 +13,13 @@ COREFILE = f"""
     kubernetes {settings.DNS_DOMAIN} in-addr.arpa {{
         ttl 5
     }}
+    forward {settings.OUTSIDE_DOMAIN} {settings.OUTSIDE_DNS}
 }}
 """
 
 
 def dns() -> list[dict[str, Any]]:
-    """CoreDNS: an answer for every Service, and for no name outside of the cluster."""
+    """CoreDNS: an answer for every Service, and outside of the cluster for names of one domain only."""
     name, labels = "coredns", {"k8s-app": "kube-dns"}
     metadata = {"name": name, "namespace": NAMESPACE}
     rules = [

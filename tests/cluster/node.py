@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.bed.processes import Child, wait_until
-from tests.cluster import settings
+from tests.cluster import cgroups, settings
 from tests.cluster.sandbox import Place, Sandbox, program_of
 from tests.cluster.settings import NodeName
 
@@ -26,8 +26,7 @@ class Node:
         self._bin = sandbox.folder / "bin"
         self.folder.mkdir()
         self.place = self._new_place(sandbox)
-        for group in sandbox.place.groups:
-            _copy_cpuset(group / name.name)
+        cgroups.create_for_pods(sandbox.place.groups, name.name)
         self._mount()
 
     def become_bridge(self) -> None:
@@ -52,14 +51,18 @@ class Node:
         self.mend_network(first.name)
 
     def start_runtime(self) -> None:
-        """Start containerd, and wait until it answers."""
+        """Start containerd."""
         (self.folder / "containerd.toml").write_text(settings.containerd(self.folder, self._bin))
         self.containerd = self._child("containerd", f"--config={self.folder / 'containerd.toml'}").start()
+
+    def wait_for_runtime(self) -> None:
+        """Wait until containerd answers."""
         self.containerd.wait_until(self._answers, "containerd answers")
 
-    def load(self, archive: Path) -> None:
-        """Put the images of an OCI archive onto the node."""
-        self._ctr("images", "import", archive)
+    def load(self, *archives: Path) -> None:
+        """Put the images of OCI archives onto the node."""
+        for archive in archives:
+            self._ctr("images", "import", archive)
 
     def tag(self, name: str, alias: str) -> None:
         """Give an image that was loaded another name."""
@@ -127,7 +130,7 @@ class Node:
         return replace(sandbox.place, node=process)
 
     def _mount(self) -> None:
-        for name in ("var/lib", "var/log", "var/tmp", "cni"):
+        for name in ("var/lib", "var/log", "var/tmp", "cni", settings.IMAGES):
             (self.folder / name).mkdir(parents=True)
         (self.folder / "var/run").symlink_to("/run")
         (self.folder / "resolv.conf").touch()
@@ -136,6 +139,8 @@ class Node:
             "mount --make-rshared /",
             "mount -t tmpfs tmpfs /run",
             f"mount --bind {self.folder / 'var'} /var",
+            # The files of images, tens of thousands, are gone with the mount; to remove them from a disk takes long.
+            f"mount -t tmpfs tmpfs {self.folder / settings.IMAGES}",
             "ip link set lo up",
             FORWARD,
         )
@@ -166,10 +171,3 @@ class Node:
 
 def _is_apart(process: int, init: int) -> bool:
     return Path(f"/proc/{process}/ns/mnt").readlink() != Path(f"/proc/{init}/ns/mnt").readlink()
-
-
-def _copy_cpuset(group: Path) -> None:
-    group.mkdir()
-    for setting in ("cpuset.cpus", "cpuset.mems"):
-        if (group.parent / setting).exists():
-            (group / setting).write_text((group.parent / setting).read_text())

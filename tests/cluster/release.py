@@ -19,7 +19,8 @@ from tools.reference.chart import CHART
 
 RELEASE = "serviceentry-guard"
 NAMESPACE = "serviceentry-guard"
-SECONDS = 120.0
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/serviceentry-guard-controller"
+SECONDS = 300.0
 """Longest wait for something that takes a few seconds on an idle machine."""
 
 
@@ -46,13 +47,18 @@ class Release:
         """Uninstall with the hook; Helm waits for its Job."""
         return self._run("uninstall", self.name, "--wait", "--timeout=180s")
 
+    def uninstall_if_installed(self) -> None:
+        """Uninstall what another test may have left."""
+        if self.name in self._run("list", "--short").stdout.split():
+            self.uninstall()
+
     def test(self) -> str:
         """What `helm test --logs` prints."""
         return self._run("test", self.name, "--logs", "--timeout=180s").stdout
 
     def wait_until_ready(self) -> None:
         """Wait until every pod of both Deployments is ready, as they are specified now."""
-        wait_until(self._ready, "all pods are ready", SECONDS)
+        wait_until(self.is_ready, "all pods are ready", SECONDS)
 
     def pods(self, component: str) -> list[dict[str, Any]]:
         """Pods of a component that are not about to end."""
@@ -62,8 +68,8 @@ class Release:
 
     def leader(self) -> str:
         """The pod that holds the Lease; empty while none does."""
-        lease = self.cluster.get("lease", "serviceentry-guard-controller", f"--namespace={NAMESPACE}")
-        return str(lease["spec"].get("holderIdentity") or "").rpartition("_")[0]
+        lease = self.cluster.read(LEASE)
+        return str(lease.get("spec", {}).get("holderIdentity") or "").rpartition("_")[0]
 
     def kill(self, pod: Mapping[str, Any]) -> None:
         """End the pod's container as the kernel does when memory runs out, and wait until it was started again."""
@@ -72,8 +78,11 @@ class Release:
         name = pod["metadata"]["name"]
 
         def restarted() -> bool:
-            found = self.cluster.get("pod", name, f"--namespace={NAMESPACE}")["status"]["containerStatuses"][0]
-            return bool(found["restartCount"] > status["restartCount"] and found["ready"])
+            found = self.cluster.read(f"/api/v1/namespaces/{NAMESPACE}/pods/{name}").get("status", {})
+            return any(
+                one["restartCount"] > status["restartCount"] and one["ready"]
+                for one in found.get("containerStatuses", ())
+            )
 
         wait_until(restarted, f"{name} was started again", SECONDS)
 
@@ -93,11 +102,13 @@ class Release:
 
     def has_route(self, name: str, namespace: str) -> bool:
         """Whether the VirtualService of an entry is there."""
-        arguments = ("get", "virtualservice", host(name), f"--namespace={namespace}", "--ignore-not-found")
-        return bool(self.cluster.kubectl(*arguments, "--output=name"))
+        return bool(
+            self.cluster.read(f"/apis/networking.istio.io/v1/namespaces/{namespace}/virtualservices/{host(name)}")
+        )
 
-    def _ready(self) -> bool:
-        items = self.cluster.get("deployments", f"--namespace={NAMESPACE}")["items"]
+    def is_ready(self) -> bool:
+        """Whether all of them are now."""
+        items = self.cluster.read(f"/apis/apps/v1/namespaces/{NAMESPACE}/deployments").get("items", [])
         return len(items) == 2 and all(map(_is_complete, items))
 
     def _write(self, verb: str, values: Mapping[str, Any], *arguments: str, chart: Path = CHART) -> None:

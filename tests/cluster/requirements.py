@@ -20,14 +20,21 @@ REPLACED = Path("/var")
 """Each node has files of its own there."""
 
 
-def complaint() -> str | None:
-    """Why no cluster can run on this machine, and what to do about it; None if one can."""
+def unsuitable() -> str | None:
+    """Why the kernel of this machine cannot run a cluster, whatever is installed; None if it can."""
     if platform.system() != "Linux":
         return "the cluster test runs on Linux only: its nodes are namespaces"
-    if os.geteuid() != 0:
-        return "the cluster test has to be root, to make namespaces and to mount: run it with sudo, or in a container"
     if missing := [name for name in HIERARCHIES if not (ROOT / name / "cgroup.procs").exists()]:
         return f"the cluster test needs control groups of version 1, and {ROOT} lacks {', '.join(missing)}"
+    return None
+
+
+def complaint() -> str | None:
+    """Why no cluster can run on this machine, and what to do about it; None if one can."""
+    if reason := unsuitable():
+        return reason
+    if os.geteuid() != 0:
+        return "the cluster test has to be root, to make namespaces and to mount: run it with sudo, or in a container"
     if Path.home().is_relative_to(REPLACED) and "XDG_CACHE_HOME" not in os.environ:
         return (
             f"the cache would be below {REPLACED}, which each node has of its own: set XDG_CACHE_HOME to another place"

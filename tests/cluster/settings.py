@@ -9,8 +9,13 @@ DNS_ADDRESS = "10.0.0.10"
 POD_NETWORK = "10.244.0.0/16"
 API_ADDRESS = "10.99.0.1"
 API_PORT = 6443
+IMAGES = "containerd"
+"""Folder of a node for images and what containers write."""
 PAUSE_IMAGE = "localhost/pause:bed"
 DNS_IMAGE = "localhost/coredns:bed"
+OUTSIDE_DOMAIN = "partner.example"
+OUTSIDE_DNS = "192.0.2.53"
+"""Names of this domain are asked for at this address, where a test may have a DNS server of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +95,7 @@ def proxy(node: NodeName, kubeconfig: Path) -> dict[str, Any]:
 def containerd(folder: Path, programs: Path) -> str:
     """config.toml of containerd: no registry is known, CNI comes from `programs`."""
     return f"""version = 3
-root = "{folder}/containerd"
+root = "{folder / IMAGES}"
 state = "/run/containerd"
 disabled_plugins = [
   "io.containerd.nri.v1.nri", "io.containerd.tracing.processor.v1.otlp", "io.containerd.internal.v1.tracing",

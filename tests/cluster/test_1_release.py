@@ -2,6 +2,7 @@
 
 import json
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -72,25 +73,35 @@ def available(cluster: Cluster, name: str) -> int:
 
 def test_a_policy_value_is_in_force_on_all_pods_without_a_restart(release: Release, cluster: Cluster) -> None:
     before = {pod["metadata"]["uid"] for pod in release.pods("webhook")}
+    enforce(release, cluster, {})
+    assert before == {pod["metadata"]["uid"] for pod in release.pods("webhook")}
+
+
+def test_a_policy_and_an_image_that_change_together_refuse_nothing_repairable(
+    release: Release, cluster: Cluster
+) -> None:
+    for node in cluster.nodes:
+        node.tag(f"docker.io/library/serviceentry-guard:{tag()}", "docker.io/library/serviceentry-guard:next")
+    enforce(release, cluster, {"image": {"tag": "next"}})
+    images = {pod["spec"]["containers"][0]["image"] for pod in release.pods("webhook")}
+    assert images == {"serviceentry-guard:next"}
+
+
+def enforce(release: Release, cluster: Cluster, values: Mapping[str, Any]) -> None:
+    """Upgrade from Warn to Enforce and to other values: entries are repaired or left as they are, and never refused."""
     release.upgrade({"policy": {"mode": "Warn"}})
-    wait_until(lambda: raw_stays(cluster), "nothing is changed any more", SECONDS)
+    wait_until(lambda: rehearse(cluster) == "NONE", "nothing is changed any more", SECONDS)
     began = time.monotonic()
-    release.upgrade({"policy": {"mode": "Enforce"}})
+    release.upgrade({"policy": {"mode": "Enforce"}, **values})
     outcomes = list[str]()
 
     def enforced() -> bool:
         outcomes.append(rehearse(cluster))
-        return outcomes[-20:] == ["DNS"] * 20
+        return outcomes[-20:] == ["DNS"] * 20 and release.is_ready()
 
-    wait_until(enforced, "both pods enforce", SECONDS)
+    wait_until(enforced, "all pods are ready and enforce", SECONDS)
     print(f"\ncluster: Enforce was in force on all pods {time.monotonic() - began:.1f} s after the upgrade began")
     assert set(outcomes) <= {"NONE", "DNS"}, "nothing that is repairable is refused meanwhile"
-    assert before == {pod["metadata"]["uid"] for pod in release.pods("webhook")}
-
-
-def raw_stays(cluster: Cluster) -> bool:
-    """Whether an entry that Enforce repairs is stored as it is."""
-    return rehearse(cluster) == "NONE"
 
 
 def rehearse(cluster: Cluster) -> str:
@@ -102,13 +113,61 @@ def rehearse(cluster: Cluster) -> str:
     return str(json.loads(done.stdout)["spec"]["resolution"]) if done.returncode == 0 else done.stderr
 
 
-def test_another_image_tag_is_rolled_out(release: Release, cluster: Cluster) -> None:
-    for node in cluster.nodes:
-        node.tag(f"docker.io/library/serviceentry-guard:{tag()}", "docker.io/library/serviceentry-guard:next")
-    release.upgrade({"image": {"tag": "next"}})
-    release.wait_until_ready()
-    images = {pod["spec"]["containers"][0]["image"] for pod in release.pods("webhook")}
-    assert images == {"serviceentry-guard:next"}
+WRITE = """
+import pathlib, sys
+for name in ("named", "variable", "home/.kube/config"):
+    path = pathlib.Path("/dev/shm", name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(sys.argv[1].replace("NAME", name.partition("/")[0]))
+"""
+"""Writes a kubeconfig for each way to name one, to the only place of the pod that can be written to."""
+KUBECONFIG = json.dumps({
+    "apiVersion": "v1",
+    "kind": "Config",
+    "current-context": "a",
+    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
+    "clusters": [{"name": "a", "cluster": {"server": "https://NAME.invalid"}}],
+    "users": [{"name": "a", "user": {}}],
+})  # fmt: skip
+HOME, VARIABLE, FLAG = "HOME=/dev/shm/home", "KUBECONFIG=/dev/shm/variable", "--kubeconfig=/dev/shm/named"
+
+
+@pytest.fixture(scope="module")
+def pod(release: Release) -> str:
+    """A pod of the controller that has a kubeconfig at each place."""
+    name = str(release.pods("controller")[0]["metadata"]["name"])
+    release.cluster.kubectl("exec", name, f"--namespace={NAMESPACE}", "--", "python3", "-c", WRITE, KUBECONFIG)
+    return name
+
+
+def audit_in(pod: str, cluster: Cluster, variables: list[str], *flags: str) -> tuple[str, str]:
+    """What an audit in a pod prints, and what it says of failures."""
+    run = ("exec", pod, f"--namespace={NAMESPACE}", "--", "env", *variables)
+    done = cluster.plane.kubectl(*run, "serviceentry-guard", "audit", *flags, check=False)
+    return done.stdout, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "used"),
+    [
+        ([HOME, VARIABLE], [FLAG], "named.invalid"),
+        ([HOME, VARIABLE], [], "variable.invalid"),
+        ([HOME], [], "home.invalid"),
+        ([HOME, "KUBECONFIG="], [], "home.invalid"),
+    ],
+)
+def test_in_a_pod_a_kubeconfig_goes_first_in_the_order_of_kubectl(
+    pod: str, cluster: Cluster, variables: list[str], flags: list[str], used: str
+) -> None:
+    assert used in audit_in(pod, cluster, variables, *flags)[1]
+
+
+@pytest.mark.parametrize("variables", [[], ["KUBECONFIG=/dev/shm/none"]])
+def test_in_a_pod_without_a_kubeconfig_its_service_account_is_used(
+    pod: str, cluster: Cluster, variables: list[str]
+) -> None:
+    said, complaint = audit_in(pod, cluster, variables)
+    assert "first" in said, complaint
 
 
 def test_pods_stay_within_what_they_ask_for(release: Release, cluster: Cluster) -> None:
@@ -134,53 +193,3 @@ def working_set(cluster: Cluster, pod: Any) -> int:
 
     wait_until(measured, "the kubelet has measured the pod", SECONDS)
     return found[-1]
-
-
-WRITE = """
-import pathlib, sys
-for name in ("named", "variable", "home/.kube/config"):
-    path = pathlib.Path("/dev/shm", name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(sys.argv[1].replace("NAME", name.partition("/")[0]))
-"""
-"""Writes a kubeconfig for each way to name one, to the only place of the pod that can be written to."""
-KUBECONFIG = json.dumps({
-    "apiVersion": "v1",
-    "kind": "Config",
-    "current-context": "a",
-    "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
-    "clusters": [{"name": "a", "cluster": {"server": "https://NAME.invalid"}}],
-    "users": [{"name": "a", "user": {}}],
-})  # fmt: skip
-HOME, VARIABLE, FLAG = "HOME=/dev/shm/home", "KUBECONFIG=/dev/shm/variable", "--kubeconfig=/dev/shm/named"
-
-
-def audit_in_pod(release: Release, variables: list[str], *flags: str) -> tuple[str, str]:
-    """What an audit in a pod of the controller prints, and what it says of failures."""
-    name = release.pods("controller")[0]["metadata"]["name"]
-    plane = release.cluster.plane
-    run = ["exec", name, f"--namespace={NAMESPACE}", "--"]
-    plane.kubectl(*run, "python3", "-c", WRITE, KUBECONFIG)
-    done = plane.kubectl(*run, "env", *variables, "serviceentry-guard", "audit", *flags, check=False)
-    return done.stdout, done.stderr
-
-
-@pytest.mark.parametrize(
-    ("variables", "flags", "used"),
-    [
-        ([HOME, VARIABLE], [FLAG], "named.invalid"),
-        ([HOME, VARIABLE], [], "variable.invalid"),
-        ([HOME], [], "home.invalid"),
-        ([HOME, "KUBECONFIG="], [], "home.invalid"),
-    ],
-)
-def test_in_a_pod_a_kubeconfig_goes_first_in_the_order_of_kubectl(
-    release: Release, variables: list[str], flags: list[str], used: str
-) -> None:
-    assert used in audit_in_pod(release, variables, *flags)[1]
-
-
-@pytest.mark.parametrize("variables", [[], ["KUBECONFIG=/dev/shm/none"]])
-def test_in_a_pod_without_a_kubeconfig_its_service_account_is_used(release: Release, variables: list[str]) -> None:
-    said, complaint = audit_in_pod(release, variables)
-    assert "first" in said, complaint

@@ -19,7 +19,7 @@ LOST = (OSError, HTTPException)
 def unready(webhook: Running) -> bool:
     """Whether its readiness is down."""
     response = webhook.probe("/readyz")
-    return (response.status, response.body) == (503, b"webhook: draining\n")
+    return (response.status, response.body) == (503, b"drain: draining\n")
 
 
 def answers_until_closed(webhook: Running) -> Iterator[Response]:
@@ -45,6 +45,7 @@ def test_while_it_drains_every_request_is_answered_and_its_connection_closed(
                 assert response.status in {200, 400}
                 assert response.headers["connection"] == "close"
             until(lambda: idle.closed(0.1))
+            assert webhook.probe("/readyz?exclude=drain").status == 200  # as the chart's probe asks
         drained.signal(number)
         assert drained.exit_code() == 0
 

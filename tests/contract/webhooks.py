@@ -103,7 +103,12 @@ class Running:
 def running(files: Files, **changes: Any) -> Iterator[Running]:
     """Run a webhook in a thread of this process."""
     settings = files.settings(**changes)
-    certificate = ServingCertificate(settings.tls_cert_file, settings.tls_private_key_file, settings.service_name)
+    certificate = ServingCertificate(
+        settings.tls_cert_file,
+        settings.tls_private_key_file,
+        settings.service_name,
+        client_ca=settings.client_ca_file,
+    )
     metrics = WebhookMetrics()
     webhook = Webhook(settings, PolicyFile(settings.policy, metrics.policy.reloaded), metrics, certificate)
     runner = asyncio.Runner(loop_factory=uvloop.new_event_loop)

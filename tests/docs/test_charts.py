@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from tests.charts import ASSETS, CHARTS, DOCS, create, drawn, memory, recovery, svg
+from tests.charts import ASSETS, CHARTS, DOCS, create, drawn, memory, recovery, story, svg
 
 RECOVERY = """
 ## 1 Connections that end
@@ -69,6 +69,20 @@ def test_failures_are_compared_where_there_is_something_to_compare() -> None:
     assert [(bar.label, bar.share, bar.figure, bar.colour) for bar in bars] == [
         ("guard off", 0.2, "100 of 500", "off"),
         ("the recipe", 0.0, "0 of 500", "plain"),
+    ]
+
+
+def test_calls_of_the_story_are_compared() -> None:
+    table = """
+| what happens | failed without the guard | failed with it |
+| --- | --- | --- |
+| a connection is cut | 20 of 100 | 0 of 110 |
+"""
+    ((heading, bars),) = story(table).groups
+    assert heading == "a connection is cut"
+    assert [(bar.label, bar.share, bar.figure) for bar in bars] == [
+        ("without the guard", 0.2, "20 of 100"),
+        ("with the guard", 0.0, "0 of 110"),
     ]
 
 

@@ -186,7 +186,7 @@ def test_closing_a_watch_from_another_thread_ends_it_while_it_waits(client: Clie
         events += 1
         stream.close()
     assert events == 1
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 50
     stream.close()
 
 
@@ -214,14 +214,14 @@ def test_a_frozen_server_is_unreachable_after_the_time_out(paused: Client) -> No
     began = time.monotonic()
     with pytest.raises(Unreachable):
         paused.get(MAPS, "default", "one", timeout=0.3)
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 30
 
 
 def test_a_write_waits_no_longer_than_the_lease_lasts(paused: Client) -> None:
     began = time.monotonic()
     with pytest.raises(Unreachable):
         paused.fenced(lambda: 0.3).apply(MAPS, config_map("default"))
-    assert 0.3 <= time.monotonic() - began < 5
+    assert 0.3 <= time.monotonic() - began < 30
 
 
 def test_without_a_lease_nothing_is_written_and_everything_can_be_read(client: Client, namespace: str) -> None:

@@ -137,7 +137,7 @@ def test_a_released_lease_is_taken_over_at_once(candidate: Candidates, admin: Cl
     first.stop()
     assert not first.elector.is_leader()
     second.leads()
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < PATIENT.duration / 2
     assert first.terms[-1][1] <= second.terms[0][0]
     assert record(admin, place)["leaseTransitions"] == 1
 
@@ -186,7 +186,7 @@ def test_a_leader_cut_off_by_a_frozen_api_server_stops_before_its_lease_ends(
             assert now - frozen < TIMING.renew_deadline, "the last renewal was sent before the freeze"
             now = time.monotonic()
         assert first.elector.remaining() == 0
-        wait_until(lambda: len(first.terms[0]) == 2, "its thread, which does not hang, says so", 5)
+        wait_until(lambda: len(first.terms[0]) == 2, "its thread, which does not hang, says so", 30)
     finally:
         plane.resume()
     wait_until(lambda: any(each.elector.is_leader() for each in candidates), "one leads again")
@@ -220,7 +220,7 @@ def test_a_leader_that_is_robbed_stops_as_soon_as_it_sees_it(candidate: Candidat
     steal(admin, place)
     began = time.monotonic()
     wait_until(lambda: not first.elector.is_leader(), "it stops leading")
-    assert time.monotonic() - began < 10, "it does not wait for its renew deadline"
+    assert time.monotonic() - began < PATIENT.renew_deadline - 10, "it does not wait for its renew deadline"
     first.leads()  # the thief never renews
 
 
@@ -242,7 +242,7 @@ def test_a_label_on_the_lease_neither_ends_a_term_nor_prolongs_a_dead_one(
     began = time.monotonic()
     while not first.elector.is_leader() or len(first.terms) < 2:
         label(admin, place, str(time.monotonic()))
-        assert time.monotonic() - began < 20
+        assert time.monotonic() - began < 60
         time.sleep(0.1)
 
 

@@ -24,7 +24,7 @@ from tests.e2e.team import SERVICE_ENTRIES
 pytestmark = pytest.mark.e2e
 
 EXPIRED = "certificate has expired or is not yet valid"
-REPAIR_SECONDS = 10.0
+REPAIR_SECONDS = 60.0
 ALONE = "--no-leader-elect"
 SHORT = ("--ca-lifetime=60s", "--certificate-lifetime=40s", "--certificate-propagation=6s")
 """An authority is followed after 40 s."""

@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from app.controller.siblings import FILE
+from app.controller.pod_files import SIBLINGS
 from app.kube.client import Client
 from app.kube.errors import NotFound
 from app.kube.resources import CONFIG_MAPS
@@ -18,7 +18,7 @@ class Kubelet:
     """Looks for a changed ConfigMap as long as it is entered."""
 
     def __init__(self, client: Client, folder: Path) -> None:
-        self.file = folder / FILE
+        self.file = folder / SIBLINGS
         self._client = client
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kubelet", daemon=True)
@@ -35,7 +35,7 @@ class Kubelet:
         while not self._ended.wait(SECONDS):
             new = self.file.with_suffix(".new")
             try:
-                new.write_text(self._client.get(CONFIG_MAPS, NAMESPACE, NAME)["data"][FILE])
+                new.write_text(self._client.get(CONFIG_MAPS, NAMESPACE, NAME)["data"][SIBLINGS])
             except NotFound:
                 continue
             new.rename(self.file)

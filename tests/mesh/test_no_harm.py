@@ -32,7 +32,7 @@ def test_each_of_two_databases_on_one_port_gets_its_own_connections(report: Repo
 def test_a_grpc_stream_of_a_minute_is_not_cut(report: Report, pace: Pace, cut_after: float) -> None:
     before, by_hand, after = (report.line(harmless.TITLE, harmless.stream(pace), arm) for arm in harmless.ARMS)
     assert (by_hand.errors, after.requests) == (harmless.STREAMS, harmless.STREAMS)
-    assert by_hand.slowest == pytest.approx(cut_after, abs=3)
+    assert cut_after - 1 < by_hand.slowest < pace.seconds
     for one in (before, after):
         assert one.errors == 0
         assert one.facts["shortest"] >= pace.seconds == 60
@@ -57,7 +57,7 @@ def test_no_port_loses_its_cluster_where_one_of_two_entries_of_a_host_keeps_its_
 @pytest.mark.parametrize("circumstances", [neighbours.TUNED, neighbours.TUNED_EXPORTED])
 def test_the_annotations_of_a_neighbour_tune_no_other_namespace(report: Report, circumstances: str) -> None:
     by_hand, after = (report.line(neighbours.TITLE, circumstances, arm) for arm in (BY_HAND, RECIPE))
-    assert by_hand.errors == by_hand.requests
+    assert by_hand.mostly_fails
     assert (after.errors, after.requests) == (0, by_hand.requests)
 
 
@@ -73,12 +73,12 @@ def test_a_virtual_service_of_a_neighbour_decides_in_no_namespace_that_did_not_a
     report: Report, circumstances: str, arm: Arm
 ) -> None:
     by_hand, after = (report.line(neighbours.TITLE, circumstances, one) for one in (BY_HAND, arm))
-    assert by_hand.errors == by_hand.requests
+    assert by_hand.mostly_fails
     assert (after.errors, after.requests) == (0, by_hand.requests)
     assert (by_hand.facts["most"], after.facts["most"]) == (4, 1)
 
 
 def test_no_request_is_led_past_an_egress_gateway(report: Report) -> None:
     before, by_hand, after = (report.line(neighbours.TITLE, neighbours.GATED, arm) for arm in (OFF, BY_HAND, RECIPE))
-    assert by_hand.errors == by_hand.requests
+    assert by_hand.mostly_fails
     assert (before.errors, after.errors, after.requests) == (0, 0, by_hand.requests)

@@ -25,6 +25,11 @@ class Measured:
     facts: Mapping[str, float] = field(default_factory=dict)
     """Figures that tests look at."""
 
+    @property
+    def mostly_fails(self) -> bool:
+        """Whether more than half of the requests fail: on a busy machine, a few can be sent before a change arrives."""
+        return self.errors > self.requests / 2
+
     def as_json(self) -> dict[str, Any]:
         """The same as plain values, of which `Measured(**values)` makes it again."""
         return asdict(self)

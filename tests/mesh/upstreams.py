@@ -1,10 +1,11 @@
 """Servers of the far network that misbehave in one way each, all on one event loop in a thread of their own."""
 
 import asyncio
+import socket
 import ssl
 import threading
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Self, TypeVar
 
 from tests.mesh.grpc_server import GrpcConnection, Pace
@@ -45,11 +46,12 @@ class Upstream:
         tls: ssl.SSLContext | None = None,
         grpc: bool = False,
         pace: Pace | None = None,
+        listen: Callable[[str, int], socket.socket] = listening_socket,
     ) -> None:
         self.address, self.port = address, port
         self.pace = pace
         self.seen = Counter[str]()
-        self._loop, self._tls, self._grpc = loop, tls, grpc
+        self._loop, self._tls, self._grpc, self._listen = loop, tls, grpc, listen
         self._cut_every, self._delay = cut_every, delay
         self._server: asyncio.Server | None = None
         self._transports = set[asyncio.WriteTransport]()
@@ -68,6 +70,10 @@ class Upstream:
         """Go away: reset every connection, and refuse new ones."""
         self._loop.run(self._cut())
 
+    def retire(self) -> None:
+        """Cut the connection on every request from now on, as a load balancer does at an address that it gave up."""
+        self._cut_every = 1
+
     def cuts_this_one(self, name: str) -> bool:
         """Count a request, and say whether the connection is cut on it."""
         self.seen[name] += 1
@@ -82,7 +88,7 @@ class Upstream:
         self._transports.discard(transport)
 
     async def _open(self) -> None:
-        listener = listening_socket(self.address, self.port)
+        listener = self._listen(self.address, self.port)
         if self._grpc:
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(lambda: GrpcConnection(self), sock=listener)

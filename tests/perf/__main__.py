@@ -8,7 +8,20 @@ from pathlib import Path
 
 from tests.bed.binaries import provide
 from tests.bed.errors import BedError
-from tests.perf import audit, create, decision, emission, fairness, memory, native, overhead, reload, review, webhook
+from tests.perf import (
+    audit,
+    create,
+    decision,
+    emission,
+    fairness,
+    memory,
+    native,
+    overhead,
+    reload,
+    review,
+    scale,
+    webhook,
+)
 from tests.perf.figures import Benchmark, Effort, Figure, as_text
 from tests.perf.machine import describe
 from tests.perf.page import Section, write
@@ -25,6 +38,7 @@ BENCHMARKS: Mapping[str, Benchmark] = {
     "audit": audit.run,
     "review": review.run,
     "reload": reload.run,
+    "scale": scale.run,
 }
 QUICK = Effort(0.04)
 

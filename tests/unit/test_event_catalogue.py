@@ -170,3 +170,9 @@ def test_the_catalogue_has_each_event_once() -> None:
         "Remediated",
     }
     assert asked <= set(names)
+
+
+def test_a_contested_object_is_told_with_its_name_and_the_managers(events: Events) -> None:
+    EntryEvents(cast("EventRecorder", events), lambda: True).contested(entry(), "api.example.com", "argocd, helm")
+    assert [reason for reason, *_ in events.told] == ["ObjectContested"]
+    assert "api.example.com are changed again and again by argocd, helm" in events.notes[0]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry, Counter
 
+from app.serving import health
 from app.serving.health import Check, HealthApp, HealthServer
 from app.serving.server import ListenError
 from app.telemetry.logs import OUR_LOGGER, Level, LogLevel
@@ -52,6 +53,41 @@ def test_a_check_that_breaks_counts_as_failing(address: str, state: dict[str, st
     del state["leader"]
     response = get(address, "/readyz")
     assert (response.status, response.body) == (503, b"leader: the health check raised an error: 'leader'\n")
+
+
+def test_a_probe_may_leave_checks_out_by_name(address: str, state: dict[str, str | None]) -> None:
+    state["cache"] = "not synced"
+    assert get(address, "/readyz?exclude=cache").status == 200
+    assert get(address, "/readyz?exclude=leader&exclude=other").status == 503
+    state["leader"] = "lost"
+    assert get(address, "/readyz?exclude=cache&exclude=leader").status == 200
+
+
+def test_the_probe_of_the_start_is_answered_once_all_checks_pass(address: str, state: dict[str, str | None]) -> None:
+    state["cache"] = "not synced"
+    answers = list[int]()
+    probe = threading.Thread(target=lambda: answers.append(get(address, "/startupz").status))
+    probe.start()
+    for _ in range(3):  # a probe that waits holds up no other
+        assert get(address, "/readyz").status == 503
+    assert answers == []
+    state["cache"] = None
+    probe.join(30)
+    assert answers == [200]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 120.0])
+def test_the_probe_of_the_start_is_answered_at_last_and_when_the_process_stops(
+    monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    monkeypatch.setattr(health, "STARTUP_SECONDS", seconds)
+    app = HealthApp(CollectorRegistry(), ready={"certificate": lambda: "none yet"})
+    server = HealthServer(app, "127.0.0.1", 0)
+    server.start()
+    if seconds:
+        app.end()
+    assert get(server.address, "/startupz").status == 200
+    server.stop()
 
 
 def test_liveness_has_checks_of_its_own() -> None:

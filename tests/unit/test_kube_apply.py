@@ -31,7 +31,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server, tmp_path: Path) -> Iterator[Client]:
-    client = Client.from_kubeconfig(server.kubeconfig(tmp_path / "kubeconfig", {"token": "secret"}), timeout=2)
+    client = Client.from_kubeconfig(server.kubeconfig(tmp_path / "kubeconfig", {"token": "secret"}), timeout=20)
     yield client
     client.close()
 

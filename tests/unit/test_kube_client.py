@@ -13,7 +13,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from kubernetes.client import Configuration
 
 from app.kube import config
 from app.kube.client import Client
@@ -37,7 +36,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server, tmp_path: Path) -> Iterator[Client]:
-    client = Client.from_kubeconfig(server.kubeconfig(tmp_path / "kubeconfig", {"token": "secret"}), timeout=2)
+    client = Client.from_kubeconfig(server.kubeconfig(tmp_path / "kubeconfig", {"token": "secret"}), timeout=20)
     yield client
     client.close()
 
@@ -122,7 +121,7 @@ def test_a_429_raises_throttled_without_a_second_attempt(
 def test_no_call_is_repeated_when_its_connection_breaks(client: Client, server: Server, method: str) -> None:
     server.answers = [lambda handler: handler.connection.shutdown(socket.SHUT_RDWR)]
     arguments: Any = (MAPS, ONE) if method == "replace" else (MAPS, "team", "one")
-    with pytest.raises(Unreachable, match=f"{server.url} did not answer"):
+    with pytest.raises(Unreachable, match=rf"{server.url} \(context x\) did not answer"):
         getattr(client, method)(*arguments)
     assert len(server.seen) == 1
 
@@ -155,7 +154,7 @@ def test_an_answer_that_never_ends_is_given_up(client: Client, server: Server) -
     began = time.monotonic()
     with pytest.raises(Unreachable):
         client.get(MAPS, "team", "one", timeout=0.2)
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.2 <= time.monotonic() - began < 30
 
 
 def test_a_write_asks_for_the_time_left_again_before_its_body_goes_out(client: Client, server: Server) -> None:
@@ -201,7 +200,7 @@ def drain(listener: socket.socket) -> tuple[int, bool]:
     received = 0
     connection, _ = listener.accept()
     with connection:
-        connection.settimeout(5)
+        connection.settimeout(30)
         try:
             while chunk := connection.recv(1 << 16):
                 received += len(chunk)
@@ -214,7 +213,7 @@ def test_the_time_out_is_for_sending_and_waiting_together(listener: socket.socke
     def read_late() -> None:
         connection, _ = listener.accept()
         with connection, suppress(OSError):
-            time.sleep(3)
+            time.sleep(4)
             while connection.recv(1 << 16):
                 pass
 
@@ -222,9 +221,9 @@ def test_the_time_out_is_for_sending_and_waiting_together(listener: socket.socke
     thread.start()
     began = time.monotonic()
     with pytest.raises(Unreachable):
-        client_of_listener.create(MAPS, {**ONE, "data": {"key": "x" * 8_000_000}}, timeout=3.5)
-    assert 3.4 < time.monotonic() - began < 6, "3.5 s after the server began to read would be 6.5 s"
-    thread.join(10)
+        client_of_listener.create(MAPS, {**ONE, "data": {"key": "x" * 8_000_000}}, timeout=4.5)
+    assert 4.4 < time.monotonic() - began < 8, "4.5 s after the server began to read would be 8.5 s"
+    thread.join(60)
 
 
 class Clock:
@@ -245,14 +244,14 @@ class Credentials:
         self.on_refresh: Callable[[], None] = lambda: None
         self.on_load: Callable[[], None] = lambda: None
 
-    def load(self) -> Configuration:
+    def load(self) -> config.ConnectionSettings:
         self.on_load()
         self.loads += 1
         configuration = config.load(self.path, connections=4)
         configuration.refresh_api_key_hook = self.refresh  # type: ignore[assignment]  # it is declared None
         return configuration
 
-    def refresh(self, configuration: Configuration) -> None:
+    def refresh(self, configuration: config.ConnectionSettings) -> None:
         self.on_refresh()
         self.refreshes += 1
         configuration.api_key["BearerToken"] = f"Bearer {self.loads}.{self.refreshes}"
@@ -307,17 +306,17 @@ def test_while_one_call_refreshes_the_token_others_go_on_with_the_old_one(
 
     def take_long() -> None:
         began.set()
-        may_end.wait(10)
+        may_end.wait(60)
 
     credentials.on_refresh = take_long
     clock.now = 10
     thread = threading.Thread(target=refreshing.get, args=(MAPS, "team", "one"))
     thread.start()
-    assert began.wait(10)
+    assert began.wait(60)
     clock.now = 20
     refreshing.get(MAPS, "team", "two")
     may_end.set()
-    thread.join(10)
+    thread.join(60)
     assert tokens(server) == ["1.1", "1.2"]
 
 

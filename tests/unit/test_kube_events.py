@@ -212,9 +212,9 @@ def test_writing_is_paced_once_the_burst_is_used_up(events: Events) -> None:
         tell(recorder, note=str(number))
     began = time.monotonic()
     recorder.start()
-    while len(events.written) < 6 and time.monotonic() - began < 5:
+    while len(events.written) < 6 and time.monotonic() - began < 30:
         time.sleep(0.001)
-    assert 0.2 <= time.monotonic() - began < 5
+    assert 0.2 <= time.monotonic() - began < 30
     recorder.stop()
 
 

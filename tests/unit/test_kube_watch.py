@@ -120,6 +120,41 @@ def test_a_bookmark_moves_the_version_from_which_the_next_watch_goes_on(cluster:
     assert told == []
 
 
+def test_after_a_failed_watch_a_server_that_is_behind_is_listed_again(
+    cluster: Cluster, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "backoff", lambda *_: 0.0)
+    reasons: list[str] = []
+    cluster.items, cluster.broken = [item("kept", "1", 4)], True
+    cluster.watches = [[("ADDED", item("lost", "1", 9)), ("MODIFIED", item("kept", "2", 10))]]
+    reflector = make(lambda *_: None, on_restart=reasons.append)
+    reflector.start()
+    until(lambda: len(cluster.asked("watch=true")) == 2)
+    assert reflector.store == {("team", "kept"): "1"}
+    assert "resourceVersion=5&" in cluster.asked("watch=true")[1]
+    assert reasons == ["failed", "expired"]
+
+
+def test_after_a_failed_watch_a_server_that_is_not_behind_is_asked_for_one_object_only(
+    cluster: Cluster, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "backoff", lambda *_: 0.0)
+    cluster.items, cluster.broken = [item("kept", "1", 4)], True
+    cluster.watches = [[("MODIFIED", item("kept", "2", 5))]]
+    reflector = make(lambda *_: None)
+    reflector.start()
+    until(lambda: len(cluster.asked("watch=true")) == 2)
+    assert reflector.store == {("team", "kept"): "2"}
+    lists = [path for path in cluster.asked("limit=") if "watch=true" not in path]
+    assert [path.partition("?")[2] for path in lists] == ["limit=500", "limit=1"]
+
+
+@pytest.mark.parametrize("version", ["", "an opaque text"])
+def test_a_server_whose_versions_are_no_numbers_is_never_taken_for_one_that_is_behind(version: str) -> None:
+    assert not watch.is_behind(version, "9")
+    assert not watch.is_behind("9", version)
+
+
 def test_watches_that_end_at_once_are_begun_ever_more_slowly(
     cluster: Cluster, make: Make, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -191,16 +226,16 @@ def test_a_list_that_comes_after_stopping_is_thrown_away(cluster: Cluster, make:
 
     def answer_late(handler: Handler) -> None:
         asked.set()
-        may_answer.wait(10)
+        may_answer.wait(60)
         json_answer({"metadata": {"resourceVersion": "5"}, "items": [item("one", "1", 4)]})(handler)
 
     cluster.server.answers = [answer_late]
     reflector = make(lambda *change: told.append(change))
     reflector.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     reflector.stop()
     may_answer.set()
-    reflector._thread.join(10)
+    reflector._thread.join(60)
     assert not reflector._thread.is_alive()
     assert (told, reflector.store, reflector.has_synced) == ([], {}, False)
 
@@ -211,17 +246,17 @@ def test_a_watch_that_begins_after_stopping_is_closed_unread(cluster: Cluster, m
 
     def answer_late(handler: Handler) -> None:
         asked.set()
-        may_answer.wait(10)
+        may_answer.wait(60)
         handler.send_chunks()
         cluster.over.wait(20)
 
     cluster.server.answers = [json_answer({"metadata": {"resourceVersion": "5"}, "items": []}), answer_late]
     reflector = make(lambda *change: told.append(change))
     reflector.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     reflector.stop()
     may_answer.set()
-    reflector._thread.join(10)
+    reflector._thread.join(60)
     assert not reflector._thread.is_alive()
     assert told == []
 
@@ -236,6 +271,6 @@ def test_a_callback_that_stops_the_reflector_is_the_last_one(cluster: Cluster, m
     cluster.watches = [[("ADDED", item(name, name, 6)) for name in "ab"]]
     reflector = make(on_change)
     reflector.start()
-    reflector._thread.join(10)
+    reflector._thread.join(60)
     assert not reflector._thread.is_alive()
     assert told == ["a"]

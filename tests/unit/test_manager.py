@@ -92,7 +92,7 @@ def test_a_standby_that_shuts_down_never_begins_what_only_a_leader_does(cluster:
     wait_until(lambda: replica.manager.unready() is None, "its caches are filled")
     stopping = threading.Thread(target=replica.manager.stop, daemon=True)
     stopping.start()
-    stopping.join(5)
+    stopping.join(60)
     cluster.ended.set()
     stopping.join(30)
     assert replica.passes == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.controller.contention import IMMEDIATE, Contested
 from app.controller.entry_events import EntryEvents
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
@@ -41,6 +42,9 @@ class Cluster:
         self.reconciler = Reconciler(self.inventory, client, self.policy, self.events)
         self.others: dict[str, Any] = {}
         self.stored: dict[str, Any] | None = None
+        self.skips_empty_writes = (
+            False  # as a real API server, which keeps the version of an object that stays as it is
+        )
         self.may_answer = threading.Event()
         self.may_answer.set()
         self.fails_from = 0  # the first request that is answered with 500, counted from 1; 0 for none
@@ -88,6 +92,8 @@ class Cluster:
         json_answer(self.stored)(handler)
 
     def _store(self, document: dict[str, Any]) -> None:
+        if self.skips_empty_writes and self.stored and self.stored["spec"] == document["spec"]:
+            return
         version = str(int(document["metadata"]["resourceVersion"]) + 1)
         self.stored = {**document, "metadata": {**document["metadata"], "uid": "9", "resourceVersion": version}}
 
@@ -161,6 +167,15 @@ class TestAKeyThatWasWritten:
         cluster.reconciler.reconcile(KEY)
         assert cluster.requests == ["PATCH"] * 4, "each time applied, and what others added removed"
 
+    def test_is_settled_when_the_api_server_fills_in_a_field_whatever_is_written(self, cluster: Cluster) -> None:
+        cluster.skips_empty_writes = True
+        cluster.others = {"fieldOfTomorrow": "a default of the CRD"}
+        cluster.put(entry())
+        cluster.reconciler.reconcile(KEY)
+        cluster.observe()
+        assert cluster.reconciler.settled(KEY)
+        assert cluster.requests == ["PATCH", "PATCH"], "applied, and tried once to remove the field"
+
     def test_is_settled_after_a_foreign_field_is_removed(self, written: Cluster) -> None:
         written.edit(exportTo=["."])
         written.reconciler.reconcile(KEY)
@@ -175,6 +190,65 @@ class TestAKeyThatWasWritten:
         assert not written.reconciler.settled(KEY)
         written.observe()
         assert written.reconciler.settled(KEY)
+
+
+def test_an_object_that_is_changed_again_and_again_is_left_alone_for_a_while(cluster: Cluster) -> None:
+    cluster.put(entry())
+    cluster.reconciler.reconcile(KEY)
+    cluster.observe()
+    for _ in range(IMMEDIATE):
+        cluster.edit(http=[])
+        cluster.reconciler.reconcile(KEY)
+        cluster.observe()
+    cluster.edit(http=[])
+    before = len(cluster.requests)
+    with pytest.raises(Contested):
+        cluster.reconciler.reconcile(KEY)
+    assert len(cluster.requests) == before
+    cluster.put(entry(exportTo=["."]))
+    assert cluster.reconciler.reconcile(KEY).apply, "an edit of the entry is applied at once"
+
+
+def test_workers_tell_once_who_changes_an_object_again_and_again(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = list[tuple[str, str]]()
+    monkeypatch.setattr(cluster.events, "contested", lambda _owner, name, managers: told.append((name, managers)))
+    monkeypatch.setattr(cluster.reconciler, "managers", lambda _key: ("kubectl-edit",))
+    cluster.put(entry())
+    workers = Workers(
+        cluster.reconciler,
+        cluster.events,
+        ControllerMetrics(),
+        UNTRACED,
+        leadership=Leadership(),
+        synced=lambda: True,
+        count=1,
+    )
+    for _ in range(IMMEDIATE + 3):
+        workers.work(KEY)
+        cluster.observe()
+        cluster.edit(http=[])
+    assert len(cluster.requests) == IMMEDIATE + 1
+    assert told == [("api.example.com", "kubectl-edit")]
+    assert caplog.text.count("changed again and again by kubectl-edit") == 1
+    assert workers.queue._due, "the key comes again"
+
+
+def test_managers_are_the_other_field_managers_of_the_stored_object(cluster: Cluster) -> None:
+    cluster.put(entry())
+    cluster.reconciler.reconcile(KEY)
+    cluster.observe()
+    fields = [
+        {"manager": "serviceentry-guard", "time": "2026-01-01T00:00:00Z"},
+        {"manager": "helm", "time": "2026-01-01T00:00:00Z"},
+        {"manager": "argocd", "time": "2026-01-02T00:00:00Z"},
+        {},
+    ]
+    cluster._server.answers = [json_answer({"metadata": {"managedFields": fields}})]
+    assert cluster.reconciler.managers(KEY) == ("argocd", "helm")
+    cluster._server.answers = [json_answer({"kind": "Status", "code": 404, "reason": "NotFound"}, 404)]
+    assert cluster.reconciler.managers(KEY) == ()
 
 
 def test_a_successful_write_is_recorded_even_if_the_next_one_fails(

@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 
 from app.controller.inventory import Inventory
-from app.controller.siblings import ATTEMPTS, ROOM, Siblings, document
+from app.controller.pod_files import SIBLINGS_ROOM, siblings_document
+from app.controller.siblings import ATTEMPTS, Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.kept_resolutions import Stays, parse_standing
 from app.policyfile import PolicyFile
-from app.webhook.siblings import SiblingsFile
+from app.webhook.mounted import SiblingsFile
 from tests import builders
 from tests.builders import HTTP
 
@@ -52,14 +53,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_webhook_reads_the_document_of_the_controller(path: Path) -> None:
-    path.write_text(document(STAYS))
+    path.write_text(siblings_document(STAYS))
     assert SiblingsFile(path).current == STAYS
 
 
 def test_the_file_is_followed_as_it_comes_changes_and_goes(path: Path) -> None:
     siblings = SiblingsFile(path)
     assert siblings.current == {}
-    path.write_text(document(STAYS))
+    path.write_text(siblings_document(STAYS))
     siblings.poll()
     assert siblings.current == STAYS
     path.unlink()
@@ -73,7 +74,7 @@ def test_the_file_is_followed_as_it_comes_changes_and_goes(path: Path) -> None:
 def test_an_invalid_file_is_logged_and_the_siblings_stay_as_they_were(
     path: Path, content: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path.write_text(document(STAYS))
+    path.write_text(siblings_document(STAYS))
     siblings = SiblingsFile(path)
     path.write_bytes(content)
     siblings.poll()
@@ -89,8 +90,8 @@ def test_the_config_map_stays_within_its_size_and_a_log_line_counts_the_omitted_
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     many = {("team", f"{number}.example.com"): (Stays("x" * 200, "NONE", "port 22 (TCP)"),) for number in range(8000)}
-    text = document(many)
-    assert len(text) <= ROOM
+    text = siblings_document(many)
+    assert len(text) <= SIBLINGS_ROOM
     assert len(parse_standing(json.loads(text))) > 3000
     assert "of 8000 hosts" in caplog.text
 
@@ -99,7 +100,7 @@ def test_a_namespace_with_very_many_hosts_leaves_room_in_the_config_map_for_thos
     stays = (Stays("x" * 200, "NONE", "port 22 (TCP)"),)
     many = {("aaa", f"{number}.example.com"): stays for number in range(8000)}
     few = {("zzz", f"{number}.example.org"): stays for number in range(20)}
-    written = parse_standing(json.loads(document(many | few)))
+    written = parse_standing(json.loads(siblings_document(many | few)))
     assert few.keys() <= written.keys()
 
 

@@ -10,6 +10,7 @@ import yaml
 
 from app.policyfile import TRANSITION_SECONDS, PolicyFile
 from app.webhook.admission import Stage
+from app.webhook.mounted import PoliciesFile
 from app.webhook.transition import answer_in_transition
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
@@ -35,12 +36,32 @@ class Replica:
         self.policy.poll()
 
     def _write(self, mode: str) -> None:
-        head = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
-        self.path.write_text(yaml.safe_dump({**head, "metadata": {"name": mode}, "mode": mode}))
+        self.path.write_text(text_of(mode))
 
     def allows(self, stage: Stage, spec: Any) -> bool:
         """Whether it lets an entry in."""
         return answer_in_transition(stage, review(spec), self.policy).allowed
+
+
+class Started(Replica):
+    """A webhook that started with its policy, and mounts the policies that the controller writes."""
+
+    def __init__(self, folder: Path, mode: str) -> None:
+        self.now, self.path, self.file = 0.0, folder / "policy.yaml", folder / "policies.json"
+        self._write(mode)
+        self.policy = PolicyFile(self.path, lambda _: None, clock=lambda: self.now)
+        self.policies = PoliciesFile(self.file, self.policy)
+
+    def receive(self, *modes: str) -> None:
+        """Get the policies of these modes from the controller, the current one first."""
+        self.file.write_text(json.dumps([{"text": text_of(mode), "until": None} for mode in modes]))
+        self.policies.poll()
+
+
+def text_of(mode: str) -> str:
+    """A policy with this mode, as YAML."""
+    head = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
+    return yaml.safe_dump({**head, "metadata": {"name": mode}, "mode": mode})
 
 
 def review(spec: Any) -> bytes:
@@ -88,3 +109,44 @@ def test_nothing_that_both_policies_reject_is_let_in(before: str, now: str, tmp_
 
 def test_a_replica_that_started_with_its_policy_has_none_before(tmp_path: Path) -> None:
     assert PolicyFile(Replica(tmp_path, "Warn", "Enforce").path, lambda _: None).earlier == []
+
+
+def test_a_replica_that_starts_with_the_new_policy_learns_the_earlier_one_from_the_controller(tmp_path: Path) -> None:
+    """A `helm upgrade` that changes the policy and the image: new pods judge what old ones left alone."""
+    replica = Started(tmp_path, "Enforce")
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE), "only mutation that was skipped leaves it so"
+    replica.receive("Enforce", "Warn")
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE)
+    assert not replica.allows(Stage.VALIDATE, UNFIXABLE)
+    replica.now += TRANSITION_SECONDS / 2
+    replica.receive("Enforce", "Warn", "Off")
+    replica.now += TRANSITION_SECONDS / 2
+    assert [policy.mode.value for policy in replica.policy.earlier] == ["Off"], "Warn counts from when it came"
+    replica.now += TRANSITION_SECONDS
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
+def test_a_replica_notes_a_policy_again_that_comes_back(tmp_path: Path) -> None:
+    replica = Started(tmp_path, "Enforce")
+    for texts in (["Enforce", "Warn"], ["Enforce"], ["Warn", "Enforce"]):
+        replica.now += TRANSITION_SECONDS
+        replica.receive(*texts)
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
+def test_a_policy_that_this_version_cannot_read_is_ignored_with_a_log_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    replica = Started(tmp_path, "Enforce")
+    replica.receive("Enforce", "Tomorrow")
+    assert replica.policy.earlier == []
+    assert "mode" in caplog.text
+
+
+def test_a_file_of_policies_that_is_not_valid_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    replica = Started(tmp_path, "Enforce")
+    replica.receive("Enforce", "Warn")
+    replica.file.write_text('[{"text": 1}]')
+    replica.policies.poll()
+    assert [policy.mode.value for policy in replica.policy.earlier] == ["Warn"]
+    assert "is not valid" in caplog.text

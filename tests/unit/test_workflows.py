@@ -1,7 +1,10 @@
 """Workflows run nothing that can change under them, with no more rights than they need."""
 
+import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ PINNED = re.compile(
 WRITES = {
     ("release.yml", "image"): {"packages", "id-token", "attestations", "artifact-metadata"},
     ("release.yml", "chart"): {"contents", "packages", "id-token", "attestations", "artifact-metadata"},
+    ("release.yml", "publish"): {"id-token"},
 }
 """The jobs that may write, and what."""
 
@@ -86,14 +90,62 @@ def test_no_job_runs_for_ever(path: Path) -> None:
 def test_a_release_is_tested_first_and_is_for_both_architectures() -> None:
     release = ROOT / ".github" / "workflows" / "release.yml"
     assert jobs(release)["image"]["needs"] == "test"
-    assert jobs(release)["chart"]["needs"] == "image"
+    assert jobs(release)["package"]["needs"] == "test"
+    assert jobs(release)["chart"]["needs"] == ["image", "package"]
     builds = [step["with"]["platforms"] for step in steps(release) if "/build-push-action@" in step.get("uses", "")]
     assert builds == ["linux/amd64,linux/arm64"]
+
+
+def test_wheel_and_source_distribution_are_in_the_release_and_published_last() -> None:
+    release = ROOT / ".github" / "workflows" / "release.yml"
+    (made,) = [step["run"] for step in jobs(release)["chart"]["steps"] if step.get("name") == "Make the release"]
+    assert "dist/*.whl dist/*.tar.gz" in made
+    assert jobs(release)["publish"]["needs"] == "chart"
+    assert jobs(release)["publish"]["steps"][-1]["run"] == "make publish"
+    assert "--trusted-publishing always" in (ROOT / "Makefile").read_text()
+
+
+def test_the_release_writes_into_the_chart_all_that_names_the_owner() -> None:
+    scripts = "\n".join(step.get("run", "") for step in jobs(ROOT / ".github/workflows/release.yml")["chart"]["steps"])
+    written = set(re.findall(r"(\.[\w.\"/]+) = ", scripts))
+    names = {f'.annotations."artifacthub.io/{name}"' for name in ("images", "links", "screenshots", "signKey")}
+    assert written == {".home", ".sources", ".image.registry", ".image.repository", ".image.digest", *names}
 
 
 def test_a_release_is_on_the_default_base_of_the_dockerfile() -> None:
     release = load(ROOT / ".github" / "workflows" / "release.yml")
     assert f"ARG BASE_IMAGE={release['env']['BASE_IMAGE']}" in (ROOT / "Dockerfile").read_text().splitlines()
+
+
+def test_what_the_release_writes_for_artifact_hub_is_yaml(tmp_path: Path) -> None:
+    """The step is run with a stand-in for yq, which notes the variables that the real one would read."""
+    program = tmp_path / "yq"
+    program.write_text(f"#!{sys.executable}\nimport json, os\nprint(json.dumps(dict(os.environ)))\n")
+    program.chmod(0o755)
+    chart = jobs(ROOT / ".github/workflows/release.yml")["chart"]["steps"]
+    (script,) = [step["run"] for step in chart if step.get("name", "").startswith("Let the chart name the image")]
+    environment = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "REGISTRY": "registry.example.com",
+        "REPOSITORY": "owner/guard",
+        "DIGEST": "sha256:1",
+        "VERSION": "1.2.3",
+        "SIGN_KEY": "",
+        "GITHUB_SERVER_URL": "https://git.example.com",
+        "GITHUB_REPOSITORY": "Owner/guard",
+        "GITHUB_REF_NAME": "v1.2.3",
+    }
+    command = ["bash", "-e", "-o", "pipefail", "-c", script]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    _, seen = map(json.loads, done.stdout.splitlines())
+    assert seen["HOMEPAGE"] == "https://git.example.com/Owner/guard"
+    (image,) = yaml.safe_load(seen["images"])
+    assert image["image"] == "registry.example.com/owner/guard:1.2.3@sha256:1"
+    linked = [*yaml.safe_load(seen["links"]), *yaml.safe_load(seen["screenshots"])]
+    for address in (one["url"] for one in linked):
+        path = re.fullmatch(r"https://git\.example\.com/Owner/guard/(?:blob|raw)/v1\.2\.3/(\S+)", address)
+        assert path
+        assert (ROOT / path[1]).is_file()
 
 
 def load(path: Path) -> dict[Any, Any]:

@@ -56,7 +56,8 @@ def canonical_host(text: str) -> str:
 
     Only ASCII is folded: U+212A (the Kelvin sign) would become an ordinary "k", and the host would equal another one.
     """
-    return (text.lower() if text.isascii() else text).removesuffix(".")
+    canonical = (text.lower() if text.isascii() else text).removesuffix(".")
+    return text if canonical == text else canonical  # most are the same: one object for both saves memory
 
 
 def object_name(canonical: str) -> str:

@@ -6,6 +6,8 @@ type becomes a `Problem`, and the rules turn problems into a finding.
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from sys import intern
 from typing import Any
 
 from app.core.resources.ambient import NOTHING, Ambient
@@ -36,6 +38,8 @@ NAMING = HTTP_FAMILY | TLS_FAMILY
 STREAMING = frozenset({"GRPC", "GRPC-WEB"})
 """Protocols without a default timeout in Istio."""
 TLS_PORT = 443
+NO_ANNOTATIONS: Mapping[str, str] = {}
+"""One object for all entries without an annotation of ours."""
 REVISION_LABEL = "istio.io/rev"
 """The label by which a revision of istiod selects its objects."""
 
@@ -142,22 +146,22 @@ class ServiceEntry:
             spec.report("hosts", "a list with at least one host")
         resolution = spec.choice("resolution", RESOLUTIONS)
         return cls(
-            key=Key(meta.text("namespace") or namespace, meta.text("name") or meta.text("generateName")),
+            key=Key(intern(meta.text("namespace") or namespace), meta.text("name") or meta.text("generateName")),
             uid=meta.text("uid"),
             created=meta.text("creationTimestamp"),
             terminating=bool(meta.text("deletionTimestamp")),
-            annotations=own_annotations(meta),
+            annotations=own_annotations(meta) or NO_ANNOTATIONS,
             revision=meta.child("labels").text(REVISION_LABEL),
             hosts=tuple(Host.parse(host) for host in spec.texts("hosts")),
             addresses=tuple(spec.texts("addresses")),
-            ports=tuple(_port(port) for port in spec.children("ports")),
+            ports=_same_ports(tuple(_port(port) for port in spec.children("ports"))),
             location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
             resolution=resolution or "NONE",
             resolution_set="resolution" in spec.values,
             endpoints=tuple(endpoint.text("address") for endpoint in spec.children("endpoints")),
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
-            written=_last_write(meta.values) if written is None else written,
+            written=intern(_last_write(meta.values)) if written is None else written,
             ambient=Ambient.read(meta.values.get("labels"), root.values.get("status")),
             problems=tuple(root.problems),
         )
@@ -278,6 +282,12 @@ def is_http_route(manifest: JSON) -> bool:
 def is_service_entry(manifest: JSON) -> bool:
     """Say whether a manifest is an Istio ServiceEntry."""
     return is_istio(manifest, ("ServiceEntry",))
+
+
+@lru_cache(maxsize=1024)
+def _same_ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
+    """Return the same object for equal ports, to save memory: most entries share a few."""
+    return ports
 
 
 def _port(port: Fields) -> Port:

@@ -52,7 +52,7 @@ class Budget:
         self._ranks: list[Rank] = []
         self._candidates: dict[Rank, Candidate] = {}
         self._handles: dict[Rank, Hashable] = {}
-        self._asking: dict[Wanted, list[Rank]] = {}
+        self._asking: dict[Wanted, tuple[Rank, ...]] = {}  # most have one entry
         self._counts = Counter[Rank]()  # objects for which an entry is the oldest that asks
         self._cutoff: Rank | None = None  # the oldest entry whose objects do not fit
         self._crowded_at: dict[Wanted, frozenset[Rank]] = {}
@@ -95,20 +95,21 @@ class Budget:
         self._candidates[rank] = candidate
 
     def _join(self, rank: Rank, wanted: Wanted) -> None:
-        asking = self._asking.setdefault(wanted, [])
+        asking = self._asking.get(wanted, ())
         if not asking or rank < asking[0]:
             self._counts[rank] += 1
             self._uncount(asking[:1])
-        insort(asking, rank)
+        self._asking[wanted] = tuple(sorted((*asking, rank)))
 
     def _leave(self, rank: Rank, wanted: Wanted) -> None:
         asking = self._asking[wanted]
-        place = bisect_left(asking, rank)
-        del asking[place]
-        if place == 0:
-            self._counts.update(asking[:1])
+        left = tuple(each for each in asking if each != rank)
+        if rank == asking[0]:
+            self._counts.update(left[:1])
             self._uncount([rank])
-        if not asking:
+        if left:
+            self._asking[wanted] = left
+        else:
             del self._asking[wanted]
 
     def _uncount(self, ranks: Iterable[Rank]) -> None:
@@ -149,7 +150,7 @@ class Budget:
 
     def _overfull(self, wanted: Wanted) -> Iterator[Rank]:
         """Yield the entries whose ports do not fit into an object together with those of older entries."""
-        asking = self._asking.get(wanted, [])
+        asking = self._asking.get(wanted, ())
         candidates = [self._candidates[rank] for rank in asking] if len(asking) > 1 else []
         every = frozenset[int]().union(*[each.ports for each in candidates])
         if not candidates or _most(candidates, len(every)) <= self._limits.object_bytes:

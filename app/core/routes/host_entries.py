@@ -83,29 +83,38 @@ class Summary:
 
 
 class HostEntries:
-    """The candidates that name a host, by namespace and handle."""
+    """The candidates that name a host, by namespace and handle.
 
-    __slots__ = ("_by_namespace", "_host", "_summary")  # there are very many such hosts
+    Most hosts have one candidate, which needs no dictionaries: those are half of the memory for a host.
+    """
+
+    __slots__ = ("_by_namespace", "_handle", "_host", "_only", "_summary")
 
     def __init__(self, host: str) -> None:
         self._host = host
-        self._by_namespace: dict[str, dict[Hashable, Candidate]] = {}
+        self._only: Candidate | None = None
+        self._handle: Hashable = None
+        self._by_namespace = _NO_NAMESPACES  # own once there are two candidates
         self._summary: Summary | None = None
 
     def __bool__(self) -> bool:
-        return bool(self._by_namespace)
+        return self._only is not None or bool(self._by_namespace)
 
     def __iter__(self) -> Iterator[Candidate]:
+        if self._only:
+            yield self._only
         for candidates in self._by_namespace.values():
             yield from candidates.values()
 
     @property
     def namespaces(self) -> Iterable[str]:
         """The namespaces whose entries name the host."""
-        return self._by_namespace.keys()
+        return (self._only.key.namespace,) if self._only else self._by_namespace.keys()
 
     def of(self, namespace: str) -> Mapping[Hashable, Candidate]:
         """Return the candidates of a namespace."""
+        if self._only:
+            return {self._handle: self._only} if self._only.key.namespace == namespace else {}
         return self._by_namespace.get(namespace, {})
 
     def has(self, key: Key) -> bool:
@@ -120,11 +129,19 @@ class HostEntries:
     def put(self, handle: Hashable, candidate: Candidate) -> None:
         """Add a candidate, or replace the one with the same handle."""
         self._summary = None
+        if not self or (self._only and self._handle == handle):
+            self._only, self._handle = candidate, handle
+            return
+        if self._only:
+            self._by_namespace = {self._only.key.namespace: {self._handle: self._only}}
+            self._only = None
         self._by_namespace.setdefault(candidate.key.namespace, {})[handle] = candidate
 
     def drop(self, namespace: str, handle: Hashable) -> None:
         """Remove a candidate."""
         self._summary = None
+        if self._handle == handle:
+            self._only = None
         candidates = self._by_namespace.get(namespace, {})
         candidates.pop(handle, None)
         if not candidates:
@@ -137,6 +154,9 @@ class HostEntries:
         if next(islice(self, 1, None), None):
             self._summary = found
         return found
+
+
+_NO_NAMESPACES: dict[str, dict[Hashable, Candidate]] = {}
 
 
 def by_name(candidate: Candidate) -> bool:

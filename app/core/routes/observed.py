@@ -6,6 +6,7 @@ object are stored.
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from sys import intern
 
 from app.core.resources.hosts import canonical_host, covers
 from app.core.resources.service_entry import (
@@ -70,13 +71,14 @@ class Observed:
         owner = next((uid for ref in meta.children("ownerReferences") if (uid := ref.text("uid"))), "")
         annotations = meta.child("annotations")
         marks = labels.text(REVISION_LABEL), annotations.text(SEMANTICS)
+        name = meta.text("name")
         return cls(
             kind=kind,
-            key=Key(own, meta.text("name")),
+            key=Key(intern(own), name),
             uid=meta.text("uid"),
             resource_version=meta.text("resourceVersion"),
             managed=managed,
-            claims=_claims(kind, spec),
+            claims=tuple(name if claim == name else claim for claim in _claims(kind, spec)),  # one object for both
             export_to=_seen_by(own, parents) if kind == HTTP_ROUTE else tuple(spec.texts("exportTo")),
             fingerprint=fingerprint(spec.values, annotations.text(OWNER_ANNOTATION), owner, marks),
             created=meta.text("creationTimestamp"),

@@ -54,8 +54,8 @@ Standing = Mapping[Place, tuple[Stays, ...]]
 
 
 def places(entry: ServiceEntry) -> Iterator[Place]:
-    """Yield the places (namespace and host) of an entry."""
-    for host in dict.fromkeys(host.canonical for host in entry.hosts):
+    """Yield the places (namespace and host) of an entry. An entry with an invalid host never changes for it."""
+    for host in dict.fromkeys(host.canonical for host in entry.hosts if host.object_name):
         yield entry.key.namespace, host
 
 

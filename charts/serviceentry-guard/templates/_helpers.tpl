@@ -107,10 +107,16 @@ app.kubernetes.io/part-of: serviceentry-guard
 {{- end -}}
 
 {{- define "seg.probes" -}}
+{{- /*
+The kubelet reports each probe that fails as a Warning. So the first one comes when the process listens; /startupz answers when
+the process is ready, or after two minutes; and a pod that drains is ready to the kubelet: the API server's proxies know from the
+pod's deletion that its endpoint is gone.
+*/ -}}
+{{- $started := dict "path" "/startupz" "port" "health" }}
 {{- $alive := dict "path" "/healthz" "port" "health" }}
-{{- $ready := dict "path" "/readyz" "port" "health" }}
+{{- $ready := dict "path" "/readyz?exclude=drain" "port" "health" }}
 {{- $own := dict
-  "startup" (dict "httpGet" $alive "periodSeconds" 1 "failureThreshold" 60)
+  "startup" (dict "httpGet" $started "initialDelaySeconds" 2 "periodSeconds" 2 "timeoutSeconds" 150 "failureThreshold" 30)
   "liveness" (dict "httpGet" $alive "periodSeconds" 10 "timeoutSeconds" 5 "failureThreshold" 3)
   "readiness" (dict "httpGet" $ready "periodSeconds" 2 "timeoutSeconds" 2 "failureThreshold" 2) }}
 {{- range $name, $probe := $own }}
@@ -261,10 +267,11 @@ verdict on it harsher. tests/chart/test_match_conditions.py compares it with the
 
 {{- /*
 Further matchConditions of the validating webhook: what it could only let in passes while every webhook pod is down. It is never
-asked about an update that touches neither spec nor our annotations. With a policy in the values, and unless hosts have owners or
-exportTo is required, it is not asked about entries of other locations, entries that list endpoints (unless resolution.static is Deny
-somewhere) and entries none of whose ports names a host (unless resolution.tcp is DNS somewhere); our annotations have bounds, so an
-entry with one is asked about. tests/chart/test_passes.py compares with the core.
+asked about an update that touches neither spec nor our annotations, nor in namespaces where the policy enforces nothing. With a
+policy in the values, and unless hosts have owners or exportTo is required, it is not asked about entries of other locations,
+entries that list endpoints (unless resolution.static is Deny somewhere) and entries none of whose ports names a host (unless
+resolution.tcp is DNS somewhere); our annotations have bounds, so an entry with one is asked about. tests/chart/test_passes.py and
+tests/chart/test_own_policies.py compare with the core.
 */ -}}
 {{- define "seg.mayBeRejected" -}}
 - name: touches-spec-or-our-annotations
@@ -274,6 +281,10 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
     oldObject.metadata.?annotations.orValue({})[?name] != object.metadata.?annotations.orValue({})[?name]) ||
     oldObject.metadata.?annotations.orValue({}).exists(name, name.startsWith({{ include "seg.core.annotationPrefix" . }}) &&
     !(name in object.metadata.?annotations.orValue({})))
+{{- with include "seg.enforcedHere" . }}
+- name: enforced-here
+  expression: {{ . | quote }}
+{{- end }}
 {{- if and (not .Values.policyConfigMap) (not (include "seg.ownedHosts" . | fromJsonArray)) (not (include "seg.requiresExportTo" .)) }}
 {{- $locations := list }}
 {{- $static := "" }}
@@ -300,6 +311,48 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
     {{- end }}
     ))
 {{- end }}
+{{- end -}}
+
+{{- /*
+Whether the policy can reject anything in the namespace of a request, as CEL: the first matching item of `namespaces` has the mode and
+the excluded namespaces, else the policy itself. Empty if it can everywhere or nowhere (failurePolicy is Ignore then), or if a glob has
+brackets or the policy is in a ConfigMap of its own, so that the condition cannot know.
+tests/chart/test_enforced_here.py compares it with the core.
+*/ -}}
+{{- define "seg.enforcedHere" -}}
+{{- $policy := .Values.policy -}}
+{{- $base := $policy.mode | default "Enforce" -}}
+{{- $left := ($policy.scope | default dict).excludedNamespaces | default list -}}
+{{- $globs := $left -}}
+{{- $always := and (eq $base "Enforce") (not $left) -}}
+{{- $expression := include "seg.enforcedIn" (list $base $left) -}}
+{{- range $item := $policy.namespaces | default list | reverse -}}
+{{- $mode := $item.mode | default $base -}}
+{{- $excluded := $left -}}
+{{- if hasKey ($item.scope | default dict) "excludedNamespaces" -}}{{- $excluded = $item.scope.excludedNamespaces -}}{{- end -}}
+{{- $globs = concat $globs $item.match $excluded -}}
+{{- if or (ne $mode "Enforce") $excluded -}}{{- $always = false -}}{{- end -}}
+{{- $expression = printf "(%s ? %s : %s)" (include "seg.namespaceIn" $item.match) (include "seg.enforcedIn" (list $mode $excluded)) $expression -}}
+{{- end -}}
+{{- $known := not .Values.policyConfigMap -}}
+{{- range $globs -}}
+{{- if not (regexMatch "^[a-zA-Z0-9*?.-]+$" .) -}}{{- $known = false -}}{{- end -}}
+{{- end -}}
+{{- if and $known (not $always) (include "seg.mayEnforce" .) -}}{{ $expression }}{{- end -}}
+{{- end -}}
+
+{{- define "seg.enforcedIn" -}}
+{{- $mode := index . 0 -}}
+{{- $excluded := index . 1 -}}
+{{- if ne $mode "Enforce" -}}false{{- else if $excluded -}}!{{ include "seg.namespaceIn" $excluded }}{{- else -}}true{{- end -}}
+{{- end -}}
+
+{{- define "seg.namespaceIn" -}}
+{{- $all := list -}}
+{{- range . -}}
+{{- $all = append $all (lower . | replace "." "[.]" | replace "*" ".*" | replace "?" ".") -}}
+{{- end -}}
+request.namespace.matches('^({{ join "|" $all }})$')
 {{- end -}}
 
 {{- define "seg.webhook" -}}
@@ -395,10 +448,22 @@ entry with one is asked about. tests/chart/test_passes.py compares with the core
 {{- if and $webhook.hostNetwork (not $webhook.url) (eq (int $webhook.port) (int $webhook.healthPort)) -}}
 {{- fail "webhook.healthPort: it must not be webhook.port" -}}
 {{- end -}}
+{{- $clients := $webhook.clientCA -}}
+{{- if and $clients.configMap $clients.secret -}}
+{{- fail "webhook.clientCA: name a ConfigMap or a Secret, not both" -}}
+{{- end -}}
+{{- if and $clients.allowedSubjects (not $clients.configMap) (not $clients.secret) -}}
+{{- fail "webhook.clientCA.allowedSubjects: name the CA of the clients too, in webhook.clientCA.configMap or secret" -}}
+{{- end -}}
 {{- if and $webhook.autoscaling.enabled (gt (int $webhook.autoscaling.minReplicas) (int $webhook.autoscaling.maxReplicas)) -}}
 {{- fail "webhook.autoscaling.minReplicas: it must not be more than webhook.autoscaling.maxReplicas" -}}
 {{- end -}}
-{{- range $path, $labels := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- $metrics := .Values.metrics -}}
+{{- $given := dict "commonLabels" .Values.commonLabels "webhook.podLabels" $webhook.podLabels "controller.podLabels" .Values.controller.podLabels -}}
+{{- range $name := list "serviceMonitor" "prometheusRule" "dashboard" -}}
+{{- $_ := set $given (printf "metrics.%s.labels" $name) (get $metrics $name).labels -}}
+{{- end -}}
+{{- range $path, $labels := $given -}}
 {{- range $name, $_ := $labels -}}
 {{- if or (has $name (list "helm.sh/chart" "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "app.kubernetes.io/part-of")) (and (ne $path "commonLabels") (hasKey $.Values.commonLabels $name)) -}}
 {{- fail (printf "%s: the label %s is written by the chart already" $path $name) -}}

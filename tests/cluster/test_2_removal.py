@@ -1,4 +1,4 @@
-"""The end of the release."""
+"""The release is uninstalled: before the disruptions, whose thousands of objects would take long to remove."""
 
 import pytest
 

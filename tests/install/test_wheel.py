@@ -59,6 +59,22 @@ def test_a_review_works_without_a_checkout(installed: Path, tmp_path: Path) -> N
     assert "VirtualService" in done.stdout
 
 
+def test_the_source_distribution_builds_a_wheel(tmp_path: Path) -> None:
+    uv: list[str | Path] = [
+        BIN / "uv",
+        "build",
+        "--quiet",
+        "--no-build-isolation",
+        "--python",
+        sys.executable,
+        "--out-dir",
+        tmp_path,
+    ]
+    done = run(*uv)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.suffix for path in tmp_path.iterdir() if path.name != ".gitignore") == [".gz", ".whl"]
+
+
 def test_kubectl_finds_it_as_a_plugin(installed: Path, tmp_path: Path) -> None:
     plugin = installed / "kubectl-serviceentry_guard"
     assert run(plugin, "--version", folder=tmp_path).stdout.startswith("serviceentry-guard ")

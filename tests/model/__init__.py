@@ -1,0 +1,1 @@
+"""A model test of the whole controller: on a simulated API server, with a simulated clock, step by step."""

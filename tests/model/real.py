@@ -1,0 +1,52 @@
+"""A real API server in the place of the simulated one: a watch ends as soon as it has delivered what has happened."""
+
+import io
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+
+import urllib3
+
+from app.kube import config
+from app.kube.session import Session
+
+QUIET_SECONDS = 0.25
+"""A watch that delivers nothing for so long has delivered everything."""
+
+
+class RealServer:
+    """The session with the API server of a kubeconfig."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        self._session = Session(partial(config.load, str(kubeconfig), 8))
+
+    def send(
+        self,
+        method: str,
+        target: str,
+        *,
+        headers: Mapping[str, str],
+        body: Iterable[bytes] | None,
+        timeout: float,
+        stream: bool = False,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a request."""
+        seconds = QUIET_SECONDS if stream else timeout
+        found = self._session.send(method, target, headers=headers, body=body, timeout=seconds, stream=stream)
+        return _until_quiet(found) if stream and found.status < 300 else found
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._session.close()
+
+
+def _until_quiet(found: urllib3.BaseHTTPResponse) -> urllib3.HTTPResponse:
+    content = b""
+    try:
+        while chunk := found.read1(1 << 16):
+            content += chunk
+    except urllib3.exceptions.ReadTimeoutError:
+        pass
+    finally:
+        found.close()
+    return urllib3.HTTPResponse(io.BytesIO(content), status=200, preload_content=False)
