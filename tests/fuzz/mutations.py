@@ -28,7 +28,7 @@ def changed(draw: st.DrawFn, documents: st.SearchStrategy[Any]) -> Any:
         places = list(_places(document))
         if places:
             parent, name = draw(st.sampled_from(places))
-            _change(parent, name, draw(st.sampled_from(CHANGES)), draw(values))
+            _change(parent, name, draw(st.sampled_from(CHANGES)), copy.deepcopy(draw(values)))
     return document
 
 
