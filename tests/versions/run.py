@@ -14,7 +14,7 @@ from tests.bed.binaries import ASSETS
 from tests.bed.generations import WANTED_VERSION, Generation
 
 ROOT = Path(__file__).parents[2]
-CHART = ("cluster", "e2e", "lifecycle", "match_conditions", "passes")
+CHART = ("cluster", "e2e", "enforced_here", "lifecycle", "match_conditions", "own_policies", "passes")
 TESTS = ("tests/e2e", *(f"tests/chart/test_{name}.py" for name in CHART))
 """All tests that ask an API server and need no mesh, browser or Prometheus."""
 
