@@ -46,6 +46,11 @@ deep: $(STAMP)  ## try all properties with many more examples, on thousands of g
 	@$(BIN)/python -m tests.bed build mesh
 	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated"
 
+SECONDS ?= 3600
+.PHONY: fuzz
+fuzz: $(STAMP)  ## read damaged reviews, policies, manifests, kubeconfigs and answers for an hour (SECONDS=...)
+	$(BIN)/python -m tests.fuzz $(SECONDS)
+
 .PHONY: reference
 reference: $(STAMP)  ## write the generated parts of the documentation and of the chart
 	@$(BIN)/python -m tools.reference
@@ -61,6 +66,10 @@ image-test: $(STAMP)  ## build the image with buildah, and try it; needs root an
 .PHONY: cluster-test
 cluster-test: $(STAMP)  ## install the chart on two nodes of its own, and disrupt them; needs root and Linux
 	$(BIN)/python -m pytest -s tests/cluster
+
+.PHONY: versions
+versions: $(STAMP)  ## run the end-to-end tests on the oldest and the newest Kubernetes too; writes docs/versions.md
+	@$(BIN)/python -m tests.versions --write --workers=$(WORKERS)
 
 .PHONY: chaos
 chaos: $(STAMP)  ## cause all faults under a stream of writes, and write docs/reliability.md; 25 minutes

@@ -55,6 +55,7 @@ UNMEASURED = (
     "chaos",
     "chart",
     "docs",
+    "fuzz",
     "harm",
     "mesh",
     "model",

@@ -143,7 +143,6 @@ class Client:
         return fenced
 
     def close(self) -> None:
-        """Close the idle connections."""
         self._session.close()
 
     def get(self, resource: Resource, namespace: str | None, name: str, *, timeout: float | None = None) -> Object:
@@ -202,8 +201,7 @@ class Client:
         namespace, _ = _place(body)
         call = _Call("create", "POST", resource.path(namespace), {**_AS_US, "dryRun": "All"}, body)
         response = self._exchange(call, timeout or self._timeout)
-        warnings = [_warning(value) for value in response.headers.getlist("Warning")]
-        return Rehearsal(msgspec.json.decode(response.data, type=dict), warnings)
+        return Rehearsal(_decoded(response, call), [_warning(value) for value in response.headers.getlist("Warning")])
 
     def apply(self, resource: Resource, body: Object, *, force: bool = False) -> Object:
         """Server-side apply. `force` takes over fields of other managers; without it, they are a WriteConflict."""
@@ -235,11 +233,7 @@ class Client:
         self._call(_Call("delete", "DELETE", resource.path(namespace, name), {}, body))
 
     def _call(self, call: _Call, timeout: float | None = None) -> Object:
-        response = self._exchange(call, timeout or self._timeout)
-        try:
-            return msgspec.json.decode(response.data, type=dict)
-        except msgspec.DecodeError as error:
-            raise ApiError(response.status, "NoJson", f"{call.path} did not return JSON: {error}") from error
+        return _decoded(self._exchange(call, timeout or self._timeout), call)
 
     def _exchange(self, call: _Call, timeout: float, *, stream: bool = False) -> urllib3.BaseHTTPResponse:
         response = self._send(call, timeout, stream)
@@ -282,6 +276,13 @@ class Client:
         # request.
         self._time_left()
         yield content
+
+
+def _decoded(response: urllib3.BaseHTTPResponse, call: _Call) -> Object:
+    try:
+        return msgspec.json.decode(response.data, type=dict)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ApiError(response.status, "NoJson", f"{call.path} did not return JSON: {error}") from error
 
 
 def _accept(resource: Resource, metadata: str) -> str:

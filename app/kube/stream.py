@@ -38,7 +38,7 @@ class WatchStream:
                     if event.type == "ERROR":
                         raise from_status(event.object)
                     yield event
-        except (urllib3.exceptions.HTTPError, OSError, msgspec.DecodeError) as error:
+        except (urllib3.exceptions.HTTPError, OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
             if not self._closed:
                 raise Unreachable(f"the watch connection broke: {error}") from error
         finally:

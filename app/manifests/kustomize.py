@@ -28,7 +28,7 @@ def patches(kustomization: JSON) -> Iterator[Patch]:
     for name in ("patches", "patchesJson6902"):
         for item in root.children(name):
             inline = "patch" in item.values
-            field = f"{item.path}.{'patch' if inline else 'path'}"
+            field = item.path("patch" if inline else "path")
             yield Patch(field, item.text("path"), item.text("patch"), item.child("target").text("kind"))
     for index, text in enumerate(root.texts("patchesStrategicMerge")):
         inline = "\n" in text or text.lstrip().startswith("{")

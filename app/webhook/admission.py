@@ -116,7 +116,7 @@ def _decode(body: bytes) -> _Request:
         review_ = _decoder.decode(body)
     except RecursionError:
         raise BadReview(f"the body is nested deeper than {DEPTH_LIMIT} levels") from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise BadReview(f"the body is not a valid {ADMISSION_VERSION} AdmissionReview: {error}") from None
     if (review_.api_version, review_.kind) != (ADMISSION_VERSION, "AdmissionReview"):
         raise BadReview(f"the body is not an AdmissionReview of {ADMISSION_VERSION}, the only supported version")

@@ -73,6 +73,7 @@ def test_no_other_path_exists(webhook: Running, path: str) -> None:
         (b"not JSON", "not a valid admission.k8s.io/v1 AdmissionReview"),
         (b"\xff\xfe", "not a valid admission.k8s.io/v1 AdmissionReview"),
         (b"[]", "not a valid admission.k8s.io/v1 AdmissionReview"),
+        (BODY.replace(b"api.example", b"\xff.example"), "not a valid admission.k8s.io/v1 AdmissionReview"),
         (b'{"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview"}', "request"),
         (json.dumps({**REVIEW, "apiVersion": "admission.k8s.io/v1beta1"}).encode(), "the only supported version"),
         (b"[" * 200_000 + b"]" * 200_000, "not a valid admission.k8s.io/v1 AdmissionReview"),
@@ -80,7 +81,10 @@ def test_no_other_path_exists(webhook: Running, path: str) -> None:
         (BODY.replace(b'"NONE"', b'{"a":' * 200_000 + b"1" + b"}" * 200_000), "nested"),
         (BODY.replace(b'"NONE"', b"[" * 100 + b"]" * 100), "nested"),
     ],
-    ids=["empty", "text", "bytes", "list", "no request", "v1beta1", "deep", "deep lists", "deep objects", "too deep"],
+    ids=[
+        *("empty", "text", "bytes", "list", "no UTF-8 in a text", "no request", "v1beta1"),
+        *("deep", "deep lists", "deep objects", "too deep"),
+    ],
 )
 def test_a_body_that_is_no_review_gets_400_and_the_reason(webhook: Running, body: bytes, reason: str) -> None:
     response = webhook.ask(request(body))

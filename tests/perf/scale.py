@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -163,10 +163,12 @@ class Scale:
 
     def _wait(self, condition: Callable[[], bool], what: str) -> None:
         until = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            if time.monotonic() > until:
-                raise TimeoutError(what)
+        while time.monotonic() < until:
+            with suppress(OSError):  # a controller that is busy may be slow to show its metrics
+                if condition():
+                    return
             time.sleep(0.1)
+        raise TimeoutError(what)
 
     def _figure(self, what: str, value: float, unit: str, aim: float | None = None) -> Figure:
         return Figure(f"{self._many:,} entries, {what}", value, unit, aim)

@@ -14,7 +14,7 @@ from app.cli import MODULES, cli
     [
         (
             ["review", "--output", "TEXT"],
-            "'TEXT' is not one of 'text', 'yaml', 'json', 'diff', 'sarif', 'junit', 'html'.",
+            "'TEXT' is not one of 'text', 'yaml', 'json', 'diff', 'sarif', 'junit', 'html', 'github'.",
         ),
         (["policy", "export"], "Missing option '--format'"),
         (["controller", "--remediation-rate", "0"], "0.0 is not in the range x>=0.01."),

@@ -134,7 +134,14 @@ def test_a_redirect_is_not_followed(client: Client, server: Server) -> None:
     assert len(server.seen) == 1
 
 
-@pytest.mark.parametrize("answer", [text_answer("<html>log in first</html>", 200), json_answer([1])])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        text_answer("<html>log in first</html>", 200),
+        json_answer([1]),
+        lambda handler: handler.send(200, b'{"kind": "\xff"}'),
+    ],
+)
 def test_an_answer_that_is_no_json_object_is_an_error(client: Client, server: Server, answer: Answer) -> None:
     server.answers = [answer]
     with pytest.raises(ApiError, match="did not return JSON") as caught:
@@ -422,9 +429,10 @@ def test_a_broken_watch_connection_raises_unreachable(
         seen.extend(each.type for each in stream)
 
 
-def test_a_watch_that_is_not_json_is_unreachable(client: Client, server: Server) -> None:
+@pytest.mark.parametrize("line", [b"<html>\n", b'{"type": "\xff"}\n'])
+def test_a_watch_that_is_not_json_is_unreachable(client: Client, server: Server, line: bytes) -> None:
     with pytest.raises(Unreachable):
-        list(watch(client, server, b"<html>\n"))
+        list(watch(client, server, line))
 
 
 def test_a_watch_of_an_expired_version_raises_gone(client: Client, server: Server) -> None:

@@ -203,8 +203,10 @@ class Fields:
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
         """Return one of the choices, "" if absent or none of them."""
         value = self.text(name)
-        if not value or value in choices:
-            return value
+        if not value:
+            return ""
+        if value in choices:
+            return intern(value)  # one object for all entries
         self.report(name, f"one of {', '.join(choices)}")
         return ""
 

@@ -73,7 +73,7 @@ class Observed:
         marks = labels.text(REVISION_LABEL), annotations.text(SEMANTICS)
         name = meta.text("name")
         return cls(
-            kind=kind,
+            kind=intern(kind),
             key=Key(intern(own), name),
             uid=meta.text("uid"),
             resource_version=meta.text("resourceVersion"),
