@@ -1,8 +1,9 @@
 """The verdict as a report: on files, and on a live cluster."""
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from click.exceptions import Exit
@@ -76,6 +77,11 @@ def review(
         fail(*error.lines)
     if fix:
         _fix(found, yes=yes)
+    _end(found, given, allow_empty=allow_empty)
+
+
+def _end(found: "Review", given: Sequence[str], *, allow_empty: bool) -> NoReturn:
+    """Write the report and the complaints, and end with the exit code."""
     with progress.during("writing the report"):
         write_out(found.written())
     for line in found.complaints():
@@ -145,11 +151,8 @@ def audit(
     from app.report import write
 
     show_log()
-    if namespace and all_namespaces:
-        fail("--namespace and --all-namespaces exclude each other")
+    _check_flags(namespace, suggest, given["prometheus"], all_namespaces=all_namespaces)
     rules = read_policy(policy, today)
-    if suggest and not given["prometheus"]:
-        fail("--suggest needs --prometheus")
     with progress.during("reading the cluster"):
         try:
             seen = look(Look(access, rules, asked(given), proxies, ttl, suggest, Part(namespace, selector)))
@@ -161,3 +164,11 @@ def audit(
         write_out(write(seen.report(colour=in_colour()), output))
         code = seen.exit_code
     raise Exit(code)
+
+
+def _check_flags(namespace: str, suggest: Suggest | None, prometheus: str | None, *, all_namespaces: bool) -> None:
+    """End with a sentence if flags contradict each other, or if one needs another."""
+    if namespace and all_namespaces:
+        fail("--namespace and --all-namespaces exclude each other")
+    if suggest and not prometheus:
+        fail("--suggest needs --prometheus")

@@ -61,16 +61,19 @@ def run(  # noqa: PLR0913 - the parts of the process
     policy.announce()
     with ending_with_threads(end) as failed:
         manager.start()
-        # Signal handlers run in this thread only, and a signal that the kernel delivers to another thread does not
-        # wake it.
-        while not end.wait(SIGNAL_SECONDS):
-            pass
+        _wait(end)
         app.end()
         manager.stop()
     health.stop()
     client.close()
     tracer.stop()
     return 1 if failed.is_set() else 0
+
+
+def _wait(end: threading.Event) -> None:
+    """Wait in short steps: signal handlers run in this thread only, and a signal to another thread does not wake it."""
+    while not end.wait(SIGNAL_SECONDS):
+        pass
 
 
 @contextmanager

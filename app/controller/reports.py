@@ -95,14 +95,7 @@ class Reporter:
         self._survey_due = 0.0
         self._list_due = 0.0
         self._forbidden = set[Resource]()
-        self._queue = WorkQueue[str](
-            group=lambda namespace: namespace,
-            base=FIRST_RETRY,
-            cap=LAST_RETRY,
-            longest_pause=LAST_RETRY,
-            clock=clock,
-            meter=metrics.queues.meter(REPORTING),
-        )
+        self._queue = _queue(metrics, clock)
         if enabled:
             metrics.queues.watch(REPORTING, self._queue)
         self._took: dict[str, float] = {}
@@ -264,3 +257,15 @@ class Reporter:
             for owner, findings in contested(key, self._inventory.neighbours(key)).items():
                 found[owner] += findings
         return found
+
+
+def _queue(metrics: ControllerMetrics, clock: Clock) -> WorkQueue[str]:
+    """Create the queue of namespaces; each is a group of its own."""
+    return WorkQueue[str](
+        group=lambda namespace: namespace,
+        base=FIRST_RETRY,
+        cap=LAST_RETRY,
+        longest_pause=LAST_RETRY,
+        clock=clock,
+        meter=metrics.queues.meter(REPORTING),
+    )
