@@ -67,6 +67,10 @@ image-test: $(STAMP)  ## build the image with buildah, and try it; needs root an
 cluster-test: $(STAMP)  ## install the chart on two nodes of its own, and disrupt them; needs root and Linux
 	$(BIN)/python -m pytest -s tests/cluster
 
+.PHONY: versions
+versions: $(STAMP)  ## run the end-to-end tests on the oldest and the newest Kubernetes too; writes docs/versions.md
+	@$(BIN)/python -m tests.versions --write --workers=$(WORKERS)
+
 .PHONY: chaos
 chaos: $(STAMP)  ## cause all faults under a stream of writes, and write docs/reliability.md; 25 minutes
 	@$(BIN)/python -m tests.chaos --write

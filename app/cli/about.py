@@ -14,8 +14,8 @@ from app.core.resources.service_entry import MANAGER
 
 COMMIT_VARIABLE = "SERVICEENTRY_GUARD_COMMIT"
 """Set in the image to the commit that it was built from."""
-ISTIO, KUBERNETES = "1.22", "1.30"
-"""The oldest supported versions."""
+ISTIO, KUBERNETES = ("1.22", "1.32"), ("1.30", "1.37")
+"""The oldest supported version, and the newest that the tests ran on: docs/versions.md."""
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -30,8 +30,8 @@ def version(output: str) -> None:
         "commit": os.environ.get(COMMIT_VARIABLE) or _commit_of_checkout() or "unknown",
         "python": platform.python_version(),
         "platform": f"{sys.platform}/{platform.machine()}",
-        "istio": f"{ISTIO} or newer",
-        "kubernetes": f"{KUBERNETES} or newer",
+        "istio": "{} or newer, tested up to {}".format(*ISTIO),
+        "kubernetes": "{} or newer, tested up to {}".format(*KUBERNETES),
     }
     if output == "json":
         say(json.dumps(facts, indent=2))

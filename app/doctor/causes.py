@@ -116,7 +116,7 @@ class Cause(Enum):
 _SIGNS: tuple[tuple[str, Cause], ...] = (
     (r'service "[^"]*" not found', Cause.NO_SERVICE),
     (r"no service port|service port .* not found", Cause.NO_PORT),
-    (r"no endpoints available", Cause.NO_ENDPOINTS),
+    (r'no endpoints available|endpoints "[^"]*" not found', Cause.NO_ENDPOINTS),
     (r"certificate has expired or is not yet valid", Cause.EXPIRED),
     (
         r"certificate is valid for|certificate is not valid for|Common Name field|doesn't contain any IP SANs",

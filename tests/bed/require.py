@@ -1,11 +1,15 @@
 """What the test bed does not build and a machine may lack."""
 
+import json
 import os
 import shutil
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
+
+from tests.bed.binaries import ASSETS
+from tests.bed.control_plane import ControlPlane
 
 
 def require(program: str) -> Path:
@@ -14,6 +18,24 @@ def require(program: str) -> Path:
     if not found:
         give_up(f"{program} is not installed")
     return Path(found)
+
+
+def serves(control_plane: ControlPlane, kind: str, group_version: str) -> bool:
+    """Whether an API server has a kind of objects in this version of a group."""
+    status, body = control_plane.get(f"/apis/{group_version}")
+    return status == 200 and kind in {each["kind"] for each in json.loads(body)["resources"]}
+
+
+def require_resource(control_plane: ControlPlane, kind: str, group_version: str, since: str) -> None:
+    """Leave the test out on an API server that lacks a kind, naming the first version of Kubernetes that has it.
+
+    The server of a usual run has all of them: there it fails.
+    """
+    if not serves(control_plane, kind, group_version):
+        why = f"{kind} needs Kubernetes {since}"
+        if ASSETS not in os.environ:
+            pytest.fail(why, pytrace=False)
+        pytest.skip(why)
 
 
 def give_up(lacking: str) -> NoReturn:

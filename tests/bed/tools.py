@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
-KUBERNETES_VERSION = "v1.36.3"
+KUBERNETES, ISTIO_API = "k8s.io/kubernetes", "istio.io/api"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +37,34 @@ class ModuleFile:
     file: str
 
 
-_MAJOR, _MINOR, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-_STAMP = {"gitVersion": KUBERNETES_VERSION, "gitMajor": _MAJOR, "gitMinor": _MINOR}
-_KUBERNETES_LDFLAGS = "-s -w " + " ".join(
-    f"-X k8s.io/component-base/version.{name}={value}" for name, value in _STAMP.items()
-)
+def required(module: Path, path: str) -> str:
+    """The version of the Go module `path` that the `go.mod` in `module` requires, such as "v1.36.3"."""
+    lines = (line.removeprefix("require ").split() for line in (module / "go.mod").read_text().splitlines())
+    return next(words[1] for words in lines if words[:1] == [path] and words[1:2] != ["=>"])
 
-KUBE_APISERVER = Tool("kube-apiserver", HERE, "k8s.io/kubernetes/cmd/kube-apiserver", 7, _KUBERNETES_LDFLAGS)
-KUBECTL = Tool("kubectl", HERE, "k8s.io/kubernetes/cmd/kubectl", 1, _KUBERNETES_LDFLAGS)
-KUBE_CONTROLLER_MANAGER = Tool(
-    "kube-controller-manager", HERE, "k8s.io/kubernetes/cmd/kube-controller-manager", 2, _KUBERNETES_LDFLAGS
-)
-KUBE_SCHEDULER = Tool("kube-scheduler", HERE, "k8s.io/kubernetes/cmd/kube-scheduler", 1, _KUBERNETES_LDFLAGS)
-KUBE_PROXY = Tool("kube-proxy", HERE, "k8s.io/kubernetes/cmd/kube-proxy", 0.5, _KUBERNETES_LDFLAGS)
-KUBELET = Tool("kubelet", HERE, "k8s.io/kubernetes/cmd/kubelet", 2, _KUBERNETES_LDFLAGS)
+
+def kubernetes_tool(name: str, module: Path, cpu_minutes: float) -> Tool:
+    """A program of Kubernetes that says the version which the `go.mod` in `module` requires."""
+    version = required(module, KUBERNETES)
+    major, minor, _ = version.removeprefix("v").split(".")
+    stamp = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    flags = " ".join(f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamp.items())
+    return Tool(name, module, f"{KUBERNETES}/cmd/{name}", cpu_minutes, f"-s -w {flags}")
+
+
+def istio_crds(module: Path) -> ModuleFile:
+    """The definitions of Istio's resources, of the version that the `go.mod` in `module` requires."""
+    name = "customresourcedefinitions.gen.yaml"
+    return ModuleFile(name, module, ISTIO_API, f"kubernetes/{name}")
+
+
+KUBERNETES_VERSION = required(HERE, KUBERNETES)
+KUBE_APISERVER = kubernetes_tool("kube-apiserver", HERE, 7)
+KUBECTL = kubernetes_tool("kubectl", HERE, 1)
+KUBE_CONTROLLER_MANAGER = kubernetes_tool("kube-controller-manager", HERE, 2)
+KUBE_SCHEDULER = kubernetes_tool("kube-scheduler", HERE, 1)
+KUBE_PROXY = kubernetes_tool("kube-proxy", HERE, 0.5)
+KUBELET = kubernetes_tool("kubelet", HERE, 2)
 ETCD = Tool("etcd", HERE / "etcd", "go.etcd.io/etcd/server/v3", 2)
 HELM = Tool("helm", HERE / "helm", "helm.sh/helm/v3/cmd/helm", 5)
 HELM_4 = Tool("helm4", HERE / "helm", "helm.sh/helm/v4/cmd/helm", 2)
@@ -81,12 +95,7 @@ CNI_HOST_LOCAL = Tool("host-local", HERE / "runtime", f"{_CNI}/ipam/host-local",
 COREDNS = Tool("coredns", HERE / "coredns", ".", 2)
 PAUSE = Tool("pause", HERE / "pause", ".", 0.1)
 """The process that holds a pod's namespaces."""
-ISTIO_CRDS = ModuleFile(
-    "customresourcedefinitions.gen.yaml",
-    HERE / "istio",
-    "istio.io/api",
-    "kubernetes/customresourcedefinitions.gen.yaml",
-)
+ISTIO_CRDS = istio_crds(HERE / "istio")
 
 ENVOY_BOOTSTRAP = ModuleFile(
     "envoy_bootstrap.json", HERE / "istiod", "istio.io/istio", "tools/packaging/common/envoy_bootstrap.json"

@@ -38,7 +38,7 @@ def killed(scene: Scene) -> Iterator[None]:
     scene.arena.plane.apiserver.start()
 
 
-@fault(API_SERVER, "frozen for 5 s (SIGSTOP)", seconds=5.0, quick=True)
+@fault(API_SERVER, "frozen for 5 s (SIGSTOP)", seconds=5.0)
 def frozen(scene: Scene) -> Iterator[None]:
     scene.arena.plane.pause()
     yield

@@ -17,6 +17,7 @@ from tests.bed.guard import HOST, Controller, Webhook
 from tests.cases import CASES
 from tests.chart.helm import NAMESPACE, Helm, provide
 from tests.chart.release import Release
+from tests.e2e.backstops import engines
 from tests.e2e.team import GUARDED, Team
 from tests.e2e.test_cases_e2e import override
 
@@ -134,18 +135,18 @@ def release(
     return release
 
 
-def leave_a_backstop(admin: Client) -> None:
-    """Make objects of every kind of the backstop, for a namespace that there is not, as an earlier release had them."""
+def leave_a_backstop(admin: Client, engine: Engine) -> None:
+    """Make the objects of a backstop for a namespace that does not exist, as an earlier release had them."""
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", "mode": "Off"}
     nobody = parse_policy({**document, "namespaces": [{"match": ["nobody"], "mode": "Enforce"}]})
-    for manifest in backstop(nobody, Engine.NATIVE):
+    for manifest in backstop(nobody, engine):
         admin.create(ADMISSION_POLICIES[manifest["kind"]], manifest)
 
 
 @pytest.fixture(scope="session")
-def leftover(admin: Client) -> None:
+def leftover(admin: Client, cluster: ControlPlane) -> None:
     """What an earlier release has left."""
-    leave_a_backstop(admin)
+    leave_a_backstop(admin, engines(cluster)[-1])
 
 
 @pytest.fixture(scope="session")

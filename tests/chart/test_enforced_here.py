@@ -82,6 +82,14 @@ def test_the_webhook_is_asked_exactly_where_the_core_enforces(
         wait_until(lambda: not was_asked(apis[some].create(entry(some))), "the API server asks no more", SECONDS)
 
 
+def test_a_policy_may_have_hundreds_of_items(cluster: ControlPlane, helm: Helm) -> None:
+    items = [{"match": [f"team-{number}"], "mode": "Warn"} for number in range(500)]
+    values = over(DEAD, {"fullnameOverride": "here-hundreds", "policy": {"namespaces": items}})
+    rendered = helm.template(values, "--show-only=templates/webhook-configurations.yaml")
+    assert "enforced-here" in rendered
+    cluster.kubectl("create", "--dry-run=server", "--filename=-", stdin=rendered)
+
+
 def enforces(policy: dict[str, Any], namespace: str) -> bool:
     """Whether the core may reject something in a namespace."""
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy", **policy}

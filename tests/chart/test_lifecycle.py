@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
+from app.core.cel.admission_policy import Engine
 from app.kube.client import Client, Object
 from app.kube.errors import NotFound
-from app.kube.resources import ADMISSION_POLICIES, REPORTS
+from app.kube.resources import REPORTS
 from app.settings import LEASE_NAME
 from tests.bed.binaries import provide
 from tests.bed.build import cached
@@ -29,6 +30,7 @@ from tests.chart.jobs import Jobs
 from tests.chart.release import Release
 from tests.chart.test_e2e import OLDER_REPORTS, Rights, events, granted, have_pods_told, reported, used
 from tests.chart.value_sets import Values, over
+from tests.e2e.backstops import require_engine, stored_policies
 from tests.e2e.team import SECONDS, Team
 from tests.e2e.test_cases_e2e import emitted
 
@@ -162,6 +164,7 @@ def test_uninstall_names_the_remaining_objects_and_can_be_run_again(
 def test_controller_and_hook_use_all_rights_that_the_chart_grants_and_need_no_other(
     helm: Helm, place: ControlPlane, place_admin: Client, tmp_path: Path, log: Path
 ) -> None:
+    require_engine(place, Engine.NATIVE)
     both_kinds: Values = {"policy": {"destinationRule": {"enabled": True}}, "cleanup": {"virtualServices": "Remove"}}
     native = Release(helm, place, over(APART, both_kinds, {"admission": {"engine": "native"}}))
     native.install()
@@ -208,7 +211,7 @@ def without_older_reports(rights: Rights) -> Rights:
 
 def backstop_objects(admin: Client) -> list[Object]:
     """All admission policies and their bindings."""
-    return [one for resource in ADMISSION_POLICIES.values() for one in admin.list_page(resource).items]
+    return [one for _, one in stored_policies(admin)]
 
 
 def becomes_dns(team: Team) -> bool:

@@ -24,6 +24,7 @@ from tests.cases import CASES, TODAY, Case
 from tests.chart.helm import Helm
 from tests.chart.value_sets import Values, over
 from tests.depth import examples
+from tests.e2e.definitions import require_words
 from tests.e2e.team import SECONDS
 from tests.strategies import manifests, policies
 
@@ -184,7 +185,10 @@ def test_no_policy_has_a_finding_on_an_entry_that_is_skipped(
     ],
     ids=range(5),
 )
-def test_a_compliant_entry_is_stored_while_no_webhook_answers(api: Api, skipped: Manifest) -> None:
+def test_a_compliant_entry_is_stored_while_no_webhook_answers(
+    api: Api, cluster: ControlPlane, skipped: Manifest
+) -> None:
+    require_words(cluster, skipped)
     assert api.create(skipped)[0] == 201
 
 

@@ -4,23 +4,27 @@ import copy
 import json
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.client import HTTPSConnection
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from app.core.cel.admission_policy import Engine, backstop
+from app.core.cel.admission_policy import MUTATING, Engine, backstop
 from app.core.policy.model import GuardPolicy
 from app.core.policy.reader import parse_policy
-from app.core.resources.service_entry import JSON
+from app.core.resources.service_entry import ADMISSION_GROUP, JSON
 from app.kube.client import Client
+from app.kube.errors import NotFound
+from app.kube.resources import ADMISSION_POLICIES, Resource
 from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
+from tests.bed.require import require_resource, serves
 from tests.cases import TODAY
 from tests.e2e.team import NAMESPACES, SECONDS
 
+ADMISSION_V1 = f"{ADMISSION_GROUP}/v1"
 LABEL = "backstop"
 NUMBERS = count(1)
 DENIED = re.compile(r"ValidatingAdmissionPolicy '[^']+' with binding '[^']+' denied request: ")
@@ -80,6 +84,25 @@ class Asker:
         return Reply(response.status, json.loads(response.read()), tuple(said))
 
 
+def engines(control_plane: ControlPlane) -> tuple[Engine, ...]:
+    """What an API server can do of itself: before Kubernetes 1.36 it rejects and changes nothing."""
+    return tuple(Engine) if serves(control_plane, MUTATING, ADMISSION_V1) else (Engine.VALIDATING,)
+
+
+def require_engine(control_plane: ControlPlane, engine: Engine) -> None:
+    """Leave the test out where the API server has not this engine."""
+    if engine is Engine.NATIVE:
+        require_resource(control_plane, MUTATING, ADMISSION_V1, "1.36")
+
+
+def stored_policies(client: Client) -> Iterator[tuple[Resource, JSON]]:
+    """All admission policies and their bindings, of the kinds that the API server has."""
+    for resource in ADMISSION_POLICIES.values():
+        with suppress(NotFound):
+            for item in client.list_page(resource).items:
+                yield resource, item
+
+
 def _path(version: str, namespace: str) -> str:
     return f"/apis/networking.istio.io/{version}/namespaces/{namespace}/serviceentries"
 
@@ -109,16 +132,18 @@ def in_force(control_plane: ControlPlane, client: Client, objects: Iterable[JSON
     change: one policy that is known to do both comes last, and until both have come an entry may be refused.
     """
     sentinel = f"sentinel-{next(NUMBERS)}"
-    last = confined(backstop(parse_policy(POLICY), Engine.NATIVE), sentinel)
+    engine = engines(control_plane)[-1]
+    last = confined(backstop(parse_policy(POLICY), engine), sentinel)
     manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": [*objects, *last]})
     make_namespace(client, sentinel, sentinel)
     control_plane.kubectl("apply", "--server-side", "--filename=-", stdin=manifest)
     try:
-        wait_until(
-            lambda: asker.create(entry(), sentinel).body.get("spec", {}).get("resolution") == "DNS",
-            "it changes",
-            SECONDS,
-        )
+        if engine is Engine.NATIVE:
+            wait_until(
+                lambda: asker.create(entry(), sentinel).body.get("spec", {}).get("resolution") == "DNS",
+                "it changes",
+                SECONDS,
+            )
         wait_until(lambda: asker.create(entry("*.x.example"), sentinel).denial != "", "it refuses", SECONDS)
         yield
     finally:

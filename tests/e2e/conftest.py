@@ -5,10 +5,12 @@ from itertools import count
 
 import pytest
 
+from app.core.cel.admission_policy import Engine
 from app.kube.client import Client
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook, exempting, guard
+from tests.e2e.backstops import require_engine
 from tests.e2e.forwarder import Forwarder
 from tests.e2e.team import GUARDED, Team
 
@@ -66,6 +68,12 @@ def forwarder(spare: ControlPlane) -> Iterator[Forwarder]:
     forwarder = Forwarder(spare.url)
     yield forwarder
     forwarder.close()
+
+
+@pytest.fixture
+def native(control_plane: ControlPlane) -> None:
+    """The engine `native`; without it the test is left out."""
+    require_engine(control_plane, Engine.NATIVE)
 
 
 @pytest.fixture

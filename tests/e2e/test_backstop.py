@@ -19,7 +19,17 @@ from app.kube.client import Client
 from tests.bed.control_plane import ControlPlane
 from tests.cases import CASES, TODAY, Case
 from tests.depth import examples
-from tests.e2e.backstops import Asker, Reply, confined, guard_policy, in_force, make_namespace
+from tests.e2e.backstops import (
+    Asker,
+    Reply,
+    confined,
+    engines,
+    guard_policy,
+    in_force,
+    make_namespace,
+    require_engine,
+)
+from tests.e2e.definitions import require_words, words_of
 from tests.strategies import manifests
 
 pytestmark = pytest.mark.e2e
@@ -167,13 +177,19 @@ def of_all_cases(engine: Engine) -> GuardPolicy:
     return guard_policy({"namespaces": layers})
 
 
+@pytest.fixture(autouse=True)
+def _engine_is_there(request: pytest.FixtureRequest, control_plane: ControlPlane) -> None:
+    if engine := request.node.callspec.params.get("engine"):
+        require_engine(control_plane, engine)
+
+
 @pytest.fixture(scope="module")
 def asker(control_plane: ControlPlane, api: Client) -> Iterator[Asker]:
     """A connection to the API server, while the backstops of all policies of this module are in force."""
     asker = Asker(control_plane)
     objects = list[Any]()
     make_namespace(api, PLAIN, PLAIN)
-    for engine in Engine:
+    for engine in engines(control_plane):
         objects += confined(backstop(of_all_cases(engine), engine), f"{engine.value}-cases")
         for case in STORABLE:
             make_namespace(api, namespace(engine, case.name), f"{engine.value}-cases")
@@ -212,7 +228,10 @@ def expected_warning(manifest: Any, where: str, policy: GuardPolicy, engine: Eng
 
 @pytest.mark.parametrize("engine", Engine)
 @pytest.mark.parametrize("case", STORABLE, ids=lambda case: case.name)
-def test_a_case_file_is_judged_as_it_says(case: Case, engine: Engine, asker: Asker) -> None:
+def test_a_case_file_is_judged_as_it_says(
+    case: Case, engine: Engine, asker: Asker, control_plane: ControlPlane
+) -> None:
+    require_words(control_plane, words_of(case))
     where = namespace(engine, case.name)
     reply = asker.create(case.manifest(), where)
     if case.outcome == "refused":

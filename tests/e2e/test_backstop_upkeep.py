@@ -16,7 +16,7 @@ from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
-from tests.e2e.backstops import POLICY, Asker, entry, guard_policy
+from tests.e2e.backstops import POLICY, Asker, entry, guard_policy, stored_policies
 from tests.e2e.team import SECONDS, Team
 
 pytestmark = pytest.mark.e2e
@@ -56,7 +56,7 @@ def policy(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def make(cluster: ControlPlane, tmp_path: Path, policy: Path) -> Iterator[Start]:
+def make(cluster: ControlPlane, admin: Client, tmp_path: Path, policy: Path) -> Iterator[Start]:
     """Makes a controller that is yet to be started; afterwards nothing is left in the cluster."""
 
     def make(mode: str, kubeconfig: Path | None = None) -> Controller:
@@ -64,8 +64,8 @@ def make(cluster: ControlPlane, tmp_path: Path, policy: Path) -> Iterator[Start]
         return Controller(cluster, tmp_path, arguments, kubeconfig)
 
     yield make
-    plurals = ",".join(resource.plural for resource in ADMISSION_POLICIES.values())
-    cluster.kubectl("delete", plurals, "--all")
+    for resource, item in stored_policies(admin):
+        admin.delete(resource, None, item["metadata"]["name"])
 
 
 @pytest.fixture
@@ -85,11 +85,7 @@ def asker(cluster: ControlPlane) -> Iterator[Asker]:
 
 def there(admin: Client) -> dict[tuple[str, str], Any]:
     """The specs of all admission policies and bindings, by kind and name."""
-    return {
-        (resource.kind, item["metadata"]["name"]): item["spec"]
-        for resource in ADMISSION_POLICIES.values()
-        for item in admin.list_page(resource).items
-    }
+    return {(resource.kind, item["metadata"]["name"]): item["spec"] for resource, item in stored_policies(admin)}
 
 
 def expect(admin: Client, document: Any, engine: Engine | None) -> None:
@@ -104,8 +100,7 @@ def expect(admin: Client, document: Any, engine: Engine | None) -> None:
 def versions(admin: Client) -> dict[tuple[str, str], str]:
     return {
         (resource.kind, item["metadata"]["name"]): item["metadata"]["resourceVersion"]
-        for resource in ADMISSION_POLICIES.values()
-        for item in admin.list_page(resource).items
+        for resource, item in stored_policies(admin)
     }
 
 
@@ -125,6 +120,7 @@ def test_without_any_webhook_the_api_server_refuses_what_cannot_be_repaired(
     assert controller.metric(FAILURES) == 0
 
 
+@pytest.mark.usefixtures("native")
 def test_the_native_engine_repairs_and_the_controller_emits(
     start: Start, cluster: ControlPlane, admin: Client, asker: Asker
 ) -> None:
@@ -137,6 +133,7 @@ def test_the_native_engine_repairs_and_the_controller_emits(
     assert team.virtual_service()["spec"]["hosts"] == [team.host()]
 
 
+@pytest.mark.usefixtures("native")
 def test_with_the_native_engine_entries_that_share_a_host_are_decided_as_a_whole(
     start: Start, cluster: ControlPlane, admin: Client, asker: Asker
 ) -> None:
@@ -177,6 +174,7 @@ def test_deleted_or_edited_admission_policies_are_repaired(start: Start, admin: 
         expect(admin, {}, Engine.VALIDATING)
 
 
+@pytest.mark.usefixtures("native")
 def test_nothing_is_written_where_everything_is_right(start: Start, admin: Client, asker: Asker) -> None:
     first = start("native")
     expect(admin, {}, Engine.NATIVE)
@@ -192,6 +190,7 @@ def test_nothing_is_written_where_everything_is_right(start: Start, admin: Clien
     assert asker.create(entry(), "default").resolution == "DNS"
 
 
+@pytest.mark.usefixtures("native")
 def test_another_policy_is_followed(start: Start, admin: Client, policy: Path) -> None:
     start("native")
     expect(admin, {}, Engine.NATIVE)
@@ -206,6 +205,7 @@ def test_another_policy_is_followed(start: Start, admin: Client, policy: Path) -
         expect(admin, document, Engine.NATIVE)
 
 
+@pytest.mark.usefixtures("native")
 def test_another_engine_takes_over_and_none_removes_everything(make: Start, start: Start, admin: Client) -> None:
     with make("native"):
         expect(admin, {}, Engine.NATIVE)
@@ -247,6 +247,7 @@ def grant(cluster: ControlPlane, user: str, *rules: Any) -> Path:
 EMITS = {"apiGroups": ["networking.istio.io"], "resources": ["*"], "verbs": ["*"]}
 
 
+@pytest.mark.usefixtures("native")
 def test_the_rights_that_the_docs_name_are_enough(make: Start, cluster: ControlPlane, admin: Client) -> None:
     plurals = [resource.plural for resource in ADMISSION_POLICIES.values()]
     names = sorted({name for _, name in NAMES})

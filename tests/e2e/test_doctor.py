@@ -23,6 +23,7 @@ from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, HOST
 from tests.bed.pki import Authority, KeyPair, create_authority
 from tests.bed.processes import Child, free_port, wait_until
+from tests.e2e.backstops import stored_policies
 from tests.e2e.installation import SERVICE, SERVICES, Installation
 from tests.e2e.stand_in import answering, hanging_up, silent
 from tests.e2e.team import SERVICE_ENTRIES
@@ -316,11 +317,9 @@ class TestAnInstallationThatIsAskedInPart:
 def meddler(patient: Patient) -> Iterator[Patient]:
     """Admission policies of somebody else's, for the namespace of the dry runs."""
     yield patient
-    for kind in ("mutating", "validating"):
-        for what in ("policybindings", "policies"):
-            patient.installation.control_plane.kubectl(
-                "delete", "--ignore-not-found", f"{kind}admission{what}", patient.installation.name
-            )
+    for resource, item in stored_policies(patient.client):
+        if item["metadata"]["name"] == patient.installation.name:
+            patient.client.delete(resource, None, patient.installation.name)
 
 
 def meddle(patient: Patient, kind: str, spec: Object, binding: Object) -> None:
@@ -337,6 +336,7 @@ def meddle(patient: Patient, kind: str, spec: Object, binding: Object) -> None:
         patient.client.create(resource, body)
 
 
+@pytest.mark.usefixtures("native")
 def test_a_change_by_another_admission_policy_is_not_attributed_to_the_guard(meddler: Patient) -> None:
     for resource in CONFIGURATIONS:
         meddler.client.delete(resource, None, meddler.installation.name)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.definitions import require_words
 from tests.e2e.team import HTTP, HTTPS, Team
 
 pytestmark = pytest.mark.e2e
@@ -42,7 +43,9 @@ class TestWhichEntriesGetVirtualServices:
         team.expect(team.host())
 
     def test_dynamic_dns_with_its_wildcard(self, team: Team) -> None:
-        team.store(team.entry(hosts=[f"*.{team.host()}"], resolution="DYNAMIC_DNS"))
+        entry = team.entry(hosts=[f"*.{team.host()}"], resolution="DYNAMIC_DNS")
+        require_words(team.control_plane, entry)
+        team.store(entry)
         team.expect(f"wildcard.{team.host()}")
 
     @pytest.mark.parametrize(

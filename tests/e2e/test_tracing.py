@@ -51,7 +51,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     """One for both tests. Nobody takes the API server's own spans."""
     folder = tmp_path_factory.mktemp("tracing")
     tracing = {
-        "apiVersion": "apiserver.config.k8s.io/v1",
+        "apiVersion": "apiserver.config.k8s.io/v1beta1",
         "kind": "TracingConfiguration",
         "endpoint": f"127.0.0.1:{free_port()}",
         "samplingRatePerMillion": 0,

@@ -4,7 +4,7 @@ import subprocess
 from collections.abc import Iterator
 
 from tests.bed.binaries import Binaries, envoy_program
-from tests.bed.tools import ISTIOD
+from tests.bed.tools import ISTIOD, required
 from tests.perf import machine
 
 ISTIO = "istio.io/istio"
@@ -13,14 +13,8 @@ ISTIO = "istio.io/istio"
 def describe(binaries: Binaries) -> Iterator[tuple[str, str]]:
     """Names and values: the hardware and the versions."""
     yield from machine.describe(binaries)
-    yield "istiod", _required(ISTIO)
+    yield "istiod", required(ISTIOD.module, ISTIO)
     yield "Envoy", _envoy()
-
-
-def _required(module: str) -> str:
-    """The version of a Go module that istiod is built from."""
-    lines = (line.split() for line in (ISTIOD.module / "go.mod").read_text().splitlines())
-    return next(words[1] for words in lines if words[:1] == [module] and len(words) > 1)
 
 
 def _envoy() -> str:

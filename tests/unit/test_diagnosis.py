@@ -30,6 +30,7 @@ WORDS = {
     f'{POST}service "webhook" not found': Cause.NO_SERVICE,
     f'{POST}no service port 8443 found for service "webhook"': Cause.NO_PORT,
     f'{POST}no endpoints available for service "webhook"': Cause.NO_ENDPOINTS,
+    f'{POST}endpoints "webhook" not found': Cause.NO_ENDPOINTS,  # Kubernetes 1.30
     f"{POST}dial tcp 127.0.0.1:36001: connect: connection refused": Cause.REFUSED,
     f"{POST}dial tcp 10.0.0.7:443: connect: no route to host": Cause.UNREACHABLE,
     f"{POST}dial tcp 10.0.0.7:443: i/o timeout": Cause.UNREACHABLE,

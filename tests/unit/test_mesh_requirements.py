@@ -52,4 +52,4 @@ def test_a_scenario_that_there_is_not_is_refused_with_those_that_there_are(progr
     refused = programs.run(main, "nonsense")
     assert refused.code == 2
     assert "invalid choice: 'nonsense'" in refused.stderr
-    assert "'rotation'" in refused.stderr
+    assert "rotation" in refused.stderr

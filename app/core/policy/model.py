@@ -101,8 +101,8 @@ class Resolution:
         default=Unfixable.DENY,
     )
     wildcards: Wildcards = setting(
-        "An entry with wildcard hosts only: Deny rejects it, DynamicDNS gives it resolution DYNAMIC_DNS, Allow admits "
-        "it unchanged.",
+        "An entry with wildcard hosts only: Deny rejects it, DynamicDNS gives it resolution DYNAMIC_DNS (Istio 1.30 "
+        "has it, 1.26 does not, and then rejects the entry), Allow admits it unchanged.",
         default=Wildcards.DENY,
     )
     static: Static = setting(

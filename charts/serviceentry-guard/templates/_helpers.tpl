@@ -315,7 +315,8 @@ tests/chart/test_own_policies.py compare with the core.
 
 {{- /*
 Whether the policy can reject anything in the namespace of a request, as CEL: the first matching item of `namespaces` has the mode and
-the excluded namespaces, else the policy itself. Empty if it can everywhere or nowhere (failurePolicy is Ignore then), or if a glob has
+the excluded namespaces, else the policy itself. The items are a list: API servers limit how deep an expression is nested, Kubernetes 1.30
+to less than 250 conditions. Empty if it can everywhere or nowhere (failurePolicy is Ignore then), or if a glob has
 brackets or the policy is in a ConfigMap of its own, so that the condition cannot know.
 tests/chart/test_enforced_here.py compares it with the core.
 */ -}}
@@ -325,14 +326,18 @@ tests/chart/test_enforced_here.py compares it with the core.
 {{- $left := ($policy.scope | default dict).excludedNamespaces | default list -}}
 {{- $globs := $left -}}
 {{- $always := and (eq $base "Enforce") (not $left) -}}
-{{- $expression := include "seg.enforcedIn" (list $base $left) -}}
-{{- range $item := $policy.namespaces | default list | reverse -}}
+{{- $rules := list -}}
+{{- range $item := $policy.namespaces | default list -}}
 {{- $mode := $item.mode | default $base -}}
 {{- $excluded := $left -}}
 {{- if hasKey ($item.scope | default dict) "excludedNamespaces" -}}{{- $excluded = $item.scope.excludedNamespaces -}}{{- end -}}
 {{- $globs = concat $globs $item.match $excluded -}}
 {{- if or (ne $mode "Enforce") $excluded -}}{{- $always = false -}}{{- end -}}
-{{- $expression = printf "(%s ? %s : %s)" (include "seg.namespaceIn" $item.match) (include "seg.enforcedIn" (list $mode $excluded)) $expression -}}
+{{- $rules = append $rules (printf "[%s, %s]" (include "seg.namespaceIn" $item.match) (include "seg.enforcedIn" (list $mode $excluded))) -}}
+{{- end -}}
+{{- $expression := include "seg.enforcedIn" (list $base $left) -}}
+{{- if $rules -}}
+{{- $expression = printf "[%s, [true, %s]].filter(rule, rule[0])[0][1]" (join ", " $rules) $expression -}}
 {{- end -}}
 {{- $known := not .Values.policyConfigMap -}}
 {{- range $globs -}}
