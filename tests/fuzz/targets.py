@@ -126,13 +126,14 @@ def read_kubeconfig(content: bytes) -> str:
 
 
 class Stub:
-    """A session with an API server that answers everything with the same."""
+    """A session with an API server that answers the same a few times, and then that it is too late: lists have ends."""
 
     host = "https://stub"
 
     def __init__(self, status: int, content: bytes) -> None:
         self._status = status
         self._content = content
+        self._left = 10
 
     def send(  # the parts of an HTTP request
         self,
@@ -146,6 +147,9 @@ class Stub:
     ) -> urllib3.BaseHTTPResponse:
         """Answer."""
         list(body or ())
+        self._left -= 1
+        if self._left < 0:
+            return urllib3.HTTPResponse(io.BytesIO(b"{}"), status=410)
         return urllib3.HTTPResponse(io.BytesIO(self._content), status=self._status, preload_content=not stream)
 
     def renew(self) -> bool:
