@@ -28,6 +28,8 @@ SIBLINGS, POLICIES = "siblings.json", "policies.json"
 SIBLINGS_ROOM, POLICIES_ROOM = 800_000, 200_000
 """Maximum sizes of both in bytes; a ConfigMap can have 1 MiB."""
 LOOK_SECONDS = 0.25
+READ_PASSES = 120
+"""After so many passes (30 s) the ConfigMap is read, in case another client changed or deleted it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +92,7 @@ class PodFiles:
         self._leadership = leadership
         self._namespace = namespace
         self._name = name
-        self._term = 0
+        self._term = self._passes = 0
         self._written: dict[str, str] = {}
         self._version: int | None = None
         self._standing = ""
@@ -99,10 +101,7 @@ class PodFiles:
         """Write the ConfigMap if it changed; returns the seconds until the next pass."""
         if not self._siblings.ready:
             return LOOK_SECONDS
-        if self._term != self._leadership.term:
-            term, self._written = self._leadership.term, self._stored()
-            self._history.load(self._written.get(POLICIES, "[]"))
-            self._term = term
+        self._read()
         if (version := self._siblings.version) != self._version:
             self._standing, self._version = siblings_document(self._siblings.standing()), version
         data = {SIBLINGS: self._standing, POLICIES: self._history.document()}
@@ -110,6 +109,17 @@ class PodFiles:
             self._client.apply(CONFIG_MAPS, self._manifest(data), force=True)
             self._written = data
         return LOOK_SECONDS
+
+    def _read(self) -> None:
+        """Read what is stored, at the beginning of a term and from time to time."""
+        term = self._leadership.term
+        if term != self._term:
+            self._written = self._stored()
+            self._history.load(self._written.get(POLICIES, "[]"))
+            self._term = term
+        elif self._passes % READ_PASSES == 0:
+            self._written = self._stored()
+        self._passes += 1
 
     def _stored(self) -> dict[str, str]:
         try:

@@ -16,6 +16,7 @@ import urllib3
 from app.core.resources.service_entry import MANAGER
 from app.kube import config
 from app.kube.errors import ApiError, Fenced, from_response
+from app.kube.pages import ListPage
 from app.kube.resources import Resource
 from app.kube.session import Session
 from app.kube.stream import WatchStream
@@ -46,15 +47,6 @@ class Access:
     """User to impersonate; empty: the kubeconfig's own."""
     timeout: float = 30.0
     """Seconds for one call."""
-
-
-@dataclass(frozen=True, slots=True)
-class ListPage:
-    """A part of a list: `resource_version` is that of the whole list; `continue_` is empty on the last page."""
-
-    items: Sequence[Object]
-    resource_version: str
-    continue_: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +135,7 @@ class Client:
         return fenced
 
     def close(self) -> None:
+        """Close the idle connections."""
         self._session.close()
 
     def get(self, resource: Resource, namespace: str | None, name: str, *, timeout: float | None = None) -> Object:
@@ -173,8 +166,7 @@ class Client:
         parameters = {name: value for name, value in query.items() if value}
         accept = _accept(resource, "PartialObjectMetadataList")
         document = self._call(_Call("list", "GET", resource.path(namespace), parameters, accept=accept))
-        metadata = document.get("metadata", {})
-        return ListPage(document.get("items") or [], metadata.get("resourceVersion", ""), metadata.get("continue", ""))
+        return ListPage.parse(document)
 
     def watch(
         self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int

@@ -7,7 +7,7 @@ import pytest
 
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
-from app.controller.pod_files import POLICIES, SIBLINGS, PodFiles, PolicyHistory
+from app.controller.pod_files import POLICIES, READ_PASSES, SIBLINGS, PodFiles, PolicyHistory
 from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.kube.client import Client
@@ -74,6 +74,15 @@ def test_a_pass_without_a_change_writes_nothing(api: Client, namespace: str, pol
     replica.check()
     Replica(api, namespace, policy).lead()
     assert stored(api, namespace)[0] == version
+
+
+def test_a_config_map_that_another_client_deleted_comes_back(api: Client, namespace: str, policy: Path) -> None:
+    replica = Replica(api, namespace, policy)
+    replica.lead()
+    api.delete(CONFIG_MAPS, namespace, NAME)
+    for _ in range(READ_PASSES):
+        replica.check()
+    assert stored(api, namespace)[1] == ["mode: Warn"]
 
 
 def test_a_replica_that_leads_again_replaces_what_another_leader_wrote(

@@ -134,6 +134,13 @@ def test_a_redirect_is_not_followed(client: Client, server: Server) -> None:
     assert len(server.seen) == 1
 
 
+@pytest.mark.parametrize("answer", [{"metadata": [1]}, {"items": {"a": 1}}])
+def test_an_answer_that_is_no_list_is_an_error(client: Client, server: Server, answer: object) -> None:
+    server.answers = [json_answer(answer)]
+    with pytest.raises(ApiError, match="did not return a list"):
+        client.list_page(MAPS, "team")
+
+
 @pytest.mark.parametrize(
     "answer",
     [

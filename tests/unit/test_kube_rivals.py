@@ -8,9 +8,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.kube.client import Client, ListPage, Object
+from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, Forbidden, NotFound, Unreachable, WriteConflict
 from app.kube.lease import LeaderElector, Timing
+from app.kube.pages import ListPage
 from app.kube.resources import LEASES, Resource
 from app.kube.rivals import Rival, Rivals
 from tests.unit.test_kube_lease import Clock

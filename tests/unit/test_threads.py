@@ -71,13 +71,13 @@ def test_the_controller_follows_its_policy_after_an_unexpected_error(
     assert "unexpected error" in caplog.text
 
 
-def test_the_webhook_follows_its_policy_and_its_siblings_after_an_unexpected_error(
+def test_the_webhook_follows_its_files_after_an_unexpected_error(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(server, "POLL_SECONDS", 0.01)
-    policy, siblings = Failing(), Failing()
-    parts: Any = SimpleNamespace(_policy=SimpleNamespace(poll=policy), _siblings=SimpleNamespace(poll=siblings))
-    asyncio.run(watched(server.Webhook._follow_policy(parts), lambda: min(policy.calls, siblings.calls) > 1))
+    files = {name: Failing() for name in ("_policy", "_siblings", "_policies")}
+    parts: Any = SimpleNamespace(**{name: SimpleNamespace(poll=failing) for name, failing in files.items()})
+    asyncio.run(watched(server.Webhook._follow_policy(parts), lambda: min(one.calls for one in files.values()) > 1))
     assert "unexpected error" in caplog.text
 
 
