@@ -206,7 +206,7 @@ def test_an_unreachable_api_server_gets_an_error_with_its_address(auditor: Path,
     nowhere.write_text(yaml.safe_dump(kubeconfig))
     told = audit(nowhere)
     assert (told.exit_code, told.stdout) == (2, "")
-    assert "serviceentries cannot be listed: https://127.0.0.1:1 did not answer" in told.stderr
+    assert "serviceentries cannot be listed: https://127.0.0.1:1 (context bed) did not answer" in told.stderr
 
 
 def test_without_a_flag_it_takes_the_kubeconfig_that_kubectl_would(auditor: Path) -> None:

@@ -14,9 +14,9 @@ from tests.bed.binaries import ASSETS
 from tests.bed.generations import WANTED_VERSION, Generation
 
 ROOT = Path(__file__).parents[2]
-CHART = ("cluster", "e2e", "enforced_here", "lifecycle", "match_conditions", "own_policies", "passes")
+CHART = ("cluster", "enforced_here", "lifecycle", "match_conditions")
 TESTS = ("tests/e2e", *(f"tests/chart/test_{name}.py" for name in CHART))
-"""All tests that ask an API server and need no mesh, browser or Prometheus."""
+"""What depends on the API server: the product beside it, and the chart's objects, conditions, upgrades and removal."""
 
 
 @dataclass(frozen=True, slots=True)
