@@ -1,6 +1,6 @@
 """`python -m tests.versions [--write] [oldest current newest]`: the end-to-end tests on those versions.
 
-With `--write` the results become rows of docs/versions.md. Ends with 1 if a test fails.
+With `--write` a run without failures becomes a row of docs/versions.md. Ends with 1 if a test fails.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> int:
                 print(f"versions: {error}", file=sys.stderr)
                 return 2
             failed += outcome.failed
-            if given.write:
+            if given.write and not outcome.failed:
                 write(PAGE, {generation: outcome})
     return int(failed > 0)
 
