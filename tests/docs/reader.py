@@ -44,7 +44,7 @@ class Reader:
             shutil.copytree(ROOT / examples, folder / examples)
         for block in blocks:
             if block.title:
-                (folder / block.title).parent.mkdir(exist_ok=True)
+                (folder / block.title).parent.mkdir(parents=True, exist_ok=True)
                 (folder / block.title).write_text("\n".join(block.lines) + "\n")
         if not any("create namespace" in command.text for block in blocks for command in block.commands):
             self.control_plane.kubectl("create", "namespace", NAMESPACE)
