@@ -137,7 +137,7 @@ def test_from_warn_to_enforce_and_back_is_an_edit_that_takes_effect_without_a_re
     labels = [f"host-{number}" for number in range(10)]
     tenant.store(*(tenant.entry(label, hosts=[tenant.host(label)]) for label in labels))
     assert admitted(tenant) == "NONE"
-    assert emitted(tenant)
+    wait_until(lambda: emitted(tenant), "nothing is emitted under Warn", IN_FORCE)
 
     since = followed.edit(how, mode="Enforce")
     assert seconds_until(lambda: admitted(tenant) == "DNS", since) < IN_FORCE
