@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ from app.core.event_catalogue import CATALOGUE as REASONS
 from app.core.resources.days import later
 from app.core.rules.catalogue import CATALOGUE as FINDINGS
 from app.kube.client import Client
+from app.kube.errors import NotFound
 from app.kube.resources import Resource
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
@@ -25,7 +27,7 @@ from tests.bed.guard import Controller, Webhook, fetch
 from tests.bed.processes import wait_until
 from tests.bed.refusals import LABEL, refusing
 from tests.bed.require import require
-from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, Team
+from tests.e2e.team import EVENTS, GUARDED, HTTP, HTTPS, VIRTUAL_SERVICES, Team
 from tools.reference.metrics import Documented, both
 
 pytestmark = pytest.mark.e2e
@@ -131,6 +133,13 @@ def tour(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tour]:
         client.close()
 
 
+def is_told_after_a_deletion(tour: Tour, team: Team) -> bool:
+    """Delete the VirtualService once more, and say whether the guard has told that another client does so."""
+    with suppress(NotFound):
+        tour.client.delete(VIRTUAL_SERVICES, team.namespace, team.host())
+    return "ObjectContested" in tour.reasons()
+
+
 def store_what_admission_missed(control_plane: ControlPlane, client: Client) -> None:
     """Entries that the controller finds: one to repair, one that cannot be, one that may not be."""
     for resource, body in freezing():
@@ -154,6 +163,7 @@ def write_entries(tour: Tour, team: Team) -> None:
     team.store(team.entry("exempt", hosts=[team.host("exempt")], metadata=exempt))
     team.store(team.foreign("mine", team.host("mine")), team.entry("mine", hosts=[team.host("mine")]))
     exceed_a_limit_and_have_writes_refused(tour, team)
+    wait_until(lambda: is_told_after_a_deletion(tour, team), "a contested object is told", 120.0)
     told = {reason.name for reason in REASONS}
     try:
         wait_until(lambda: tour.reasons() >= told, "every reason is told", 60.0)
