@@ -49,7 +49,7 @@ class PolicyHistory:
         self._policies: list[Policy] = []
 
     def load(self, text: str) -> None:
-        """Continue the history of an earlier leader; ignore a text that is none."""
+        """Continue the history of an earlier leader. An invalid text is ignored, with a log line."""
         try:
             self._policies = [
                 Policy(str(each["text"]), each["until"] and float(each["until"])) for each in json.loads(text)
