@@ -48,8 +48,8 @@ deep: $(STAMP)  ## try all properties with many more examples, on thousands of g
 
 SECONDS ?= 3600
 .PHONY: fuzz
-fuzz: $(STAMP)  ## read damaged reviews, policies, manifests, kubeconfigs and answers for an hour (SECONDS=...)
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+fuzz: $(STAMP)  ## read damaged input of every kind for an hour (SECONDS=...), and write docs/reliability.md
+	$(BIN)/python -m tests.fuzz $(SECONDS) --write
 
 .PHONY: reference
 reference: $(STAMP)  ## write the generated parts of the documentation and of the chart
