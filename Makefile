@@ -42,9 +42,9 @@ test-fast: $(STAMP)  ## tests that need no cluster, under a minute
 
 EXAMPLES ?= 2000
 .PHONY: deep
-deep: $(STAMP)  ## try all properties with many more examples, on thousands of generated clusters
+deep: $(STAMP)  ## try all properties with many more examples, on thousands of generated clusters, and with thousands of objects
 	@$(BIN)/python -m tests.bed build mesh
-	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated"
+	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated or sized"
 
 SECONDS ?= 3600
 .PHONY: fuzz

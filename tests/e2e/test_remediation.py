@@ -19,6 +19,7 @@ from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
+from tests.depth import sized
 from tests.e2e.team import EVENTS, SERVICE_ENTRIES, Team
 
 pytestmark = pytest.mark.e2e
@@ -116,10 +117,11 @@ def events(team: Team, reason: str) -> Counter[str]:
     return Counter(event["regarding"]["name"] for event in listed(team, EVENTS) if event["reason"] == reason)
 
 
-def test_five_hundred_old_entries_are_remediated_while_new_ones_are_admitted(
+@pytest.mark.sized
+def test_many_old_entries_are_remediated_while_new_ones_are_admitted(
     old: Team, start: Start, policy: Path, tmp_path: Path
 ) -> None:
-    many = 500
+    many = sized(deep=500, usual=100)
     new, reported = (Team.create(old.control_plane, old.client, name) for name in ("new-team", "reported-team"))
     exempt = {"annotations": {"serviceentry-guard.io/exempt": "moves next month"}}
     store(old, many)
