@@ -18,7 +18,6 @@ from app.audit import Audit, connect
 from app.core.policy.model import API_VERSION, KIND, default_policy
 from app.core.routes.survey import Reviewed
 from app.kube.client import Access, Client
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, Controller
 from tests.bed.processes import wait_until
@@ -30,21 +29,6 @@ pytestmark = pytest.mark.e2e
 
 NUMBERS = count(1)
 READ = ("serviceentries", "virtualservices", "destinationrules")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    """A control plane of its own: an audit is about all that there is."""
-    with ControlPlane(provide()) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,6 @@ import yaml
 from app.core.policy.model import API_VERSION, KIND
 from app.kube.client import Client
 from app.kube.resources import Resource
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
@@ -32,21 +31,6 @@ POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpo
 BINDINGS = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "", namespaced=False)
 
 Start = Callable[..., Controller]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    """A control plane of its own: entries of other tests are not to be remediated."""
-    with ControlPlane(provide()) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
 
 
 @pytest.fixture
