@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # Most tests wait for other processes more than they work; those of test-fast do not. A file's tests stay together: tests/conftest.py says why.
-WORKERS  ?= 3
+WORKERS  ?= 4
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
 # The tests start the command hundreds of times: its modules are to be compiled once.
