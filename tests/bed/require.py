@@ -32,10 +32,23 @@ def require_resource(control_plane: ControlPlane, kind: str, group_version: str,
     The server of a usual run has all of them: there it fails.
     """
     if not serves(control_plane, kind, group_version):
-        why = f"{kind} needs Kubernetes {since}"
-        if ASSETS not in os.environ:
-            pytest.fail(why, pytrace=False)
-        pytest.skip(why)
+        _leave_out(f"{kind} needs Kubernetes {since}")
+
+
+def require_kubernetes(control_plane: ControlPlane, since: str, what: str) -> None:
+    """Leave the test out on an API server that is older than `since`, saying what it cannot do.
+
+    The server of a usual run is newer: there it fails.
+    """
+    version = json.loads(control_plane.get("/version")[1])
+    if (int(version["major"]), int(version["minor"])) < tuple(map(int, since.split("."))):
+        _leave_out(f"{what} needs Kubernetes {since}")
+
+
+def _leave_out(why: str) -> NoReturn:
+    if ASSETS not in os.environ:
+        pytest.fail(why, pytrace=False)
+    pytest.skip(why)
 
 
 def give_up(lacking: str) -> NoReturn:

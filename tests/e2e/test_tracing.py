@@ -15,6 +15,7 @@ from tests.bed.collector import Collector, Received, collecting
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import free_port, wait_until
+from tests.bed.require import require_kubernetes
 from tests.e2e.team import GUARDED, SERVICE_ENTRIES, Team
 
 pytestmark = pytest.mark.e2e
@@ -65,6 +66,7 @@ def traced(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Traced]:
     ):
         patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "100")
         with Webhook(folder, flags(collector, folder)) as webhook, webhook.registered(control_plane, GUARDED):
+            require_kubernetes(control_plane, "1.33", "an API server that continues the trace of its caller")
             client = Client.from_kubeconfig(str(control_plane.kubeconfig))
             yield Traced(control_plane, client, collector, folder)
             client.close()
