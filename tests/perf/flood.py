@@ -22,13 +22,13 @@ import uvloop
 from tests.bed.guard import HOST, Webhook
 from tests.perf import installation
 from tests.perf.figures import Effort, Figure, p99
-from tests.perf.flooder import kinds
+from tests.perf.flooder import KINDS
 from tests.perf.machine import peak_memory
 from tests.perf.webhook import WARMING, Asker
 
 REQUESTS, TURNS = 4000, 3
 BEGIN_SECONDS = 2.0
-"""From the start of a flood to the first measured request."""
+"""From the first connection of a flood to the first measured request."""
 LATENCY_AIM, MEMORY_AIM = 3.0, 2.0
 
 
@@ -44,7 +44,7 @@ class Polite(Asker):
 
 def run(effort: Effort) -> Iterator[Figure]:
     """Measure each kind."""
-    for kind in kinds():
+    for kind in KINDS:
         with tempfile.TemporaryDirectory() as folder, Webhook(Path(folder), command=installation.command()) as webhook:
             yield from _figures(kind, webhook, Path(folder), max(100, effort.count(REQUESTS)))
 
@@ -83,8 +83,10 @@ async def _ask(webhook: Webhook, count: int) -> tuple[list[float], int]:
 @contextmanager
 def _flood(kind: str, webhook: Webhook, authority: Path) -> Iterator[None]:
     command = [sys.executable, "-m", "tests.perf.flooder", kind, str(webhook.port), str(authority)]
-    with subprocess.Popen(command) as flooding:
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as flooding:
         try:
+            assert flooding.stdout
+            flooding.stdout.readline()
             time.sleep(BEGIN_SECONDS)
             yield
         finally:

@@ -24,6 +24,7 @@ DRIP_SECONDS, HOSTS = 0.2, 50_000
 HEAD = "POST /mutate HTTP/1.1\r\nHost: webhook\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n"
 
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+Flooding = Callable[[Connect], Awaitable[None]]
 
 
 async def slow_bodies(connect: Connect) -> None:
@@ -65,29 +66,44 @@ def review(hosts: list[object]) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def kinds() -> dict[str, tuple[int, Callable[[Connect], Awaitable[None]]]]:
-    """How many connections do what, by kind."""
-    many = review([f"api-{number}.example.com" for number in range(HOSTS)])
-    return {
-        "slow bodies": (SLOW, slow_bodies),
-        "7 MiB bodies": (SENDING, partial(send, review(["x" * LARGE]))),
-        "7 MiB of empty lists": (SENDING, partial(send, review([[]] * (LARGE // 3)))),
-        f"{HOSTS:,} hosts": (SENDING, partial(send, many)),
-        "handshakes only": (SHAKING, partial(shake_hands, deque[asyncio.StreamWriter](maxlen=HELD))),
-    }
+def large() -> Flooding:
+    """Send one long text."""
+    return partial(send, review(["x" * LARGE]))
+
+
+def lists() -> Flooding:
+    """Send very many values."""
+    return partial(send, review([[]] * (LARGE // 3)))
+
+
+def hosts() -> Flooding:
+    """Send an entry with very many hosts."""
+    return partial(send, review([f"api-{number}.example.com" for number in range(HOSTS)]))
+
+
+KINDS: dict[str, tuple[int, Callable[[], Flooding]]] = {
+    "slow bodies": (SLOW, lambda: slow_bodies),
+    "7 MiB bodies": (SENDING, large),
+    "7 MiB of empty lists": (SENDING, lists),
+    f"{HOSTS:,} hosts": (SENDING, hosts),
+    "handshakes only": (SHAKING, lambda: partial(shake_hands, deque[asyncio.StreamWriter](maxlen=HELD))),
+}
+"""How many connections do what."""
 
 
 async def flood(kind: str, port: int, authority: str) -> None:
-    """Do it on all connections, and open those again that are closed."""
-    count, do = kinds()[kind]
-    tls = ssl.create_default_context(cafile=authority)
+    """Do it on all connections, and open those again that are closed. Prints a line once it begins."""
+    count, make = KINDS[kind]
+    do, tls = make(), ssl.create_default_context(cafile=authority)
+    connect = partial(asyncio.open_connection, HOST, port, ssl=tls)
 
     async def again() -> None:
         while True:
             with contextlib.suppress(OSError, EOFError, asyncio.IncompleteReadError):
-                await do(partial(asyncio.open_connection, HOST, port, ssl=tls))
+                await do(connect)
             await asyncio.sleep(0.01)
 
+    print("flooding", flush=True)
     await asyncio.gather(*(again() for _ in range(count)))
 
 
