@@ -93,7 +93,7 @@ _decoder = msgspec.json.Decoder(_Review)
 _encoder = msgspec.json.Encoder()
 
 
-def answer(stage: Stage, body: bytes, policy: GuardPolicy, siblings: Standing = NO_SIBLINGS) -> Answer:
+def answer(stage: Stage, body: bytes | bytearray, policy: GuardPolicy, siblings: Standing = NO_SIBLINGS) -> Answer:
     """Answer one AdmissionReview; raises BadReview if the body is not valid.
 
     `siblings` are the stored entries that keep their resolution.
@@ -116,7 +116,7 @@ def answer(stage: Stage, body: bytes, policy: GuardPolicy, siblings: Standing = 
     )
 
 
-def _decode(body: bytes) -> _Request:
+def _decode(body: bytes | bytearray) -> _Request:
     if body.count(b",") > VALUES_LIMIT:
         raise BadReview(f"the body has more than {VALUES_LIMIT} values", 413)
     try:

@@ -1,4 +1,4 @@
-"""The bodies of requests: small ones are read at once, and few large ones at a time, so that they fit into memory.
+"""The bodies of requests: small ones are read at once, and large ones one at a time, so that they fit into memory.
 
 A body of some megabytes takes a hundred times the memory and the time of a usual one. Other requests wait neither for
 its bytes nor for its review.
@@ -17,18 +17,16 @@ SMALL_BODY = 64 * 1024
 
 
 class LargeBodies:
-    """Lets `at_once` requests in and others wait, `most` in all. One that comes then is rejected.
+    """Lets one request in and others wait, `most` in all. One that comes then is rejected.
 
     A body that does not arrive within `seconds` is rejected too, so that it does not keep its turn from others.
     """
 
-    def __init__(self, at_once: int, most: int, seconds: float) -> None:
+    def __init__(self, most: int, seconds: float) -> None:
         self._seconds = seconds
-        self._turns = asyncio.Semaphore(at_once)
+        self._turn = asyncio.Lock()
         self._most = most
         self._count = 0
-        self.review = asyncio.Lock()
-        """Held by the request that is reviewed."""
 
     async def __aenter__(self) -> None:
         """Wait for a turn. Raises RequestRejected."""
@@ -36,7 +34,7 @@ class LargeBodies:
             raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
         self._count += 1
         try:
-            await self._turns.acquire()
+            await self._turn.acquire()
         except BaseException:
             self._count -= 1
             raise
@@ -46,9 +44,9 @@ class LargeBodies:
     ) -> None:
         """Let the next one in."""
         self._count -= 1
-        self._turns.release()
+        self._turn.release()
 
-    async def read(self, receive: Receive, limit: int) -> bytes:
+    async def read(self, receive: Receive, limit: int) -> bytes | bytearray:
         """Read a body in time. Raises RequestRejected and Disconnected."""
         try:
             async with asyncio.timeout(self._seconds):
@@ -58,7 +56,7 @@ class LargeBodies:
             raise RequestRejected(HTTPStatus.REQUEST_TIMEOUT, reason) from None
 
 
-async def read(receive: Receive, limit: int) -> bytes:
+async def read(receive: Receive, limit: int) -> bytes | bytearray:
     """Read a body of at most `limit` bytes. Raises RequestRejected and Disconnected."""
     body = bytearray()
     while (message := await receive())["type"] == "http.request":
@@ -66,7 +64,7 @@ async def read(receive: Receive, limit: int) -> bytes:
         if len(body) > limit:
             raise too_large(limit)
         if not message["more_body"]:
-            return bytes(body)
+            return body
     raise Disconnected
 
 

@@ -94,8 +94,7 @@ class StageApp:
             return self._noted(*self._review(await read(receive, self._max_body)), span)
         async with self._large:
             body = await self._large.read(receive, self._max_body)
-            async with self._large.review:
-                return self._noted(*await asyncio.to_thread(self._review, body), span)
+            return self._noted(*await asyncio.to_thread(self._review, body), span)
 
     def _announced(self, scope: Scope) -> int:
         """Return the size of the body, or the maximum if it is not announced. Raises RequestRejected."""
@@ -109,7 +108,7 @@ class StageApp:
             raise too_large(self._max_body)
         return size
 
-    def _review(self, body: bytes) -> tuple[Answer, float, int]:
+    def _review(self, body: bytes | bytearray) -> tuple[Answer, float, int]:
         """Return the response, the seconds that it took, and the size of the request. Raises RequestRejected."""
         began = time.perf_counter()
         try:
@@ -140,7 +139,7 @@ def create_app(
     settings: WebhookSettings, policy: PolicyFile, siblings: SiblingsFile, metrics: WebhookMetrics, tracer: Tracer
 ) -> FastAPI:
     """Build the application: POST /mutate and /validate, and nothing else."""
-    large = LargeBodies(settings.large_at_once, settings.max_large, settings.large_seconds)
+    large = LargeBodies(settings.max_large, settings.large_seconds)
     clients = AllowedClients(settings.client_allowed_subject, required=settings.client_ca_file is not None)
     return FastAPI(
         openapi_url=None,
