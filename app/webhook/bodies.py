@@ -14,6 +14,11 @@ from app.webhook.responses import Disconnected, RequestRejected
 
 SMALL_BODY = 64 * 1024
 """A body of so many bytes is not large; a usual AdmissionReview has 3 to 20 KiB."""
+REST, LONGEST_REST = 3.0, 1.0
+"""Pause after a large request, as a multiple of the time of its review, and its maximum in seconds.
+
+So a client that sends one after another uses a quarter of the time, and the others have the rest for themselves.
+"""
 
 
 class LargeBodies:
@@ -27,6 +32,7 @@ class LargeBodies:
         self._turn = asyncio.Lock()
         self._most = most
         self._count = 0
+        self._complete: float | None = None  # since when the body of the request in turn is complete
 
     async def __aenter__(self) -> None:
         """Wait for a turn. Raises RequestRejected."""
@@ -42,18 +48,23 @@ class LargeBodies:
     async def __aexit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        """Let the next one in."""
+        """Let the next one in, after a pause."""
         self._count -= 1
-        self._turn.release()
+        loop = asyncio.get_running_loop()
+        spent = loop.time() - self._complete if self._complete else 0.0
+        self._complete = None
+        loop.call_later(min(LONGEST_REST, REST * spent), self._turn.release)
 
     async def read(self, receive: Receive, limit: int) -> bytes | bytearray:
         """Read a body in time. Raises RequestRejected and Disconnected."""
         try:
             async with asyncio.timeout(self._seconds):
-                return await read(receive, limit)
+                body = await read(receive, limit)
         except TimeoutError:
             reason = f"the body did not arrive within {self._seconds:g} s"
             raise RequestRejected(HTTPStatus.REQUEST_TIMEOUT, reason) from None
+        self._complete = asyncio.get_running_loop().time()
+        return body
 
 
 async def read(receive: Receive, limit: int) -> bytes | bytearray:
