@@ -1,4 +1,4 @@
-"""Flags about traffic and DNS, and what is made of them: figures beside the verdicts of `audit` and `review`."""
+"""Flags about traffic and DNS, and the figures that they add to the verdicts of `audit` and `review`."""
 
 import enum
 import re
@@ -28,7 +28,7 @@ _MOST_PROXIES = 10_000_000
 
 
 class Suggest(enum.Enum):
-    """What is suggested: annotations of ServiceEntries, or settings of their namespaces."""
+    """The kind of suggestion: annotations of ServiceEntries, or settings of their namespaces."""
 
     ANNOTATIONS = "annotations"
     POLICY = "policy"
@@ -65,7 +65,7 @@ class Moment(click.ParamType[float]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the flags about Prometheus say; without an address nothing is asked."""
+    """The flags about Prometheus; without an address there are no queries."""
 
     prometheus: str | None
     window: Window
@@ -98,8 +98,8 @@ def prometheus_flags() -> Decorator:
 
 
 def suggest() -> Decorator:
-    """Declare what is suggested in place of the report."""
-    text = "Print what would keep 99.9 % of the calls, as YAML, in place of the report; needs --prometheus."
+    """Declare the flag that replaces the report by suggestions."""
+    text = "Instead of the report, print settings that would keep 99.9 % of the calls, as YAML; needs --prometheus."
     return choice("--suggest", text, Suggest)
 
 
@@ -118,7 +118,7 @@ def dns_flags(of_cluster: str = "") -> Decorator:
 
 
 def asked(given: dict[str, Any]) -> Asked:
-    """Take the flags about Prometheus out of what a command was given."""
+    """Remove the flags about Prometheus from a command's parameters."""
     return Asked(
         prometheus=given.pop("prometheus"),
         window=given.pop("metrics_window"),
