@@ -29,7 +29,7 @@ INCOMPLETE_LIMIT = 256
 """Maximum number of connections on which a request is incomplete, or none has come yet.
 
 Beyond it, one of the address with the most such connections is closed: the one that has been so for the longest time.
-A request of the API server is complete within milliseconds, so it is none of those.
+A request of the API server is complete within milliseconds, so its connection is not the oldest of them.
 """
 TELL_SECONDS = 10.0
 """Seconds between two log lines about that."""
