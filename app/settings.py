@@ -34,7 +34,10 @@ class WebhookSettings:
     keep_alive: float = 120.0
     """Longer than the 90 s for which the API server keeps an idle connection, so that the sending side closes it."""
     receive_timeout: float = 10.0
-    max_concurrent: int = 64
+    max_large: int = 64
+    """Maximum number of requests with large bodies (over 64 KiB): one is in memory, the others wait."""
+    large_seconds: float = 3.0
+    """From the beginning of reading such a body to its last byte."""
     max_body: int = 7 * MEBIBYTE
     """Two objects of etcd's maximum of 3 MiB (new and old), and the envelope."""
     drain_seconds: float = 10.0

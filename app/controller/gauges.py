@@ -51,6 +51,7 @@ class FindingGauges:
         self._judged: dict[Key, _Judged] = {}
         self._findings = Counts[tuple[str, ...]]()
         self._unfixable = Counts[tuple[str, ...]]()
+        self._exempt = Counts[tuple[str, str]]()  # by namespace and last day
 
     def put(self, key: Key, entry: ServiceEntry | None) -> None:
         """Process an entry, None if it was deleted."""
@@ -77,15 +78,15 @@ class FindingGauges:
 
     def expiries(self) -> Mapping[tuple[str, ...], int]:
         """Return when the first exemption of each namespace ends, in seconds since the epoch."""
-        ends: dict[tuple[str, ...], str] = {}
         with self._lock:
-            for key, (_, _, _, until) in self._judged.items():
-                if until:
-                    ends[key.namespace,] = min(until, ends.get((key.namespace,), until))
+            exempt = self._exempt()
+        ends: dict[tuple[str, ...], str] = {}
+        for namespace, until in exempt:
+            ends[namespace,] = min(until, ends.get((namespace,), until))
         return {namespace: end_of(until) for namespace, until in ends.items()}
 
     def _put(self, key: Key, entry: ServiceEntry | None) -> None:
-        _, codes, unfixable, _ = self._judged.pop(key, _GONE)
+        _, codes, unfixable, until = self._judged.pop(key, _GONE)
         verdict = self._judge(entry) if entry else Verdict()
         after = _same(verdict.codes), bool(verdict.unfixable), verdict.exempt_until
         if entry:
@@ -93,6 +94,7 @@ class FindingGauges:
         namespace = key.namespace
         self._findings.move(((namespace, code) for code in codes), ((namespace, code) for code in after[0]))
         self._unfixable.move([(namespace,)] * unfixable, [(namespace,)] * after[1])
+        self._exempt.move([(namespace, until)] * bool(until), [(namespace, after[2])] * bool(after[2]))
 
 
 class Conflicts:

@@ -1,10 +1,13 @@
-"""Waiting keys in lanes: each group has a lane for new keys and one for keys whose writes were rejected.
+"""Waiting keys in lanes: each group has one for changed keys, one for unchanged keys and one for rejected keys.
 
-Lanes take turns, so a group with many keys delays another group by at most one turn. After a rejection a lane pauses,
-longer each time, and then tries one key at a time until one succeeds. So a group whose writes are all rejected costs
-two attempts per pause, regardless of its number of keys, and rejected keys delay neither other groups nor new keys.
+Lanes take turns, so a group with many keys delays another group by at most one turn. Changed keys come before keys that
+are only checked again: a controller that starts checks every key, and a new one does not wait for that. After a
+rejection a lane pauses, longer each time, and then tries one key at a time until one succeeds. So a group whose writes
+are all rejected costs one attempt per lane and pause, regardless of its number of keys, and rejected keys delay neither
+other groups nor new keys.
 """
 
+import enum
 import heapq
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,14 +15,27 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+OVERTAKING = 8
+"""Maximum number of keys that overtake unchanged keys in a row: those are never left waiting for good."""
+
+
+class Rank(enum.IntEnum):
+    """Why a key waits. A key that waits for two reasons has the first of them."""
+
+    CHANGED = 0
+    """Something that decides it has changed."""
+    UNCHANGED = 1
+    """It is only checked again."""
+    REJECTED = 2
+    """The API server rejected its writes."""
+
 
 @dataclass(slots=True, eq=False)
 class Lane(Generic[K]):
     """Keys of one group, in the order in which they came."""
 
     group: Hashable
-    parked: bool
-    """Whether this is the lane for rejected keys."""
+    rank: Rank
     waiting: dict[K, float] = field(default_factory=dict)
     """Since when."""
     held: int = 0
@@ -39,41 +55,45 @@ class Lanes(Generic[K]):
         self._group = group
         self._share = share
         self._pause = pause
-        self._groups: dict[Hashable, tuple[Lane[K], Lane[K]]] = {}
-        self._turns: dict[Lane[K], None] = {}  # lanes with a key to take, in the order of their turns
+        self._groups: dict[Hashable, tuple[Lane[K], ...]] = {}  # by rank
+        # Lanes with a key to take, in the order of their turns: those of unchanged keys, and the others.
+        self._turns: dict[bool, dict[Lane[K], None]] = {False: {}, True: {}}
+        self._overtaken = 0
         self._troubled: dict[Lane[K], None] = {}
         self._pauses: list[tuple[float, int, Lane[K]]] = []  # a heap by their ends; the number breaks ties
         self._paused = 0
         self._open = 0  # keys in lanes without rejections
 
-    def put(self, key: K, since: float, *, parked: bool = False) -> bool:
-        """Add a key; returns whether it was not waiting yet. A new key leaves the lane of rejected keys."""
-        group = self._group(key)
-        fresh, refused = self._groups.setdefault(group, (Lane(group, False), Lane(group, True)))
-        if key in fresh.waiting:
+    def put(self, key: K, since: float, rank: Rank = Rank.CHANGED) -> bool:
+        """Add a key; returns whether it was not waiting yet. It leaves the lanes of the ranks after its own."""
+        lanes = self._lanes_of(self._group(key))
+        if any(key in lane.waiting for lane in lanes[: rank + 1]):
             return False
-        known = refused.waiting.pop(key, None) is not None
-        self._open -= known and not refused.failures
-        lane = refused if parked else fresh
+        new = True
+        for lane in lanes[rank + 1 :]:
+            if lane.waiting.pop(key, None) is not None:
+                new = False
+                self._open -= not lane.failures
+        lane = lanes[rank]
         lane.waiting[key] = since
         self._open += not lane.failures
         self._offer(lane)
-        return not known
+        return new
 
     def take(self, now: float) -> tuple[K, float, Lane[K]] | None:
         """Take the next key, with the time at which it began to wait; call `give_back` for its lane afterwards."""
         self._resume(now)
-        while self._turns:
-            lane = next(iter(self._turns))
-            del self._turns[lane]
-            if self._may_go(lane, now):
-                key, since = next(iter(lane.waiting.items()))
-                del lane.waiting[key]
-                lane.held += 1
-                self._open -= not lane.failures
-                self._offer(lane)
-                return key, since, lane
-        return None
+        unchanged_first = self._overtaken >= OVERTAKING
+        lane = self._next(now, unchanged=unchanged_first) or self._next(now, unchanged=not unchanged_first)
+        if lane is None:
+            return None
+        self._overtaken = 0 if lane.rank is Rank.UNCHANGED else self._overtaken + 1
+        key, since = next(iter(lane.waiting.items()))
+        del lane.waiting[key]
+        lane.held += 1
+        self._open -= not lane.failures
+        self._offer(lane)
+        return key, since, lane
 
     def give_back(self, lane: Lane[K]) -> None:
         """Note that the work on a key of a lane has ended."""
@@ -85,7 +105,7 @@ class Lanes(Generic[K]):
             return
         del self._groups[lane.group]
         for each_lane in lanes:
-            self._turns.pop(each_lane, None)
+            self._turns_of(each_lane).pop(each_lane, None)
             self._troubled.pop(each_lane, None)
 
     def succeed(self, lane: Lane[K]) -> None:
@@ -105,8 +125,8 @@ class Lanes(Generic[K]):
         news = not any(each_lane.failures for each_lane in lanes)
         if taken >= lane.until or not lane.failures:
             self._make_pause(lane, now)
-        if not lanes[1].failures:  # the key goes there
-            self._make_pause(lanes[1], now)
+        if not lanes[Rank.REJECTED].failures:  # the key goes there
+            self._make_pause(lanes[Rank.REJECTED], now)
         return news
 
     def count(self, now: float) -> int:
@@ -141,13 +161,32 @@ class Lanes(Generic[K]):
         """Return when the next pause ends."""
         return self._pauses[0][0] if self._pauses else None
 
+    def _lanes_of(self, group: Hashable) -> tuple[Lane[K], ...]:
+        """Return the lanes of a group, by rank."""
+        if group not in self._groups:
+            self._groups[group] = tuple(Lane(group, rank) for rank in Rank)
+        return self._groups[group]
+
+    def _turns_of(self, lane: Lane[K]) -> dict[Lane[K], None]:
+        return self._turns[lane.rank is Rank.UNCHANGED]
+
+    def _next(self, now: float, *, unchanged: bool) -> Lane[K] | None:
+        """Return the lane whose turn it is, with a key that may be taken."""
+        turns = self._turns[unchanged]
+        while turns:
+            lane = next(iter(turns))
+            del turns[lane]
+            if self._may_go(lane, now):
+                return lane
+        return None
+
     def _make_pause(self, lane: Lane[K], now: float) -> None:
         if not lane.failures:
             self._open -= len(lane.waiting)
             self._troubled[lane] = None
         lane.failures += 1
         lane.until = now + self._pause(lane.failures)
-        self._turns.pop(lane, None)
+        self._turns_of(lane).pop(lane, None)
         self._paused += 1
         heapq.heappush(self._pauses, (lane.until, self._paused, lane))
 
@@ -159,8 +198,8 @@ class Lanes(Generic[K]):
 
     def _offer(self, lane: Lane[K]) -> None:
         """Give a lane a turn, if it has none; whether it may take a key is decided then."""
-        if lane.waiting and lane not in self._turns:
-            self._turns[lane] = None
+        if lane.waiting:
+            self._turns_of(lane).setdefault(lane)
 
     def _may_go(self, lane: Lane[K], now: float) -> bool:
         if not lane.waiting or lane.until > now or (lane.failures and lane.held):

@@ -136,6 +136,7 @@ class Manager:
             self._inventory,
             policy,
             lambda: self._entries,
+            self._synced,
             reconciler=reconciler,
             workers=self._workers,
             events=events,

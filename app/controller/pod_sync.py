@@ -23,7 +23,14 @@ log = logging.getLogger(__name__)
 
 ANNOTATION = "serviceentry-guard.io/mounted"
 POINTER = "/metadata/annotations/" + ANNOTATION.replace("/", "~1")
-LOOK_SECONDS = 1.0
+LOOK_SECONDS, QUIET_LOOK_SECONDS = 1.0, 3.0
+"""Time between two looks at what is mounted: first, and after a while without a change.
+
+Each look is one GET for each object, which the API server may also write into its audit log. Most changes come together
+with others, such as those of an upgrade, so only the first of them is noticed two seconds later.
+"""
+QUIET_SECONDS = 60.0
+"""How long nothing must have changed for that."""
 PODS_SECONDS = 5.0
 """Time between two looks at the pods, for those that were started meanwhile."""
 
@@ -50,16 +57,20 @@ class PodSync:
         self._client = client
         self._mounted = mounted
         self._version = ""
-        self._passes = 0
+        self._unchanged = self._since_pods = 0.0  # seconds since a change, and since a look at the pods
 
     def check(self) -> float:
         """Annotate the pods that lack the version of what they mount; returns the seconds until the next pass."""
         version = self.version()
-        if version != self._version or self._passes * LOOK_SECONDS >= PODS_SECONDS:
+        if changed := version != self._version:
+            self._unchanged = 0.0
+        if changed or self._since_pods >= PODS_SECONDS:
             self._annotate(version)
-            self._version, self._passes = version, 0
-        self._passes += 1
-        return LOOK_SECONDS
+            self._version, self._since_pods = version, 0.0
+        pause = LOOK_SECONDS if self._unchanged < QUIET_SECONDS else QUIET_LOOK_SECONDS
+        self._unchanged += pause
+        self._since_pods += pause
+        return pause
 
     def version(self) -> str:
         """Return the version of everything that is mounted, as the annotation has it."""

@@ -63,7 +63,7 @@ class Siblings:
         for entry in entries:
             if entry.key not in seen:
                 siblings = self._together([entry]) or {entry.key: entry}
-                seen |= siblings.keys()
+                seen.update(siblings)
                 changed |= self._judge.reconsider(siblings, policy)
         for entry in () if self._ready else entries:
             self._note_missed(entry, policy)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Generic, Protocol, TypeVar
 
-from app.controller.lanes import Lane, Lanes
+from app.controller.lanes import Lane, Lanes, Rank
 from app.kube.timing import backoff
 
 K = TypeVar("K", bound=Hashable)
@@ -43,8 +43,9 @@ class WorkQueue(Generic[K]):
             finally:
                 queue.done(key)
 
-    Groups of keys take turns; workers hold at most `share` keys of a `group` at a time. `base` and `cap` bound the
-    back-off of a key after `retry`, in seconds, `base` and `longest_pause` that of a group after `refuse`.
+    Groups of keys take turns, and changed keys come before keys that are only checked again; workers hold at most
+    `share` keys of a `group` at a time. `base` and `cap` bound the back-off of a key after `retry`, in seconds, `base`
+    and `longest_pause` that of a group after `refuse`.
     """
 
     def __init__(  # noqa: PLR0913 - all settings with their defaults
@@ -73,10 +74,10 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._shut_down = False
 
-    def add(self, key: K) -> None:
-        """Let a worker have the key as soon as one is free."""
+    def add(self, key: K, *, changed: bool = True) -> None:
+        """Let a worker have the key as soon as one is free; `changed` is false if it is only checked again."""
         with self._changed:
-            self._add(key, self._clock())
+            self._add(key, self._clock(), Rank.CHANGED if changed else Rank.UNCHANGED)
 
     def add_after(self, key: K, seconds: float) -> None:
         """Add the key when `seconds` have passed; of several delays the earliest counts."""
@@ -146,7 +147,8 @@ class WorkQueue(Generic[K]):
             if self._meter:
                 self._meter.finished(now - since)
             if (again is not None or parked) and not self._shut_down:
-                self._lanes.put(key, now if again is None else again, parked=again is None)
+                rank = Rank.REJECTED if again is None else Rank.CHANGED
+                self._lanes.put(key, now if again is None else again, rank)
             self._lanes.give_back(lane)
             self._changed.notify()
 
@@ -186,14 +188,14 @@ class WorkQueue(Generic[K]):
         with self._changed:
             self._lanes.restart(self._clock())
 
-    def _add(self, key: K, since: float) -> None:
+    def _add(self, key: K, since: float, rank: Rank = Rank.CHANGED) -> None:
         if self._shut_down:
             return
         if key in self._held:
             new = key not in self._again
             self._again.setdefault(key, since)
         else:
-            new = self._lanes.put(key, since)
+            new = self._lanes.put(key, since, rank)
         if self._meter and new:
             self._meter.added()
         self._changed.notify()

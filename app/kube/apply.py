@@ -44,7 +44,7 @@ def list_all(
         page = client.list_page(
             resource, namespace, continue_=continue_, label_selector=label_selector, field_selector=field_selector
         )
-        yield from page.items
+        yield from page
         continue_ = page.continue_
         if not continue_:
             return

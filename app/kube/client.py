@@ -165,8 +165,8 @@ class Client:
         }
         parameters = {name: value for name, value in query.items() if value}
         accept = _accept(resource, "PartialObjectMetadataList")
-        document = self._call(_Call("list", "GET", resource.path(namespace), parameters, accept=accept))
-        return ListPage.parse(document)
+        call = _Call("list", "GET", resource.path(namespace), parameters, accept=accept)
+        return ListPage.parse(self._exchange(call, self._timeout).data)
 
     def watch(
         self, resource: Resource, resource_version: str, *, namespace: str | None = None, timeout_seconds: int

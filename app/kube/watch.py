@@ -180,7 +180,7 @@ class Reflector(Generic[T]):
             if self._stopping.is_set():
                 return
             self._active = self._clock()
-            for item in page.items:
+            for item in page:
                 key = _key(item)
                 present.add(key)
                 self._change(key, self._transform(item))

@@ -6,6 +6,7 @@ import logging
 import socket
 import ssl
 from asyncio import TimerHandle
+from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +25,14 @@ Enough for a client that is still sending to read the error response; asyncio's 
 """
 ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
 """All addresses of both families, and of IPv4 where a machine has no IPv6."""
+INCOMPLETE_LIMIT = 256
+"""Maximum number of connections on which a request is incomplete, or none has come yet.
+
+Beyond it, one of the address with the most such connections is closed: the one that has been so for the longest time.
+A request of the API server is complete within milliseconds, so its connection is not the oldest of them.
+"""
+TELL_SECONDS = 10.0
+"""Seconds between two log lines about that."""
 CLOSE = (b"connection", b"close")
 CERTIFICATE = "client_certificate"
 """Where the state of a request has the verified certificate of the client."""
@@ -107,16 +116,55 @@ class BoundedProtocol(HttpToolsProtocol):
     def _expect_request(self) -> None:
         if self._deadline is None:
             self._deadline = self.loop.call_later(self._allowance, self._give_up)
+            self._listener.incomplete.add(self)
 
     def _request_received(self) -> None:
         self._overhead = 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+            self._listener.incomplete.discard(self)
+
+    @property
+    def address(self) -> str:
+        """The address of the client, without its port."""
+        return self.client[0] if self.client else ""
 
     def _give_up(self) -> None:
         log.warning("closed connection from %s: no complete request within %g s", self.client, self._allowance)
         self.transport.abort()
+
+
+class Incomplete:
+    """The connections on which a complete request is awaited, in the order in which that began."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._connections: dict[BoundedProtocol, None] = {}
+        self._closed, self._told = 0, -TELL_SECONDS
+
+    def add(self, connection: BoundedProtocol) -> None:
+        """Note a connection; beyond the limit, close another one."""
+        self._connections[connection] = None
+        if len(self._connections) > self._limit:
+            self._close_one(connection.loop.time())
+
+    def discard(self, connection: BoundedProtocol) -> None:
+        """Note that a request is complete, or that the connection has ended."""
+        self._connections.pop(connection, None)
+
+    def _close_one(self, now: float) -> None:
+        ((address, count),) = Counter(each.address for each in self._connections).most_common(1)
+        oldest = next(each for each in self._connections if each.address == address)
+        self.discard(oldest)
+        oldest.transport.abort()
+        self._closed += 1
+        if now - self._told >= TELL_SECONDS:
+            log.warning(
+                "closed %d connections without a complete request: over %d at a time, %d of them from %s",
+                self._closed, self._limit, count, address,
+            )  # fmt: skip
+            self._closed, self._told = 0, now
 
 
 def _bound(host: str, port: int) -> socket.socket:
@@ -135,6 +183,7 @@ class Listener(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, host: str, port: int, bounds: Timeouts, tls: ssl.SSLContext | None = None) -> None:
         self.bounds = bounds
+        self.incomplete = Incomplete(INCOMPLETE_LIMIT)
         self._ended = asyncio.Event()
         super().__init__(
             uvicorn.Config(

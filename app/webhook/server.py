@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import time
 from http import HTTPStatus
 
@@ -27,6 +28,7 @@ from app.telemetry.logs import Level, tell
 from app.telemetry.metrics import WebhookMetrics
 from app.telemetry.tracing import UNTRACED, Span, Tracer
 from app.webhook.admission import Answer, BadReview, Stage
+from app.webhook.bodies import SMALL_BODY, LargeBodies, read, too_large
 from app.webhook.mounted import PoliciesFile, SiblingsFile
 from app.webhook.record import attributes, log_line, outcome_of
 from app.webhook.responses import Disconnected, RequestRejected, send_answer, send_refusal
@@ -34,6 +36,8 @@ from app.webhook.transition import answer_in_transition
 
 FAILURE = "serviceentry-guard failed to review this object; its log has the reason"
 
+SWITCH_SECONDS = 0.0005
+"""How long the review of a large request, in a thread of its own, may keep the processor from other requests."""
 DRAIN = "drain"
 """The check of /readyz that fails while the webhook drains; the chart's probe leaves it out."""
 
@@ -41,7 +45,7 @@ log = logging.getLogger(__name__)
 
 
 class StageApp:
-    """The ASGI application of one stage. `slots` limits the number of concurrent requests of all endpoints together."""
+    """The ASGI application of one stage. `large` lets requests with large bodies of all endpoints take turns."""
 
     def __init__(  # noqa: PLR0913 - the dependencies of a response
         self,
@@ -49,7 +53,7 @@ class StageApp:
         policy: PolicyFile,
         siblings: SiblingsFile,
         metrics: WebhookMetrics,
-        slots: asyncio.Semaphore,
+        large: LargeBodies,
         *,
         max_body: int,
         tracer: Tracer,
@@ -61,7 +65,7 @@ class StageApp:
         self._policy = policy
         self._siblings = siblings
         self._metrics = metrics
-        self._slots = slots
+        self._large = large
         self._max_body = max_body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -71,8 +75,7 @@ class StageApp:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send, span: Span) -> None:
         try:
-            body = await self._receive(scope, receive)
-            reviewed = self._review(body, span)
+            reviewed = await self._respond(scope, receive, span)
         except RequestRejected as refused:
             span.failed(refused.reason)
             self._metrics.refused(self._stage.value, refused.outcome)
@@ -86,33 +89,27 @@ class StageApp:
         else:
             await send_answer(send, HTTPStatus.OK, reviewed)
 
-    async def _receive(self, scope: Scope, receive: Receive) -> bytes:
+    async def _respond(self, scope: Scope, receive: Receive, span: Span) -> bytes:
+        if self._announced(scope) <= SMALL_BODY:
+            return self._noted(*self._review(await read(receive, self._max_body)), span)
+        async with self._large:
+            body = await self._large.read(receive, self._max_body)
+            return self._noted(*await asyncio.to_thread(self._review, body), span)
+
+    def _announced(self, scope: Scope) -> int:
+        """Return the size of the body, or the maximum if it is not announced. Raises RequestRejected."""
         headers = dict(scope["headers"])
         if reason := self._clients.refusal(scope["state"][CERTIFICATE], scope["client"]):
             raise RequestRejected(HTTPStatus.FORBIDDEN, reason, "forbidden")
         if not _is_json(headers.get(b"content-type", b"")):
             raise RequestRejected(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the content type must be application/json")
-        if int(headers.get(b"content-length", 0)) > self._max_body:
-            raise self._too_large()
-        if self._slots.locked():
-            raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
-        async with self._slots:
-            return await self._read(receive)
+        size = int(headers.get(b"content-length", self._max_body))
+        if size > self._max_body:
+            raise too_large(self._max_body)
+        return size
 
-    async def _read(self, receive: Receive) -> bytes:
-        body = bytearray()
-        while (message := await receive())["type"] == "http.request":
-            body += message["body"]
-            if len(body) > self._max_body:
-                raise self._too_large()
-            if not message["more_body"]:
-                return bytes(body)
-        raise Disconnected
-
-    def _too_large(self) -> RequestRejected:
-        return RequestRejected(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is over {self._max_body} bytes")
-
-    def _review(self, body: bytes, span: Span) -> bytes:
+    def _review(self, body: bytes | bytearray) -> tuple[Answer, float, int]:
+        """Return the response, the seconds that it took, and the size of the request. Raises RequestRejected."""
         began = time.perf_counter()
         try:
             reply = answer_in_transition(self._stage, body, self._policy, self._siblings.current)
@@ -121,9 +118,12 @@ class StageApp:
         except Exception as error:
             log.exception("unexpected error in a review")
             raise RequestRejected(HTTPStatus.INTERNAL_SERVER_ERROR, FAILURE, "failed") from error
-        seconds, outcome = time.perf_counter() - began, outcome_of(reply)
-        stage, size = self._stage.value, len(body)
-        self._metrics.answered(stage, reply.operation, outcome, reply.codes, seconds=seconds, size=size)
+        return reply, time.perf_counter() - began, len(body)
+
+    def _noted(self, reply: Answer, seconds: float, size: int, span: Span) -> bytes:
+        """Count and log a response: in the thread of the server, because the counters are for one thread."""
+        outcome = outcome_of(reply)
+        self._metrics.answered(self._stage.value, reply.operation, outcome, reply.codes, seconds=seconds, size=size)
         self._tell(reply, seconds, span)
         return reply.body
 
@@ -139,7 +139,7 @@ def create_app(
     settings: WebhookSettings, policy: PolicyFile, siblings: SiblingsFile, metrics: WebhookMetrics, tracer: Tracer
 ) -> FastAPI:
     """Build the application: POST /mutate and /validate, and nothing else."""
-    slots = asyncio.Semaphore(settings.max_concurrent)
+    large = LargeBodies(settings.max_large, settings.large_seconds)
     clients = AllowedClients(settings.client_allowed_subject, required=settings.client_ca_file is not None)
     return FastAPI(
         openapi_url=None,
@@ -149,7 +149,7 @@ def create_app(
             Route(
                 f"/{stage.value}",
                 StageApp(
-                    stage, policy, siblings, metrics, slots, max_body=settings.max_body, tracer=tracer, clients=clients
+                    stage, policy, siblings, metrics, large, max_body=settings.max_body, tracer=tracer, clients=clients
                 ),
                 methods=["POST"],
             )
@@ -241,6 +241,7 @@ def serve(
     """Run the webhook until SIGTERM or SIGINT; returns the exit code: 2 if it could not start."""
     level = level or Level()
     level.listen()
+    sys.setswitchinterval(SWITCH_SECONDS)
     try:
         certificate = ServingCertificate(
             settings.tls_cert_file,

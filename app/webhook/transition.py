@@ -10,7 +10,9 @@ from app.policyfile import PolicyFile
 from app.webhook.admission import NO_SIBLINGS, Answer, Stage, answer
 
 
-def answer_in_transition(stage: Stage, body: bytes, policy: PolicyFile, siblings: Standing = NO_SIBLINGS) -> Answer:
+def answer_in_transition(
+    stage: Stage, body: bytes | bytearray, policy: PolicyFile, siblings: Standing = NO_SIBLINGS
+) -> Answer:
     """Answer as the policy in force says, with regard to earlier ones. Raises BadReview."""
     current = answer(stage, body, policy.current, siblings)
     if current.allowed or stage is not Stage.VALIDATE:

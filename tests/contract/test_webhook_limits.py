@@ -1,6 +1,8 @@
 """What one client can take from the others: each bound with it, and what happens without."""
 
 import contextlib
+import copy
+import json
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,7 +13,9 @@ from typing import Any
 import pytest
 
 import app.serving.server
-from tests.contract.clients import BODY, CHUNKED_HEAD, Client, chunk, drip, request
+from app.webhook.admission import VALUES_LIMIT
+from app.webhook.bodies import SMALL_BODY
+from tests.contract.clients import BODY, CHUNKED_HEAD, REVIEW, Client, chunk, drip, request
 from tests.contract.webhooks import DEADLINE, Files, Process, Running, process, running, until
 
 NEVER = 3600.0
@@ -169,7 +173,7 @@ def upload(process: Process) -> int:
 
 
 def test_a_body_of_100_mb_takes_no_memory(files: Files) -> None:
-    with process(files) as bounded, process(files, max_body=200 * MILLION) as unbounded:
+    with process(files) as bounded, process(files, max_body=200 * MILLION, large_seconds=NEVER) as unbounded:
         assert upload(bounded) < 30
         assert upload(unbounded) > 60  # some of it may come from memory that was free
         assert "the body is over" in bounded.log
@@ -198,32 +202,84 @@ def test_a_trailer_without_end_is_refused(run: Callable[..., Running]) -> None:
 
 # Requests at once.
 
+LARGE = SMALL_BODY + 1
+PADDING = b" " * (LARGE - len(BODY))
 
-def hold(webhook: Running, stack: ExitStack) -> Client:
+
+def hold(webhook: Running, stack: ExitStack, length: int = LARGE) -> Client:
     """Be a request under way: the server asks for the body once it has taken the request on."""
     client = connect(webhook, stack)
-    client.send(request(b"", length=len(BODY), expect="100-continue"))
+    client.send(request(b"", length=length, expect="100-continue"))
     assert client.socket.recv(100).startswith(b"HTTP/1.1 100")
     return client
 
 
-def test_requests_beyond_the_limit_get_503_with_retry_after(run: Callable[..., Running]) -> None:
-    narrow, wide = run(max_concurrent=2), run()
+def test_requests_with_large_bodies_beyond_the_limit_get_503_with_retry_after(run: Callable[..., Running]) -> None:
+    webhook = run(max_large=1, large_seconds=NEVER)
     with ExitStack() as stack:
-        held = [hold(webhook, stack) for webhook in (narrow, narrow, wide, wide)]
-        assert wide.ask().status == 200
-        with narrow.connect() as client:
-            refused = client.ask()
+        held = hold(webhook, stack)
+        with webhook.connect() as client:
+            refused = client.ask(request(BODY + PADDING))
             assert (refused.status, refused.headers["retry-after"]) == (503, "1")
-            assert [one.ask(BODY).status for one in held] == [200] * 4
-            assert client.ask().status == 200
+            assert held.ask(BODY + PADDING).status == 200
+            assert client.ask(request(BODY + PADDING)).status == 200
+
+
+def test_a_request_with_a_small_body_waits_for_no_other_request(run: Callable[..., Running]) -> None:
+    webhook = run(max_large=1, large_seconds=NEVER)
+    with ExitStack() as stack:
+        held = [hold(webhook, stack), *(hold(webhook, stack, len(BODY)) for _ in range(100))]
+        assert webhook.ask().status == 200
+        assert held[0].ask(BODY + PADDING).status == 200
+        assert [one.ask(BODY).status for one in held[1:]] == [200] * 100
+
+
+def test_a_large_body_waits_for_its_turn_and_one_that_comes_slowly_loses_it(run: Callable[..., Running]) -> None:
+    with run(large_seconds=0.5).connect() as slow, ExitStack() as stack:
+        webhook = run(large_seconds=NEVER)
+        first = hold(webhook, stack)
+        waiting = connect(webhook, stack)
+        waiting.send(request(BODY + PADDING))
+        assert not waiting.closed(0.2)
+        assert first.ask(BODY + PADDING).status == 200
+        assert waiting.receive().status == 200
+        slow.send(request(b"", length=LARGE))
+        assert slow.receive().document["message"] == "the body did not arrive within 0.5 s"
 
 
 def test_a_request_that_ends_badly_gives_its_place_back(run: Callable[..., Running]) -> None:
-    webhook = run(max_concurrent=1, max_body=2000)
+    webhook = run(max_large=1, max_body=2 * LARGE, large_seconds=NEVER)
     with ExitStack() as stack:
         hold(webhook, stack).socket.close()
-        until(lambda: webhook.ask().status == 200)
-        assert webhook.ask(request(b"no")).status == 400
-        assert webhook.ask(CHUNKED_HEAD + chunk(b" " * 3000)).status == 413
-        assert webhook.ask().status == 200
+        until(lambda: webhook.ask(request(BODY + PADDING)).status == 200)
+        assert webhook.ask(request(b"no" + b" " * LARGE)).status == 400
+        assert webhook.ask(CHUNKED_HEAD + chunk(b" " * 3 * LARGE)).status == 413
+        assert webhook.ask(request(BODY + PADDING)).status == 200
+
+
+def test_a_body_with_very_many_values_is_refused_unread(run: Callable[..., Running]) -> None:
+    document = copy.deepcopy(REVIEW)
+    document["request"]["object"]["spec"]["hosts"] = [[]] * VALUES_LIMIT
+    refused = run().ask(request(json.dumps(document, separators=(",", ":")).encode()))
+    assert (refused.status, refused.document["message"]) == (413, f"the body has more than {VALUES_LIMIT} values")
+
+
+def test_too_many_connections_without_a_complete_request_cost_those_that_have_waited_longest(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(app.serving.server, "INCOMPLETE_LIMIT", 5)
+    webhook = run(receive_timeout=NEVER)
+    with ExitStack() as stack:
+        kept = connect(webhook, stack)
+        assert kept.ask().status == 200
+        waiting = list[Client]()
+        for number in range(8):
+            waiting.append(connect(webhook, stack))
+            waiting[-1].send(WHOLE[: 50 if number % 2 else 0])
+            assert kept.ask().status == 200, "a request that is complete at once is never in the way"
+        for client in waiting[:3]:
+            until(partial(client.closed, 0.1))
+        assert not waiting[-1].closed()
+        assert waiting[-1].ask(WHOLE[50:]).status == 200
+        assert kept.ask().status == 200
+    assert "without a complete request" in caplog.text

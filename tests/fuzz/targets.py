@@ -164,7 +164,7 @@ def read_answer(given: tuple[int, bytes]) -> str:
     said = "read"
     for call in (
         lambda: client.get(resource, "team", "api"),
-        lambda: client.list_page(resource),
+        lambda: list(client.list_page(resource)),
         lambda: list(client.watch(resource, "1", timeout_seconds=1)),
     ):
         try:

@@ -61,6 +61,10 @@ class Asker(asyncio.Protocol):
         if len(body) == _content_length(head):
             self._answered(head)
 
+    def refused(self) -> None:
+        """Give up: the response is not 200."""
+        raise RuntimeError(f"the webhook does not answer: {self._received!r}")
+
     def connection_lost(self, exc: Exception | None) -> None:
         if not self.latencies.done():
             self.latencies.set_exception(exc or ConnectionError("the webhook closed a connection"))
@@ -72,7 +76,7 @@ class Asker(asyncio.Protocol):
 
     def _answered(self, head: bytes) -> None:
         if not head.startswith(b"HTTP/1.1 200 "):
-            raise RuntimeError(f"the webhook does not answer: {self._received!r}")
+            self.refused()
         self._measured.append(time.perf_counter() - self._asked)
         if len(self._measured) < self._count:
             self._ask()

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 
+from app.controller.gauges import FindingGauges
 from app.controller.inventory import Inventory
+from app.core.policy.model import default_policy
 from app.core.policy.traffic import VirtualService
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.observed import Observed
 from app.core.routes.plan import changes, desired_at
 from app.core.rules.findings import Finding
 from app.core.rules.overrides import Tuning, tune
+from app.core.rules.verdict import review
 from tests.builders import HTTP
 from tests.unit.cost import calls
 
@@ -129,3 +132,18 @@ def test_a_claim_on_a_host_costs_no_more_than_the_entries_that_name_it() -> None
         return calls(lambda: crowd.inventory.put_object(None, claim))
 
     assert cost(64) <= TWICE * cost(32) / 2
+
+
+def test_a_scrape_counts_namespaces_and_kinds_and_not_entries_and_objects() -> None:
+    labels = {"app.kubernetes.io/managed-by": "serviceentry-guard"}
+
+    def cost(entries: int) -> int:
+        gauges, inventory = FindingGauges(lambda entry: review(entry, default_policy())), Inventory()
+        for number in range(entries):
+            one = entry(number, 1)
+            gauges.put(one.key, one)
+            metadata = {"name": f"vs-{number}", "namespace": "team", "labels": labels}
+            inventory.put_object(None, Observed.parse({"kind": "VirtualService", "metadata": metadata}))
+        return calls(lambda: (gauges.findings(), gauges.expiries(), inventory.count_managed("VirtualService")))
+
+    assert cost(100) <= 2 * cost(10)

@@ -134,6 +134,21 @@ def test_a_redirect_is_not_followed(client: Client, server: Server) -> None:
     assert len(server.seen) == 1
 
 
+def test_the_objects_of_a_page_are_decoded_when_their_turn_comes(client: Client, server: Server) -> None:
+    body = b'{"metadata": {"resourceVersion": "7", "continue": "more"}, "items": [{"a": 1}, {"a": "\xff"}, 1]}'
+    server.answers = [lambda handler: handler.send(200, body)]
+    page = client.list_page(MAPS, "team")
+    assert (page.resource_version, page.continue_, [bytes(each) for each in page.raw[:1]]) == (
+        "7",
+        "more",
+        [b'{"a": 1}'],
+    )
+    objects = iter(page)
+    assert next(objects) == {"a": 1}
+    with pytest.raises(ApiError, match="did not return a list"):
+        next(objects)
+
+
 @pytest.mark.parametrize("answer", [{"metadata": [1]}, {"items": {"a": 1}}])
 def test_an_answer_that_is_not_a_list_is_an_error(client: Client, server: Server, answer: object) -> None:
     server.answers = [json_answer(answer)]

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
+import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -52,7 +53,8 @@ class Cluster:
         before()
         if self.error:
             raise self.error
-        return ListPage(list(self.stored.values()), "1", "")
+        items = [msgspec.Raw(msgspec.json.encode(each)) for each in self.stored.values()]
+        return ListPage(tuple(items), "1", "")
 
     def holders(self) -> dict[str, str]:
         """Who holds which."""

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from app.controller.lanes import OVERTAKING
 from app.controller.workqueue import WorkQueue
 from tests.unit.test_workqueue import Clock
 
@@ -67,6 +68,46 @@ def test_a_namespace_holds_no_more_than_its_share_of_the_workers(queue: WorkQueu
     assert queue.get(0) == ("quick", 0)
     queue.done(("slow", 0))
     assert queue.get(0) == ("slow", 2)
+
+
+def check(queue: WorkQueue[Key], namespace: str, count: int, first: int = 0) -> None:
+    """Add keys that have not changed, as a controller does when it starts."""
+    for number in range(first, first + count):
+        queue.add((namespace, number), changed=False)
+
+
+def test_a_changed_key_does_not_wait_for_keys_that_are_only_checked_again(queue: WorkQueue[Key]) -> None:
+    for namespace in "abc":
+        check(queue, namespace, 1000)
+    assert [work(queue) for _ in range(3)] == [("a", 0), ("b", 0), ("c", 0)]
+    queue.add(("b", 5000))
+    assert work(queue) == ("b", 5000)
+    assert work(queue) == ("a", 1)
+
+
+def test_a_key_that_changes_while_it_waits_to_be_checked_comes_first_and_once(queue: WorkQueue[Key]) -> None:
+    check(queue, "a", 3)
+    queue.add(("a", 2))
+    check(queue, "a", 3)
+    assert len(queue) == 3
+    assert [work(queue) for _ in range(4)] == [("a", 2), ("a", 0), ("a", 1), None]
+
+
+def test_changes_never_hold_up_checks_for_good(queue: WorkQueue[Key]) -> None:
+    check(queue, "a", 5)
+    taken = list[Key | None]()
+    for number in range(100, 100 + 6 * OVERTAKING):
+        queue.add(("b", number))
+        queue.add(("a", number))
+        taken.append(work(queue))
+    checked = [turn for turn, key in enumerate(taken) if key and key[1] < 100]
+    assert checked == [OVERTAKING + turn * (OVERTAKING + 1) for turn in range(5)]
+
+
+def test_namespaces_take_turns_with_keys_that_are_only_checked(queue: WorkQueue[Key]) -> None:
+    check(queue, "busy", 20_000)
+    check(queue, "a", 1)
+    assert [work(queue) for _ in range(3)] == [("busy", 0), ("a", 0), ("busy", 1)]
 
 
 def test_a_refused_namespace_is_retried_with_increasing_delay_whatever_the_number_of_its_keys(
@@ -201,9 +242,9 @@ class FairMachine(RuleBasedStateMachine):
         self.wanted = set[Key]()
         self.held = list[Key]()
 
-    @rule(key=KEYS)
-    def add(self, key: Key) -> None:
-        self.queue.add(key)
+    @rule(key=KEYS, changed=st.booleans())
+    def add(self, key: Key, changed: bool) -> None:
+        self.queue.add(key, changed=changed)
         self.wanted.add(key)
 
     @rule()

@@ -56,6 +56,7 @@ class Index:
         self.entries = EntryIndex(policy)
         self.bindings = Bindings()
         self._objects: dict[tuple[str, Key], Observed] = {}
+        self._managed = Counter(dict.fromkeys(KINDS, 0))  # the guard's objects, by kind
         self._claims: _Index[str, tuple[str, Key], Observed] = _Index()  # others' objects, by the hosts that they claim
         self._children: _Index[Key, tuple[str, Key], Observed] = _Index()  # HTTPRoutes, by their ServiceEntries
 
@@ -123,11 +124,13 @@ class Index:
 
     def count_managed(self, kind: str) -> int:
         """Count the emitted objects of a kind."""
-        return sum(stored.managed and stored.kind == kind for stored in self._objects.values())
+        return self._managed[kind]
 
     def _add_object(self, stored: Observed) -> None:
         at = (stored.kind, stored.key)
         self._objects[at] = stored
+        if stored.managed:
+            self._managed[stored.kind] += 1
         for claim in () if stored.managed else stored.claims:
             self._claims.put(claim, at, stored)
         for parent in stored.parents:
@@ -135,7 +138,8 @@ class Index:
 
     def _remove_object(self, stored: Observed) -> None:
         at = (stored.kind, stored.key)
-        self._objects.pop(at, None)
+        if self._objects.pop(at, None) and stored.managed:
+            self._managed[stored.kind] -= 1
         for claim in stored.claims:
             self._claims.drop(claim, at)
         for parent in stored.parents:

@@ -8,6 +8,7 @@ import enum
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from app.core.policy.model import Limits, Settings
 from app.core.resources.service_entry import JSON, ServiceEntry
@@ -99,7 +100,13 @@ def _size(entry: ServiceEntry, tuning: Tuning, settings: Settings) -> Size:
     place = Place(entry if entry.uid else replace(entry, uid=UID), host, host.object_name, entry.export_to)
     declared = [Declared(entry, host, port, tuning) for port in entry.ports]
     sizes = [*_virtual_service(place, declared), *_destination_rule(place, declared, settings)]
-    return Size(max((size.base for size in sizes), default=0), max((size.port for size in sizes), default=0))
+    return _same(max((size.base for size in sizes), default=0), max((size.port for size in sizes), default=0))
+
+
+@lru_cache(maxsize=1024)
+def _same(base: int, port: int) -> Size:
+    """Return the same object for equal sizes, to save memory: most entries share a few."""
+    return Size(base, port)
 
 
 def _virtual_service(place: Place, declared: Sequence[Declared]) -> Iterator[Size]:
