@@ -35,6 +35,8 @@ class Ambient:
     @classmethod
     def read(cls, labels: object, status: object = None) -> "Ambient":
         """Read the labels of an object, and the status of a ServiceEntry."""
+        if not (labels or status):
+            return NOTHING
         found = text(labels, USE_WAYPOINT), text(labels, WAYPOINT_NAMESPACE), *_condition(status)
         return cls(*found) if any(found) else NOTHING
 

@@ -66,6 +66,8 @@ def object_name(canonical: str) -> str:
     Different hosts never share a name: a host whose own first label begins with "wildcard" gets a different name, and
     a name that is too long for a suffix within Kubernetes' 253 characters is replaced by its SHA-256.
     """
+    if not canonical.startswith(("*", _RESERVED)) and len(canonical) <= MAX_NAME - len(_SECOND):
+        return canonical
     label, dot, rest = canonical.partition(".")
     if label == "*":
         label = _RESERVED

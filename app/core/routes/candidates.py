@@ -198,7 +198,7 @@ def _withheld(entry: ServiceEntry, settings: Settings) -> str | None:
         return "it is not in the policy's scope"
     if exempted := exemption(entry, settings):
         return exempted.message
-    if not routable(entry):
+    if not routable(entry, entry.resolution):
         return _unroutable(entry)
     return None
 

@@ -72,9 +72,10 @@ def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuni
 
     A rejected annotation becomes a finding and changes nothing.
     """
-    tuning, findings = _untuned(settings), list[Finding]()
+    tuning = _untuned(settings)
     if not annotations:
         return tuning, ()
+    findings: list[Finding] = []
     for name in sorted(annotations.keys() & _ROWS.keys()):
         row, text = _ROWS[name], annotations[name]
         if message := _problem(row, text, settings.overrides):

@@ -66,7 +66,7 @@ def decide(entry: ServiceEntry, settings: Settings) -> Decision:
         return _static(entry, settings)
     if _dynamic_shape(entry):
         return _wildcards(entry, settings)
-    obstacles = tuple(finding for obstacle in OBSTACLES if (finding := obstacle.find(entry, settings)))
+    obstacles = [finding for obstacle in OBSTACLES if (finding := obstacle.find(entry, settings))]
     if obstacles and not entry.names_host:
         return _opaque(entry)
     return _unfixable(obstacles, settings) if obstacles else _change(entry, "DNS", settings)
