@@ -5,7 +5,6 @@ without a dot is not fully qualified, and a name is at most 253 characters long,
 """
 
 import enum
-import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -77,6 +76,8 @@ def object_name(canonical: str) -> str:
         label = f"{_RESERVED}-host-{label}"
     name = f"{label}{dot}{rest}"
     if len(name) > MAX_NAME - len(_SECOND):
+        import hashlib  # noqa: PLC0415 - it loads OpenSSL, and few hosts are so long
+
         return f"{_RESERVED}-long-{hashlib.sha256(canonical.encode()).hexdigest()}"
     return name
 

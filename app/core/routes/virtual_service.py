@@ -1,6 +1,5 @@
 """The VirtualService of one host, with retries on its routes."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,13 @@ class Emitted:
     host: str
     owner: ServiceEntry
     manifest: JSON
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of its fields, to compare with that of a stored object."""
+        semantics = self.manifest["metadata"]["annotations"].get(SEMANTICS, "")
+        marks = self.owner.revision, semantics
+        return fingerprint(self.manifest["spec"], str(self.owner.key), self.owner.uid, marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,7 @@ def emitted(kind: str, place: Place, spec: JSON) -> Emitted:
     if owner.uid:
         metadata["ownerReferences"] = [_owner_reference(owner)]
     manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    identity = fingerprint(spec, str(owner.key), owner.uid, (owner.revision, semantics))
-    return Emitted(kind, key, place.host.canonical, owner, manifest, identity)
+    return Emitted(kind, key, place.host.canonical, owner, manifest)
 
 
 def fingerprint(spec: JSON, owner: str, owner_uid: str, marks: tuple[str, str]) -> str:
@@ -103,6 +107,8 @@ def fingerprint(spec: JSON, owner: str, owner_uid: str, marks: tuple[str, str]) 
 
     `marks` are its revision and its semantics, "" where it has none.
     """
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL, and a review of files compares no digests
+
     canonical = json.dumps([spec, owner, owner_uid, marks], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 

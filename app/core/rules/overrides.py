@@ -1,6 +1,5 @@
 """The retry settings of one entry: those of the policy, with the overrides of its annotations."""
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -151,6 +150,8 @@ def _unknown(annotations: Mapping[str, str]) -> tuple[Finding, ...]:
     unknown = sorted(annotations.keys() - {*KNOWN, WRITTEN_BY_US})
     if not unknown:
         return ()
+    import difflib  # noqa: PLC0415 - it takes longer to import than to review an entry, and few have a typo
+
     near = difflib.get_close_matches(unknown[0][:QUOTED], KNOWN, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the annotations are {', '.join(KNOWN)}"
     message = f"{quoted(PREFIX + unknown[0])} is unknown: {hint}"
