@@ -8,7 +8,7 @@ COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --gen
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock"
 
 # Most tests wait for other processes more than they work; those of test-fast do not. A file's tests stay together: tests/conftest.py says why.
-WORKERS  ?= 3
+WORKERS  ?= 4
 PARALLEL := --numprocesses=$(WORKERS) --dist=loadscope --no-loadscope-reorder
 
 # The tests start the command hundreds of times: its modules are to be compiled once.
@@ -42,14 +42,14 @@ test-fast: $(STAMP)  ## tests that need no cluster, under a minute
 
 EXAMPLES ?= 2000
 .PHONY: deep
-deep: $(STAMP)  ## try all properties with many more examples, on thousands of generated clusters
+deep: $(STAMP)  ## try all properties with many more examples, on thousands of generated clusters, and with thousands of objects
 	@$(BIN)/python -m tests.bed build mesh
-	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated"
+	DEEP=1 HARM_EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest $(PARALLEL) -m "hypothesis or generated or sized"
 
 SECONDS ?= 3600
 .PHONY: fuzz
-fuzz: $(STAMP)  ## read damaged reviews, policies, manifests, kubeconfigs and answers for an hour (SECONDS=...)
-	$(BIN)/python -m tests.fuzz $(SECONDS)
+fuzz: $(STAMP)  ## read damaged input of every kind for an hour (SECONDS=...), and write docs/reliability.md
+	$(BIN)/python -m tests.fuzz $(SECONDS) --write
 
 .PHONY: reference
 reference: $(STAMP)  ## write the generated parts of the documentation and of the chart

@@ -107,7 +107,7 @@ class Audit:
         return self._index.managed_by_namespace()
 
     def forecasts(self, traffic: Traffic) -> list[Forecast]:
-        """Say what enforcement does to the calls of each host, those first for which it changes most."""
+        """Describe the effect of enforcement on the calls of each host, the largest effect first."""
         return by_change(outlook(self._index, traffic))
 
     def resolutions(self) -> Iterator[tuple[ServiceEntry, ServiceEntry]]:
@@ -146,7 +146,7 @@ class Audit:
         return reviewed
 
     def _in_company(self, reviewed: Reviewed) -> Reviewed:
-        """Add what only the company of all other objects shows."""
+        """Add findings that need all other objects of the cluster."""
         shared = [*overlap_findings(reviewed.entry, self._overlapping, self._policy)]
         if exceeded := self._index.entries.exceeded(reviewed.entry.key):
             shared.append(exceeded.finding)
@@ -167,7 +167,7 @@ class Audit:
 
 
 def connect(access: Access) -> Client:
-    """Return a client for what the command line names. Raises AuditError."""
+    """Return a client for the cluster that the command line names. Raises AuditError."""
     try:
         return Client.from_access(access, connections=1)
     except ConfigError as error:
@@ -186,7 +186,7 @@ def _selected(client: Client, part: Part) -> set[tuple[str, str]] | None:
 
 
 def proxies(client: Client, part: Part = EVERYTHING) -> tuple[Group, ...]:
-    """Count the pods that have a sidecar, by what their Sidecar resource lets them know; raises AuditError."""
+    """Count the pods that have a sidecar, by the hosts that their Sidecar resource shows them; raises AuditError."""
     sidecars = [Sidecar.parse(item) for item in _listed(client, SIDECARS, part)]
     named = {name for sidecar in sidecars for name, _ in sidecar.labels}
     return group((pod for item in _listed(client, PODS, part) if (pod := _injected(item, named))), sidecars)

@@ -32,7 +32,7 @@ class PolicyField:
     allowed: str
     """In words."""
     default: JSON
-    """None for sections, and where there is none."""
+    """None for sections, and for fields without a default."""
     example: JSON
     fields: tuple["PolicyField", ...]
     """Those of a section; of a list of sections those that the policy itself does not have."""

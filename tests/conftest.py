@@ -70,7 +70,11 @@ UNMEASURED = (
 They ask the core very often and reach nothing in it that `unit` does not reach. To measure them doubles their time.
 """
 
-LONGEST_FIRST = ("mesh", "harm", "chaos", "chart", "observability", "e2e", "docs", "contract", "unit")
+SPARE_SCOPE = "spare"
+LONGEST_FIRST = (
+    *(SPARE_SCOPE, "mesh", "docs", "chart", "harm", "observability", "e2e", "chaos", "install", "contract"),
+    *("model", "fuzz", "unit"),
+)
 """Folders in the order in which their tests begin, so that no worker is left with the long ones at the end."""
 TOGETHER = ("mesh", "chart", "observability", "docs")
 """Folders whose files share what is slow to start: one worker has all of them."""
@@ -92,7 +96,7 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]  # it ships no type
     def _split_scope(self, nodeid: str) -> str:
         file = PurePosixPath(nodeid.partition("::")[0])
         if _is_in(SPARE, file):
-            return "spare"
+            return SPARE_SCOPE
         together = file.parent.name in TOGETHER and not _is_in(APART, file)
         return str(file.parent if together else file)
 
@@ -104,10 +108,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the long ones."""
-    items.sort(key=lambda item: _place(item.path.parent.name))
+    items.sort(key=lambda item: _place(PurePosixPath(item.path)))
 
 
-def _place(folder: str) -> int:
+def _place(file: PurePosixPath) -> int:
+    folder = SPARE_SCOPE if _is_in(SPARE, file) else file.parent.name
     return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
 
 

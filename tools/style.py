@@ -67,6 +67,8 @@ PHRASES = {
     r"\bis (?:patched|written|remediated|reconciled|looked at) (?:again )?later\b": "failed, will retry",
     r"\bshown by the leader only\b": "leader only",
     r"\b(?:is|are) asked no more\b|\bask the webhooks?\b": "the API server calls the webhook",
+    r"(?<!there )\b(?:is|are) no (?!longer\b|more\b|later\b|one\b)": "is not a ...",
+    r"\bwhat is no(?:ne)?\b|, is none\b|\b(?:is|are) none of\b": "say what is missing or invalid",
     r"\bone before (?:it|stays|is)\b|\bpolicy before it\b": "the previous one",
     r"\bof (?:somebody|someone) else's?\b": "of another team, not managed by the guard",
 }

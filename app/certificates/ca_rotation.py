@@ -36,7 +36,7 @@ Data = Mapping[str, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is made: for which DNS name, and for how long."""
+    """The DNS name and the lifetimes of the certificates."""
 
     name: str
     authority_lifetime: timedelta
@@ -52,7 +52,7 @@ class Authority:
 
     @property
     def bundle(self) -> bytes:
-        """What clients have to trust, PEM."""
+        """The CA certificates that clients must trust, PEM."""
         return write_bundle([self.signer.certificate, *self.previous])
 
     @property
@@ -78,7 +78,7 @@ class Succession:
 
 
 def succeed(held: Data, trusted: Iterable[bytes], terms: Terms, now: datetime) -> Succession:
-    """Return the authority of a Secret, or its successor where it has none that is good, or is due for renewal.
+    """Return the authority of a Secret, or a new one if that is missing, invalid or due for renewal.
 
     `trusted` are the bundles that clients have now. If the Secret is lost, what is in there stays trusted: something
     that it signed is being served.

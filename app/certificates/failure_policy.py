@@ -56,7 +56,7 @@ class FailurePolicy:
         self._probe = probe
 
     def check(self) -> float:
-        """Look at both configurations and set what they should have; returns seconds until the next pass."""
+        """Set the failure policy of both configurations; returns seconds until the next pass."""
         enforcing = enforces(self._policy.current)
         for resource, configuration in self._configurations():
             wanted = {

@@ -13,7 +13,7 @@ _EXPIRED, _EARLY, _MISNAMED, _MISADDRESSED = 10, 9, 62, 64
 
 
 class Trouble(Enum):
-    """What a connection can fail for."""
+    """The reasons for which a connection fails."""
 
     UNRESOLVED = "unresolved"
     REFUSED = "refused"

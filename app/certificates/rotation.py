@@ -57,12 +57,12 @@ class Secret:
 
     @property
     def data(self) -> Data:
-        """Its contents; what is no base64 is left out, as good as lost."""
+        """Its contents, without values that are not base64."""
         return dict(_decoded(self.manifest.get("data") or {}))
 
 
 class Steady:
-    """For how long a value has been the same, as seen here: what was not looked at for a while counts as new."""
+    """For how long a value has been the same, as seen here. After a pause in looking it counts as new."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -160,7 +160,7 @@ class Rotation:
         return serving
 
     def _is_served(self, serving: Pair, authority: Authority, configurations: list[Object]) -> bool:
-        """Say whether every webhook must have the serving certificate by now, and none is seen that has another."""
+        """Say whether every webhook must have the serving certificate by now, and no other certificate is seen."""
         served_for = self._served.seconds(serving.certificate_pem)
         if not is_current(serving, authority) or served_for < self._settings.propagation:
             return False
@@ -210,7 +210,7 @@ class Rotation:
             return Secret(name, {})
 
     def _write(self, secret: Secret, data: Data, type_: str = "Opaque") -> None:
-        """Write a Secret over what was read."""
+        """Replace a Secret in the version that was read."""
         encoded = {key: base64.b64encode(value).decode() for key, value in data.items()}
         identity = {"apiVersion": "v1", "kind": "Secret", "data": encoded}
         if secret.manifest:

@@ -1,4 +1,4 @@
-"""Webhook configurations as the API has them: what is read of them, and the patches that are made to them."""
+"""Webhook configurations as the API has them: the fields that are read, and the patches."""
 
 import base64
 import binascii
@@ -85,7 +85,7 @@ def enabling(configuration: Object) -> list[Object]:
 
 
 def decode(text: str) -> bytes:
-    """Decode base64; what is none is as good as nothing."""
+    """Decode base64; returns nothing if it is invalid."""
     try:
         return base64.b64decode(text)
     except (binascii.Error, ValueError):

@@ -30,7 +30,7 @@ Certificate = x509.Certificate
 
 
 class UnreadablePair(ValueError):
-    """PEM that is no certificate with its key; says what is wrong with it."""
+    """PEM that is not a certificate with its key; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Pair:
 
 
 def create_authority(now: datetime, lifetime: timedelta) -> Pair:
-    """Create a root that may sign leaves only. Its name is its own, so that clients can tell it from the one before."""
+    """Create a root that may sign leaves only, with a name of its own: clients can tell it from the previous one."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = _subject(f"{MANAGER} authority {token_hex(4)}")
     builder = (
@@ -83,20 +83,20 @@ def read_pair(certificate: bytes, key: bytes) -> Pair:
     try:
         leaf = x509.load_pem_x509_certificates(certificate)[0]
     except ValueError:
-        raise UnreadablePair("the certificate is no PEM certificate") from None
+        raise UnreadablePair("the certificate is not a PEM certificate") from None
     try:
         private = load_pem_private_key(key, None)
     except (ValueError, TypeError):  # TypeError: it is encrypted
-        raise UnreadablePair("the key is no PEM key") from None
+        raise UnreadablePair("the key is not a PEM key") from None
     if not isinstance(private, ec.EllipticCurvePrivateKey):
-        raise UnreadablePair("the key is none of an elliptic curve")
+        raise UnreadablePair("the key does not belong to an elliptic curve")
     if _spki(private.public_key()) != leaf.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo):
-        raise UnreadablePair("the key is that of another certificate")
+        raise UnreadablePair("the key belongs to another certificate")
     return Pair(leaf, private)
 
 
 def read_bundle(bundle: bytes) -> tuple[Certificate, ...]:
-    """Read all certificates of a bundle; of what is none, there are none."""
+    """Read all certificates of a bundle; returns none if the bundle is invalid."""
     try:
         return tuple(x509.load_pem_x509_certificates(bundle))
     except ValueError:

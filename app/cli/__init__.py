@@ -32,10 +32,10 @@ MODULES = {
 
 
 class Commands(Mapping[str, click.Command]):
-    """Commands that are imported when they are asked for: a server does not hold for years what only a review needs."""
+    """Commands that are imported when they run: a server does not keep the modules of `review` in memory."""
 
     def __getitem__(self, name: str) -> click.Command:
-        """Import a command; raises KeyError where there is none of the name."""
+        """Import a command; raises KeyError if the name is unknown."""
         command: click.Command = getattr(import_module(f"app.cli.{MODULES[name]}"), name)
         return command
 
@@ -51,8 +51,8 @@ class Commands(Mapping[str, click.Command]):
 class OnDemand(InOrder):
     """The group of them."""
 
-    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - what Click gives its groups
-        """Take what Click gives, and the commands."""
+    def __init__(self, **given: Any) -> None:  # noqa: ANN401 - Click's own parameters
+        """Add the commands to Click's parameters."""
         super().__init__(**given)
         self.commands = Commands()  # type: ignore[assignment]  # no command is added later
 

@@ -1,4 +1,4 @@
-"""What this command is: its version, and its completion in shells."""
+"""The version of the command, and its completion in shells."""
 
 import os
 import platform
@@ -42,7 +42,7 @@ def version(output: str) -> None:
 @command
 @click.argument("shell", type=click.Choice(SHELLS))
 def completion(shell: str) -> None:
-    """Print what has a shell complete this command.
+    """Print the completion script of a shell.
 
     \b
     bash: source <(serviceentry-guard completion bash)

@@ -17,7 +17,7 @@ from app.report import Report
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What is looked at, and how."""
+    """What is audited, and how."""
 
     access: Access
     policy: GuardPolicy
@@ -29,7 +29,7 @@ class Look:
 
 
 class Seen:
-    """What one look found."""
+    """The results of one audit."""
 
     def __init__(self, audit: Audit, insight: Insight, policy: GuardPolicy) -> None:
         """Take the verdicts, the insight beside them, and the policy."""
@@ -48,11 +48,11 @@ class Seen:
 
     @property
     def exit_code(self) -> int:
-        """Return what the process ends with."""
+        """Return the exit code."""
         return (self._report or self.report(colour=False)).exit_code
 
     def suggestions(self, kind: Suggest) -> Iterator[str]:
-        """Yield what would keep nearly all calls, as YAML; a comment where nothing needs to be changed."""
+        """Yield settings that would keep nearly all calls, as YAML; a comment if nothing needs to be changed."""
         forecasts = self._insight.usage.forecasts if self._insight.usage else ()
         if kind is Suggest.ANNOTATIONS:
             documents = list(annotations(forecasts))
@@ -79,7 +79,7 @@ def look(what: Look) -> Seen:
 
 
 def _insight(client: Client, audit: Audit, what: Look) -> Insight:
-    """Ask what was asked for: what the policy does once it is enforced."""
+    """Query Prometheus for the effect of the policy once it is enforced, if flags ask for it."""
     if what.asked.prometheus:
         progress.step("asking Prometheus")
     usage = read_usage(what.asked, what.policy, audit.hosts, audit.forecasts, needed=what.suggest is not None)

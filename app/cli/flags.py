@@ -29,7 +29,7 @@ class OneOf(click.Choice[E], Generic[E]):
     """A member of an enumeration, by its value: Click itself goes by names."""
 
     def normalize_choice(self, choice: object, ctx: click.Context | None) -> str:
-        """Return what is written on the command line, of a member or of what was written."""
+        """Return the text that stands for a member on the command line."""
         return super().normalize_choice(choice.value if isinstance(choice, enum.Enum) else choice, ctx)
 
 
@@ -41,10 +41,10 @@ class AtLeast(click.FloatRange):
         super().__init__(min=bound)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:  # noqa: ANN401
-        """Return the number; what compares with nothing, NaN, is none."""
+        """Return the number. NaN is rejected, because no comparison with it is true."""
         number: float = super().convert(value, param, ctx)
         if math.isnan(number):
-            self.fail(f"{value!r} is no number.", param, ctx)
+            self.fail(f"{value!r} is not a number.", param, ctx)
         return number
 
 
@@ -68,7 +68,7 @@ def flag(name: str, text: str, *short: str, into: str = "", **more: Any) -> Deco
 
 
 def switch(name: str, text: str) -> Decorator:
-    """Declare a flag that only a command line can set: what is written or deleted is no matter of the environment."""
+    """Declare a flag that only the command line can set: the environment must not decide about writes and deletions."""
     return click.option(name, is_flag=True, help=text)
 
 
@@ -79,7 +79,7 @@ def choice(
     default: E | None = None,
     *,
     short: str = "",
-    **more: Any,  # noqa: ANN401 - what Click takes
+    **more: Any,  # noqa: ANN401 - Click's own parameters
 ) -> Decorator:
     """Declare a flag that is a member of an enumeration."""
     if default is not None:
@@ -103,7 +103,7 @@ def today() -> Decorator:
 
 
 def kubeconfig(without: str = "what kubectl would use") -> Decorator:
-    """Declare which cluster; what is said is which one it is without the flag."""
+    """Declare --kubeconfig; `without` names the cluster that is used without the flag."""
     return flag("--kubeconfig", f"Kubeconfig file; without it {without}.", type=FILE)
 
 
@@ -154,9 +154,9 @@ def webhook_configuration(which: str = "both") -> Decorator:
 
 
 def read_policy(path: Path | None, today: str | None = None) -> GuardPolicy:
-    """Load the policy as it applies on a day, the present one without; or end with a line for each problem."""
+    """Load the policy as it applies on a day (today, if None), or end with a line for each problem."""
     day = today or utc_day()
-    if path is None:  # as most often: what reads policies need not be imported
+    if path is None:  # most often: the modules that read policies need not be imported
         return default_policy().on(day)
     from app.policyfile import load_policy
 

@@ -1,4 +1,4 @@
-"""Flags about traffic, and what is made of them: figures beside the verdicts of `audit`."""
+"""Flags about traffic, and the figures that they add to the verdicts of `audit`."""
 
 import enum
 import re
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Suggest(enum.Enum):
-    """What is suggested: annotations of ServiceEntries, or settings of their namespaces."""
+    """The kind of suggestion: annotations of ServiceEntries, or settings of their namespaces."""
 
     ANNOTATIONS = "annotations"
     POLICY = "policy"
@@ -61,7 +61,7 @@ class Moment(click.ParamType[float]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What the flags about Prometheus say; without an address nothing is asked."""
+    """The flags about Prometheus; without an address there are no queries."""
 
     prometheus: str | None
     window: Window
@@ -94,13 +94,13 @@ def prometheus_flags() -> Decorator:
 
 
 def suggest() -> Decorator:
-    """Declare what is suggested in place of the report."""
-    text = "Print what would keep 99.9 % of the calls, as YAML, in place of the report; needs --prometheus."
+    """Declare the flag that replaces the report by suggestions."""
+    text = "Instead of the report, print settings that would keep 99.9 % of the calls, as YAML; needs --prometheus."
     return choice("--suggest", text, Suggest)
 
 
 def asked(given: dict[str, Any]) -> Asked:
-    """Take the flags about Prometheus out of what a command was given."""
+    """Remove the flags about Prometheus from a command's parameters."""
     return Asked(
         prometheus=given.pop("prometheus"),
         window=given.pop("metrics_window"),

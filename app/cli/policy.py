@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Format(enum.Enum):
-    """What a policy is exported as."""
+    """The formats of an exported policy."""
 
     ADMISSION_POLICY = "admission-policy"
 

@@ -1,4 +1,4 @@
-"""What a long command does at the moment: one line on the terminal, from the first second on.
+"""Progress of a long command: one line on the terminal, after the first second.
 
 The line goes to standard error, and only if that is a terminal: a log or a pipe never has it. A thread shows it, so
 that it is there during a call that does not return. It goes before anything else is written, and when the work is done.
@@ -45,7 +45,7 @@ class Progress:
             thread.join()
 
     def step(self, step: str) -> None:
-        """Say what is done from now on."""
+        """Show a new step."""
         self._step = step
 
     def clear(self) -> None:

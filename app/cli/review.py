@@ -97,7 +97,7 @@ def _checked(given: tuple[str, ...], *, fix: bool) -> tuple[str, ...]:
     if given.count("-") > 1:
         fail("standard input (-) can be read once only")
     if fix and "-" in given:
-        fail("--fix writes files in place: name them, standard input (-) is none")
+        fail("--fix changes files, and standard input (-) is not a file: name the files or their folder")
     return given
 
 

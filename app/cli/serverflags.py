@@ -1,4 +1,4 @@
-"""Flags of both servers, and what is made of them."""
+"""Flags of both servers, and the settings made from them."""
 
 from typing import TYPE_CHECKING
 
@@ -34,7 +34,7 @@ def otlp_endpoint() -> Decorator:
 
 
 def seconds(name: str, text: str) -> float:
-    """Read the duration of a flag, or end with what it should look like."""
+    """Read the duration of a flag, or end with an example of a valid one."""
     try:
         return parse_duration(text).milliseconds / 1000
     except ValueError as error:
@@ -42,13 +42,13 @@ def seconds(name: str, text: str) -> float:
 
 
 def make_tracer(endpoint: str | None, service: str) -> "Tracer":
-    """Make what traces, or end with what is missing; without an endpoint nothing of it is imported."""
+    """Return the tracer, or end with the name of the missing package; without an endpoint nothing is imported."""
     from app.telemetry.tracing import UNTRACED
 
     if endpoint is None:
         return UNTRACED
     if not endpoint.startswith(("http://", "https://")):
-        fail(f"--otlp-endpoint: {endpoint} is no URL: write one such as http://collector:4318")
+        fail(f"--otlp-endpoint: {endpoint} is not a URL: write one such as http://collector:4318")
     try:
         from app.telemetry.otel import OtelTracer
     except ImportError:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class OnFailure(enum.Enum):
-    """What the API server does with a write while the webhook does not answer; KEEP leaves what is configured."""
+    """How the API server treats a write while the webhook does not answer; KEEP leaves the configured value."""
 
     KEEP = "Keep"
     IGNORE = "Ignore"
@@ -37,7 +37,7 @@ LIFETIMES = {
     "lifetime": "--certificate-lifetime",
     "propagation": "--certificate-propagation",
 }
-"""What else the controller needs only where it makes certificates, and how it is written."""
+"""The flags that apply only if the controller makes certificates."""
 
 
 class BackstopMode(enum.Enum):
@@ -49,7 +49,7 @@ class BackstopMode(enum.Enum):
 
     @property
     def engine(self) -> Engine | None:
-        """The engine, None for none."""
+        """The engine; None for NONE."""
         return None if self is BackstopMode.NONE else Engine(self.value)
 
 
@@ -59,8 +59,8 @@ class BackstopMode(enum.Enum):
 @flag("--service-name", "DNS name that the certificate must be valid for; until it is, the webhook is not ready.")
 @flag(
     "--client-ca-file",
-    "PEM file with the CA certificates of the clients. A call without a valid certificate of theirs is rejected; "
-    "without the flag, any client may call.",
+    "PEM file with the CA certificates that sign client certificates. A call without a valid client certificate is "
+    "rejected. Without the flag, any client may call.",
     type=FILE,
 )
 @flag(
@@ -262,7 +262,7 @@ def _failure_policy(follower: PolicyFile, configuration: str, mutating: OnFailur
 
 
 def certificate_settings(**given: str) -> "CertificateSettings":
-    """Take the settings of certificates, or end with what does not fit."""
+    """Return the settings of certificates, or end with a sentence about the flag that does not fit."""
     from app.settings import CertificateSettings
 
     lifetimes: dict[str, Any] = {name: seconds(written, given[name]) for name, written in LIFETIMES.items()}

@@ -1,4 +1,4 @@
-"""What every command says to the terminal, and how it ends."""
+"""Messages and exit codes that all commands share."""
 
 import os
 import sys
@@ -39,7 +39,7 @@ def can_ask() -> bool:
 
 
 def confirm(question: str, *, yes: bool) -> None:
-    """Ask on a terminal whether to go on, unless the answer is given already; without one nothing is asked."""
+    """Ask for a confirmation on a terminal, unless --yes has given it; without a terminal there is no question."""
     if yes or not can_ask():
         return
     if not click.confirm(f"{MANAGER}: {question}", err=True):
@@ -47,7 +47,7 @@ def confirm(question: str, *, yes: bool) -> None:
 
 
 def show_log() -> None:
-    """Write what is logged to standard error: for commands that call an API server, whose client may log."""
+    """Write log records to standard error: for commands that call an API server, whose client may log."""
     import logging
 
     form = "%(asctime)s %(levelname)s %(name)s: %(message)s"

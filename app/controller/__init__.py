@@ -1,1 +1,1 @@
-"""The controller: what it observes, what it decides for each key, and what it writes."""
+"""The controller: it observes objects, decides for each key, and writes."""

@@ -42,7 +42,7 @@ class Inventory:
             return self._index.bindings.touched()
 
     def at_waypoint(self, entry: ServiceEntry, verdict: Verdict, policy: GuardPolicy) -> Verdict:
-        """Add to the verdict on an entry what its company in an ambient mesh shows."""
+        """Add the findings of an ambient mesh, which need other entries, to the verdict on an entry."""
         with self._lock:
             return at_waypoint(entry, verdict, self._index.bindings, policy)
 

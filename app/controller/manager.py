@@ -193,7 +193,7 @@ class Manager:
         self._reporter.touch(namespace)
 
     def _own_tasks(self) -> list[MakeTask]:
-        """Make the leader's tasks that follow from what is observed."""
+        """Make the leader's tasks that read the inventory."""
         settings = self._settings
         tasks: list[MakeTask] = [aftermath_task(self._aftermath)] if self._aftermath else []
         if settings.siblings_config_map:

@@ -38,7 +38,7 @@ class Mounted:
     secret: str = ""
 
     def objects(self) -> Sequence[tuple[Resource, str]]:
-        """Return what there is to look at."""
+        """Return the labels and mounts of the pods to check."""
         named = [*((CONFIG_MAPS, name) for name in self.config_maps), (SECRETS, self.secret)]
         return [(resource, name) for resource, name in named if name]
 

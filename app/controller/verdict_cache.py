@@ -13,7 +13,7 @@ from app.core.rules.verdict import Verdict, review
 from app.core.rules.waypoint_catalogue import WAYPOINT_SHARED
 
 AtWaypoint = Callable[[ServiceEntry, Verdict, GuardPolicy], Verdict]
-"""Adds to the verdict on an entry what its company in an ambient mesh shows."""
+"""Adds the findings of an ambient mesh, which need other entries, to the verdict on an entry."""
 LIMIT = 256
 """Number of cached verdicts. A few suffice, because all parts ask right after a change."""
 

@@ -68,7 +68,7 @@ class DoctorError(Exception):
 
 
 def open_client(access: Access) -> Client:
-    """Return a client for what the command line names. Raises DoctorError."""
+    """Return a client for the cluster that the command line names. Raises DoctorError."""
     try:
         return Client.from_access(access, connections=1)
     except ConfigError as error:

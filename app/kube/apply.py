@@ -1,4 +1,4 @@
-"""What several controllers need of the API server's objects: list all, apply exactly, lock a patch, know our own.
+"""Operations that several controllers need: list all, apply exactly, lock a patch, recognize our own objects.
 
 A write is made over what was seen only. Where another client wrote in the meantime the API server answers with a
 WriteConflict, and the caller looks again.

@@ -114,7 +114,7 @@ class Client:
 
     @classmethod
     def from_access(cls, access: Access, *, connections: int = 32) -> Self:
-        """A client for what the command line names. Raises ConfigError."""
+        """A client for the cluster that the command line names. Raises ConfigError."""
         session = Session(partial(config.load, access.kubeconfig, connections, access.context))
         return cls(session, timeout=access.timeout, user=access.user)
 

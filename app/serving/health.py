@@ -1,7 +1,7 @@
 """The health port of both processes: /healthz, /readyz, /startupz, /metrics and /loglevel over plain HTTP.
 
 `/readyz?exclude=NAME` leaves a check out, as the API server has it. `/startupz` answers once the process is ready,
-or after two minutes: a kubelet reports each probe that fails as a Warning, and waiting for a first certificate is none.
+or after two minutes: a kubelet reports each failed probe as a Warning, and the wait for a first certificate needs none.
 """
 
 import asyncio

@@ -124,7 +124,7 @@ _QUEUE_READINGS: tuple[tuple[str, str, Callable[[Queue], float]], ...] = (
 class ReconcileResult(enum.Enum):
     """The result of a reconciliation.
 
-    REFUSED is no failure of the controller: the API server rejects the write (403 or 422).
+    REFUSED is not a failure of the controller: the API server rejects the write (403 or 422).
     """
 
     SUCCESS = "success"

@@ -1,7 +1,7 @@
 """A Kubernetes cluster with two nodes that run pods, in namespaces of its own."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from http.client import HTTPException
@@ -15,7 +15,7 @@ from tests.bed.control_plane import ControlPlane
 from tests.bed.processes import wait_until
 from tests.cluster import evidence, settings
 from tests.cluster.archives import write_archive
-from tests.cluster.image import NAME, tag
+from tests.cluster.image import NAME
 from tests.cluster.manifests import dns
 from tests.cluster.node import Node
 from tests.cluster.sandbox import Sandbox
@@ -37,11 +37,10 @@ PROFILE = Profile(
 class Cluster:
     """Entering starts it, and this thread, with all that it starts, is then in the cluster's network.
 
-    `archives` are OCI archives with images that both nodes know. The API server and etcd are those of the test bed.
+    The API server and etcd are those of the test bed.
     """
 
-    def __init__(self, archives: Sequence[Path] = (), nodes: int = 2) -> None:
-        self._archives = list(archives)
+    def __init__(self, nodes: int = 2) -> None:
         self._numbers = range(1, nodes + 1)
         self._stack = ExitStack()
 
@@ -107,7 +106,6 @@ class Cluster:
             self._start_node(node)
         wait_until(self._has_default_account, "pods can be created", 60)
         self.apply(*dns())
-        self._on_all_nodes(self._load)
         wait_until(self._ready, "both nodes and DNS are ready", 120)
 
     def _connect(self) -> None:
@@ -144,12 +142,16 @@ class Cluster:
         with ThreadPoolExecutor() as pool:
             list(pool.map(act, self.nodes))
 
-    def _load(self, node: Node) -> None:
-        """Put the product's image onto a node, under the name that the chart has for it."""
-        node.load(*self._archives)
-        for name in node.images():
-            if name.startswith(IMAGE):
-                node.tag(name, f"docker.io/library/{NAME}:{tag()}")
+    def load(self, archive: Path, version: str) -> None:
+        """Put an image of the product onto both nodes, under the name that the chart has for this version of it."""
+
+        def load_onto(node: Node) -> None:
+            node.load(archive)
+            for name in node.images():
+                if name.startswith(IMAGE):
+                    node.tag(name, f"docker.io/library/{NAME}:{version}")
+
+        self._on_all_nodes(load_onto)
 
     def _has_default_account(self) -> bool:
         return bool(self.read("/api/v1/namespaces/kube-system/serviceaccounts/default"))

@@ -13,7 +13,9 @@ from tests.chart.helm import Helm
 from tests.chart.helm import provide as provide_helm
 from tests.cluster import evidence
 from tests.cluster.cluster import Cluster
-from tests.cluster.image import image_archive
+from tests.cluster.earlier import Earlier
+from tests.cluster.earlier import earlier as provide_earlier
+from tests.cluster.image import image_archive, tag
 from tests.cluster.load import NAMESPACES
 from tests.cluster.release import NAMESPACE, Release
 from tests.cluster.requirements import complaint, unsuitable
@@ -62,13 +64,20 @@ def before() -> Traces:
 
 
 @pytest.fixture(scope="session")
-def cluster(before: Traces, helm: Helm, sidecars: Mapping[str, Path]) -> Iterator[Cluster]:  # noqa: ARG001 - they come first
+def cluster(
+    before: Traces,  # noqa: ARG001 - it skips
+    helm: Helm,  # noqa: ARG001 - it comes first, as the next two
+    sidecars: Mapping[str, Path],  # noqa: ARG001
+    earlier: Earlier | None,  # noqa: ARG001
+) -> Iterator[Cluster]:
     """Two nodes that know the image. Ends the run, with the reason, where there can be none.
 
     Inside of its network nothing can be fetched: what is built is built before.
     """
     try:
-        with Cluster([image_archive()]) as cluster:
+        image = image_archive()
+        with Cluster() as cluster:
+            cluster.load(image, tag())
             cluster.apply(RESTRICTED, QUOTA, LIMITS, *map(namespace, ("team", *NAMESPACES)))
             yield cluster
     except BedError as error:
@@ -79,6 +88,12 @@ def cluster(before: Traces, helm: Helm, sidecars: Mapping[str, Path]) -> Iterato
 def sidecars() -> Mapping[str, Path]:
     """What Istio and its sidecars are made of."""
     return provide_sidecars()
+
+
+@pytest.fixture(scope="session")
+def earlier(before: Traces, tmp_path_factory: pytest.TempPathFactory) -> Earlier | None:  # noqa: ARG001 - it says why not
+    """The release before this one."""
+    return provide_earlier(tmp_path_factory.mktemp("earlier"))
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@
 
 import hashlib
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.bed.build import cache_root
 from tests.image.base import base_archive
-from tests.image.build import ROOT, built
+from tests.image.build import ROOT, build_arguments, built
 
 NAME = "serviceentry-guard"
 SOURCES = (
@@ -29,15 +30,21 @@ def tag() -> str:
 
 def image_archive() -> Path:
     """The image as an OCI archive, built if its sources have changed. Raises BedError."""
+    archive = kept(f"image-{_digest()}.tar", ROOT, build_arguments())
+    _forget_older(archive.parent)
+    return archive
+
+
+def kept(name: str, source: Path, arguments: Mapping[str, str]) -> Path:
+    """The archive of this name, built from `source` if it does not exist yet. Raises BedError."""
     folder = cache_root().parent / "cluster"
     folder.mkdir(parents=True, exist_ok=True)
-    archive = folder / f"image-{_digest()}.tar"
+    archive = folder / name
     if not archive.exists():
         unfinished = archive.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        with built(unfinished):
+        with built(unfinished, source, arguments):
             unfinished.rename(archive)
-        _forget_older(folder)
     return archive
 
 

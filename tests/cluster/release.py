@@ -32,10 +32,10 @@ class Release:
     cluster: Cluster
     name: str = RELEASE
 
-    def install(self, values: Mapping[str, Any], *arguments: str) -> float:
+    def install(self, values: Mapping[str, Any], *arguments: str, chart: Path = CHART) -> float:
         """Install and wait until all pods are ready; the seconds that it took."""
         began = time.monotonic()
-        self._write("install", values, *arguments)
+        self._write("install", values, *arguments, chart=chart)
         self.wait_until_ready()
         return time.monotonic() - began
 

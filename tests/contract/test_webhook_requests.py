@@ -86,7 +86,7 @@ def test_no_other_path_exists(webhook: Running, path: str) -> None:
         *("deep", "deep lists", "deep objects", "too deep"),
     ],
 )
-def test_a_body_that_is_no_review_gets_400_and_the_reason(webhook: Running, body: bytes, reason: str) -> None:
+def test_a_body_that_is_not_a_review_gets_400_and_the_reason(webhook: Running, body: bytes, reason: str) -> None:
     response = webhook.ask(request(body))
     assert response.status == 400
     assert reason in refusal(response)

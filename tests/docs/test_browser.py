@@ -22,7 +22,7 @@ ARGUMENTS = [
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 PHONE, DESK = (390, 844), (1280, 900)
 WHOLE = "() => document.readyState === 'complete' && document.querySelector('footer.md-footer') !== null"
-"""The last part of a page is there. On a busy machine the network may be idle for long before all of it has come."""
+"""All of the page is loaded, to its last part."""
 WIDEST = "() => document.documentElement.scrollWidth"
 ANCHORS = "() => [...document.querySelectorAll('[id]')].map(one => one.id)"
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(one => one.href)"
@@ -65,7 +65,6 @@ class Visitor:
         self.page.set_default_timeout(120_000)
         self.page.set_viewport_size({"width": DESK[0], "height": DESK[1]})
         self.page.goto(f"{self.address}/{page}", wait_until="load")
-        self.page.wait_for_load_state("networkidle")
         self.page.wait_for_function(WHOLE)
         return self.page
 

@@ -98,7 +98,7 @@ def test_memory_is_drawn_beside_its_aim() -> None:
     assert [(bar.share, bar.aim) for bar in bars] == [(0.5, 1.0), (0.25, None)]
 
 
-def test_text_of_a_table_is_no_markup(tmp_path: Path) -> None:
+def test_text_of_a_table_is_escaped(tmp_path: Path) -> None:
     file = tmp_path / "chart.svg"
     file.write_text(
         svg(recovery(RECOVERY.replace("the `recipe`", "a <b> & a label that is so very long that it has to be cut")))

@@ -70,6 +70,21 @@ def forwarder(spare: ControlPlane) -> Iterator[Forwarder]:
     forwarder.close()
 
 
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[ControlPlane]:
+    """A control plane of the file's own, for what concerns all namespaces of a cluster."""
+    with ControlPlane(provide()) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def admin(cluster: ControlPlane) -> Iterator[Client]:
+    """The API server as its administrator sees it."""
+    client = Client.from_kubeconfig(str(cluster.kubeconfig))
+    yield client
+    client.close()
+
+
 @pytest.fixture
 def native(control_plane: ControlPlane) -> None:
     """The engine `native`; without it the test is left out."""

@@ -18,32 +18,17 @@ from app.audit import Audit, connect
 from app.core.policy.model import API_VERSION, KIND, default_policy
 from app.core.routes.survey import Reviewed
 from app.kube.client import Access, Client
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, Controller
 from tests.bed.processes import wait_until
 from tests.command import run
+from tests.depth import sized
 from tests.e2e.team import HTTPS, ISTIO, Team
 
 pytestmark = pytest.mark.e2e
 
 NUMBERS = count(1)
 READ = ("serviceentries", "virtualservices", "destinationrules")
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    """A control plane of its own: an audit is about all that there is."""
-    with ControlPlane(provide()) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
 
 
 @pytest.fixture(scope="module")
@@ -99,21 +84,23 @@ def store(team: Team, number: int, resolution: str) -> None:
         list(pool.map(create, range(number)))
 
 
+@pytest.mark.sized
 def test_an_audit_finds_entries_of_several_pages_wanting_and_once_the_guard_was_there_in_order(
     team: Team, auditor: Path, tmp_path: Path
 ) -> None:
-    store(team, 1000, "DNS")
-    store(team, 100, "NONE")
+    many, few = sized(deep=1000, usual=510), sized(deep=100, usual=10)
+    store(team, many, "DNS")
+    store(team, few, "NONE")
     before = audit(auditor)
     assert before.exit_code == 1, before.stderr
     outcomes = Counter(one.outcome for one in reviewed(auditor).values())
-    assert outcomes == {"incomplete": 1000, "changed": 100}
+    assert outcomes == {"incomplete": many, "changed": few}
     policy = tmp_path / "policy.yaml"
     policy.write_text(yaml.safe_dump({"apiVersion": API_VERSION, "kind": KIND, "existing": "Remediate"}))
     arguments = [f"--policy={policy}", "--no-leader-elect", "--remediation-rate=1000"]
     with Controller(team.control_plane, tmp_path, arguments) as controller:
         managed = ("serviceentry_guard_managed_objects", "VirtualService")
-        wait_until(lambda: controller.metric(managed[0], kind=managed[1]) == 1100, "all are emitted", 120.0)
+        wait_until(lambda: controller.metric(managed[0], kind=managed[1]) == many + few, "all are emitted", 120.0)
     after = audit(auditor)
     assert (after.exit_code, after.stderr) == (0, "")
     assert {one.outcome for one in reviewed(auditor).values()} == {"allowed"}

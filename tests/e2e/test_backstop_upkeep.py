@@ -12,7 +12,6 @@ import yaml
 from app.core.cel.admission_policy import NAMES, Engine, backstop
 from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES, Resource
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller
 from tests.bed.processes import wait_until
@@ -30,21 +29,6 @@ GROUP = "admissionregistration.k8s.io"
 ROLE = "rbac.authorization.k8s.io"
 
 Start = Callable[..., Controller]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    """A control plane of its own: what the controller keeps here is for all namespaces."""
-    with ControlPlane(provide()) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
 
 
 @pytest.fixture

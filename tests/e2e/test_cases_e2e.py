@@ -86,14 +86,6 @@ def cluster(audit_log: Path) -> Iterator[ControlPlane]:
 
 
 @pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
-
-
-@pytest.fixture(scope="module")
 def controller(cluster: ControlPlane, admin: Client, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Controller]:
     """The controller, and beside it the webhook, with the policies of all cases."""
     document = {"apiVersion": API_VERSION, "kind": KIND, "namespaces": [override(case) for case in ALONE]}

@@ -268,15 +268,15 @@ def test_stopping_takes_a_second_at_most_while_the_api_server_is_frozen(cluster:
     assert not follower.reflector.has_synced
 
 
-def test_three_thousand_objects_come_in_pages_of_five_hundred(cluster: Cluster, follow: Follow) -> None:
+def test_many_objects_come_in_pages_of_five_hundred(cluster: Cluster, follow: Follow) -> None:
     def create(number: int) -> None:
         metadata = {"namespace": cluster.namespace, "name": f"map-{number}"}
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"key": str(number)}}
         cluster.client.create(MAPS, body)
 
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(create, range(3000)))
+        list(pool.map(create, range(1001)))
     follower = follow(cluster.plane.kubeconfig, cluster.namespace).start()
-    assert named(follower.reflector) == {f"map-{number}": str(number) for number in range(3000)}
-    assert follower.lists() == 6
-    assert len(follower.changes) == 3000
+    assert named(follower.reflector) == {f"map-{number}": str(number) for number in range(1001)}
+    assert follower.lists() == 3
+    assert len(follower.changes) == 1001

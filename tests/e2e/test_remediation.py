@@ -15,10 +15,10 @@ import yaml
 from app.core.policy.model import API_VERSION, KIND
 from app.kube.client import Client
 from app.kube.resources import Resource
-from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook
 from tests.bed.processes import wait_until
+from tests.depth import sized
 from tests.e2e.team import EVENTS, SERVICE_ENTRIES, Team
 
 pytestmark = pytest.mark.e2e
@@ -31,21 +31,6 @@ POLICIES = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpo
 BINDINGS = Resource("admissionregistration.k8s.io", "v1", "validatingadmissionpolicybindings", "", namespaced=False)
 
 Start = Callable[..., Controller]
-
-
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[ControlPlane]:
-    """A control plane of its own: entries of other tests are not to be remediated."""
-    with ControlPlane(provide()) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
 
 
 @pytest.fixture
@@ -116,10 +101,11 @@ def events(team: Team, reason: str) -> Counter[str]:
     return Counter(event["regarding"]["name"] for event in listed(team, EVENTS) if event["reason"] == reason)
 
 
-def test_five_hundred_old_entries_are_remediated_while_new_ones_are_admitted(
+@pytest.mark.sized
+def test_many_old_entries_are_remediated_while_new_ones_are_admitted(
     old: Team, start: Start, policy: Path, tmp_path: Path
 ) -> None:
-    many = 500
+    many = sized(deep=500, usual=100)
     new, reported = (Team.create(old.control_plane, old.client, name) for name in ("new-team", "reported-team"))
     exempt = {"annotations": {"serviceentry-guard.io/exempt": "moves next month"}}
     store(old, many)

@@ -48,14 +48,6 @@ def cluster() -> Iterator[ControlPlane]:
         yield cluster
 
 
-@pytest.fixture(scope="module")
-def admin(cluster: ControlPlane) -> Iterator[Client]:
-    """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
-
-
 @pytest.fixture
 def team(cluster: ControlPlane, admin: Client) -> Team:
     """A team; its entries are told to the reporter, and need not be stored."""

@@ -57,10 +57,13 @@ class Buildah:
 
 
 @contextmanager
-def built(archive: Path | None = None) -> Iterator[Image]:
-    """Build the image on the bootstrapped base. Raises BedError with the end of the build's log.
+def built(
+    archive: Path | None = None, source: Path = ROOT, arguments: Mapping[str, str] | None = None
+) -> Iterator[Image]:
+    """Build the image of a source tree on the bootstrapped base. Raises BedError with the end of the build's log.
 
-    The image is also written to `archive`, an OCI archive, if one is given.
+    `arguments` are those of the build; None: what a release passes. The image is also written to `archive`, an OCI
+    archive, if one is given.
     """
     base = base_archive()
     sweep()
@@ -68,8 +71,8 @@ def built(archive: Path | None = None) -> Iterator[Image]:
         buildah = Buildah(Path(scratch))
         try:
             _import(buildah, base)
-            arguments = build_arguments()
-            _build(buildah, arguments)
+            arguments = build_arguments() if arguments is None else arguments
+            _build(buildah, arguments, source)
             config = json.loads(buildah("inspect", "--type=image", IMAGE))["OCIv1"]["config"]
             if archive:
                 buildah("push", "--quiet", IMAGE, f"oci-archive:{archive}:{IMAGE}")
@@ -99,11 +102,11 @@ def _import(buildah: Buildah, archive: Path) -> None:
     buildah("commit", "--quiet", "--disable-compression", "--rm", container, BASE)
 
 
-def _build(buildah: Buildah, arguments: Mapping[str, str]) -> None:
+def _build(buildah: Buildah, arguments: Mapping[str, str], source: Path) -> None:
     given = {"BASE_IMAGE": BASE, **arguments}
     options = [f"--build-arg={name}={value}" for name, value in given.items()]
     secrets = [f"--secret=id={name},src={path}" for name, path in pip_secrets(buildah.folder).items()]
-    buildah("build", "--quiet", "--pull-never", "--format=oci", *options, *secrets, f"--tag={IMAGE}", ROOT)
+    buildah("build", "--quiet", "--pull-never", "--format=oci", *options, *secrets, f"--tag={IMAGE}", source)
 
 
 def pip_secrets(folder: Path) -> dict[str, Path]:

@@ -1,15 +1,16 @@
 """Faults between the calls of a controller: an error, a delay, an end of the process, or what others do meanwhile."""
 
 import io
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
-from typing import Protocol
+from typing import Protocol, Unpack
 
 import urllib3
 
 from app.kube.errors import Unreachable
 from tests.model.server import response, status
+from tests.model.sessions import Anonymous, Parts, Sender
 from tests.model.storage import Refused
 
 
@@ -89,68 +90,33 @@ class Faults:
         return due
 
 
-class Inner(Protocol):
-    """A session with an API server."""
-
-    def send(  # the parts of an HTTP request
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str],
-        body: Iterable[bytes] | None,
-        timeout: float,
-        stream: bool = False,
-    ) -> urllib3.BaseHTTPResponse: ...
-
-
-class FaultySession:
+class FaultySession(Anonymous):
     """A session of one process, in which faults happen. `pace` is called with each call."""
 
-    host = "https://simulated"
-
-    def __init__(self, inner: Inner, world: Surroundings, name: str, pace: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, inner: Sender, world: Surroundings, name: str, pace: Callable[[], None] = lambda: None) -> None:
         self.ended = False
         self._inner = inner
         self._world = world
         self._name = name
         self._pace = pace
 
-    def send(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str],
-        body: Iterable[bytes] | None,
-        timeout: float,
-        stream: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
+    def send(self, method: str, target: str, **parts: Unpack[Parts]) -> urllib3.BaseHTTPResponse:
         """Send a request, unless something happens."""
         self._check()
         self._pace()
         fault = self._world.faults.next() or Fault(0, Kind.MEANWHILE)
         self._before(fault, method)
-        content = b"".join(body or ())
+        parts["body"] = [content] if (content := b"".join(parts["body"] or ())) else None
         if fault.kind in ERRORS and fault.kind is not Kind.FAILED_AFTER and _applies(fault.kind, method, target):
             return _error(ERRORS[fault.kind])
         if fault.kind is Kind.LATE:
             self._world.advance(fault.seconds)
         self._world.acting(self._name, late=fault.kind is Kind.LATE)
         try:
-            found = self._inner.send(
-                method, target, headers=headers, body=[content] if content else None, timeout=timeout, stream=stream
-            )
+            found = self._inner.send(method, target, **parts)
         finally:
             self._world.acting("")
-        return self._after(fault, found, timeout, stream=stream)
-
-    def renew(self) -> bool:
-        """Return False: the credentials are good."""
-        return False
-
-    def close(self) -> None:
-        """Do nothing."""
+        return self._after(fault, found, parts["timeout"], stream=parts.get("stream", False))
 
     def _check(self) -> None:
         if self.ended:

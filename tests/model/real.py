@@ -1,14 +1,15 @@
 """A real API server in the place of the simulated one: a watch ends as soon as it has delivered what has happened."""
 
 import io
-from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Unpack
 
 import urllib3
 
 from app.kube import config
 from app.kube.session import Session
+from tests.model.sessions import Parts
 
 QUIET_SECONDS = 0.25
 """A watch that delivers nothing for so long has delivered everything."""
@@ -20,19 +21,12 @@ class RealServer:
     def __init__(self, kubeconfig: Path) -> None:
         self._session = Session(partial(config.load, str(kubeconfig), 8))
 
-    def send(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str],
-        body: Iterable[bytes] | None,
-        timeout: float,
-        stream: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
+    def send(self, method: str, target: str, **parts: Unpack[Parts]) -> urllib3.BaseHTTPResponse:
         """Send a request."""
-        seconds = QUIET_SECONDS if stream else timeout
-        found = self._session.send(method, target, headers=headers, body=body, timeout=seconds, stream=stream)
+        stream = parts.get("stream", False)
+        if stream:
+            parts["timeout"] = QUIET_SECONDS
+        found = self._session.send(method, target, **parts)
         return _until_quiet(found) if stream and found.status < 300 else found
 
     def close(self) -> None:

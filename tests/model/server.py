@@ -7,9 +7,9 @@ runs the same sequences on both. It does not validate objects, calls no webhooks
 import base64
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Unpack
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import urllib3
@@ -27,6 +27,7 @@ from app.kube.resources import (
     Resource,
 )
 from tests.model.fields import Object
+from tests.model.sessions import Anonymous, Parts
 from tests.model.storage import Change, Place, Refused, Storage, Stored
 
 SERVED = (SERVICE_ENTRIES, *EMITTED.values(), HTTP_ROUTES, NAMESPACES, LEASES, CONFIG_MAPS, *REPORTS, EVENT)
@@ -153,35 +154,17 @@ class ApiServer:
             raise Refused(403, "Forbidden", message)
 
 
-class Transport:
+class Transport(Anonymous):
     """An API server in the place of app.kube.session.Session."""
-
-    host = "https://simulated"
 
     def __init__(self, server: ApiServer) -> None:
         self._server = server
 
-    def send(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str],
-        body: Iterable[bytes] | None,
-        timeout: float,  # noqa: ARG002 - it answers at once
-        stream: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
+    def send(self, method: str, target: str, **parts: Unpack[Parts]) -> urllib3.BaseHTTPResponse:
         """Answer a request."""
-        content = b"".join(body or ())
-        code, found = self._server.answer(parsed(method, target, headers, content))
-        return response(code, found, stream=stream and code < 300)
-
-    def renew(self) -> bool:
-        """Return False: there are no credentials."""
-        return False
-
-    def close(self) -> None:
-        """Do nothing: there are no connections."""
+        content = b"".join(parts["body"] or ())
+        code, found = self._server.answer(parsed(method, target, parts["headers"], content))
+        return response(code, found, stream=parts.get("stream", False) and code < 300)
 
 
 def parsed(method: str, target: str, headers: Mapping[str, str], content: bytes) -> Request:

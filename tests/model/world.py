@@ -5,8 +5,8 @@ nothing of others is ever touched, and at most one replica may write.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from typing import Unpack
 
 import urllib3
 
@@ -17,10 +17,11 @@ from app.kube.events import EVENT
 from app.kube.resources import LEASES, NAMESPACES
 from app.telemetry.logs import OUR_LOGGER
 from tests.model.checks import Found, check_objects, check_siblings, may_write
-from tests.model.faults import Faults, FaultySession, Inner
+from tests.model.faults import Faults, FaultySession
 from tests.model.policies import POLICIES
 from tests.model.replica import NAMESPACE, Replica
 from tests.model.server import ApiServer, Transport
+from tests.model.sessions import Anonymous, Parts, Sender
 from tests.model.storage import Storage, Stored
 
 WATCHED = ("serviceentries", "namespaces", "virtualservices", "destinationrules", "httproutes")
@@ -46,37 +47,22 @@ class Log(logging.Handler):
         self.errors.append(self.format(record))
 
 
-class Others:
+class Others(Anonymous):
     """A session with the field manager of a person who uses kubectl."""
 
-    host = "https://simulated"
-
-    def __init__(self, inner: Inner) -> None:
+    def __init__(self, inner: Sender) -> None:
         self._inner = inner
 
-    def send(
-        self,
-        method: str,
-        target: str,
-        *,
-        headers: Mapping[str, str],
-        body: Iterable[bytes] | None,
-        timeout: float,
-        stream: bool = False,
-    ) -> urllib3.BaseHTTPResponse:
+    def send(self, method: str, target: str, **parts: Unpack[Parts]) -> urllib3.BaseHTTPResponse:
         """Send a request under another name."""
         target = target.replace("fieldManager=serviceentry-guard", "fieldManager=kubectl")
-        return self._inner.send(method, target, headers=headers, body=body, timeout=timeout, stream=stream)
-
-    def renew(self) -> bool:
-        """Return False: the credentials are good."""
-        return False
+        return self._inner.send(method, target, **parts)
 
 
 class World:
     """Everything that a sequence of operations acts on. `inner` makes the session of a real API server."""
 
-    def __init__(self, real: Inner | None = None) -> None:
+    def __init__(self, real: Sender | None = None) -> None:
         self.now = 0.0
         self.policy: GuardPolicy = POLICIES[0]
         self.faults = Faults()
@@ -85,7 +71,7 @@ class World:
         self.storage = Storage(lambda: self.now)
         self.server = ApiServer(self.storage)
         self.real = real is not None
-        self._inner: Inner = real or Transport(self.server)
+        self._inner: Sender = real or Transport(self.server)
         self.users = Client(Others(self._inner))  # type: ignore[arg-type]  # it has a session's methods
         self.log = Log()
         logger = logging.getLogger(OUR_LOGGER)

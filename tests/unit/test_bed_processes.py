@@ -25,7 +25,7 @@ def test_a_child_that_ends_too_early_is_an_error_with_the_end_of_its_log(tmp_pat
         child.wait_until_listening(free_port())
 
 
-def test_a_command_that_is_no_program_is_an_error_that_names_it(tmp_path: Path) -> None:
+def test_a_command_that_does_not_exist_is_an_error_that_names_it(tmp_path: Path) -> None:
     child = Child("no-such-program", log=tmp_path / "log").start()
     with pytest.raises(BedError, match=r"(?s)no-such-program ended .*FileNotFoundError"):
         child.wait_until_listening(free_port())

@@ -145,15 +145,15 @@ def test_an_unreadable_certificate_or_key_raises_an_error_that_says_why(authorit
     good = issue(authority, NAME, NOW, DAY)
     secret = good.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     for certificate, key, said in (
-        (b"", good.key_pem, "the certificate is no PEM certificate"),
-        (good.certificate_pem[:-40], good.key_pem, "the certificate is no PEM certificate"),
-        (good.key_pem, good.key_pem, "the certificate is no PEM certificate"),
-        (b"\xff\x00", good.key_pem, "the certificate is no PEM certificate"),
-        (good.certificate_pem, b"", "the key is no PEM key"),
-        (good.certificate_pem, good.key_pem.replace(b"M", b"N"), "the key is no PEM key"),
-        (good.certificate_pem, secret, "the key is no PEM key"),
-        (good.certificate_pem, rsa_key(), "the key is none of an elliptic curve"),
-        (good.certificate_pem, authority.key_pem, "the key is that of another certificate"),
+        (b"", good.key_pem, "the certificate is not a PEM certificate"),
+        (good.certificate_pem[:-40], good.key_pem, "the certificate is not a PEM certificate"),
+        (good.key_pem, good.key_pem, "the certificate is not a PEM certificate"),
+        (b"\xff\x00", good.key_pem, "the certificate is not a PEM certificate"),
+        (good.certificate_pem, b"", "the key is not a PEM key"),
+        (good.certificate_pem, good.key_pem.replace(b"M", b"N"), "the key is not a PEM key"),
+        (good.certificate_pem, secret, "the key is not a PEM key"),
+        (good.certificate_pem, rsa_key(), "the key does not belong to an elliptic curve"),
+        (good.certificate_pem, authority.key_pem, "the key belongs to another certificate"),
     ):
         with pytest.raises(UnreadablePair, match=f"^{said}$"):
             read_pair(certificate, key)

@@ -273,7 +273,7 @@ def test_every_text_of_the_shape_is_a_day(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["2027-02-29", "1900-02-29", "2027-04-31", "2027-13-01", "0999-01-01", "2027-3-31", ""]
 )
-def test_a_text_that_is_no_day_is_none(text: str) -> None:
+def test_a_text_that_is_not_a_day_gives_none(text: str) -> None:
     assert not is_day(text)
 
 

@@ -18,7 +18,7 @@ from app.cli import MODULES, cli
         ),
         (["policy", "export"], "Missing option '--format'"),
         (["controller", "--remediation-rate", "0"], "0.0 is not in the range x>=0.01."),
-        (["controller", "--remediation-rate", "nan"], "'nan' is no number."),
+        (["controller", "--remediation-rate", "nan"], "'nan' is not a number."),
         (["uninstall", "--timeout", "0.5"], "0.5 is not in the range x>=1."),
         (["audit", "--today", "2027-02-29"], "'2027-02-29' is not a day such as 2027-03-31."),
         (["reviev"], "Did you mean 'review'?"),

@@ -94,7 +94,7 @@ def test_a_locked_patch_names_the_version_first() -> None:
 
 
 @pytest.mark.parametrize(("status", "deleted"), [(200, True), (404, False)])
-def test_an_object_is_deleted_as_it_was_seen_and_one_that_is_gone_is_no_error(
+def test_an_object_is_deleted_in_the_version_seen_and_a_missing_one_is_not_an_error(
     client: Client, server: Server, status: int, deleted: bool
 ) -> None:
     server.answers = [json_answer({"kind": "Status", "code": status, "reason": "NotFound", "message": "gone"}, status)]

@@ -135,7 +135,7 @@ def test_a_redirect_is_not_followed(client: Client, server: Server) -> None:
 
 
 @pytest.mark.parametrize("answer", [{"metadata": [1]}, {"items": {"a": 1}}])
-def test_an_answer_that_is_no_list_is_an_error(client: Client, server: Server, answer: object) -> None:
+def test_an_answer_that_is_not_a_list_is_an_error(client: Client, server: Server, answer: object) -> None:
     server.answers = [json_answer(answer)]
     with pytest.raises(ApiError, match="did not return a list"):
         client.list_page(MAPS, "team")
@@ -149,7 +149,7 @@ def test_an_answer_that_is_no_list_is_an_error(client: Client, server: Server, a
         lambda handler: handler.send(200, b'{"kind": "\xff"}'),
     ],
 )
-def test_an_answer_that_is_no_json_object_is_an_error(client: Client, server: Server, answer: Answer) -> None:
+def test_an_answer_that_is_not_a_json_object_is_an_error(client: Client, server: Server, answer: Answer) -> None:
     server.answers = [answer]
     with pytest.raises(ApiError, match="did not return JSON") as caught:
         client.get(MAPS, "team", "one")

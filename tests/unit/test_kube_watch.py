@@ -150,7 +150,7 @@ def test_after_a_failed_watch_a_server_that_is_not_behind_is_asked_for_one_objec
 
 
 @pytest.mark.parametrize("version", ["", "an opaque text"])
-def test_a_server_whose_versions_are_no_numbers_is_never_taken_for_one_that_is_behind(version: str) -> None:
+def test_a_server_whose_versions_are_not_numbers_never_counts_as_behind(version: str) -> None:
     assert not watch.is_behind(version, "9")
     assert not watch.is_behind("9", version)
 

@@ -73,7 +73,7 @@ def test_a_record_is_one_json_object_with_its_fields() -> None:
     }
 
 
-def test_in_text_fields_that_are_no_plain_words_are_quoted() -> None:
+def test_in_text_fields_that_are_not_plain_words_are_quoted() -> None:
     fields = {"user": 'x" verdict=allowed', "codes": ("SEG003", "SEG020"), "name": "", "verdict": "denied"}
     line = logged(TextFormatter(), "admission", fields).decode()
     said = r'admission user="x\" verdict=allowed" codes=SEG003,SEG020 name="" verdict=denied'
@@ -116,7 +116,7 @@ def test_a_long_message_is_cut() -> None:
         assert len(logged(formatter, "x" * 100_000)) < 5000
 
 
-def test_a_stream_that_is_gone_is_no_reason_to_fail() -> None:
+def test_a_closed_stream_does_not_fail_the_caller() -> None:
     class Gone(io.BytesIO):
         def write(self, _line: object) -> int:
             raise BrokenPipeError

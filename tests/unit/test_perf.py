@@ -59,7 +59,7 @@ def test_the_peak_of_a_program_is_its_own_and_not_that_of_who_started_it(tmp_pat
     assert 60 < taken.mebibytes < len(ours) / MEBIBYTE
 
 
-def test_a_program_that_ends_otherwise_than_it_should_is_no_measurement() -> None:
+def test_an_unexpected_exit_code_is_not_a_measurement() -> None:
     with pytest.raises(AssertionError, match="in the way"):
         run(sys.executable, "-c", "import sys; sys.exit('something is in the way')", ends_with=0)
 

@@ -364,7 +364,7 @@ def test_without_a_good_policy_to_start_with_the_process_ends_with_2(tmp_path: P
     assert result.stderr == f"serviceentry-guard: {expected}\n"
 
 
-def test_another_day_is_taken_up_and_is_no_other_policy(tmp_path: Path) -> None:
+def test_another_day_takes_effect_and_is_not_another_policy(tmp_path: Path) -> None:
     path, today = tmp_path / "policy.yaml", ["2027-03-31"]
     path.write_text(f"{IDENTITY}exemptions: {{annotation: Allow}}\n")
     followed = PolicyFile(path, _unexpected, lambda: today[0])

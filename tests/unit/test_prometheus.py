@@ -82,7 +82,7 @@ def test_an_invalid_prometheus_response_is_one_sentence(server: Server, answer: 
     assert refused(server) == "URL did not return a Prometheus response"
 
 
-def test_a_partial_answer_is_no_answer(server: Server) -> None:
+def test_a_partial_answer_is_an_error(server: Server) -> None:
     server.answers = [json_answer(vector(one(), warnings=["store-gateway 1\nis down"]))]
     assert refused(server) == "Prometheus at URL returned only a part of the data: store-gateway 1 is down"
 
@@ -218,6 +218,6 @@ def test_an_invalid_matcher_is_an_error_and_sends_no_query(server: Server, match
     assert server.seen == []
 
 
-def test_no_calls_in_a_mesh_that_has_metrics_is_no_failure(server: Server) -> None:
+def test_no_calls_in_a_mesh_with_metrics_is_not_a_failure(server: Server) -> None:
     server.answers = [json_answer(vector()), json_answer(vector(one())), json_answer(vector())]
     read(server)

@@ -28,7 +28,7 @@ def test_a_share_has_two_digits_and_is_never_all_but_a_few(part: float, told: st
     assert share(part, 1000) == told
 
 
-def test_a_share_of_nothing_is_none_at_all() -> None:
+def test_a_share_of_nothing_is_zero() -> None:
     assert share(3, 0) == "0 %"
 
 

@@ -256,7 +256,7 @@ class TestNamedNamespaces:
             {"destinationRule": {"enabled": True}},
         ],
     )
-    def test_settings_that_say_nothing_of_routes_are_no_reason(self, same: dict[str, Any]) -> None:
+    def test_settings_without_effect_on_routes_are_not_a_reason(self, same: dict[str, Any]) -> None:
         policy = guard_policy(namespaces=[{"match": ["reports"], **same}])
         assert reach(plan(self.ONE, policy=policy))[f"team/{HOST}"] == [".", "payments", "reports"]
 
@@ -455,7 +455,7 @@ class TestPublicEntries:
             claim = virtual_service(namespace=namespace, exportTo=["."], hosts=hosts)
             assert reach(plan(entry(), policy=policy, beside=(claim,))) == {f"team/{HOST}": expected}
 
-    def test_a_wildcard_claim_of_another_namespace_outside_of_yield_to_is_no_conflict(self) -> None:
+    def test_a_wildcard_claim_of_another_namespace_outside_of_yield_to_is_not_a_conflict(self) -> None:
         policy = guard_policy(virtualService={"yieldTo": ["platform"]})
         greedy = virtual_service("greedy", "other", hosts=["*.com"])
         planned = plan(entry(), policy=policy, beside=(greedy,))

@@ -200,7 +200,7 @@ def test_an_entry_that_someone_repaired_meanwhile_is_left(cluster: Cluster) -> N
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "not yet known"])
-def test_an_entry_that_is_gone_is_no_failure(cluster: Cluster, known: bool) -> None:
+def test_an_entry_that_is_gone_is_not_a_failure(cluster: Cluster, known: bool) -> None:
     with cluster.remediator() as remediator:
         (gone,), (there,) = cluster.store(manifest("gone")), cluster.store(manifest("there"))
         del cluster.stored["gone"]
@@ -261,7 +261,7 @@ def test_a_patch_that_another_webhook_reverts_counts_as_refused(cluster: Cluster
     assert cluster.counted("patched") == 0
 
 
-def test_an_api_server_that_fails_is_no_refusal(cluster: Cluster) -> None:
+def test_a_failure_of_the_api_server_is_not_a_rejection(cluster: Cluster) -> None:
     cluster.refusals["api"] = status(500, "InternalError")
     with cluster.remediator() as remediator:
         for delivered in cluster.store(manifest()):

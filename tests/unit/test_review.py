@@ -130,7 +130,7 @@ def shell(script: str, folder: Folder) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_reader_that_stops_early_is_no_error_and_does_not_change_the_exit_code(folder: Folder) -> None:
+def test_a_reader_that_stops_early_does_not_change_the_exit_code(folder: Folder) -> None:
     folder.write("a.yaml", *(entry(f"e{number}") for number in range(500)))
     assert len(folder.review().stdout) > 65536, "it has to be more than a pipe holds"
     done = shell("$review a.yaml | head -1; exit ${PIPESTATUS[0]}", folder)

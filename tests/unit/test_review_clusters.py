@@ -74,7 +74,7 @@ def test_the_second_manifest_of_a_name_is_reviewed_as_if_the_first_was_not_there
     assert codes(folder, "clusters") == {EU: ["SEG021"], US: ["SEG050", "SEG021"]}
 
 
-def test_entries_with_generate_name_are_no_duplicates(folder: Folder) -> None:
+def test_entries_with_generate_name_are_not_duplicates(folder: Folder) -> None:
     generated = entry("partner", resolution="DNS")
     generated["metadata"] = {"generateName": "partner-", "namespace": "team"}
     folder.write("one.yaml", generated, generated)

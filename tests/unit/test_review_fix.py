@@ -174,13 +174,12 @@ def test_fix_reports_a_file_that_it_cannot_write_and_fixes_the_others(tmp_path: 
     assert "resolution: DNS" in changed.read_text()
 
 
-def test_fixing_needs_files_of_which_standard_input_is_none() -> None:
+def test_fixing_needs_files_and_standard_input_is_not_a_file() -> None:
     for arguments in ([], ["-"], ["a.yaml", "-"]):
         result = run("review", "--fix", *arguments, stdin=text(entry()))
         assert (result.exit_code, result.stdout) == (2, "")
-        assert (
-            result.stderr == "serviceentry-guard: --fix writes files in place: name them, standard input (-) is none\n"
-        )
+        wanted = "--fix changes files, and standard input (-) is not a file: name the files or their folder"
+        assert result.stderr == f"serviceentry-guard: {wanted}\n"
 
 
 def test_the_resolution_that_the_policy_chooses_is_written(tmp_path: Path) -> None:

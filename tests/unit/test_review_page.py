@@ -113,7 +113,7 @@ def test_the_page_asks_for_nothing_and_shows_what_was_found(opened: Visit, page_
         assert words in shown
 
 
-def test_text_of_an_author_is_no_markup(page_file: Path) -> None:
+def test_text_of_an_author_is_escaped(page_file: Path) -> None:
     assert EVIL not in page_file.read_text()
     assert "&quot;&gt;&lt;script&gt;" in page_file.read_text()
 

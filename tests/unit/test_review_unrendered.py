@@ -308,7 +308,7 @@ resolution: DNS
         {"kind": "ConfigMap", "data": {"readme": "kind: ServiceEntry is a kind of Istio's"}},
     ],
 )
-def test_an_object_that_is_no_service_entry_of_istio_is_ignored(folder: Folder, manifest: dict[str, Any]) -> None:
+def test_an_object_that_is_not_a_service_entry_of_istio_is_ignored(folder: Folder, manifest: dict[str, Any]) -> None:
     folder.write("a.yaml", manifest)
     assert review(folder) == (0, [], [])
 

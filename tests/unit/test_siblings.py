@@ -389,7 +389,7 @@ class TestTheWebhook:
             {"team": {HOST: [["a", "NONE", 1]]}},
         ],
     )
-    def test_anything_else_is_no_such_document(self, broken: Any) -> None:
+    def test_anything_else_is_not_such_a_document(self, broken: Any) -> None:
         with pytest.raises(ValueError, match="must "):
             parse_standing(broken)
 

@@ -185,7 +185,7 @@ def test_a_full_disk_is_one_sentence_and_exit_code_2(policy: Path, arguments: st
 
 
 @pytest.mark.parametrize("arguments", WRITES)
-def test_a_reader_that_is_gone_is_no_error(policy: Path, arguments: str) -> None:
+def test_a_reader_that_is_gone_is_not_an_error(policy: Path, arguments: str) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     command = [*GUARD, *arguments.split()]

@@ -83,7 +83,7 @@ def test_a_request_is_a_part_of_its_callers_trace(tracer: OtelTracer, collector:
 
 
 @pytest.mark.parametrize("given", [b"", b"00-xyz", b"\xff\xfe", b"00-" + b"0" * 32 + b"-" + b"0" * 16 + b"-01"])
-def test_a_context_that_is_none_begins_a_trace(tracer: OtelTracer, collector: Collector, given: bytes) -> None:
+def test_an_invalid_context_begins_a_trace(tracer: OtelTracer, collector: Collector, given: bytes) -> None:
     with tracer.serving("admission mutate", [(b"traceparent", given)]) as span:
         assert len(span.trace) == 32
     tracer.stop()
@@ -135,8 +135,8 @@ def test_spans_are_sent_while_the_process_runs(collector: Collector, monkeypatch
     prompt.stop()
 
 
-def test_an_endpoint_that_is_no_url_is_said_in_a_sentence() -> None:
+def test_an_endpoint_that_is_not_a_url_is_reported_in_one_sentence() -> None:
     told = CliRunner().invoke(cli, ["controller", "--otlp-endpoint=collector:4317"])
     assert told.exit_code == 2
-    said = "serviceentry-guard: --otlp-endpoint: collector:4317 is no URL: write one such as http://collector:4318\n"
+    said = "serviceentry-guard: --otlp-endpoint: collector:4317 is not a URL: write one such as http://collector:4318\n"
     assert told.stderr == said

@@ -50,7 +50,7 @@ def test_an_action_is_the_same_everywhere() -> None:
 
 
 @every_workflow
-def test_rights_are_none_but_to_read_unless_a_job_needs_more(path: Path) -> None:
+def test_each_job_may_only_read_unless_it_needs_more(path: Path) -> None:
     assert load(path)["permissions"] in ({}, {"contents": "read"})
     for name, job in jobs(path).items():
         granted = job.get("permissions", {})

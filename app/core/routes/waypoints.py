@@ -12,7 +12,7 @@ from app.core.rules.waypoint_findings import shared_finding, waypoint_findings
 
 
 def at_waypoint(entry: ServiceEntry, verdict: Verdict, bindings: Bindings, policy: GuardPolicy) -> Verdict:
-    """Add to the verdict on an entry what its company in an ambient mesh shows.
+    """Add the findings of an ambient mesh, which need other entries, to the verdict on an entry.
 
     An entry that shares a host and a waypoint with one of another namespace keeps its resolution: with DNS, Istio gives
     both an address, and the waypoint serves only one of them.

@@ -141,7 +141,7 @@ tolerations:
 affinity:
   {{- toYaml .values.affinity | nindent 2 }}
 {{- else }}
-# Zones are no topologySpreadConstraint: the scheduler leaves out nodes that lack the label of any constraint, and so would
+# There is no topologySpreadConstraint for zones: the scheduler leaves out nodes that lack the label of any constraint, and so would
 # spread nothing in a cluster without zones.
 affinity:
   podAntiAffinity:
