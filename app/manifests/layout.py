@@ -3,12 +3,13 @@
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import yaml
 
+from app.core.resources.records import record
 from app.manifests.documents import Event
 from app.manifests.lists import member_field
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _INDEX = re.compile(r"\[([0-9]+)\]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """A value in the text: from `start` to before `end`, in characters.
 
@@ -66,7 +67,7 @@ class Node:
         return found.key, found.value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """A field of an object: its key and its value."""
 

@@ -6,9 +6,9 @@ object of kind ServiceEntry in another API group belongs to another product, and
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import (
     API_VERSION,
     GROUP,
@@ -42,7 +42,7 @@ _WAYS = {
 _PROCESS = "process the Template first (oc process)"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Obstacle:
     """The reason why a manifest cannot be reviewed, as a predicate of its file, and the field.
 

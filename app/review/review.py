@@ -3,12 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.insight.cluster import Insight, WithFindings, enforced
 from app.core.policy.model import GuardPolicy
+from app.core.resources.records import record
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
 from app.core.routes.unseen_namespaces import unseen_namespaces
 from app.core.rules.findings import printable
@@ -30,7 +30,7 @@ UNSEEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What to review, and how; without `output` as text, or as a ResourceList if the input is one.
 

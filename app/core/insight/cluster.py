@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from app.core.policy.model import GuardPolicy, Mode, Settings
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key
 from app.core.routes.survey import Reviewed
 from app.core.rules.catalogue import HOST_OWNED
@@ -20,7 +21,7 @@ if TYPE_CHECKING:  # a review without figures of traffic needs none of these
     from app.core.insight.forecast import Forecast
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """The calls in a window: a forecast for each host, and calls to hosts without an entry."""
 
@@ -29,7 +30,7 @@ class Usage:
     elsewhere: "Sequence[Elsewhere]" = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Insight:
     """The parts of a report besides the verdicts; None if not requested."""
 
@@ -39,7 +40,7 @@ class Insight:
     """Objects of the guard that the cluster has, by namespace."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ends:
     """An exemption with an end date, and its entry."""
 

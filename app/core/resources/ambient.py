@@ -5,7 +5,8 @@ that its status names. All of it is total over any JSON value: labels and status
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from app.core.resources.records import record
 
 USE_WAYPOINT = "istio.io/use-waypoint"
 WAYPOINT_NAMESPACE = "istio.io/use-waypoint-namespace"
@@ -19,7 +20,7 @@ _ATTACHED = "Successfully attached to waypoint "
 """How the message of that condition begins; the waypoint follows as NAMESPACE/NAME."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ambient:
     """What one object says of its waypoint."""
 

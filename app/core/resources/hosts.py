@@ -7,8 +7,9 @@ without a dot is not fully qualified, and a name is at most 253 characters long,
 import enum
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+from app.core.resources.records import record
 
 MAX_NAME = 253
 """Maximum length of a DNS name, and of the name of a Kubernetes object, in characters."""
@@ -28,7 +29,7 @@ class HostKind(enum.Enum):
     INVALID = "INVALID"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Host:
     """One host of a ServiceEntry.
 

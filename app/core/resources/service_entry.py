@@ -5,7 +5,7 @@ type becomes a `Problem`, and the rules turn problems into a finding.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.hosts import Host
+from app.core.resources.records import record
 
 GROUP = "networking.istio.io"
 GATEWAY_GROUP = "gateway.networking.k8s.io"
@@ -47,7 +48,7 @@ JSON = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """A field of the wrong type: `path` in Kubernetes' notation, `expected` in words."""
 
@@ -55,7 +56,7 @@ class Problem:
     expected: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """One port of a ServiceEntry; `protocol` in upper case, `target` 0 where unset."""
 
@@ -84,7 +85,7 @@ class Port:
         return self.protocol in HTTP_FAMILY or not self.protocol
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """Namespace and name of an object; sorts like text."""
 
@@ -96,7 +97,7 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceEntry:
     """A networking.istio.io ServiceEntry, any of its served versions (their fields are the same)."""
 

@@ -1,11 +1,12 @@
 """The entries of one namespace for which objects are emitted for a host, and the ports that these objects serve."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.core.policy.model import Settings
 from app.core.policy.traffic import Reach
 from app.core.resources.hosts import Host
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate, Declarations, age, disagreeing, meet, precedence, seen_together
 from app.core.routes.host_entries import HTTP_PORT
@@ -19,7 +20,7 @@ Note = tuple[Key, Finding]
 """A finding, and the entry that it is about."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Home:
     """The entries of one namespace for which objects are emitted for a host, oldest first."""
 
@@ -45,7 +46,7 @@ class Home:
         return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Served:
     """A home, the ports of its entries (of two with one number, that of the older entry), and how they are matched."""
 

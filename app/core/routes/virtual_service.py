@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from app.core.resources.durations import Duration
 from app.core.resources.hosts import Host
+from app.core.resources.records import record
 from app.core.resources.service_entry import (
     API_VERSION,
     JSON,
@@ -26,7 +26,7 @@ UNSAFE_METHODS = "POST|PATCH"
 """RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Emitted:
     """One object that should exist: its manifest, and its identity."""
 
@@ -44,7 +44,7 @@ class Emitted:
         return fingerprint(self.manifest["spec"], str(self.owner.key), self.owner.uid, marks)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declared:
     """A port of a host in one entry, the host in that entry's spelling, and the entry's retry settings."""
 
@@ -54,7 +54,7 @@ class Declared:
     tuning: Tuning
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """The owner and the name of the object of a host, and the namespaces that see it (unset: all)."""
 

@@ -5,13 +5,12 @@ of the last write for a stored entry. So no decision on a stored entry changes w
 exemption ends, or has ended, depends on the day of today.
 """
 
-from dataclasses import dataclass
-
 from app.core.policy.fields import Permission
 from app.core.policy.model import Settings
 from app.core.policy.tenancy import EVERY, LONGEST_REASON, Exemptions, Temporary
 from app.core.resources.days import days_between, is_day, later
 from app.core.resources.globs import matches
+from app.core.resources.records import record
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.catalogue import EXEMPTED, EXEMPTION_ENDS, EXEMPTION_REFUSED
 from app.core.rules.findings import Finding, Severity, quoted
@@ -22,7 +21,7 @@ NOTICE_DAYS = 14
 """How many days before its end an exemption shows as a finding."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exemption:
     """An exemption that applies: its place, its reason, and its last day ("" if it has no end)."""
 

@@ -7,12 +7,12 @@ tests compare both languages on a real API server.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
 from app.core.policy.model import Settings, Tcp
 from app.core.resources.hosts import LABEL, MAX_NAME, HostKind
+from app.core.resources.records import record
 from app.core.resources.service_entry import NAMING, ServiceEntry
 from app.core.rules import templates
 from app.core.rules.catalogue import (
@@ -29,7 +29,7 @@ from app.core.rules.findings import Finding, Rule, Severity, and_more, port_labe
 from app.core.rules.predicates import fully, partly
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListField:
     """A list in `spec`, and how one of its items is named in a message.
 
@@ -52,7 +52,7 @@ PORTS = ListField(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ItemObstacle:
     """Items of a list that keep an entry from DNS.
 
@@ -82,7 +82,7 @@ class ItemObstacle:
         return Finding(self.rule, Severity.ERROR, path, and_more(message, len(hits)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FieldObstacle:
     """A field that keeps an entry from DNS; `found` and `cel` are the same predicate on the entry."""
 

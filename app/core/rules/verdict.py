@@ -1,9 +1,10 @@
 """The verdict on one ServiceEntry: the function that the webhook, the controller and the command line share."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.core.policy.model import Existing, GuardPolicy, Mode, Settings
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields, ServiceEntry, own_annotations
 from app.core.rules import resolution, templates
 from app.core.rules.bypasses import exported_to_all, mesh_internal, short_service_names
@@ -20,7 +21,7 @@ WARNING_LIMIT = 256
 """Kubernetes may cut longer warnings (KEP-1693)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """Findings on one entry, and the JSON Patch that repairs it (empty if nothing changes)."""
 
