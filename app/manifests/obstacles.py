@@ -54,10 +54,13 @@ class Obstacle:
     rejected: bool = False
 
 
-def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) -> Obstacle | None:
+def obstacle(
+    manifest: JSON, *, listed: bool = False, template: bool = False, placeholders: bool = True
+) -> Obstacle | None:
     """Return the obstacle to reviewing a manifest; None if there is none, or if it is not a ServiceEntry.
 
-    `listed` means that the manifest is an item of a List, `template` that it is an object of an OpenShift Template.
+    `listed` means that the manifest is an item of a List, `template` that it is an object of an OpenShift Template,
+    `placeholders` that a value may contain one.
     """
     if not isinstance(manifest, dict):
         return None
@@ -65,7 +68,7 @@ def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) ->
         sentences = "; ".join(sentence for _, sentence in problems)
         reason = f"has {_named(manifest)} that the API server rejects: {sentences}"
         return Obstacle(reason, problems[0][0], rejected=True)
-    return _placeholder(manifest, template) if is_service_entry(manifest) else None
+    return _placeholder(manifest, template) if placeholders and is_service_entry(manifest) else None
 
 
 def enclosed(manifest: JSON) -> Obstacle | None:

@@ -41,6 +41,8 @@ class OtherEntries:
 def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
     """Find the effect of other namespaces' entries for a host in a namespace that names it."""
     entries = index.at(host)
+    if all(each == namespace for each in entries.namespaces) and not any(_related(host, index)):
+        return OtherEntries(_two(entries.ports))
     summary = entries.summary
     named = any(by_name(entry) for entry in entries.of(namespace).values())
     ports = chain(summary.ports, (port for each in _related(host, index) for port in each.ports))

@@ -195,15 +195,17 @@ def _together(alone: Sequence[Reviewed], beside: Beside, policy: GuardPolicy) ->
         for number, (result, verdict) in enumerate(zip(alone, bound, strict=True))
     }
     verdicts = judged(members, policy)
-    reviewed = [replace(result, verdict=verdicts[number]) for number, result in enumerate(alone)]
+    reviewed = [Reviewed(result.origin, result.entry, verdicts[number]) for number, result in enumerate(alone)]
     stored = [result.repaired if result.verdict.allowed else _refused(result.entry) for result in reviewed]
     plan = desired(stored, policy, beside.observed, beside.namespaces)
     emitted = _by_owner((emitted_object, emitted_object) for emitted_object in plan.objects)
     contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
     overlapping = overlaps(result.entry for result in reviewed)
     for result, entry in zip(reviewed, stored, strict=True):
-        yield replace(
-            result,
+        yield Reviewed(
+            result.origin,
+            result.entry,
+            result.verdict,
             shared=(*plan.findings.get(result.entry.key, ()), *overlap_findings(result.entry, overlapping, policy)),
             emitted=emitted.get(id(entry), ()),
             conflicts=contested.get(id(entry), ()),

@@ -17,7 +17,7 @@ from app.core.resources.service_entry import (
     Port,
     ServiceEntry,
 )
-from app.core.rules.overrides import Tuning
+from app.core.rules.overrides import Routing, Tuning
 
 SEMANTICS = "internal.istio.io/route-semantics"
 """The annotation by which istiod tells the VirtualServices that it makes of HTTPRoutes; it reads it on all of them."""
@@ -124,32 +124,32 @@ def _owner_reference(entry: ServiceEntry) -> JSON:
 
 
 def _routes(declaration: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
-    unsafe = declaration.tuning.of(declaration.port).retry_on_unsafe
+    routing = declaration.tuning.of(declaration.port)
+    unsafe = routing.retry_on_unsafe
     if unsafe is not None:
-        yield _route(declaration, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
-    yield _route(declaration, match, declaration.tuning.of(declaration.port).retry_on)
+        yield _route(declaration, routing, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
+    yield _route(declaration, routing, match, routing.retry_on)
 
 
-def _route(declaration: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
-    timeout = declaration.tuning.of(declaration.port).timeout
+def _route(declaration: Declared, routing: Routing, match: JSON, retry_on: tuple[str, ...]) -> JSON:
     destination = {"host": declaration.host.text, "port": {"number": declaration.port.number}}
     return {
         **({"match": [match]} if match else {}),
         "route": [{"destination": destination, "weight": 100}],
-        **_written("timeout", timeout),
-        "retries": _retries(declaration, retry_on),
+        **_written("timeout", routing.timeout),
+        "retries": _retries(declaration.tuning, routing, retry_on),
     }
 
 
-def _retries(declaration: Declared, retry_on: tuple[str, ...]) -> JSON:
+def _retries(tuning: Tuning, routing: Routing, retry_on: tuple[str, ...]) -> JSON:
     """Return the retries; with 0 attempts, istiod rejects every other field."""
-    if declaration.tuning.attempts == 0 or not retry_on:
+    if tuning.attempts == 0 or not retry_on:
         return {"attempts": 0}
     return {
-        "attempts": declaration.tuning.attempts,
-        **_written("perTryTimeout", declaration.tuning.of(declaration.port).per_try_timeout),
+        "attempts": tuning.attempts,
+        **_written("perTryTimeout", routing.per_try_timeout),
         "retryOn": ",".join(retry_on),
-        **declaration.tuning.options,
+        **tuning.options,
     }
 
 
