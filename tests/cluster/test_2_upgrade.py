@@ -7,10 +7,12 @@ import pytest
 from tests.bed.processes import wait_until
 from tests.cluster.cluster import Cluster
 from tests.cluster.earlier import Earlier
+from tests.cluster.image import tag
 from tests.cluster.release import NAMESPACE, SECONDS, Release
 from tests.cluster.test_1_release import rehearse
 
-OLD = {"image": {"tag": "earlier"}}
+OLD, NEW = {"image": {"tag": "earlier"}}, {"image": {"tag": tag()}}
+"""Helm keeps the values of a release if an upgrade has none."""
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +24,7 @@ def upgraded(release: Release, cluster: Cluster, earlier: Earlier | None) -> Ite
     release.uninstall_if_installed()
     release.install(OLD, chart=earlier.chart)
     release.expect_repair("before", "team")
-    release.upgrade({})
+    release.upgrade(NEW)
     outcomes = list[str]()
 
     def done() -> bool:
