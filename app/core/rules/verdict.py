@@ -166,8 +166,6 @@ def _touched_part(manifest: JSON) -> JSON:
 
 def _cut(warning: str) -> str:
     """Shorten a warning to the limit, which counts bytes of UTF-8."""
-    if len(warning) <= WARNING_LIMIT and warning.isascii():
-        return warning
     encoded = warning.encode()
     if len(encoded) <= WARNING_LIMIT:
         return warning
