@@ -20,7 +20,7 @@ MODULES = {
     "webhook": "servers",
     "controller": "servers",
     "review": "review",
-    "audit": "review",
+    "audit": "audit",
     "policy": "policy",
     "doctor": "doctor",
     "uninstall": "uninstall",

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.audit import EVERYTHING, Audit, Part, connect, proxies
-from app.cli.insight import Asked, Suggest, read_dns, read_groups, read_usage
+from app.cli.insight import Asked, Suggest, read_dns, read_usage
 from app.cli.progress import progress
+from app.cli.proxies import read_groups
 from app.core.insight.cluster import Insight, WithFindings, enforced
 from app.core.insight.suggestions import annotations, policy_for
 from app.core.policy.model import GuardPolicy

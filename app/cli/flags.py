@@ -6,7 +6,7 @@ What only the servers need is in `serverflags`: a review is not to wait for it.
 import enum
 import math
 from collections.abc import Callable
-from functools import wraps
+from functools import reduce, wraps
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -85,6 +85,11 @@ def choice(
     if default is not None:
         more["default"] = default.value
     return flag(name, text, *([short] if short else []), type=OneOf(kind), **more)
+
+
+def together(*decorators: Decorator) -> Decorator:
+    """Apply several decorators, the first one outermost, as if each had its own line."""
+    return lambda command: reduce(lambda inner, decorator: decorator(inner), reversed(decorators), command)
 
 
 def policy() -> Decorator:

@@ -1,30 +1,26 @@
-"""Flags about traffic and DNS, and the figures that they add to the verdicts of `audit` and `review`."""
+"""Flags about traffic, and the figures that they add to the verdicts of `audit`."""
 
 import enum
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from app.cli.flags import FILE, AtLeast, Decorator, choice, flag
+from app.cli.flags import FILE, AtLeast, Decorator, choice, flag, together
 from app.cli.terminal import fail, tell
 from app.core.insight.calls import UNITS, Window
 from app.core.insight.cluster import Usage
 from app.core.insight.dns_load import DnsLoad, dns_load
 from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import ServiceEntry
-from app.core.resources.sidecars import ANY, Group
+from app.core.resources.sidecars import Group
 
 if TYPE_CHECKING:
     from app.core.insight.calls import Traffic
-
-FROM_CLUSTER = "cluster"
-_MOST_PROXIES = 10_000_000
 
 
 class Suggest(enum.Enum):
@@ -78,7 +74,7 @@ class Asked:
 
 def prometheus_flags() -> Decorator:
     """Declare where the metrics of the mesh are, and which of them count."""
-    return _all(
+    return together(
         flag("--prometheus", "Address of a Prometheus with Istio's metrics, such as http://host:9090.", metavar="URL"),
         flag("--metrics-window", "Time that figures are from.", type=WindowText(), default="7d"),
         flag(
@@ -101,20 +97,6 @@ def suggest() -> Decorator:
     """Declare the flag that replaces the report by suggestions."""
     text = "Instead of the report, print settings that would keep 99.9 % of the calls, as YAML; needs --prometheus."
     return choice("--suggest", text, Suggest)
-
-
-def dns_flags(of_cluster: str = "") -> Decorator:
-    """Declare by how many proxies names are resolved."""
-    more = f", {of_cluster}" if of_cluster else ""
-    return _all(
-        flag(
-            "--proxies",
-            f"Count the DNS queries of so many proxies: N that know every entry, or NAMESPACE=N, repeated{more}.",
-            metavar="N|NAMESPACE=N",
-            multiple=True,
-        ),
-        flag("--ttl", "Seconds that answers of DNS are valid, for --proxies.", type=AtLeast(1), default=30.0),
-    )
 
 
 def asked(given: dict[str, Any]) -> Asked:
@@ -156,28 +138,8 @@ def read_usage(
     return Usage(given.window, forecasts(traffic), tuple(traffic.elsewhere))
 
 
-def read_groups(given: tuple[str, ...], from_cluster: Callable[[], tuple[Group, ...]] | None) -> tuple[Group, ...]:
-    """Read how many proxies there are, or count those of the cluster."""
-    if given == (FROM_CLUSTER,) and from_cluster:
-        return from_cluster()
-    return tuple(map(partial(_group, cluster=from_cluster is not None), given))
-
-
 def read_dns(
     pairs: Iterable[tuple[ServiceEntry, ServiceEntry]], groups: tuple[Group, ...], ttl: float
 ) -> DnsLoad | None:
     """Count the DNS queries, where proxies were given."""
     return dns_load(pairs, groups, ttl) if groups else None
-
-
-def _group(text: str, *, cluster: bool) -> Group:
-    namespace, _, number = text.rpartition("=")
-    if not (number.isascii() and number.isdigit() and int(number) <= _MOST_PROXIES):
-        also = f" or {FROM_CLUSTER}" if cluster else ""
-        fail(f"--proxies: {text!r} is neither a number such as 500 nor a namespace with one, such as shop=20{also}")
-    return Group(namespace or ANY, int(number))
-
-
-def _all(*decorators: Decorator) -> Decorator:
-    """Apply several decorators, the first one outermost, as if each had its own line."""
-    return lambda command: reduce(lambda inner, decorator: decorator(inner), reversed(decorators), command)

@@ -1,9 +1,9 @@
 """The catalogue of Events, and the Events about one ServiceEntry."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Literal
 
+from app.core.resources.records import record
 from app.core.routes.limits import Exceeded
 from app.core.routes.plan import Conflict
 from app.core.routes.virtual_service import Emitted
@@ -14,7 +14,7 @@ from app.core.rules.findings import Finding
 from app.core.rules.verdict import Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reason:
     """The reason of an Event: its name, its type, its meaning, and the Event's `action`."""
 
@@ -24,7 +24,7 @@ class Reason:
     action: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notice:
     """An Event about an entry: its reason and its note."""
 

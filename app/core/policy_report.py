@@ -7,10 +7,10 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from app.core.policy.model import GuardPolicy
+from app.core.resources.records import record
 from app.core.resources.service_entry import API_VERSION, JSON, MANAGED_BY, MANAGER, PREFIX, Fields, Key, ServiceEntry
 from app.core.routes.index import Neighbours
 from app.core.routes.plan import desired_at
@@ -37,7 +37,7 @@ _OF_FINDING: dict[Severity, tuple[Outcome, str]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Result:
     """The result of one rule for one entry; `severity` is a value of the reports' schema."""
 

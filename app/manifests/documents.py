@@ -9,11 +9,11 @@ import codecs
 import re
 from collections.abc import Callable, Iterator
 from copy import deepcopy
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import yaml
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON
 
 DEPTH_LIMIT = 128
@@ -63,7 +63,7 @@ class Malformed(ValueError):
         self.line = line
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Document:
     """One document: its value, and where it starts and ends in the text, in characters.
 
@@ -76,7 +76,7 @@ class Document:
     twice: tuple[str, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dialect:
     """The dialect of YAML: the values of plain scalars, and the maximum nesting.
 

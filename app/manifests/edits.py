@@ -6,8 +6,8 @@ meaning. If they differ, nothing is changed.
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields
 from app.core.routes.survey import Reviewed, Sourced
 from app.core.rules.patch import apply_patch
@@ -26,7 +26,7 @@ class NotEditable(Exception):
     """A text that cannot be edited without changing other fields; the message says why."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Edit:
     """The replacement of the text between two positions, counted in characters."""
 

@@ -6,9 +6,9 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import GROUP
 from app.core.routes.survey import Unreadable
 from app.manifests.documents import Malformed, decoded
@@ -24,7 +24,7 @@ FileIdentity = tuple[int, int]
 """Device and inode."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class File:
     """A file as it was read. `path` is None for standard input; `folder` is the searched folder, if any."""
 

@@ -1,15 +1,15 @@
 """The patches in a kustomization. A patch is a part of a manifest; `kustomize build` completes it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields
 
 FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names under which Kustomize looks for a kustomization."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Patch:
     """One patch: its file, or its text inside the kustomization.
 

@@ -3,12 +3,13 @@
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import yaml
 
+from app.core.resources.records import record
 from app.manifests.documents import Event
 from app.manifests.lists import member_field
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from app.core.routes.survey import Sourced
     from app.manifests.files import File
 
+_NO_FIELDS: "Mapping[str, Field]" = {}
+"""Those of every scalar: very many have none."""
 _INDEX = re.compile(r"\[([0-9]+)\]")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Node:
     """A value in the text: from `start` to before `end`, in characters.
 
@@ -50,7 +53,8 @@ class Node:
         """Return the beginning of a path that names a field or item of this node; keys may contain dots."""
         if self.items and (index := _INDEX.match(path)):
             return index[0] if int(index[1]) < len(self.items) else None
-        spellings = (spelling for name in self.fields for spelling in (f".{name}", f'["{name}"]'))
+        opening, closing = (".", "") if path.startswith(".") else ('["', '"]')
+        spellings = [f"{opening}{name}{closing}" for name in self.fields if path.startswith(name, len(opening))]
         matching = (
             spelling
             for spelling in spellings
@@ -66,7 +70,7 @@ class Node:
         return found.key, found.value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Field:
     """A field of an object: its key and its value."""
 
@@ -106,6 +110,11 @@ class Source:
         return "ServiceEntry" in self.file.text
 
     @cached_property
+    def may_have_placeholders(self) -> bool:
+        """Whether a value may contain a placeholder, perhaps spelt with an escape; if not, the search is skipped."""
+        return any(mark in self.file.text for mark in ("${", "{{", "$(", "\\"))
+
+    @cached_property
     def _breaks(self) -> list[int]:
         return [match.start() for match in re.finditer("\n", self.file.text)]
 
@@ -126,14 +135,13 @@ class _Reader:
         return self._node(self._next())
 
     def _node(self, event: Event) -> Node:
-        if type(event) is yaml.MappingStartEvent:
+        kind = type(event)
+        if kind is yaml.MappingStartEvent:
             return self._mapping(event)
-        if type(event) is yaml.SequenceStartEvent:
+        if kind is yaml.SequenceStartEvent:
             return self._sequence(event)
-        start, end = self._place(event)
-        if type(event) is yaml.AliasEvent:
-            return Node(start, end)
-        return Node(start, end, event.value, event.style or "")
+        text, style = ("", "") if kind is yaml.AliasEvent else (event.value, event.style or "")
+        return Node(*self._place(event), text, style, fields=_NO_FIELDS)
 
     def _mapping(self, event: Event) -> Node:
         fields: dict[str, Field] = {}

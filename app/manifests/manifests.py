@@ -154,7 +154,12 @@ def _obstacles(sourced: Sourced, document: JSON, source: Source) -> Iterator[Obs
     if inline:
         yield from inline
         return
-    found = obstacle(manifest, listed=sourced.item is not None, template=is_template(document))
+    found = obstacle(
+        manifest,
+        listed=sourced.item is not None,
+        template=is_template(document),
+        placeholders=source.may_have_placeholders,
+    )
     if found is None and source.mentions_entries:
         found = enclosed(manifest)
     if found:

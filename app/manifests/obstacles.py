@@ -6,9 +6,9 @@ object of kind ServiceEntry in another API group belongs to another product, and
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import (
     API_VERSION,
     GROUP,
@@ -42,7 +42,7 @@ _WAYS = {
 _PROCESS = "process the Template first (oc process)"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Obstacle:
     """The reason why a manifest cannot be reviewed, as a predicate of its file, and the field.
 
@@ -54,10 +54,13 @@ class Obstacle:
     rejected: bool = False
 
 
-def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) -> Obstacle | None:
+def obstacle(
+    manifest: JSON, *, listed: bool = False, template: bool = False, placeholders: bool = True
+) -> Obstacle | None:
     """Return the obstacle to reviewing a manifest; None if there is none, or if it is not a ServiceEntry.
 
-    `listed` means that the manifest is an item of a List, `template` that it is an object of an OpenShift Template.
+    `listed` means that the manifest is an item of a List, `template` that it is an object of an OpenShift Template,
+    `placeholders` that a value may contain one.
     """
     if not isinstance(manifest, dict):
         return None
@@ -65,7 +68,7 @@ def obstacle(manifest: JSON, *, listed: bool = False, template: bool = False) ->
         sentences = "; ".join(sentence for _, sentence in problems)
         reason = f"has {_named(manifest)} that the API server rejects: {sentences}"
         return Obstacle(reason, problems[0][0], rejected=True)
-    return _placeholder(manifest, template) if is_service_entry(manifest) else None
+    return _placeholder(manifest, template) if placeholders and is_service_entry(manifest) else None
 
 
 def enclosed(manifest: JSON) -> Obstacle | None:

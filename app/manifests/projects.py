@@ -7,9 +7,9 @@ folders below it, so we look for a kustomization in the folder of the file and i
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON
 from app.manifests.documents import Malformed, documents
 from app.manifests.embedded import mention
@@ -18,7 +18,7 @@ from app.manifests.kustomize import FILES, patches
 from app.manifests.obstacles import ENTRY_KIND, Obstacle
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unrendered:
     """A file that must be rendered first: its type, and the command that renders it.
 

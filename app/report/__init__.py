@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.core.insight.cluster import Insight, Overview
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key
 from app.core.routes.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
 from app.core.rules.findings import Finding
@@ -30,7 +31,7 @@ class Output(Enum):
     GITHUB = "github"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SourceLine:
     """A line of a file, counted from 1; 0 if there are no lines, as in a cluster."""
 
@@ -42,7 +43,7 @@ class SourceLine:
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Revision:
     """A text before and after the repair of all entries in it."""
 

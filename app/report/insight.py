@@ -1,14 +1,16 @@
 """The parts of a report after the entries, as lines and as JSON: ending exemptions, objects, traffic, DNS queries."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from app.core.insight.calls import Elsewhere, Ending
 from app.core.insight.cluster import Ends, Insight, Overview, Usage
-from app.core.insight.forecast import Caller, Cut, Forecast
 from app.core.resources.quantities import count
 from app.core.resources.service_entry import Key
 from app.report import Report
+
+if TYPE_CHECKING:  # most reports have no figures of traffic
+    from app.core.insight.calls import Elsewhere
+    from app.core.insight.forecast import Caller, Cut, Forecast
 
 SHOWN = 20
 """Maximum number of lines of a kind in a text; JSON and HTML have all of them."""
@@ -42,18 +44,18 @@ def insight_document(report: Report) -> dict[str, Any]:
     return document
 
 
-def notable(forecasts: Sequence[Forecast]) -> list[Forecast]:
+def notable(forecasts: "Sequence[Forecast]") -> "list[Forecast]":
     """Return the forecasts of hosts with calls."""
     return [forecast for forecast in forecasts if not forecast.quiet]
 
 
-def quiet_hosts(forecasts: Sequence[Forecast]) -> list[str]:
+def quiet_hosts(forecasts: "Sequence[Forecast]") -> list[str]:
     """Return the hosts without calls, of any entry."""
     called = {forecast.host for forecast in forecasts if not forecast.quiet}
     return sorted({forecast.host for forecast in forecasts} - called)
 
 
-def elsewhere_sentence(elsewhere: Elsewhere) -> str:
+def elsewhere_sentence(elsewhere: "Elsewhere") -> str:
     """Return the sentence about calls of a namespace to a host without an entry."""
     what = f"{count(elsewhere.calls)} calls" if elsewhere.calls else f"{count(elsewhere.connections)} connections"
     host = "an unknown host" if elsewhere.host in {"", "unknown", elsewhere.cluster} else elsewhere.host
@@ -143,7 +145,9 @@ def _traffic(usage: Usage) -> dict[str, Any]:
     }
 
 
-def _forecast(forecast: Forecast) -> dict[str, Any]:
+def _forecast(forecast: "Forecast") -> dict[str, Any]:
+    from app.core.insight.calls import Ending  # noqa: PLC0415 - see above
+
     return {
         "host": forecast.host,
         **_named(forecast.entry),
@@ -160,7 +164,7 @@ def _forecast(forecast: Forecast) -> dict[str, Any]:
     }
 
 
-def _caller(caller: Caller) -> dict[str, Any]:
+def _caller(caller: "Caller") -> dict[str, Any]:
     return {
         "namespace": caller.namespace,
         "calls": round(caller.figures.calls),
@@ -170,7 +174,7 @@ def _caller(caller: Caller) -> dict[str, Any]:
     }
 
 
-def _cut(cut: Cut) -> dict[str, Any]:
+def _cut(cut: "Cut") -> dict[str, Any]:
     return {
         "annotation": cut.annotation,
         "longerThan": str(cut.limit),

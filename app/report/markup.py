@@ -1,11 +1,12 @@
 """Pieces of an HTML page: text that is safe in it, tables, and bars."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from html import escape
 
+from app.core.resources.records import record
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Cell:
     """One cell of a table: HTML, and its sort key if that is not its text."""
 
@@ -13,7 +14,7 @@ class Cell:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Bar:
     """A bar: a name, a share between 0 and 1, and the figure in words."""
 

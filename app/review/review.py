@@ -3,14 +3,12 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.core.insight.cluster import Insight, WithFindings, enforced
-from app.core.insight.dns_load import dns_load
 from app.core.policy.model import GuardPolicy
-from app.core.resources.sidecars import Group
+from app.core.resources.records import record
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
 from app.core.routes.unseen_namespaces import unseen_namespaces
 from app.core.rules.findings import printable
@@ -22,6 +20,7 @@ from app.report import Output, Report, Revision, SourceLine, write
 from app.review.krm import configured
 
 if TYPE_CHECKING:
+    from app.core.resources.sidecars import Group
     from app.review.pipeline import Pipeline
 
 
@@ -31,7 +30,7 @@ UNSEEN = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What to review, and how; without `output` as text, or as a ResourceList if the input is one.
 
@@ -44,7 +43,7 @@ class Request:
     cluster_folders: Sequence[str] = ()
     output: Output | None = None
     colour: bool = False
-    proxies: tuple[Group, ...] = ()
+    proxies: "tuple[Group, ...]" = ()
     """The proxies whose DNS queries are counted."""
     ttl: float = 30.0
     step: Callable[[str], object] = str
@@ -130,6 +129,8 @@ class Review:
 
     def _count_queries(self, policy: GuardPolicy) -> None:
         """Count the DNS queries, and warn about the most expensive entries if the policy's limit is exceeded."""
+        from app.core.insight.dns_load import dns_load  # noqa: PLC0415 - few reviews count queries
+
         under = survey(self._manifests.documents, enforced(policy), self._request.namespace)
         pairs = (
             (reviewed.entry, reviewed.repaired if reviewed.verdict.allowed else reviewed.entry) for reviewed in under

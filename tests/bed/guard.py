@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tempfile
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -22,6 +22,9 @@ COMMAND = (sys.executable, "-m", "app")
 HOST = "127.0.0.1"
 STAGES = {"mutate": ("MutatingWebhookConfiguration", "Ignore"), "validate": ("ValidatingWebhookConfiguration", "Fail")}
 """Kind of the configuration and failure policy, as a cluster should have them."""
+Conditions = Mapping[str, Sequence[Mapping[str, str]]]
+"""The matchConditions of each stage."""
+NO_CONDITIONS: Conditions = {}
 WEBHOOK_RULES = [
     {
         "apiGroups": ["networking.istio.io"],
@@ -63,12 +66,15 @@ class Webhook:
         control_plane: ControlPlane,
         selector: dict[str, str] | None = None,
         stages: Sequence[str] = tuple(STAGES),
+        conditions: Conditions = NO_CONDITIONS,
     ) -> Iterator[None]:
         """Have the API server ask it, in the namespaces with these labels (None: in all), for as long as this lasts.
 
-        The API server begins to ask a moment later.
+        `conditions` are the matchConditions of each stage. The API server begins to ask a moment later.
         """
         configurations = [self._configuration(stage, selector, "-".join(stages)) for stage in stages]
+        for stage, configuration in zip(stages, configurations, strict=True):
+            configuration["webhooks"][0]["matchConditions"] = list(conditions.get(stage, ()))
         manifest = json.dumps({"apiVersion": "v1", "kind": "List", "items": configurations})
         control_plane.kubectl("apply", "--filename=-", stdin=manifest)
         try:

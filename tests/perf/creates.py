@@ -14,7 +14,7 @@ from typing import Self
 
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
-from tests.bed.guard import Webhook
+from tests.bed.guard import NO_CONDITIONS, Conditions, Webhook
 from tests.bed.processes import wait_until
 from tests.perf.api import Api
 from tests.perf.figures import Figure, p99
@@ -53,11 +53,17 @@ class Creates:
     ) -> None:
         self._stack.__exit__(kind, error, trace)
 
-    def add_webhook(self, labels: Mapping[str, str], command: Sequence[str], arguments: Sequence[str] = ()) -> None:
-        """Start a webhook that is asked twice about each create in the namespaces with these labels."""
+    def add_webhook(
+        self,
+        labels: Mapping[str, str],
+        command: Sequence[str],
+        arguments: Sequence[str] = (),
+        conditions: Conditions = NO_CONDITIONS,
+    ) -> None:
+        """Start a webhook that is asked about creates in the namespaces with these labels: twice, or by conditions."""
         folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
         webhook = self._stack.enter_context(Webhook(folder, arguments, command))
-        self._stack.enter_context(webhook.registered(self.control_plane, dict(labels)))
+        self._stack.enter_context(webhook.registered(self.control_plane, dict(labels), conditions=conditions))
 
     def open(self, places: Iterable[Place]) -> None:
         """Make the namespaces, and wait until whatever belongs before each stands there."""

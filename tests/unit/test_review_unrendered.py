@@ -203,6 +203,13 @@ def test_variables_in_the_namespace_or_in_our_annotations_count_too(folder: Fold
     assert 'reviewed: metadata.annotations["serviceentry-guard.io/attempts"] contains ${ATTEMPTS}' in said[1]
 
 
+@pytest.mark.parametrize("escape", ["\\x24", "\\u0024", "\\\n      $"])
+def test_a_variable_that_is_spelt_with_an_escape_is_found_too(folder: Folder, escape: str) -> None:
+    written = yaml.safe_dump(entry("api", hosts=["HOST"])).replace("- HOST", f'- "{escape}{{HOST}}"')
+    (folder.path / "se.yaml").write_text(written)
+    assert "spec.hosts[0] contains ${HOST}" in review(folder)[2][0]
+
+
 def test_variables_in_other_fields_do_not_keep_an_entry_from_being_reviewed(folder: Folder) -> None:
     one = entry("${NAME}-api", hosts=["api.example.com"], resolution="DNS", subjectAltNames=["${SAN}"])
     one["spec"]["ports"] = [{"number": 80, "name": "${PORT_NAME}", "protocol": "HTTP"}]

@@ -1,9 +1,9 @@
 """Whether the guard cuts good calls: calls that end at a timeout, before and after a VirtualService was created."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from app.core.resources.quantities import count, share
+from app.core.resources.records import record
 from app.core.rules.findings import Finding, Severity, quoted
 from app.core.rules.traffic_catalogue import CALLS_CUT
 
@@ -13,7 +13,7 @@ RISE = 0.005
 """Minimum rise of their share for a finding: half a per cent of all calls."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Deadlines:
     """The number of calls to a host in a window, and the number of them that ended at a timeout."""
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.core.resources.hosts import canonical_host
+from app.core.resources.records import record
 
 DAY, UNITS = 86_400, {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _WORDS = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
@@ -50,7 +51,7 @@ def ending(flags: str) -> Ending | None:
     return next((kind for kind in Ending if kind in present), None)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Window:
     """The time range of figures: a number and a unit in Prometheus format, such as 7d."""
 
@@ -100,7 +101,7 @@ class Figures:
         self.within[place] += number
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Durations:
     """A histogram: the number of calls up to each bound in milliseconds, ascending. The last bound has all calls."""
 
@@ -131,7 +132,7 @@ class Durations:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Elsewhere:
     """Calls to a host without a ServiceEntry: Envoy's cluster, and the calling namespace."""
 

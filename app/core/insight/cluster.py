@@ -6,37 +6,41 @@ A report shows it after the entries. Nothing here changes a verdict; the finding
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
-from app.core.insight.calls import Elsewhere, Window
-from app.core.insight.dns_load import DnsLoad
-from app.core.insight.forecast import Forecast
 from app.core.policy.model import GuardPolicy, Mode, Settings
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key
 from app.core.routes.survey import Reviewed
 from app.core.rules.catalogue import HOST_OWNED
 from app.core.rules.findings import Finding
 
+if TYPE_CHECKING:  # a review without figures of traffic needs none of these
+    from app.core.insight.calls import Elsewhere, Window
+    from app.core.insight.dns_load import DnsLoad
+    from app.core.insight.forecast import Forecast
 
-@dataclass(frozen=True, slots=True)
+
+@record
 class Usage:
     """The calls in a window: a forecast for each host, and calls to hosts without an entry."""
 
-    window: Window
-    forecasts: Sequence[Forecast] = ()
-    elsewhere: Sequence[Elsewhere] = ()
+    window: "Window"
+    forecasts: "Sequence[Forecast]" = ()
+    elsewhere: "Sequence[Elsewhere]" = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Insight:
     """The parts of a report besides the verdicts; None if not requested."""
 
     usage: Usage | None = None
-    dns: DnsLoad | None = None
+    dns: "DnsLoad | None" = None
     stored: Mapping[str, int] = field(default_factory=dict)
     """Objects of the guard that the cluster has, by namespace."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ends:
     """An exemption with an end date, and its entry."""
 

@@ -6,12 +6,13 @@ the histogram has no bound at a timeout, the share is a range; a suggested value
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from app.core.insight.calls import Ending, Figures, Traffic, together
 from app.core.policy.traffic import DurationBounds, Overrides
 from app.core.resources.durations import Duration
 from app.core.resources.quantities import count, rate, share, shares
+from app.core.resources.records import record
 from app.core.resources.service_entry import PREFIX, Key
 from app.core.routes.candidates import PUBLIC, Candidate, age
 from app.core.rules.annotations import PER_TRY_TIMEOUT, TIMEOUT
@@ -29,7 +30,7 @@ FIELDS = {PER_TRY_TIMEOUT: "virtualService.retries.perTryTimeout", TIMEOUT: "vir
 """The policy's setting that an annotation overrides."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Effect:
     """The object of a host: its retries, its timeouts, and the namespaces that see it."""
 
@@ -48,7 +49,7 @@ class Effect:
         return not self.withheld and (PUBLIC in self.seen_by or namespace in self.seen_by)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cut:
     """Calls that take longer than a timeout: minimum, maximum, and the value that would keep nearly all."""
 
@@ -61,7 +62,7 @@ class Cut:
     """Whether the policy allows this value of the annotation."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Caller:
     """The calls from one namespace."""
 
@@ -70,7 +71,7 @@ class Caller:
     cuts: tuple[Cut, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Forecast:
     """The findings on the calls to one host that an entry decides."""
 
@@ -98,7 +99,7 @@ class Forecast:
         return {PREFIX + cut.annotation: str(cut.keeps) for cut in self.cuts if cut.keeps and cut.granted}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Subject:
     """The calls of a forecast, with everything that decides about them."""
 

@@ -1,10 +1,11 @@
 """Errors of a policy file, as sentences that name the path and the values that are allowed there."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
 from app.core.policy.fields import camel, is_model
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ MOST = 20
 """Most problems that are reported."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PolicyProblem:
     """A problem of a policy. `place` is a path in the document, or a file and line; empty for the whole document."""
 

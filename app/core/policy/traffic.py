@@ -1,7 +1,6 @@
 """The part of the policy about emitted objects: the VirtualService and the DestinationRule of each host."""
 
 import enum
-from http import HTTPStatus
 from typing import Annotated
 
 from app.core.policy.fields import Bounds, DurationField, Glob, Permission, SecondsField, TimeoutField, model, setting
@@ -26,8 +25,6 @@ RETRY_CONDITIONS = (
     "unavailable",
 )
 """The retry conditions that Istio's validation (`supportedRetryOnPolicies`) accepts in retryOn."""
-RETRY_STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
-"""The HTTP status codes that it also accepts: those that have a name."""
 
 RetryCondition = Annotated[str, Bounds(pattern="^[a-z0-9][a-z0-9-]*$", max_length=64, title="retry condition")]
 Attempts = Annotated[int, Bounds(ge=0, le=100)]

@@ -5,7 +5,8 @@ that its status names. All of it is total over any JSON value: labels and status
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from app.core.resources.records import record
 
 USE_WAYPOINT = "istio.io/use-waypoint"
 WAYPOINT_NAMESPACE = "istio.io/use-waypoint-namespace"
@@ -19,7 +20,7 @@ _ATTACHED = "Successfully attached to waypoint "
 """How the message of that condition begins; the waypoint follows as NAMESPACE/NAME."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ambient:
     """What one object says of its waypoint."""
 
@@ -35,6 +36,8 @@ class Ambient:
     @classmethod
     def read(cls, labels: object, status: object = None) -> "Ambient":
         """Read the labels of an object, and the status of a ServiceEntry."""
+        if not (labels or status):
+            return NOTHING
         found = text(labels, USE_WAYPOINT), text(labels, WAYPOINT_NAMESPACE), *_condition(status)
         return cls(*found) if any(found) else NOTHING
 

@@ -5,11 +5,11 @@ without a dot is not fully qualified, and a name is at most 253 characters long,
 """
 
 import enum
-import hashlib
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import lru_cache
+
+from app.core.resources.records import record
 
 MAX_NAME = 253
 """Maximum length of a DNS name, and of the name of a Kubernetes object, in characters."""
@@ -29,7 +29,7 @@ class HostKind(enum.Enum):
     INVALID = "INVALID"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Host:
     """One host of a ServiceEntry.
 
@@ -66,6 +66,8 @@ def object_name(canonical: str) -> str:
     Different hosts never share a name: a host whose own first label begins with "wildcard" gets a different name, and
     a name that is too long for a suffix within Kubernetes' 253 characters is replaced by its SHA-256.
     """
+    if not canonical.startswith(("*", _RESERVED)) and len(canonical) <= MAX_NAME - len(_SECOND):
+        return canonical
     label, dot, rest = canonical.partition(".")
     if label == "*":
         label = _RESERVED
@@ -75,6 +77,8 @@ def object_name(canonical: str) -> str:
         label = f"{_RESERVED}-host-{label}"
     name = f"{label}{dot}{rest}"
     if len(name) > MAX_NAME - len(_SECOND):
+        import hashlib  # noqa: PLC0415 - it loads OpenSSL, and few hosts are so long
+
         return f"{_RESERVED}-long-{hashlib.sha256(canonical.encode()).hexdigest()}"
     return name
 

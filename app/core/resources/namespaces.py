@@ -1,12 +1,11 @@
 """The labels of a namespace, as far as a rule reads them: ambient or sidecars, and the waypoint of its entries."""
 
-from dataclasses import dataclass
-
 from app.core.resources.ambient import DATAPLANE_MODE, INJECTION, NOTHING, Ambient, text
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, REVISION_LABEL, Fields, Key, ServiceEntry
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Namespace:
     """A namespace."""
 

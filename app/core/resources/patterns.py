@@ -7,8 +7,9 @@ Syntax outside the subset is an error when the policy is read.
 
 import string
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+
+from app.core.resources.records import record
 
 LONGEST = 200
 """Maximum length of a pattern."""
@@ -31,7 +32,7 @@ _NAMED: dict[str, tuple[Range, ...]] = {
 _BEGIN, _END = "begin", "end"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Chars:
     """Consumes one character that is in one of the ranges, or in none of them."""
 
@@ -47,7 +48,7 @@ Step = Chars | str | tuple[int, ...]
 Program = tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Pattern:
     """A pattern as it is written."""
 

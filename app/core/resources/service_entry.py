@@ -5,7 +5,7 @@ type becomes a `Problem`, and the rules turn problems into a finding.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from sys import intern
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.hosts import Host
+from app.core.resources.records import record
 
 GROUP = "networking.istio.io"
 GATEWAY_GROUP = "gateway.networking.k8s.io"
@@ -47,7 +48,7 @@ JSON = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Problem:
     """A field of the wrong type: `path` in Kubernetes' notation, `expected` in words."""
 
@@ -55,7 +56,7 @@ class Problem:
     expected: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Port:
     """One port of a ServiceEntry; `protocol` in upper case, `target` 0 where unset."""
 
@@ -84,7 +85,7 @@ class Port:
         return self.protocol in HTTP_FAMILY or not self.protocol
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Key:
     """Namespace and name of an object; sorts like text."""
 
@@ -96,7 +97,7 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServiceEntry:
     """A networking.istio.io ServiceEntry, any of its served versions (their fields are the same)."""
 
@@ -131,7 +132,7 @@ class ServiceEntry:
     @property
     def names_host(self) -> bool:
         """Whether some port has a protocol that names its host."""
-        return any(port.names_host for port in self.ports)
+        return any(port.protocol in NAMING for port in self.ports)
 
     @classmethod
     def parse(cls, manifest: JSON, namespace: str = "default", written: str | None = None) -> "ServiceEntry":
@@ -152,13 +153,13 @@ class ServiceEntry:
             terminating=bool(meta.text("deletionTimestamp")),
             annotations=own_annotations(meta) or NO_ANNOTATIONS,
             revision=meta.child("labels").text(REVISION_LABEL),
-            hosts=tuple(Host.parse(host) for host in spec.texts("hosts")),
+            hosts=tuple([Host.parse(host) for host in spec.texts("hosts")]),
             addresses=tuple(spec.texts("addresses")),
-            ports=_same_ports(tuple(_port(port) for port in spec.children("ports"))),
+            ports=_ports(tuple([_declared(port) for port in spec.children("ports")])),
             location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
             resolution=resolution or "NONE",
             resolution_set="resolution" in spec.values,
-            endpoints=tuple(endpoint.text("address") for endpoint in spec.children("endpoints")),
+            endpoints=tuple([endpoint.text("address") for endpoint in spec.children("endpoints")]),
             workload_selector=spec.values.get("workloadSelector") is not None,
             export_to=tuple(spec.texts("exportTo")),
             written=intern(_last_write(meta.values)) if written is None else written,
@@ -173,14 +174,26 @@ class Fields:
     Its path is made only for a problem: most objects have none.
     """
 
-    __slots__ = ("_index", "_name", "_parent", "problems", "values")
+    __slots__ = ("_index", "_name", "_parent", "_problems", "values")
 
     def __init__(self, value: JSON, name: str = "", parent: "Fields | None" = None, index: int | None = None) -> None:
         self._name, self._parent, self._index = name, parent, index
-        self.problems: list[Problem] = parent.problems if parent else []
-        self.values: dict[str, JSON] = value if isinstance(value, dict) else {}
-        if value is not None and not isinstance(value, dict):
-            self.report("", "an object")
+        self._problems: list[Problem] | None = None
+        if isinstance(value, dict):
+            self.values: dict[str, JSON] = value
+        else:
+            self.values = {}
+            if value is not None:
+                self.report("", "an object")
+
+    @property
+    def problems(self) -> list[Problem]:
+        """The problems of the whole document."""
+        if self._parent is not None:
+            return self._parent.problems
+        if self._problems is None:
+            self._problems = []
+        return self._problems
 
     def report(self, name: str, expected: str) -> None:
         """Record that a field, or this object itself (""), has a wrong type."""
@@ -195,9 +208,10 @@ class Fields:
     def text(self, name: str) -> str:
         """Return a string field, "" if absent."""
         value = self.values.get(name)
-        if value is None or isinstance(value, str):
-            return value or ""
-        self.report(name, "a string")
+        if isinstance(value, str):
+            return value
+        if value is not None:
+            self.report(name, "a string")
         return ""
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str:
@@ -213,18 +227,21 @@ class Fields:
     def number(self, name: str) -> int:
         """Return an integer field, 0 if absent."""
         value = self.values.get(name)
-        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
-            return value or 0
-        self.report(name, "a whole number")
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        if value is not None:
+            self.report(name, "a whole number")
         return 0
 
-    def texts(self, name: str) -> Iterator[str]:
-        """Yield the strings of a list field."""
+    def texts(self, name: str) -> list[str]:
+        """Return the strings of a list field."""
+        found: list[str] = []
         for index, value in enumerate(self._list(name)):
             if isinstance(value, str):
-                yield value
+                found.append(value)
             else:
                 self.report(f"{name}[{index}]", "a string")
+        return found
 
     def child(self, name: str) -> "Fields":
         """Return the object in a field, an empty one if absent."""
@@ -240,9 +257,10 @@ class Fields:
 
     def _list(self, name: str) -> list[JSON]:
         value = self.values.get(name)
-        if value is None or isinstance(value, list):
-            return value or []
-        self.report(name, "a list")
+        if isinstance(value, list):
+            return value
+        if value is not None:
+            self.report(name, "a list")
         return []
 
 
@@ -287,12 +305,12 @@ def is_service_entry(manifest: JSON) -> bool:
 
 
 @lru_cache(maxsize=1024)
-def _same_ports(ports: tuple[Port, ...]) -> tuple[Port, ...]:
-    """Return the same object for equal ports, to save memory: most entries share a few."""
-    return ports
+def _ports(declared: tuple[tuple[int, str, int], ...]) -> tuple[Port, ...]:
+    """Return the same object for equal ports, to save time and memory: most entries share a few."""
+    return tuple(Port(*one) for one in declared)
 
 
-def _port(port: Fields) -> Port:
+def _declared(port: Fields) -> tuple[int, str, int]:
     protocol = port.text("protocol")
     # Only ASCII is folded: U+017F (the long s) would become an ordinary "S", and match HTTPS, unlike in Istio.
-    return Port(port.number("number"), protocol.upper() if protocol.isascii() else protocol, port.number("targetPort"))
+    return port.number("number"), protocol.upper() if protocol.isascii() else protocol, port.number("targetPort")

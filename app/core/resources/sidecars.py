@@ -2,9 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from app.core.resources.hosts import canonical_host, covers
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields, Key
 
 ROOT_NAMESPACE = "istio-system"
@@ -12,7 +12,7 @@ ROOT_NAMESPACE = "istio-system"
 ANY, OWN = "*", "."
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Import:
     """An import of a Sidecar: the hosts that a pattern covers, from a namespace (`*`: from all)."""
 
@@ -20,7 +20,7 @@ class Import:
     host: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sidecar:
     """A networking.istio.io Sidecar; without `imports` it imports all, without `labels` it applies to all pods."""
 
@@ -53,7 +53,7 @@ class Sidecar:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """Proxies that know the same entries: their number, their namespace (`*`: any), and their Sidecar."""
 

@@ -6,10 +6,10 @@ other namespaces that share a host and a waypoint with one of them; no others ar
 """
 
 from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias, TypeVar
 
 from app.core.resources.namespaces import Namespace, waypoint_of
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate
 
@@ -18,7 +18,7 @@ B = TypeVar("B")
 _Nested: TypeAlias = dict[A, dict[Hashable, B]]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Waypoints:
     """What waypoints mean for one name."""
 

@@ -12,6 +12,7 @@ from app.core.policy.model import GuardPolicy, Mode, Settings
 from app.core.policy.tenancy import Temporary
 from app.core.resources.globs import matches
 from app.core.resources.hosts import names_service
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.limits import Exceeded, Size, measure
 from app.core.routes.observed import KINDS
@@ -31,7 +32,7 @@ Wanted = tuple[str, str]
 """An object that an entry asks for: a kind, and a canonical host."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Audience:
     """Other namespaces that an entry names in exportTo and that have the same settings."""
 
@@ -198,7 +199,7 @@ def _withheld(entry: ServiceEntry, settings: Settings) -> str | None:
         return "it is not in the policy's scope"
     if exempted := exemption(entry, settings):
         return exempted.message
-    if not routable(entry):
+    if not routable(entry, entry.resolution):
         return _unroutable(entry)
     return None
 

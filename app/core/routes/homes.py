@@ -1,11 +1,11 @@
 """The entries of one namespace for which objects are emitted for a host, and the ports that these objects serve."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 
 from app.core.policy.model import Settings
 from app.core.policy.traffic import Reach
 from app.core.resources.hosts import Host
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate, Declarations, age, disagreeing, meet, precedence, seen_together
 from app.core.routes.host_entries import HTTP_PORT
@@ -19,7 +19,7 @@ Note = tuple[Key, Finding]
 """A finding, and the entry that it is about."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Home:
     """The entries of one namespace for which objects are emitted for a host, oldest first."""
 
@@ -45,7 +45,7 @@ class Home:
         return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Served:
     """A home, the ports of its entries (of two with one number, that of the older entry), and how they are matched."""
 
@@ -109,15 +109,14 @@ def served_at(key: Key, kind: str, neighbours: Neighbours, notes: list[Note]) ->
     home = Home(key.namespace, neighbours.host, tuple(together), seen_together(together))
     # The protocol that a sidecar uses depends on the age and the visibility of the entries.
     contested = disagreeing(each for each in own if each.seen_by != {NO_ONE})
-    served = Served(home, _spelling(home.owner.entry, home.host), tuple(_declared(home)), contested, tuple(apart))
+    declared, alone = tuple(_declared(home)), False
     if kind == "VirtualService":
         notes += _unrouted(home, contested)
-        return replace(served, alone=_alone(served, neighbours)) if served.routed else None
-    return served
-
-
-def _alone(served: Served, neighbours: Neighbours) -> bool:
-    return neighbours.others.ports | {each.port.number for each in served.routed} == {HTTP_PORT}
+        routed = {each.port.number for each in declared if each.port.http} - contested.keys()
+        if not routed:
+            return None
+        alone = neighbours.others.ports | routed == {HTTP_PORT}
+    return Served(home, _spelling(home.owner.entry, home.host), declared, contested, tuple(apart), alone)
 
 
 def _unrouted(home: Home, contested: Declarations) -> Iterator[Note]:

@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key
 from app.core.routes.candidates import PUBLIC, Age, Candidate, age, disagreeing
 from app.core.routes.observed import KINDS
@@ -39,7 +40,7 @@ Protocols = Mapping[int, Mapping[str, EntryRefs]]
 """The entries that declare a port with a protocol, by the number of the port."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Summary:
     """The summary of the entries of a host for other namespaces; tuples by kind are in the order of KINDS."""
 

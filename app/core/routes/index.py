@@ -6,12 +6,13 @@ on wildcards that overlap it, and on other objects that route it.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Generic, TypeVar
 
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.hosts import first_name, second_name
 from app.core.resources.namespaces import Namespace
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.bindings import NO_WAYPOINTS, Bindings, Waypoints
 from app.core.routes.candidates import Candidate
@@ -26,7 +27,7 @@ V = TypeVar("V")
 NO_OTHERS = OtherEntries()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Neighbours:
     """Everything that decides one name."""
 

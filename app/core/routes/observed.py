@@ -5,10 +5,10 @@ object are stored.
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from sys import intern
 
 from app.core.resources.hosts import canonical_host, covers
+from app.core.resources.records import record
 from app.core.resources.service_entry import (
     GROUP,
     JSON,
@@ -31,7 +31,7 @@ RETRYING = frozenset({"5xx", "gateway-error", "reset"})
 """Conditions by which Envoy repeats a request whose connection ended before the answer began."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Leg:
     """One HTTP route of a VirtualService: its destination hosts, and whether it retries a reset."""
 
@@ -40,7 +40,7 @@ class Leg:
     retries: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Observed:
     """A VirtualService, DestinationRule or HTTPRoute as it is stored, ours or not."""
 

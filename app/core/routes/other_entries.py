@@ -1,9 +1,10 @@
 """The effect of other namespaces' entries for a host, or for a wildcard that overlaps it, in one namespace."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import chain, islice
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key
 from app.core.routes.candidates import Candidate, age
 from app.core.routes.host_entries import EntryRef, EntryRefs, HostEntries, by_name, other, ref
@@ -13,7 +14,7 @@ from app.core.routes.observed import KINDS
 NO_REFS = (None,) * len(KINDS)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class OtherEntries:
     """The effect; values by kind are in the order of KINDS."""
 
@@ -40,6 +41,8 @@ class OtherEntries:
 def other_entries(host: str, namespace: str, index: HostIndex) -> OtherEntries:
     """Find the effect of other namespaces' entries for a host in a namespace that names it."""
     entries = index.at(host)
+    if all(each == namespace for each in entries.namespaces) and not any(_related(host, index)):
+        return OtherEntries(_two(entries.ports))
     summary = entries.summary
     named = any(by_name(entry) for entry in entries.of(namespace).values())
     ports = chain(summary.ports, (port for each in _related(host, index) for port in each.ports))

@@ -2,9 +2,10 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from app.core.policy.model import GuardPolicy
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key, Port, ServiceEntry
 from app.core.routes.candidates import meet, seen_by
 from app.core.rules.catalogue import HOST_EXPORTED_TWICE, PROTOCOLS_DIFFER
@@ -18,7 +19,7 @@ ALIKE = {"HTTPS": "TLS"}
 """Protocols that Istio treats like another one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Offer:
     """An entry that declares a port of a host with some protocol."""
 
@@ -31,7 +32,7 @@ Protocols = dict[str, dict[str, Offer]]
 """Offers by protocol, then by namespace."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Overlaps:
     """What entries of different namespaces share, by canonical host; lists are in the order of their keys."""
 

@@ -9,12 +9,13 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
 from app.core.resources.namespaces import Namespace
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Key, ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
@@ -27,7 +28,7 @@ from app.core.rules.catalogue import HOST_CONFLICT
 from app.core.rules.findings import Finding, Severity, printable, quoted
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conflict:
     """An object that is not emitted because an object of others has its host or name."""
 
@@ -52,7 +53,7 @@ class Conflict:
         return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, other, instead)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The objects that should exist, the conflicts, and the findings of each entry beside all others."""
 
@@ -61,7 +62,7 @@ class Plan:
     findings: Mapping[Key, tuple[Finding, ...]] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Changes:
     """The writes: objects to apply (with the stored one, if any), to delete, and to leave to their owners."""
 

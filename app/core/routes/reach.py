@@ -6,11 +6,12 @@ its own namespace, and a public one applies in every namespace that has none of 
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.core.policy.model import GuardPolicy, Mode, Settings
 from app.core.policy.traffic import Overrides, Reach, VirtualService
 from app.core.resources.globs import matches
+from app.core.resources.records import record
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.candidates import OWN, PUBLIC, Audience, age, meet
 from app.core.routes.homes import Home
@@ -20,7 +21,7 @@ from app.core.routes.other_entries import OtherEntries
 from app.core.rules.findings import Finding
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Company:
     """The context of a home for objects of a kind: other entries, and routes of others."""
 
@@ -39,7 +40,7 @@ class Company:
         return self.others.silent[KINDS.index(self.kind)]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Visibility:
     """The namespaces that see the object, as in `exportTo`, and why they are fewer than the entry's. None: none may."""
 

@@ -2,11 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.namespaces import Namespace, is_namespace
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields, Key, ServiceEntry, is_http_route, is_istio, is_service_entry
 from app.core.routes.bindings import Bindings
 from app.core.routes.observed import KINDS, Observed
@@ -24,7 +25,7 @@ T = TypeVar("T")
 DEFAULT_NAMESPACE = "default"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sourced:
     """A manifest and its source: the name of a file or another place, the document, and the item of a List.
 
@@ -39,7 +40,7 @@ class Sourced:
     cluster: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unreadable:
     """A file, or the rest of one, that could not be read, and the reason; `line` is 0 if unknown."""
 
@@ -48,7 +49,7 @@ class Unreadable:
     line: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Skipped:
     """A manifest that must be rendered before it can be reviewed, and the command; fields as in Unreadable."""
 
@@ -60,7 +61,7 @@ class Skipped:
 Unreviewed: TypeAlias = Unreadable | Skipped
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reviewed:
     """One ServiceEntry with its source, its findings, and the objects that would be emitted for it."""
 
@@ -117,7 +118,7 @@ class Reviewed:
         return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Beside:
     """The other objects in the input: those that route hosts, and Namespaces."""
 
@@ -194,15 +195,17 @@ def _together(alone: Sequence[Reviewed], beside: Beside, policy: GuardPolicy) ->
         for number, (result, verdict) in enumerate(zip(alone, bound, strict=True))
     }
     verdicts = judged(members, policy)
-    reviewed = [replace(result, verdict=verdicts[number]) for number, result in enumerate(alone)]
+    reviewed = [Reviewed(result.origin, result.entry, verdicts[number]) for number, result in enumerate(alone)]
     stored = [result.repaired if result.verdict.allowed else _refused(result.entry) for result in reviewed]
     plan = desired(stored, policy, beside.observed, beside.namespaces)
     emitted = _by_owner((emitted_object, emitted_object) for emitted_object in plan.objects)
     contested = _by_owner((conflict.emitted, conflict) for conflict in plan.conflicts)
     overlapping = overlaps(result.entry for result in reviewed)
     for result, entry in zip(reviewed, stored, strict=True):
-        yield replace(
-            result,
+        yield Reviewed(
+            result.origin,
+            result.entry,
+            result.verdict,
             shared=(*plan.findings.get(result.entry.key, ()), *overlap_findings(result.entry, overlapping, policy)),
             emitted=emitted.get(id(entry), ()),
             conflicts=contested.get(id(entry), ()),

@@ -1,12 +1,11 @@
 """The VirtualService of one host, with retries on its routes."""
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from app.core.resources.durations import Duration
 from app.core.resources.hosts import Host
+from app.core.resources.records import record
 from app.core.resources.service_entry import (
     API_VERSION,
     JSON,
@@ -18,7 +17,7 @@ from app.core.resources.service_entry import (
     Port,
     ServiceEntry,
 )
-from app.core.rules.overrides import Tuning
+from app.core.rules.overrides import Routing, Tuning
 
 SEMANTICS = "internal.istio.io/route-semantics"
 """The annotation by which istiod tells the VirtualServices that it makes of HTTPRoutes; it reads it on all of them."""
@@ -27,7 +26,7 @@ UNSAFE_METHODS = "POST|PATCH"
 """RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Emitted:
     """One object that should exist: its manifest, and its identity."""
 
@@ -36,10 +35,16 @@ class Emitted:
     host: str
     owner: ServiceEntry
     manifest: JSON
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """The digest of its fields, to compare with that of a stored object."""
+        semantics = self.manifest["metadata"]["annotations"].get(SEMANTICS, "")
+        marks = self.owner.revision, semantics
+        return fingerprint(self.manifest["spec"], str(self.owner.key), self.owner.uid, marks)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Declared:
     """A port of a host in one entry, the host in that entry's spelling, and the entry's retry settings."""
 
@@ -49,7 +54,7 @@ class Declared:
     tuning: Tuning
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Place:
     """The owner and the name of the object of a host, and the namespaces that see it (unset: all)."""
 
@@ -94,8 +99,7 @@ def emitted(kind: str, place: Place, spec: JSON) -> Emitted:
     if owner.uid:
         metadata["ownerReferences"] = [_owner_reference(owner)]
     manifest = {"apiVersion": API_VERSION, "kind": kind, "metadata": metadata, "spec": spec}
-    identity = fingerprint(spec, str(owner.key), owner.uid, (owner.revision, semantics))
-    return Emitted(kind, key, place.host.canonical, owner, manifest, identity)
+    return Emitted(kind, key, place.host.canonical, owner, manifest)
 
 
 def fingerprint(spec: JSON, owner: str, owner_uid: str, marks: tuple[str, str]) -> str:
@@ -103,6 +107,8 @@ def fingerprint(spec: JSON, owner: str, owner_uid: str, marks: tuple[str, str]) 
 
     `marks` are its revision and its semantics, "" where it has none.
     """
+    import hashlib  # noqa: PLC0415 - it loads OpenSSL, and a review of files compares no digests
+
     canonical = json.dumps([spec, owner, owner_uid, marks], sort_keys=True, separators=(",", ":"), default=str)
     return hashlib.blake2b(canonical.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
@@ -118,32 +124,32 @@ def _owner_reference(entry: ServiceEntry) -> JSON:
 
 
 def _routes(declaration: Declared, match: dict[str, JSON]) -> Iterator[JSON]:
-    unsafe = declaration.tuning.of(declaration.port).retry_on_unsafe
+    routing = declaration.tuning.of(declaration.port)
+    unsafe = routing.retry_on_unsafe
     if unsafe is not None:
-        yield _route(declaration, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
-    yield _route(declaration, match, declaration.tuning.of(declaration.port).retry_on)
+        yield _route(declaration, routing, {**match, "method": {"regex": UNSAFE_METHODS}}, unsafe)
+    yield _route(declaration, routing, match, routing.retry_on)
 
 
-def _route(declaration: Declared, match: JSON, retry_on: tuple[str, ...]) -> JSON:
-    timeout = declaration.tuning.of(declaration.port).timeout
+def _route(declaration: Declared, routing: Routing, match: JSON, retry_on: tuple[str, ...]) -> JSON:
     destination = {"host": declaration.host.text, "port": {"number": declaration.port.number}}
     return {
         **({"match": [match]} if match else {}),
         "route": [{"destination": destination, "weight": 100}],
-        **_written("timeout", timeout),
-        "retries": _retries(declaration, retry_on),
+        **_written("timeout", routing.timeout),
+        "retries": _retries(declaration.tuning, routing, retry_on),
     }
 
 
-def _retries(declaration: Declared, retry_on: tuple[str, ...]) -> JSON:
+def _retries(tuning: Tuning, routing: Routing, retry_on: tuple[str, ...]) -> JSON:
     """Return the retries; with 0 attempts, istiod rejects every other field."""
-    if declaration.tuning.attempts == 0 or not retry_on:
+    if tuning.attempts == 0 or not retry_on:
         return {"attempts": 0}
     return {
-        "attempts": declaration.tuning.attempts,
-        **_written("perTryTimeout", declaration.tuning.of(declaration.port).per_try_timeout),
+        "attempts": tuning.attempts,
+        **_written("perTryTimeout", routing.per_try_timeout),
         "retryOn": ",".join(retry_on),
-        **declaration.tuning.options,
+        **tuning.options,
     }
 
 

@@ -23,8 +23,8 @@ def at_waypoint(entry: ServiceEntry, verdict: Verdict, bindings: Bindings, polic
     if shared := bindings.shared(entry):
         kept = (one for one in verdict.findings if one.rule is not RESOLUTION_CHANGED)
         return replace(verdict, findings=(*kept, shared_finding(entry, *shared)), patch=())
-    stored = replace(entry, resolution=verdict.patch[0]["value"]) if verdict.patch else entry
-    said = waypoint_findings(stored)
-    found = waypoint_findings(stored, bindings.namespace(entry.key.namespace))
+    stored = verdict.patch[0]["value"] if verdict.patch else entry.resolution
+    said = waypoint_findings(entry, stored)
+    found = waypoint_findings(entry, stored, bindings.namespace(entry.key.namespace))
     added = tuple(one for one in found if one not in said)
     return replace(verdict, findings=(*verdict.findings, *added)) if added else verdict

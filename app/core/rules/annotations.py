@@ -6,7 +6,6 @@ table, and so does `cel.overrides`. The tests compare both languages on a real A
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from app.core.policy.fields import Permission
@@ -20,6 +19,7 @@ from app.core.resources.durations import (
     parse_duration,
     parse_timeout,
 )
+from app.core.resources.records import record
 from app.core.rules import templates
 from app.core.rules.predicates import fully, partly
 
@@ -34,7 +34,7 @@ Names = Mapping[str, str]
 """Expressions in CEL: of the value, as `text`, and of each bound of the policy."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Check:
     """What makes a value invalid, and the message for it.
 
@@ -47,7 +47,7 @@ class Check:
     cel: Callable[[Names], str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Override:
     """One annotation.
 

@@ -29,7 +29,7 @@ def mesh_internal(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...
     hits = [
         index
         for index, host in enumerate(entry.hosts)
-        if not (names_service(host.canonical, domains) or _short_name(host.canonical, RESERVED_NAMESPACES))
+        if not (names_service(host.canonical, domains) or _short_name(host.canonical))
     ]
     judged = entry.resolution in RESOLVING or entry.endpoints
     message = "{host} is not a name of this cluster, and location MESH_INTERNAL keeps the entry out of scope"
@@ -38,16 +38,19 @@ def mesh_internal(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...
 
 def short_service_names(entry: ServiceEntry) -> tuple[Finding, ...]:
     """Return the finding on a host that looks like the short name of a Kubernetes Service: service.namespace."""
-    own = RESERVED_NAMESPACES | {entry.key.namespace}
+    own = entry.key.namespace
     hits = [index for index, host in enumerate(entry.hosts) if _short_name(host.canonical, own)]
-    certain = any(_short_name(entry.hosts[index].canonical, RESERVED_NAMESPACES) for index in hits)
+    if not hits:
+        return ()
+    certain = any(_short_name(entry.hosts[index].canonical) for index in hits)
     message = "{host} may be the short name of a Kubernetes Service: Pods that call it so go where this entry leads"
     return _findings(SHORT_SERVICE_NAME, Severity.WARNING if certain else Severity.INFO, entry, hits, message)
 
 
-def _short_name(host: str, namespaces: frozenset[str]) -> bool:
-    name, dot, namespace = host.partition(".")
-    return bool(name and dot) and namespace in namespaces
+def _short_name(host: str, own: str = "") -> bool:
+    """Say whether a host is a name in a reserved namespace, or in the own one."""
+    name, _, namespace = host.partition(".")
+    return bool(name and namespace) and (namespace == own or namespace in RESERVED_NAMESPACES)
 
 
 def _findings(

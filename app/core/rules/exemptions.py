@@ -5,14 +5,12 @@ of the last write for a stored entry. So no decision on a stored entry changes w
 exemption ends, or has ended, depends on the day of today.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-
 from app.core.policy.fields import Permission
 from app.core.policy.model import Settings
 from app.core.policy.tenancy import EVERY, LONGEST_REASON, Exemptions, Temporary
 from app.core.resources.days import days_between, is_day, later
 from app.core.resources.globs import matches
+from app.core.resources.records import record
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.catalogue import EXEMPTED, EXEMPTION_ENDS, EXEMPTION_REFUSED
 from app.core.rules.findings import Finding, Severity, quoted
@@ -23,7 +21,7 @@ NOTICE_DAYS = 14
 """How many days before its end an exemption shows as a finding."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Exemption:
     """An exemption that applies: its place, its reason, and its last day ("" if it has no end)."""
 
@@ -61,7 +59,7 @@ def exemption(entry: ServiceEntry, settings: Settings) -> Exemption | None:
 
 def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding, ...]:
     """Return the findings on an exemption that has no effect, so that the entry is reviewed."""
-    findings = list[Finding]()
+    findings: list[Finding] = []
     if over := [item for item in _temporary(entry, settings.exemptions) if entry.written > item.until]:
         last = _of_policy(max(over, key=lambda item: item.until), entry)
         message = f"the policy's exemption of the entry ended on {last.until}, so the entry is reviewed"
@@ -73,13 +71,15 @@ def refused_exemption(entry: ServiceEntry, settings: Settings) -> tuple[Finding,
 
 
 def _all_hosts(entry: ServiceEntry, globs: tuple[str, ...]) -> bool:
-    return bool(entry.hosts) and all(matches(host.canonical, globs) for host in entry.hosts)
+    return bool(globs and entry.hosts) and all(matches(host.canonical, globs) for host in entry.hosts)
 
 
-def _temporary(entry: ServiceEntry, exemptions: Exemptions) -> Iterator[Temporary]:
-    for item in exemptions.temporary:
-        if matches(entry.key.namespace, item.namespaces) and _all_hosts(entry, item.hosts):
-            yield item
+def _temporary(entry: ServiceEntry, exemptions: Exemptions) -> list[Temporary]:
+    return [
+        item
+        for item in exemptions.temporary
+        if matches(entry.key.namespace, item.namespaces) and _all_hosts(entry, item.hosts)
+    ]
 
 
 def _of_policy(item: Temporary, entry: ServiceEntry) -> Exemption:

@@ -1,8 +1,8 @@
 """Findings: each sentence of the guard about an object has a stable code."""
 
 import enum
-from dataclasses import dataclass
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import Key
 from app.core.rules import templates
 
@@ -18,7 +18,7 @@ class Severity(enum.Enum):
     INFO = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rule:
     """A kind of finding. `code` never changes its meaning; `remedy` says what to write instead."""
 
@@ -28,7 +28,7 @@ class Rule:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finding:
     """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object.
 

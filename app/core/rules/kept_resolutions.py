@@ -6,8 +6,8 @@ and host; the webhook reads them from there.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields, ServiceEntry
 from app.core.rules.findings import Finding, and_more, port_label
 
@@ -17,7 +17,7 @@ SPLITS = "split"
 """The word for `splits` in the document."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stays:
     """An entry that keeps its resolution, and its ports in the format of a message."""
 

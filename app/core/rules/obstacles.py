@@ -7,11 +7,12 @@ tests compare both languages on a real API server.
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from app.core.policy.model import Settings, Tcp
 from app.core.resources.hosts import LABEL, MAX_NAME, HostKind
+from app.core.resources.records import record
 from app.core.resources.service_entry import NAMING, ServiceEntry
 from app.core.rules import templates
 from app.core.rules.catalogue import (
@@ -28,7 +29,7 @@ from app.core.rules.findings import Finding, Rule, Severity, and_more, port_labe
 from app.core.rules.predicates import fully, partly
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListField:
     """A list in `spec`, and how one of its items is named in a message.
 
@@ -44,14 +45,14 @@ class ListField:
     below: str = ""
 
 
-HOSTS = ListField("hosts", "h", "host", lambda entry: entry.hosts, lambda host: quoted(host.text))
-ADDRESSES = ListField("addresses", "a", "address", lambda entry: entry.addresses, quoted)
+HOSTS = ListField("hosts", "h", "host", attrgetter("hosts"), lambda host: quoted(host.text))
+ADDRESSES = ListField("addresses", "a", "address", attrgetter("addresses"), quoted)
 PORTS = ListField(
-    "ports", "p", "port", lambda entry: entry.ports, lambda port: port_label(port.number, port.protocol), ".protocol"
+    "ports", "p", "port", attrgetter("ports"), lambda port: port_label(port.number, port.protocol), ".protocol"
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ItemObstacle:
     """Items of a list that keep an entry from DNS.
 
@@ -72,16 +73,16 @@ class ItemObstacle:
         items = self.field.items(entry)
         if not items or not self.applies(settings) or (self.several_hosts and len(entry.hosts) < 2):
             return None
-        hits = [index for index, item in enumerate(items) if self.found(item)]
-        if not hits:
+        if not any(map(self.found, items)):
             return None
+        hits = [index for index, item in enumerate(items) if self.found(item)]
         named = {self.field.word: self.field.shown(items[hits[0]])}
         message = self.template.format(resolution=entry.resolution, count=len(entry.hosts), **named)
         path = f"spec.{self.field.name}[{hits[0]}]{self.field.below}"
         return Finding(self.rule, Severity.ERROR, path, and_more(message, len(hits)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FieldObstacle:
     """A field that keeps an entry from DNS; `found` and `cel` are the same predicate on the entry."""
 
@@ -146,7 +147,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
         MIXED_PORTS,
         templates.MIXED_PORTS,
         PORTS,
-        found=lambda port: not port.names_host,
+        found=lambda port: port.protocol not in NAMING,
         cel=_NAMES_NO_HOST,
         applies=lambda settings: settings.resolution.tcp is Tcp.LEAVE,
     ),
@@ -154,7 +155,7 @@ OBSTACLES: tuple[Obstacle, ...] = (
         SHARED_PORT,
         templates.SHARED_PORT,
         PORTS,
-        found=lambda port: not port.names_host,
+        found=lambda port: port.protocol not in NAMING,
         cel=_NAMES_NO_HOST,
         applies=lambda settings: settings.resolution.tcp is not Tcp.LEAVE,
         several_hosts=True,

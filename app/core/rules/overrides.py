@@ -1,11 +1,11 @@
 """The retry settings of one entry: those of the policy, with the overrides of its annotations."""
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from app.core.policy.traffic import Overrides, VirtualService
 from app.core.resources.durations import Duration
+from app.core.resources.records import record
 from app.core.resources.service_entry import PREFIX, Port
 from app.core.rules.annotations import (
     ATTEMPTS,
@@ -25,7 +25,7 @@ WRITTEN_BY_US = "service-entry"
 KNOWN = (EXEMPT, EXEMPT_UNTIL, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Routing:
     """The settings of the routes of one port; None is not written."""
 
@@ -35,7 +35,7 @@ class Routing:
     retry_on_unsafe: tuple[str, ...] | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tuning:
     """The settings of the routes of an entry; `stream_…` is for ports with long calls."""
 
@@ -72,9 +72,10 @@ def tune(annotations: Mapping[str, str], settings: VirtualService) -> tuple[Tuni
 
     A rejected annotation becomes a finding and changes nothing.
     """
-    tuning, findings = _untuned(settings), list[Finding]()
+    tuning = _untuned(settings)
     if not annotations:
         return tuning, ()
+    findings: list[Finding] = []
     for name in sorted(annotations.keys() & _ROWS.keys()):
         row, text = _ROWS[name], annotations[name]
         if message := _problem(row, text, settings.overrides):
@@ -150,6 +151,8 @@ def _unknown(annotations: Mapping[str, str]) -> tuple[Finding, ...]:
     unknown = sorted(annotations.keys() - {*KNOWN, WRITTEN_BY_US})
     if not unknown:
         return ()
+    import difflib  # noqa: PLC0415 - it takes longer to import than to review an entry, and few have a typo
+
     near = difflib.get_close_matches(unknown[0][:QUOTED], KNOWN, n=1)
     hint = f"did you mean {near[0]}?" if near else f"the annotations are {', '.join(KNOWN)}"
     message = f"{quoted(PREFIX + unknown[0])} is unknown: {hint}"

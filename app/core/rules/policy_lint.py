@@ -4,10 +4,11 @@ These are the findings of `serviceentry-guard policy check`.
 """
 
 from collections.abc import Iterable, Iterator
+from http import HTTPStatus
 
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.policy.tenancy import Exemptions, Owner
-from app.core.policy.traffic import RETRY_CONDITIONS, RETRY_STATUS_CODES
+from app.core.policy.traffic import RETRY_CONDITIONS
 from app.core.resources.days import later
 from app.core.resources.globs import covers_glob
 from app.core.resources.hosts import covers
@@ -25,6 +26,8 @@ from app.core.rules.policy_catalogue import (
     UNREACHABLE_OWNER,
 )
 
+RETRY_STATUS_CODES = frozenset(str(status.value) for status in HTTPStatus)
+"""The HTTP status codes that Istio accepts in retryOn besides RETRY_CONDITIONS: those that have a name."""
 Hit = tuple[Rule, str, str]
 """A rule, the field below the layer, and the message."""
 

@@ -4,12 +4,12 @@ It follows Istio's own validation (`ValidateServiceEntry`): no change makes an e
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 from app.core.policy.model import Mode, Settings, Static, Tcp, Unfixable, Wildcards
 from app.core.resources.globs import matches
 from app.core.resources.hosts import HostKind
+from app.core.resources.records import record
 from app.core.resources.service_entry import TLS_PORT, ServiceEntry
 from app.core.rules import templates
 from app.core.rules.catalogue import (
@@ -29,7 +29,7 @@ RESOLVING = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 """The resolutions that resolve a name."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Decision:
     """The result of the table: the resolution to store (None: keep it), and the findings."""
 
@@ -66,7 +66,7 @@ def decide(entry: ServiceEntry, settings: Settings) -> Decision:
         return _static(entry, settings)
     if _dynamic_shape(entry):
         return _wildcards(entry, settings)
-    obstacles = tuple(finding for obstacle in OBSTACLES if (finding := obstacle.find(entry, settings)))
+    obstacles = [finding for obstacle in OBSTACLES if (finding := obstacle.find(entry, settings))]
     if obstacles and not entry.names_host:
         return _opaque(entry)
     return _unfixable(obstacles, settings) if obstacles else _change(entry, "DNS", settings)

@@ -21,17 +21,19 @@ NO_ONE = "~"
 """The value of exportTo that hides an entry from every namespace."""
 
 
-def routable(entry: ServiceEntry) -> bool:
+def routable(entry: ServiceEntry, resolution: str) -> bool:
     """Say whether objects are emitted for an entry: with NONE, each retry would go to the same dead address."""
     if entry.terminating or NO_ONE in entry.export_to:
         return False
-    return entry.resolution in RESOLVING or (entry.resolution == "STATIC" and bool(entry.endpoints))
+    return resolution in RESOLVING or (resolution == "STATIC" and bool(entry.endpoints))
 
 
-def retry_findings(entry: ServiceEntry, tuning: Tuning, cluster_domains: Collection[str]) -> tuple[Finding, ...]:
-    """Return the findings on the retries and ports of an entry, as it will be stored."""
-    found = (*_services(entry, cluster_domains), *_hidden(entry), *_takes_all_tls(entry))
-    if not routable(entry):
+def retry_findings(
+    entry: ServiceEntry, resolution: str, tuning: Tuning, cluster_domains: Collection[str]
+) -> tuple[Finding, ...]:
+    """Return the findings on the retries and ports of an entry that is stored with a resolution."""
+    found = (*_services(entry, cluster_domains), *_hidden(entry), *_takes_all_tls(entry, resolution))
+    if not routable(entry, resolution):
         return found
     reach = (*_unread_ports(entry), *_stream_deadline(entry, tuning)) if tuning.emit else _disabled(entry)
     return (*found, *reach)
@@ -57,7 +59,7 @@ def _hidden(entry: ServiceEntry) -> Iterator[Finding]:
         yield Finding(EXPORTED_TO_NO_ONE, Severity.INFO, "spec.exportTo", message)
 
 
-def _takes_all_tls(entry: ServiceEntry) -> Iterator[Finding]:
+def _takes_all_tls(entry: ServiceEntry, resolution: str) -> Iterator[Finding]:
     """Find a port 443 that is not TLS.
 
     With NONE, a port that names no host keeps the dialled address, so it is harmless.
@@ -70,7 +72,7 @@ def _takes_all_tls(entry: ServiceEntry) -> Iterator[Finding]:
             yield Finding(
                 TAKES_ALL_TLS, Severity.WARNING, path, f"{label} is read as plain HTTP; clients speak TLS there"
             )
-        elif entry.resolution != "NONE" and not entry.addresses:
+        elif resolution != "NONE" and not entry.addresses:
             message = f"{label} receives every TLS connection of the pod that matches no SNI"
             yield Finding(TAKES_ALL_TLS, Severity.WARNING, path, message)
 

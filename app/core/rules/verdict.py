@@ -1,9 +1,10 @@
 """The verdict on one ServiceEntry: the function that the webhook, the controller and the command line share."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from app.core.policy.model import Existing, GuardPolicy, Mode, Settings
+from app.core.resources.records import record
 from app.core.resources.service_entry import JSON, Fields, ServiceEntry, own_annotations
 from app.core.rules import resolution, templates
 from app.core.rules.bypasses import exported_to_all, mesh_internal, short_service_names
@@ -20,7 +21,7 @@ WARNING_LIMIT = 256
 """Kubernetes may cut longer warnings (KEP-1693)."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Verdict:
     """Findings on one entry, and the JSON Patch that repairs it (empty if nothing changes)."""
 
@@ -44,7 +45,7 @@ class Verdict:
     @property
     def allowed(self) -> bool:
         """Whether the entry may be stored."""
-        return all(finding.severity is not Severity.ERROR for finding in self.findings)
+        return not _rejecting(self.findings)
 
     @property
     def codes(self) -> tuple[str, ...]:
@@ -59,8 +60,8 @@ class Verdict:
     @property
     def warnings(self) -> tuple[str, ...]:
         """The warning lines at admission. If the entry is changed, they include the notes."""
-        shown = {Severity.WARNING, Severity.INFO} if self.patch else {Severity.WARNING}
-        return tuple(_cut(finding.sentence) for finding in self.findings if finding.severity in shown)
+        shown = (Severity.WARNING, Severity.INFO) if self.patch else (Severity.WARNING,)
+        return tuple([_cut(finding.sentence) for finding in self.findings if finding.severity in shown])
 
 
 Judge = Callable[[ServiceEntry, GuardPolicy], Verdict]
@@ -121,27 +122,30 @@ def _review(entry: ServiceEntry, settings: Settings, today: str) -> Verdict:
         return _soften(Verdict((broken,)), settings)
     if found := exemption(entry, settings):
         return _soften(Verdict((found.finding, *found.expiry(today), *owned), exempt_until=found.until), settings)
-    return _soften(_judge(entry, settings), settings)
+    return _soften(_judge(entry, settings, owned), settings)
 
 
-def _judge(entry: ServiceEntry, settings: Settings) -> Verdict:
+def _judge(entry: ServiceEntry, settings: Settings, owned: tuple[Finding, ...]) -> Verdict:
     decision = resolution.decide(entry, settings)
     tuning, refused = tune(entry.annotations, settings.virtual_service)
-    stored = replace(entry, resolution=decision.resolution) if decision.resolution else entry
+    stored = decision.resolution or entry.resolution
     findings = (
         *refused_exemption(entry, settings),
         *decision.findings,
         *refused,
-        *owned_by_others(entry, settings),
+        *owned,
         *exported_to_all(entry, settings),
         *short_service_names(entry),
-        *retry_findings(stored, tuning, settings.scope.cluster_domains),
-        *waypoint_findings(stored),
+        *retry_findings(entry, stored, tuning, settings.scope.cluster_domains),
+        *waypoint_findings(entry, stored),
     )
-    verdict = Verdict(findings)
-    if decision.resolution is None or not verdict.allowed:
-        return verdict
+    if decision.resolution is None or _rejecting(findings):
+        return Verdict(findings)
     return Verdict(findings, set_resolution(decision.resolution, present=entry.resolution_set))
+
+
+def _rejecting(findings: Iterable[Finding]) -> bool:
+    return any(finding.severity is Severity.ERROR for finding in findings)
 
 
 def _soften(verdict: Verdict, settings: Settings) -> Verdict:

@@ -24,12 +24,12 @@ AT_WAYPOINTS = frozenset({"HTTP", "TLS"})
 """Protocols of which a waypoint serves wildcard hosts."""
 
 
-def waypoint_findings(entry: ServiceEntry, namespace: Namespace | None = None) -> tuple[Finding, ...]:
-    """Tell the author of an entry, as it will be stored, what labels and its status show.
+def waypoint_findings(entry: ServiceEntry, resolution: str, namespace: Namespace | None = None) -> tuple[Finding, ...]:
+    """Tell the author of an entry that is stored with a resolution what labels and its status show.
 
     `namespace` is that of the entry, None if its labels are not known.
     """
-    return tuple(_found(entry, namespace))
+    return tuple(_found(entry, resolution, namespace))
 
 
 def shared_finding(entry: ServiceEntry, host: str, waypoint: Key, other: Key) -> Finding:
@@ -51,7 +51,7 @@ def kept_at_waypoint(entry: ServiceEntry, other: Key, message: str) -> Finding:
     )
 
 
-def _found(entry: ServiceEntry, namespace: Namespace | None) -> Iterator[Finding]:
+def _found(entry: ServiceEntry, resolution: str, namespace: Namespace | None) -> Iterator[Finding]:
     waypoint = waypoint_of(entry, namespace)
     if entry.ambient.refused:
         message = f"no waypoint serves the entry, as its status says: {printable(entry.ambient.refused)}"
@@ -59,10 +59,10 @@ def _found(entry: ServiceEntry, namespace: Namespace | None) -> Iterator[Finding
     elif waypoint or entry.ambient.waypoint or (namespace and namespace.in_ambient):
         wild = next((host.text for host in entry.hosts if host.kind is HostKind.WILDCARD), None)
         if wild is not None:
-            yield from _wildcard(entry, wild, waypoint)
+            yield from _wildcard(entry, resolution, wild, waypoint)
         elif waypoint is None:
             yield from _without_waypoint(entry, namespace)
-        elif entry.resolution == "NONE" and not entry.addresses:
+        elif resolution == "NONE" and not entry.addresses:
             message = f"resolution NONE without addresses: calls bypass waypoint {_named(waypoint)}"
             yield Finding(BYPASSES_WAYPOINT, Severity.WARNING, "spec.resolution", message)
 
@@ -79,12 +79,12 @@ def _without_waypoint(entry: ServiceEntry, namespace: Namespace | None) -> Itera
     yield Finding(NO_WAYPOINT, severity, f"spec.ports[{index}].protocol", message)
 
 
-def _wildcard(entry: ServiceEntry, host: str, waypoint: Key | None) -> Iterator[Finding]:
+def _wildcard(entry: ServiceEntry, resolution: str, host: str, waypoint: Key | None) -> Iterator[Finding]:
     port = next((index for index, port in enumerate(entry.ports) if port.protocol not in AT_WAYPOINTS), None)
     if waypoint is None:
         path, lacks = LABELS, "no waypoint serves the entry"
-    elif entry.resolution != "DYNAMIC_DNS":
-        path, lacks = "spec.resolution", f"its resolution is {entry.resolution}"
+    elif resolution != "DYNAMIC_DNS":
+        path, lacks = "spec.resolution", f"its resolution is {resolution}"
     elif port is not None:
         declared = entry.ports[port]
         path, lacks = f"spec.ports[{port}].protocol", f"{port_label(declared.number, declared.protocol)} is not served"
