@@ -329,6 +329,9 @@ def test_hosts_that_would_share_a_name_get_different_ones() -> None:
     long = "*." + ".".join(["a" * 60] * 4) + ".abcdef"
     assert len(long) <= 253
     assert len(object_name(long)) == len("wildcard-long-") + 64
+    plain = ".".join(["a" * 62] * 4)
+    assert (len(plain), object_name(plain)) == (251, plain)
+    assert len(object_name(f"a{plain}")) == len("wildcard-long-") + 64
 
 
 def test_overrides_that_the_policy_forbids_are_refused_each() -> None:

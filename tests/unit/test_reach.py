@@ -641,3 +641,26 @@ class TestDestinationRules:
         planned = plan(entry(), policy=self.POLICY, beside=(claim,))
         assert reach(planned) == {f"team/{HOST}": ["."]}
         assert reach(planned, "DestinationRule") == {f"team/{HOST}": EVERYONE}
+
+
+def test_another_protocol_is_found_behind_an_entry_with_the_same_one() -> None:
+    own = entry(name="own", created=OLD)
+    same = entry(namespace="b", name="same", created=YOUNG)
+    differing = entry(namespace="c", name="grpc", created=YOUNG, ports=[{**HTTP, "protocol": "GRPC"}])
+    planned = plan(own, same, differing)
+    reason = f"ServiceEntry {differing.key} declares port 80 of the host with another protocol"
+    assert told(planned, own) == confined(f"only namespace {own.key.namespace} sees it: {reason}")
+
+
+def test_protocols_of_a_port_that_the_entry_does_not_declare_change_nothing() -> None:
+    own = entry(name="own", created=OLD)
+    others = [
+        entry(
+            namespace=name,
+            name="other",
+            created=YOUNG,
+            ports=[HTTP, {"number": 8080, "name": "b", "protocol": protocol}],
+        )
+        for name, protocol in (("b", "HTTP"), ("c", "GRPC"))
+    ]
+    assert told(plan(own, *others), own) == []
