@@ -11,7 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema
 from app.core.policy.model import PolicyDocument, default_policy
 from app.core.policy.reader import adapter, as_document
 from app.core.resources.durations import Duration
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SECTION = "section"

@@ -12,7 +12,8 @@ from contextlib import contextmanager, suppress
 from typing import NamedTuple, TypeVar
 
 from app.core.cel.admission_policy import NAMES
-from app.core.resources.service_entry import JSON, MANAGER, OWNER_ANNOTATION, Fields
+from app.core.resources.fields import JSON, Fields
+from app.core.resources.service_entry import MANAGER, OWNER_ANNOTATION
 from app.kube.apply import OUR_OBJECTS, list_all
 from app.kube.client import Client
 from app.kube.errors import ApiError, Forbidden, Invalid, NotFound, Unauthorized, WriteConflict

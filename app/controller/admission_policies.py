@@ -13,7 +13,8 @@ from app.controller.leadership import Leadership
 from app.controller.worker import LeaderTask
 from app.core.cel.admission_policy import MUTATING, NAMES, Engine, backstop
 from app.core.policy.model import GuardPolicy
-from app.core.resources.service_entry import ADMISSION_GROUP, JSON, MANAGED_BY, MANAGER
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import ADMISSION_GROUP, MANAGED_BY, MANAGER
 from app.core.rules.kept_resolutions import Standing
 from app.kube.apply import apply_exactly, is_ours
 from app.kube.client import Client, Object

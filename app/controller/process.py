@@ -55,9 +55,7 @@ def run(  # noqa: PLR0913 - the parts of the process
     except (ConfigError, ListenError, ValueError) as error:
         log.error("%s", error)  # noqa: TRY400 - the message is enough, a traceback adds nothing
         return 2
-    end = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: end.set())
+    end = _end_on_signals()
     policy.announce()
     with ending_with_threads(end) as failed:
         manager.start()
@@ -68,6 +66,14 @@ def run(  # noqa: PLR0913 - the parts of the process
     client.close()
     tracer.stop()
     return 1 if failed.is_set() else 0
+
+
+def _end_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    end = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: end.set())
+    return end
 
 
 def _wait(end: threading.Event) -> None:

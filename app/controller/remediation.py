@@ -9,7 +9,8 @@ from app.controller.leadership import Leadership
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
 from app.core.event_catalogue import REMEDIATED, REMEDIATION_REFUSED, Notice
-from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.patch import Operation
 from app.core.rules.resolution import RESOLVING
 from app.kube.apply import locked

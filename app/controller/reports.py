@@ -12,7 +12,8 @@ from app.controller.leadership import Leadership
 from app.controller.worker import Worker
 from app.controller.workqueue import WorkQueue
 from app.core.policy_report import contested, digest, report, results, since
-from app.core.resources.service_entry import JSON, MANAGER, Key, ServiceEntry
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import MANAGER, Key, ServiceEntry
 from app.core.routes.plan import keys
 from app.core.rules.findings import Finding
 from app.core.rules.verdict import Judge, review

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Sequence
 from app.controller.inventory import Inventory
 from app.controller.verdict_cache import VerdictCache
 from app.core.policy.model import GuardPolicy
-from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.kept_resolutions import Standing
 from app.core.rules.patch import Operation, set_resolution, wrote
 from app.core.rules.siblings import follows, led, slipped

@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
 from app.core.policy.model import GuardPolicy
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.records import record
-from app.core.resources.service_entry import API_VERSION, JSON, MANAGED_BY, MANAGER, PREFIX, Fields, Key, ServiceEntry
+from app.core.resources.service_entry import API_VERSION, MANAGED_BY, MANAGER, PREFIX, Key, ServiceEntry
 from app.core.routes.index import Neighbours
 from app.core.routes.plan import desired_at
 from app.core.rules.catalogue import EXEMPTED

@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 
 import yaml
 
+from app.core.resources.fields import JSON
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON
 
 DEPTH_LIMIT = 128
 """Maximum nesting of lists and objects; Kubernetes' own objects have about half of it."""

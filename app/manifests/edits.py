@@ -7,8 +7,8 @@ meaning. If they differ, nothing is changed.
 import json
 from collections.abc import Iterable, Sequence
 
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, Fields
 from app.core.routes.survey import Reviewed, Sourced
 from app.core.rules.patch import apply_patch
 from app.manifests.documents import Malformed, documents

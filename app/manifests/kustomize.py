@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, Fields
 
 FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names under which Kustomize looks for a kustomization."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 
 
 def members(value: JSON) -> list[JSON] | None:

@@ -9,8 +9,8 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from app.core.resources.fields import JSON
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON
 from app.manifests.documents import Malformed, documents
 from app.manifests.embedded import mention
 from app.manifests.files import File, read_files

@@ -4,7 +4,7 @@ import re
 
 import yaml
 
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 
 
 def dump(value: JSON) -> str:

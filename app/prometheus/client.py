@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 
 import urllib3
 
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 
 CHUNK = 64 * 1024
 LONGEST_SERIES = 1024 * 1024

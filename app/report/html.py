@@ -7,8 +7,8 @@ from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from app.core.resources.fields import JSON
 from app.core.resources.quantities import count, share
-from app.core.resources.service_entry import JSON
 from app.core.routes.survey import Reviewed, Unreviewed
 from app.core.rules.findings import Finding, Severity
 from app.manifests.writer import dump

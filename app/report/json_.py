@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Iterator
 
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 from app.core.routes.survey import Reviewed, Unreviewed
 from app.core.rules.findings import Finding
 from app.report import Report, SourceLine

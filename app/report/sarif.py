@@ -8,7 +8,8 @@ from importlib.metadata import version
 from pathlib import PurePath
 from urllib.parse import quote
 
-from app.core.resources.service_entry import JSON, MANAGER
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import MANAGER
 from app.core.routes.survey import Reviewed, Unreviewed
 from app.core.rules.catalogue import CATALOGUE
 from app.core.rules.findings import Finding, Severity

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from app.core.policy.model import KIND, GuardPolicy
 from app.core.policy.reader import parse_policy
-from app.core.resources.service_entry import JSON, Fields
+from app.core.resources.fields import JSON, Fields
 from app.core.routes.survey import Reviewed, Skipped
 from app.core.rules.findings import Finding
 

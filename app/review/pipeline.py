@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 from app.core.routes.observed import Observed
 from app.core.routes.survey import Reviewed, Sourced
 from app.core.routes.virtual_service import Emitted

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from app.core.policy.model import GuardPolicy
-from app.core.resources.service_entry import GROUP, JSON, ServiceEntry
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import GROUP, ServiceEntry
 from app.core.rules.kept_resolutions import Standing
 from app.core.rules.siblings import beside
 from app.core.rules.verdict import Verdict, as_stored, review, review_update

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from app.core.cel.admission_policy import MUTATING, Engine, backstop
 from app.core.policy.model import GuardPolicy
 from app.core.policy.reader import parse_policy
-from app.core.resources.service_entry import ADMISSION_GROUP, JSON
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import ADMISSION_GROUP
 from app.kube.client import Client
 from app.kube.errors import NotFound
 from app.kube.resources import ADMISSION_POLICIES, Resource

@@ -12,7 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.core.resources.service_entry import JSON, Key
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import Key
 from app.manifests.documents import ALIAS_LIMIT, DEPTH_LIMIT, VALUE_LIMIT, Malformed, documents, plain
 from app.manifests.files import SIZE_LIMIT, File, read_files, replace_file
 from app.manifests.layout import layout

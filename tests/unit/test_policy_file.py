@@ -18,7 +18,7 @@ from app.cli import cli
 from app.clock import utc_day
 from app.core.policy.errors import PolicyError
 from app.core.policy.model import default_policy
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 from app.manifests.documents import core_schema
 from app.policyfile import SIZE_LIMIT, PolicyFile, decode_policy, load_policy
 

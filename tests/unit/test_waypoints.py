@@ -6,8 +6,9 @@ import pytest
 
 from app.controller.verdict_cache import VerdictCache
 from app.core.resources.ambient import NOTHING, Ambient
+from app.core.resources.fields import JSON
 from app.core.resources.namespaces import Namespace, is_namespace, waypoint_of
-from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.index import Index
 from app.core.routes.observed import Observed
 from app.core.routes.plan import Plan, changes, desired, desired_at

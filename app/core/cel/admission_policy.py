@@ -15,7 +15,8 @@ from app.core.cel.namespaces import Layers
 from app.core.cel.variables import ANNOTATED, PUBLIC, TOUCHED, UNRESOLVED, Variables, variables
 from app.core.policy.model import GuardPolicy, Mode
 from app.core.policy.tenancy import Require
-from app.core.resources.service_entry import ADMISSION_GROUP, GROUP, JSON, MANAGED_BY, MANAGER, VERSIONS
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import ADMISSION_GROUP, GROUP, MANAGED_BY, MANAGER, VERSIONS
 from app.core.rules.findings import Finding
 from app.core.rules.kept_resolutions import Standing
 

@@ -7,9 +7,10 @@ from typing import Any
 from app.core.insight.forecast import FIELDS, Forecast
 from app.core.policy.model import API_VERSION, KIND, Dns, GuardPolicy
 from app.core.resources.durations import Duration
+from app.core.resources.fields import JSON
 from app.core.resources.globs import matches
 from app.core.resources.service_entry import API_VERSION as ISTIO_VERSION
-from app.core.resources.service_entry import JSON, PREFIX
+from app.core.resources.service_entry import PREFIX
 
 
 def annotations(forecasts: Iterable[Forecast]) -> Iterator[JSON]:

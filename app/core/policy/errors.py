@@ -5,8 +5,8 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Any, get_args
 
 from app.core.policy.fields import camel, is_model
+from app.core.resources.fields import JSON
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

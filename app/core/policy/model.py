@@ -12,8 +12,8 @@ from typing import Annotated, Final, Literal
 from app.core.policy.fields import Bounds, Glob, Permission, model, setting
 from app.core.policy.tenancy import Exemptions, ExportTo, Hosts
 from app.core.policy.traffic import DestinationRule, VirtualService
+from app.core.resources.fields import JSON
 from app.core.resources.globs import matches
-from app.core.resources.service_entry import JSON
 
 API_VERSION: Final = "serviceentry-guard.io/v1alpha1"
 KIND: Final = "GuardPolicy"

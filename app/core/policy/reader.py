@@ -14,7 +14,7 @@ from app.core.policy.errors import PolicyError, PolicyProblem, explain
 from app.core.policy.fields import camel
 from app.core.policy.model import API_VERSION, KIND, GuardPolicy, PolicyDocument, Settings
 from app.core.policy.traffic import AttemptsBounds, DurationBounds
-from app.core.resources.service_entry import JSON
+from app.core.resources.fields import JSON
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -1,8 +1,9 @@
 """The labels of a namespace, as far as a rule reads them: ambient or sidecars, and the waypoint of its entries."""
 
 from app.core.resources.ambient import DATAPLANE_MODE, INJECTION, NOTHING, Ambient, text
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, REVISION_LABEL, Fields, Key, ServiceEntry
+from app.core.resources.service_entry import REVISION_LABEL, Key, ServiceEntry
 
 
 @record

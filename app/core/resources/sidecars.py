@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.hosts import canonical_host, covers
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, Fields, Key
+from app.core.resources.service_entry import Key
 
 ROOT_NAMESPACE = "istio-system"
 """The namespace of the default Sidecar, unless meshConfig.rootNamespace says otherwise."""

@@ -6,7 +6,8 @@ It repairs TLS passthrough ports, where retries cannot help, and configures TLS 
 from collections.abc import Sequence
 
 from app.core.policy.traffic import ConnectionPool, DestinationRule, TcpPool
-from app.core.resources.service_entry import JSON, TLS_PORT
+from app.core.resources.fields import JSON
+from app.core.resources.service_entry import TLS_PORT
 from app.core.routes.virtual_service import Declared, Emitted, Place, emitted, exported
 
 ORIGINATION = {"mode": "SIMPLE", "caCertificates": "system"}

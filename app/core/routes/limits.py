@@ -11,8 +11,9 @@ from dataclasses import replace
 from functools import lru_cache
 
 from app.core.policy.model import Limits, Settings
+from app.core.resources.fields import JSON
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, ServiceEntry
+from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.virtual_service import Declared, Place, virtual_service
 from app.core.rules.catalogue import LIMIT_EXCEEDED

@@ -7,18 +7,10 @@ object are stored.
 from collections.abc import Collection, Iterator
 from sys import intern
 
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.hosts import canonical_host, covers
 from app.core.resources.records import record
-from app.core.resources.service_entry import (
-    GROUP,
-    JSON,
-    MANAGED_BY,
-    MANAGER,
-    OWNER_ANNOTATION,
-    REVISION_LABEL,
-    Fields,
-    Key,
-)
+from app.core.resources.service_entry import GROUP, MANAGED_BY, MANAGER, OWNER_ANNOTATION, REVISION_LABEL, Key
 from app.core.routes.virtual_service import SEMANTICS, fingerprint
 
 MESH = "mesh"

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
 from app.core.policy.model import GuardPolicy, Settings
+from app.core.resources.fields import JSON
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
 from app.core.resources.namespaces import Namespace
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, Key, ServiceEntry
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
 from app.core.routes.index import Index, Neighbours

@@ -4,11 +4,11 @@ import json
 from collections.abc import Iterator, Sequence
 
 from app.core.resources.durations import Duration
+from app.core.resources.fields import JSON
 from app.core.resources.hosts import Host
 from app.core.resources.records import record
 from app.core.resources.service_entry import (
     API_VERSION,
-    JSON,
     MANAGED_BY,
     MANAGER,
     OWNER_ANNOTATION,

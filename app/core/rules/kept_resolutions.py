@@ -7,8 +7,9 @@ and host; the webhook reads them from there.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, Fields, ServiceEntry
+from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.findings import Finding, and_more, port_label
 
 Place = tuple[str, str]

@@ -5,7 +5,7 @@ from functools import lru_cache
 
 from jsonpatch import JsonPatch
 
-from app.core.resources.service_entry import JSON, Fields
+from app.core.resources.fields import JSON, Fields
 
 Operation = dict[str, str]
 PATH = "/spec/resolution"

@@ -10,9 +10,9 @@ from app.core.policy.model import GuardPolicy, Settings
 from app.core.policy.tenancy import Exemptions, Owner
 from app.core.policy.traffic import RETRY_CONDITIONS
 from app.core.resources.days import later
+from app.core.resources.fields import JSON
 from app.core.resources.globs import covers_glob
 from app.core.resources.hosts import covers
-from app.core.resources.service_entry import JSON
 from app.core.rules.findings import Finding, Rule, Severity, quoted
 from app.core.rules.policy_catalogue import (
     EMPTY_DESTINATION_RULE,

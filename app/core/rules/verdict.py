@@ -4,8 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from app.core.policy.model import Existing, GuardPolicy, Mode, Settings
+from app.core.resources.fields import JSON, Fields
 from app.core.resources.records import record
-from app.core.resources.service_entry import JSON, Fields, ServiceEntry, own_annotations
+from app.core.resources.service_entry import ServiceEntry, own_annotations
 from app.core.rules import resolution, templates
 from app.core.rules.bypasses import exported_to_all, mesh_internal, short_service_names
 from app.core.rules.catalogue import NOT_MUTATED, RESOLUTION_CHANGED, UNFIXABLE
