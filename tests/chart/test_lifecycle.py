@@ -67,9 +67,9 @@ def place_admin(place: ControlPlane) -> Iterator[Client]:
     client.close()
 
 
-@pytest.fixture(params=["helm", "helm4"])
+@pytest.fixture
 def either(request: pytest.FixtureRequest, helm: Helm, helm4: Helm) -> Helm:
-    """Helm 3, then Helm 4."""
+    """Helm 3 or Helm 4, as the test says."""
     return {"helm": helm, "helm4": helm4}[request.param]
 
 
@@ -87,6 +87,7 @@ def held(place: ControlPlane) -> str:
     return str(json.loads(found)["spec"].get("holderIdentity", "")) if found else ""
 
 
+@pytest.mark.parametrize("either", ["helm", "helm4"], indirect=True)
 def test_an_upgrade_takes_nothing_from_the_controller(either: Helm, place: ControlPlane, tmp_path: Path) -> None:
     release = Release(either, place, APART)
     release.install()
@@ -102,7 +103,9 @@ def test_an_upgrade_takes_nothing_from_the_controller(either: Helm, place: Contr
     assert_gone(upgraded, jobs)
 
 
-@pytest.mark.parametrize("removed", [True, False], ids=["Remove", "Keep"])
+@pytest.mark.parametrize(
+    ("either", "removed"), [("helm", True), ("helm4", False)], ids=["Remove", "Keep"], indirect=["either"]
+)
 def test_uninstall_leaves_all_objects_or_none(
     either: Helm, place: ControlPlane, place_admin: Client, tmp_path: Path, removed: bool
 ) -> None:

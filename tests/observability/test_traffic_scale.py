@@ -19,7 +19,7 @@ from tests.perf.api import Api, at_once
 from tests.perf.command import run
 from tests.perf.objects import Object
 
-HOSTS = sized(deep=10_000, usual=2_000)
+HOSTS = sized(deep=10_000, usual=500)
 SERIES = 5 * HOSTS
 MOST_MEBIBYTES = 200.0
 NAMESPACES = [f"team-{number}" for number in range(10)]
