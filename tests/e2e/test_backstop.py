@@ -262,7 +262,7 @@ def test_the_backstop_agrees_with_the_core_on_every_kind_of_host(
 
 @pytest.mark.parametrize("engine", Engine)
 @given(manifest=manifests(), number=st.sampled_from(range(len(POLICIES))))
-@settings(max_examples=examples(600))
+@settings(max_examples=examples(300))
 def test_any_entry_is_judged_as_the_core_judges_it(engine: Engine, asker: Asker, manifest: Any, number: int) -> None:
     assume("\\ud800" not in ascii(manifest))  # JSON cannot carry half a character to the API server
     where, policy = namespace(engine, number), guard_policy(POLICIES[number])

@@ -42,7 +42,7 @@ def _worse(
 
 @pytest.mark.parametrize("world", World)
 def test_no_cluster_gets_worse(generator: Generator, world: World) -> None:
-    @_settings(60)
+    @_settings(40)
     @given(clusters(), policies(), st.sampled_from([EARLY, LATE]))
     def holds(cluster: list[dict[str, Any]], policy: GuardPolicy, emitted_at: str) -> None:
         assert _worse(generator, cluster, policy, world, emitted_at) == []

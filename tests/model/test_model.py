@@ -10,7 +10,7 @@ from tests.model.operations import Operation
 from tests.model.world import World
 
 STEPS = 50
-EXAMPLES = 2000 if DEEP else 60
+EXAMPLES = 2000 if DEEP else 50
 """In the deep run 100,000 steps; usually as many as take half a minute."""
 
 
