@@ -86,7 +86,7 @@ def _wait(end: threading.Event) -> None:
 def ending_with_threads(end: threading.Event) -> Iterator[threading.Event]:
     """Set `end`, and the event of the block, if a thread ends by an exception.
 
-    A controller that has lost a thread works no longer, and looks healthy. The kubelet starts another process.
+    A controller that has lost a thread does not work any more, and looks healthy. The kubelet starts another process.
     """
     failed, before = threading.Event(), threading.excepthook
 

@@ -28,7 +28,7 @@ ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own addr
 INCOMPLETE_LIMIT = 256
 """Maximum number of connections on which a request is incomplete, or none has come yet.
 
-Beyond it, one of the address with the most such connections is closed: the one that has been so for the longest time.
+Beyond it, the webhook closes one of them: the oldest from the address that has the most.
 A request of the API server is complete within milliseconds, so its connection is not the oldest of them.
 """
 TELL_SECONDS = 10.0

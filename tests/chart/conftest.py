@@ -11,6 +11,7 @@ from app.core.cel.admission_policy import Engine, backstop
 from app.core.policy.reader import parse_policy
 from app.kube.client import Client
 from app.kube.resources import ADMISSION_POLICIES
+from tests.bed.administrator import administrator
 from tests.bed.binaries import provide as provide_bed
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import HOST, Controller, Webhook
@@ -84,9 +85,7 @@ def cluster(audit_log: Path, programs: dict[str, Path]) -> Iterator[ControlPlane
 @pytest.fixture(scope="session")
 def admin(cluster: ControlPlane) -> Iterator[Client]:
     """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
+    yield from administrator(cluster)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from app.kube.client import Client, Object
 from app.kube.errors import NotFound
 from app.kube.resources import REPORTS
 from app.settings import LEASE_NAME
+from tests.bed.administrator import administrator
 from tests.bed.binaries import provide
 from tests.bed.build import cached
 from tests.bed.control_plane import ControlPlane
@@ -62,9 +63,7 @@ def place(log: Path) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="module")
 def place_admin(place: ControlPlane) -> Iterator[Client]:
     """Its administrator."""
-    client = Client.from_kubeconfig(str(place.kubeconfig))
-    yield client
-    client.close()
+    yield from administrator(place)
 
 
 @pytest.fixture

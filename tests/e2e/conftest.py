@@ -7,6 +7,7 @@ import pytest
 
 from app.core.cel.admission_policy import Engine
 from app.kube.client import Client
+from tests.bed.administrator import administrator
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook, exempting, guard
@@ -20,9 +21,7 @@ NUMBERS = count(1)
 @pytest.fixture(scope="session")
 def api(control_plane: ControlPlane) -> Iterator[Client]:
     """The API server as its administrator sees it, without the cost of a kubectl for each call."""
-    client = Client.from_kubeconfig(str(control_plane.kubeconfig))
-    yield client
-    client.close()
+    yield from administrator(control_plane)
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +50,7 @@ def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
 @pytest.fixture(scope="session")
 def spare_api(spare: ControlPlane) -> Iterator[Client]:
     """The second control plane as its administrator sees it."""
-    client = Client.from_kubeconfig(str(spare.kubeconfig))
-    yield client
-    client.close()
+    yield from administrator(spare)
 
 
 @pytest.fixture
@@ -80,9 +77,7 @@ def cluster() -> Iterator[ControlPlane]:
 @pytest.fixture(scope="module")
 def admin(cluster: ControlPlane) -> Iterator[Client]:
     """The API server as its administrator sees it."""
-    client = Client.from_kubeconfig(str(cluster.kubeconfig))
-    yield client
-    client.close()
+    yield from administrator(cluster)
 
 
 @pytest.fixture
