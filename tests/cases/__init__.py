@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app.core.policy.model import GuardPolicy
 from app.core.policy.reader import parse_policy
+from tests.documents import parsed
 
 FOLDER = Path(__file__).parent
 TODAY = "2026-06-30"
@@ -103,7 +102,7 @@ class Case:
 def load() -> Iterator[Case]:
     """Yield every case of every file."""
     for path in sorted(FOLDER.glob("*.yaml")):
-        document = yaml.safe_load(path.read_text())
+        document = parsed(path.read_text())
         for number, run in enumerate(document["runs"], 1):
             yield Case(
                 name=f"{path.stem}-{number}",

@@ -5,7 +5,6 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-import yaml
 
 from app.core.cel.admission_policy import Engine, backstop
 from app.core.policy.reader import parse_policy
@@ -18,6 +17,7 @@ from tests.bed.guard import HOST, Controller, Webhook
 from tests.cases import CASES
 from tests.chart.helm import NAMESPACE, Helm, provide
 from tests.chart.release import Release
+from tests.documents import as_text, parsed
 from tests.e2e.backstops import engines
 from tests.e2e.team import GUARDED, Team
 from tests.e2e.test_cases_e2e import override
@@ -41,7 +41,7 @@ AUDIT_POLICY = {
 def audited(log: Path) -> list[str]:
     """Arguments of an API server that logs what the chart's accounts do, and what is done to ServiceEntries."""
     policy = log.with_name("policy.yaml")
-    policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+    policy.write_text(as_text(AUDIT_POLICY))
     return [f"--audit-policy-file={policy}", f"--audit-log-path={log}", "--audit-log-mode=blocking"]
 
 
@@ -98,7 +98,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Webhook,
     policy = folder / "policy.yaml"
     document = {"apiVersion": "serviceentry-guard.io/v1alpha1", "kind": "GuardPolicy"}
     layers = [override(case) for case in CASES]
-    policy.write_text(yaml.safe_dump({**document, "exemptions": EXEMPTIONS, "namespaces": layers}))
+    policy.write_text(as_text({**document, "exemptions": EXEMPTIONS, "namespaces": layers}))
     with Webhook(folder, [f"--policy={policy}"]) as webhook:
         yield webhook, policy
 
@@ -127,7 +127,7 @@ def release(
             "validating": {"timeoutSeconds": 5},
         },
         "doctor": {"probeNamespace": PROBED},
-        "policy": {"exemptions": EXEMPTIONS, "namespaces": yaml.safe_load(policy.read_text())["namespaces"]},
+        "policy": {"exemptions": EXEMPTIONS, "namespaces": parsed(policy.read_text())["namespaces"]},
     }
     release = Release(helm, cluster, values)
     release.install()

@@ -9,11 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.bed.build import build, cached
 from tests.bed.progress import Progress
 from tests.bed.tools import HELM, HELM_4, KUBECONFORM, KUBERNETES_VERSION, OTHER_CRDS, ModuleFile, Tool
+from tests.documents import as_text, documents
 from tools.reference.chart import CHART
 
 NAMESPACE = "guard-system"
@@ -48,17 +47,17 @@ class Helm:
 
     def template(self, values: Mapping[str, Any], *arguments: str) -> str:
         """Render the chart as YAML without a cluster; once for the same values, since many tests look at the same."""
-        return self._rendered(yaml.safe_dump(dict(values)), arguments)
+        return self._rendered(as_text(dict(values)), arguments)
 
     def refusal(self, values: Mapping[str, Any]) -> str:
         """What it says of values that it does not take."""
-        result = self._template(yaml.safe_dump(dict(values)), (), check=False)
+        result = self._template(as_text(dict(values)), (), check=False)
         assert result.returncode == 1
         return result.stderr
 
     def objects(self, values: Mapping[str, Any], *arguments: str) -> list[Manifest]:
         """All objects that the chart renders, hooks included."""
-        return [one for one in yaml.safe_load_all(self.template(values, *arguments)) if one]
+        return documents(self.template(values, *arguments))
 
     @cache  # noqa: B019 - there are two of these, for the whole run
     def _rendered(self, values: str, arguments: tuple[str, ...]) -> str:

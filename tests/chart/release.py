@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
+from tests.documents import as_text
 from tools.reference.chart import CHART
 
 ELSEWHERE = ("--policy", "--health-port", "--namespace", "--pod-name")
@@ -78,7 +77,7 @@ class Release:
             yield controller
 
     def _write(self, verb: str, *arguments: str) -> None:
-        self._run(verb, RELEASE, CHART, "--values=-", *arguments, stdin=yaml.safe_dump(dict(self.values)))
+        self._run(verb, RELEASE, CHART, "--values=-", *arguments, stdin=as_text(dict(self.values)))
 
     def _run(self, *arguments: str | Path, stdin: str | None = None) -> None:
         self.helm.run(*arguments, f"--namespace={NAMESPACE}", stdin=stdin, kubeconfig=self.cluster.kubeconfig)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from tests.bed.control_plane import ControlPlane
 from tests.chart.helm import NAMESPACE, Helm, Manifest
 from tests.chart.schemas import LOCATION, write_schemas
 from tests.chart.test_rendering import pod_specs
 from tests.chart.value_sets import SETS
+from tests.documents import as_stream, documents
 
 pytestmark = pytest.mark.e2e
 
@@ -27,7 +27,7 @@ def rendered(helm: Helm) -> dict[str, str]:
 def schemas(cluster: ControlPlane, rendered: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the JSON Schemas of all kinds that are rendered."""
     folder = tmp_path_factory.mktemp("schemas")
-    objects = [one for text in rendered.values() for one in yaml.safe_load_all(text) if one]
+    objects = [one for text in rendered.values() for one in documents(text)]
     write_schemas(cluster, folder, {one["apiVersion"] for one in objects})
     return folder
 
@@ -46,7 +46,7 @@ def test_kubeconform_has_nothing_to_say(
     code, said = conform(programs["kubeconform"], schemas, rendered[name])
     assert said.get("resources", []) == []
     assert said["summary"]["skipped"] == 0
-    assert said["summary"]["valid"] == len([one for one in yaml.safe_load_all(rendered[name]) if one])
+    assert said["summary"]["valid"] == len(documents(rendered[name]))
     assert code == 0
 
 
@@ -75,7 +75,7 @@ def test_the_api_server_takes_every_object_and_has_no_warning(
         "create", "--dry-run=server", "--validate=strict", "--filename=-", stdin=elsewhere(rendered[name])
     )
     assert applied.stderr == ""
-    assert len(applied.stdout.splitlines()) == len([one for one in yaml.safe_load_all(rendered[name]) if one])
+    assert len(applied.stdout.splitlines()) == len(documents(rendered[name]))
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def restricted(cluster: ControlPlane) -> str:
 def test_pods_are_let_into_a_restricted_namespace(
     cluster: ControlPlane, restricted: str, rendered: dict[str, str], name: str
 ) -> None:
-    for component, spec in pod_specs([one for one in yaml.safe_load_all(rendered[name]) if one]):
+    for component, spec in pod_specs(documents(rendered[name])):
         created = create_pod(cluster, restricted, f"{name}-{component}", {**spec, "priorityClassName": ""})
         assert created.stderr == ""
         assert created.returncode == 0
@@ -113,9 +113,9 @@ def create_pod(
 
 def elsewhere(text: str) -> str:
     """The objects with other names in another namespace, so that none is there already."""
-    objects: list[Manifest] = [one for one in yaml.safe_load_all(text) if one]
+    objects: list[Manifest] = documents(text)
     for one in objects:
         one["metadata"]["name"] += "-dry"
         if one["metadata"].get("namespace") in {NAMESPACE, "elsewhere"}:
             one["metadata"]["namespace"] = "default"
-    return yaml.safe_dump_all(objects)
+    return as_stream(objects)

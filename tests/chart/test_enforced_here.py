@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from app.core.policy.model import Mode
 from app.core.policy.reader import parse_policy
@@ -14,6 +13,7 @@ from tests.bed.processes import wait_until
 from tests.chart.helm import Helm, kind
 from tests.chart.test_match_conditions import NONE, Api, failing, was_asked
 from tests.chart.value_sets import Values, over
+from tests.documents import as_text, documents
 from tests.e2e.team import SECONDS
 
 pytestmark = pytest.mark.e2e
@@ -69,7 +69,7 @@ def test_the_webhook_is_asked_exactly_where_the_core_enforces(
     name = f"here-{number}"
     values = over(DEAD, {"fullnameOverride": name, "policy": policy})
     rendered = failing(helm.template(values, "--show-only=templates/webhook-configurations.yaml"))
-    dead = yaml.safe_dump(kind([one for one in yaml.safe_load_all(rendered) if one], VALIDATING))
+    dead = as_text(kind(documents(rendered), VALIDATING))
     enforced = {namespace for namespace in apis if enforces(policy, namespace)}
     assert enforced
     cluster.kubectl("create", "--filename=-", stdin=dead)

@@ -11,6 +11,7 @@ import yaml
 
 from tests.bed.control_plane import ControlPlane
 from tests.chart.helm import NAMESPACE, RELEASE, Helm
+from tests.documents import as_text
 from tools.reference.chart import CHART
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ def rehearse(
     """Install the chart as a dry run, with what it looks up in the cluster."""
     return helm.run(
         "install", RELEASE, CHART, "--dry-run=server", f"--namespace={NAMESPACE}", "--values=-",
-        stdin=yaml.safe_dump(values), kubeconfig=cluster.kubeconfig, check=check,
+        stdin=as_text(values), kubeconfig=cluster.kubeconfig, check=check,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from app.core.policy.reader import parse_policy
 from app.core.resources.service_entry import ServiceEntry
@@ -16,6 +15,7 @@ from tests.cases import CASES, TODAY, Case
 from tests.chart.helm import Helm, kind
 from tests.chart.test_match_conditions import NONE, Api, failing, was_asked
 from tests.chart.value_sets import Values
+from tests.documents import as_stream, documents
 from tests.e2e.team import SECONDS
 
 pytestmark = pytest.mark.e2e
@@ -59,16 +59,14 @@ def apis(cluster: ControlPlane, helm: Helm) -> Iterator[dict[str, Api]]:
     """Dry runs in all of these namespaces."""
     only = "--show-only=templates/webhook-configurations.yaml"
     rendered = [failing(helm.template(values(number), only)) for number in range(len(PARTS))]
-    dead = [
-        kind([one for one in yaml.safe_load_all(text) if one], "ValidatingWebhookConfiguration") for text in rendered
-    ]
+    dead = [kind(documents(text), "ValidatingWebhookConfiguration") for text in rendered]
     labels = {f"own-{number}": {"own": str(number)} for number in range(len(PARTS))}
     labelled = [
         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": own}}
         for name, own in labels.items()
     ]
-    cluster.kubectl("create", "--filename=-", stdin=yaml.safe_dump_all(labelled))
-    webhooks = yaml.safe_dump_all(dead)
+    cluster.kubectl("create", "--filename=-", stdin=as_stream(labelled))
+    webhooks = as_stream(dead)
     cluster.kubectl("create", "--filename=-", stdin=webhooks)
     apis = {name: Api(cluster, name) for name in labels}
     enforced = [name for name in apis if enforces(name)]

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 
 from app.core.cel.variables import TOUCHED
 from app.core.policy.model import default_policy
@@ -17,6 +16,7 @@ from tests.cases import CASES, Case
 from tests.chart.helm import Helm, kind
 from tests.chart.test_match_conditions import Api, Manifest, failing, was_asked
 from tests.chart.value_sets import Values, over
+from tests.documents import as_text, documents
 from tests.e2e.team import SECONDS
 
 pytestmark = pytest.mark.e2e
@@ -52,7 +52,7 @@ def api(cluster: ControlPlane, helm: Helm) -> Iterator[Api]:
     cluster.kubectl("create", "namespace", NAMESPACE)
     cluster.kubectl("create", "--filename=-", stdin=json.dumps(entry()))
     rendered = failing(helm.template(DEAD, "--show-only=templates/webhook-configurations.yaml"))
-    dead = yaml.safe_dump(kind([one for one in yaml.safe_load_all(rendered) if one], VALIDATING))
+    dead = as_text(kind(documents(rendered), VALIDATING))
     cluster.kubectl("create", "--filename=-", stdin=dead)
     cluster.kubectl("label", "namespace", NAMESPACE, "passes=yes")
     api = Api(cluster, NAMESPACE)

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from app.core.cel.admission_policy import NAMES
 from app.kube.resources import ADMISSION_POLICIES
 from tests.chart.helm import NAMESPACE, RELEASE, Helm, Manifest, kind
 from tests.chart.value_sets import OUTSIDE, PEM, PROVIDED, SETS, over
 from tests.command import run
+from tests.documents import as_text
 from tools.reference.chart import CHART
 
 CONFIGURATIONS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -64,7 +64,7 @@ def webhook(objects: list[Manifest], wanted: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", SETS)
 def test_lint_has_nothing_to_say(helm: Helm, name: str, tmp_path: Path) -> None:
     values = tmp_path / "values.yaml"
-    values.write_text(yaml.safe_dump(SETS[name]))
+    values.write_text(as_text(SETS[name]))
     said = helm.run("lint", "--strict", f"--values={values}", "--kube-version=1.36", CHART).stdout
     assert "0 chart(s) failed" in said
     assert not re.findall(r"\[(?:WARNING|ERROR)\].*", said)

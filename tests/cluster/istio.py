@@ -18,6 +18,7 @@ from tests.bed.processes import wait_until
 from tests.cluster.archives import libraries, write_image
 from tests.cluster.cluster import Cluster
 from tests.cluster.release import SECONDS
+from tests.documents import documents
 from tests.image.base import search_path
 
 NAMESPACE = "istio-system"
@@ -102,7 +103,7 @@ def generated(istioctl: Path) -> list[dict[str, Any]]:
     done = subprocess.run(command, input=yaml.safe_dump(operator), capture_output=True, text=True, check=False)
     if done.returncode:
         raise BedError(f"istioctl manifest generate ended with code {done.returncode}: {done.stderr.strip()}")
-    return [each for each in yaml.safe_load_all(done.stdout) if each]
+    return documents(done.stdout)
 
 
 def _is_ready(cluster: Cluster) -> bool:

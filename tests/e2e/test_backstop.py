@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -167,6 +168,7 @@ def namespace(engine: Engine, what: str | int) -> str:
     return f"asked-{engine.value}-{what}"
 
 
+@cache  # 0.2 s each time, and every case asks for it
 def of_all_cases(engine: Engine) -> GuardPolicy:
     """One policy in which the namespace of each case has the settings of that case."""
     layers = []

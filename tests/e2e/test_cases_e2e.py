@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from app.core.policy.model import API_VERSION, KIND, Settings
 from app.core.policy.reader import as_document, parse_policy
@@ -19,6 +18,7 @@ from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, guard
 from tests.bed.processes import wait_until
 from tests.cases import CASES, Case
+from tests.documents import as_text
 from tests.e2e.definitions import knows, require_words, words_of
 from tests.e2e.team import DESTINATION_RULES, GUARDED, SECONDS, VIRTUAL_SERVICES, Team
 
@@ -79,7 +79,7 @@ def audit_log(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cluster(audit_log: Path) -> Iterator[ControlPlane]:
     """A control plane of its own: a controller of another policy would be at odds with the one of this run."""
     policy = audit_log.with_name("policy.yaml")
-    policy.write_text(yaml.safe_dump(AUDIT_POLICY))
+    policy.write_text(as_text(AUDIT_POLICY))
     arguments = [f"--audit-policy-file={policy}", f"--audit-log-path={audit_log}", "--audit-log-mode=blocking"]
     with ControlPlane(provide(), arguments) as cluster:
         yield cluster
@@ -90,7 +90,7 @@ def controller(cluster: ControlPlane, admin: Client, tmp_path_factory: pytest.Te
     """The controller, and beside it the webhook, with the policies of all cases."""
     document = {"apiVersion": API_VERSION, "kind": KIND, "namespaces": [override(case) for case in ALONE]}
     policy = tmp_path_factory.mktemp("policy") / "policy.yaml"
-    policy.write_text(yaml.safe_dump(document))
+    policy.write_text(as_text(document))
     with guard(cluster, policy=policy, selector=GUARDED) as (_, controller):
         Team.create(cluster, admin, "probe", GUARDED).wait_until_guarded()
         yield controller

@@ -11,11 +11,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.policy.reader import parse_policy
 from tests.bed.binaries import provide_generator
+from tests.documents import documents, parsed
 from tests.harm.envoy import VIRTUAL_OUTBOUND
 from tests.harm.generator import Generator
 from tests.harm.guarded import EARLY, LATE, World
@@ -49,11 +48,11 @@ def main() -> int:
 
 
 def _read(path: Path, policy: Path | None) -> tuple[list[Manifest], GuardPolicy]:
-    documents = [one for one in yaml.safe_load_all(path.read_text()) if one]
+    given = documents(path.read_text())
     beside = path.with_suffix(".policy.yaml")
     file = policy or (beside if beside.exists() else None)
-    given: Any = yaml.safe_load(file.read_text()) if file else None
-    return [_plain(one) for one in documents], parse_policy(given) if given else default_policy()
+    own = parsed(file.read_text()) if file else None
+    return [_plain(one) for one in given], parse_policy(own) if own else default_policy()
 
 
 def _plain(value: Any) -> Any:

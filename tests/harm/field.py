@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from app.core.policy.model import API_VERSION, KIND, GuardPolicy
 from app.core.policy.reader import parse_policy
+from tests.documents import parsed
 from tests.harm.protocol import Manifest
 
 FOLDER = Path(__file__).with_name("field")
@@ -26,7 +25,7 @@ class Cluster:
 def load() -> Iterator[Cluster]:
     """Yield the cluster of each file."""
     for path in sorted(FOLDER.glob("*.yaml")):
-        document = yaml.safe_load(path.read_text())
+        document = parsed(path.read_text())
         policy = parse_policy({"apiVersion": API_VERSION, "kind": KIND, **document.get("policy", {})})
         yield Cluster(path.stem, document["rule"], document["objects"], policy)
 

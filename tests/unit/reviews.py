@@ -9,6 +9,7 @@ from click.testing import Result
 
 from tests.builders import HTTP
 from tests.command import run
+from tests.documents import documents
 
 
 def entry(name: str = "api", namespace: str | None = "team", **spec: Any) -> dict[str, Any]:
@@ -56,4 +57,4 @@ def text(*documents: dict[str, Any]) -> str:
 
 def loaded(stream: str) -> Sequence[Any]:
     """The documents of a YAML stream that are not empty."""
-    return [document for document in yaml.safe_load_all(stream) if document]
+    return documents(stream)

@@ -7,13 +7,13 @@ from typing import Any
 
 import jsonpatch
 import pytest
-import yaml
 from click.testing import CliRunner
 
 from app.cli import cli
 from app.core.routes.survey import Sourced, survey
 from app.webhook.admission import Stage, answer
 from tests.cases import CASES, Case
+from tests.documents import as_text, documents
 
 IN_COMPANY = {"SEG041", "SEG042"}
 """Codes that only the index finds: who sees what is emitted for an entry, and whether its limits let anything be."""
@@ -74,20 +74,20 @@ def test_the_webhook_answers_as_the_case_says(case: Case) -> None:
 
 @each_case_alone
 def test_review_says_what_the_case_says(case: Case, tmp_path: Path) -> None:
-    (tmp_path / "policy.yaml").write_text(yaml.safe_dump(case.guard_policy()))
-    (tmp_path / "entry.yaml").write_text(yaml.safe_dump(case.manifest()))
+    (tmp_path / "policy.yaml").write_text(as_text(case.guard_policy()))
+    (tmp_path / "entry.yaml").write_text(as_text(case.manifest()))
     arguments = ["review", str(tmp_path / "entry.yaml"), "--policy", str(tmp_path / "policy.yaml")]
     text = CliRunner().invoke(cli, arguments)
     assert text.exit_code == (0 if case.outcome == "allowed" else 1)
     assert all(" ".join(finding.split()[1:]) in text.stdout for finding in case.findings)
     assert f"ServiceEntry team/case {case.outcome}" in text.stdout
     written = CliRunner().invoke(cli, [*arguments, "--output", "yaml"])
-    documents = [document for document in yaml.safe_load_all(written.stdout) if document]
+    given = documents(written.stdout)
     if case.outcome == "refused":
-        assert documents == []
+        assert given == []
         assert "is refused: " in written.stderr
     else:
-        entry, *emitted = documents
+        entry, *emitted = given
         assert entry["spec"].get("resolution") == (case.resolution or case.spec.get("resolution"))
         assert [f"{one['kind']}/{one['metadata']['name']}" for one in emitted] == case.emits
 
