@@ -64,6 +64,7 @@ UNMEASURED = (
     "e2e/test_cases_e2e.py",
     "e2e/test_model_replay.py",
     "e2e/test_schema.py",
+    "unit/test_manifests.py",
 )
 """Folders and files that are not measured in their own process either.
 
