@@ -151,10 +151,10 @@ class Lanes(Generic[K]):
                 lane.waiting = dict.fromkeys(lane.waiting, now)
 
     def refused(self) -> Mapping[Hashable, int]:
-        """Count the keys in lanes with rejections, by group."""
+        """Count the keys in lanes with rejections, by group; a key that is being tried again is still one of them."""
         found: dict[Hashable, int] = {}
         for lane in self._troubled:
-            found[lane.group] = found.get(lane.group, 0) + len(lane.waiting)
+            found[lane.group] = found.get(lane.group, 0) + len(lane.waiting) + lane.held
         return {group: count for group, count in found.items() if count}
 
     def next_end(self) -> float | None:

@@ -173,7 +173,7 @@ class WorkQueue(Generic[K]):
             return now - min((*self._lanes.times(now), *self._again.values()), default=now)
 
     def refused(self) -> Mapping[Hashable, int]:
-        """Number of keys that wait because of rejections, by group."""
+        """Number of keys that wait because of rejections or are being tried again, by group."""
         with self._changed:
             return self._lanes.refused()
 

@@ -51,8 +51,9 @@ Rights = dict[tuple[str, str], set[str]]
 
 
 @pytest.fixture(scope="module")
-def recorded(answers: object, audit_log: Path) -> list[dict[str, Any]]:
-    """The events of the audit log once every case was asked; to read it for each case takes seconds."""
+def recorded(request: pytest.FixtureRequest, audit_log: Path) -> list[dict[str, Any]]:
+    """The creations in the audit log once every case was asked; to read it for each case takes seconds."""
+    request.getfixturevalue("answers")
     return [event for event in events(audit_log) if event["verb"] == "create"]
 
 
