@@ -35,12 +35,16 @@ class Jobs:
 
     def _run(self) -> None:
         while not self._end.wait(0.2):
-            for kind, path in PATHS.items():
-                listed = self._cluster.get(path.format(namespace=self._namespace))[1]
-                for one in json.loads(listed)["items"]:
-                    if one["metadata"]["uid"] not in self._done:
-                        self._execute(kind, one)
-                        self._done.add(one["metadata"]["uid"])
+            self.run_new()
+
+    def run_new(self) -> None:
+        """Run those that are there and were not run yet."""
+        for kind, path in PATHS.items():
+            listed = self._cluster.get(path.format(namespace=self._namespace))[1]
+            for one in json.loads(listed)["items"]:
+                if one["metadata"]["uid"] not in self._done and not has_ended(one):
+                    self._execute(kind, one)
+                    self._done.add(one["metadata"]["uid"])
 
     def _execute(self, kind: str, one: dict[str, Any]) -> None:
         name = one["metadata"]["name"]
@@ -60,6 +64,12 @@ class Jobs:
     def _report(self, kind: str, name: str, status: Any, *, check: bool) -> subprocess.CompletedProcess[str]:
         patch = ("patch", kind, name, "--subresource=status", "--type=merge", f"--patch={json.dumps(status)}")
         return self._cluster.kubectl(*patch, f"--namespace={self._namespace}", check=check)
+
+
+def has_ended(one: dict[str, Any]) -> bool:
+    """Whether a Job or Pod ran before: to run it again would report to the one that Helm makes in its place."""
+    status = one.get("status", {})
+    return bool(status.get("conditions")) or status.get("phase") in {"Succeeded", "Failed"}
 
 
 def job_status(succeeded: bool, *, ends_at_once: bool = False) -> dict[str, Any]:

@@ -157,7 +157,10 @@ def test_uninstall_names_the_remaining_objects_and_can_be_run_again(
     )
     assert not any(release.exists(name) for name in CONFIGURATIONS)
     team.patch(team.host(), {"metadata": {"finalizers": []}})
-    with Jobs(place, NAMESPACE) as jobs:
+    jobs = Jobs(place, NAMESPACE)
+    jobs.run_new()
+    assert not jobs.results, "the Job of the first attempt has ended"
+    with jobs:
         release.uninstall()
     assert_gone(release, jobs)
     team.expect()
