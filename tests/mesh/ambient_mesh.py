@@ -89,6 +89,13 @@ class AmbientMesh(Mesh):
 
         wait_until(done, f"ServiceEntry {namespace}/{name} has an address", SETTLED_SECONDS)
 
+    def wait_until_served(self, document: Object, host: str) -> None:
+        """Wait until the waypoint of an entry's namespace knows the address of a host of the entry."""
+        self.wait_until_allocated(document)
+        arm = next(one for one in HOMES if one.namespace == document["metadata"]["namespace"])
+        address = self._allocated(arm, document["metadata"]["name"])[host]
+        self._waypoints[WAYPOINTS[arm.namespace]].wait_for(f"it knows {address}", f'"{address}"')
+
     def _sections(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return ((arm.namespace, arm.policy) for arm in ALL)
 

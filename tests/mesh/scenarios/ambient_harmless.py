@@ -28,7 +28,7 @@ from tests.mesh.trial import Findings, Trial
 TITLE = "11 Ambient: what worked before"
 ROUTED = "an HTTPRoute on the entry leads `/v1` elsewhere"
 SIDECAR = "a sidecar beside the waypoint calls a host that it does not know"
-SHARED = "two namespaces have the host at one waypoint, called in the second"
+SHARED = "two namespaces have the host at one waypoint, called in the first"
 REQUESTS = 20
 SETTLED_SECONDS = 60.0
 
@@ -85,7 +85,10 @@ def _sidecar(mesh: AmbientMesh, arm: Arm, edge: str) -> Trial:
 
 
 def _shared(mesh: AmbientMesh, arm: Arm, first: Arm) -> Trial:
-    """The second entry is written while the first is there: what admission changes of it, the controller puts back."""
+    """The second entry is written while the first is there: what admission changes of it, the controller puts back.
+
+    Istio keeps the address of the second one at the waypoint, and takes the first one's away.
+    """
     host = f"shared.{arm.namespace}.example"
     mesh.names.point(host, mesh.upstream(plain_address()).address)
     wanted = resolution(arm)
@@ -95,9 +98,9 @@ def _shared(mesh: AmbientMesh, arm: Arm, first: Arm) -> Trial:
         mesh.client.create(SERVICE_ENTRIES, second)
         wait_until(lambda: _resolution(mesh, arm, host) == wanted, f"it stays {wanted}", SETTLED_SECONDS)
         if wanted == "DNS":
-            mesh.wait_until_allocated(second)
-            mesh.capture(arm, host, host)
-        return _each(partial(Application, mesh.pod(arm), host))
+            mesh.wait_until_served(second, host)
+            mesh.capture(first, host, host)
+        return _each(partial(Application, mesh.pod(first), host))
 
     return Trial(TITLE, SHARED, arm, [entry(first, host, resolution=wanted, exportTo=["."])], work)
 
