@@ -10,8 +10,8 @@ from tests.model.operations import Operation
 from tests.model.world import World
 
 STEPS = 50
-EXAMPLES = 2000 if DEEP else 50
-"""In the deep run 100,000 steps; usually as many as take half a minute."""
+EXAMPLES = 2000 if DEEP else 30
+"""In the deep run 100,000 steps; usually as many as take 20 seconds."""
 
 
 class Cluster(RuleBasedStateMachine):
