@@ -69,9 +69,7 @@ class AmbientMesh(Mesh):
         """Yield an entry for each waypoint, by which one sees that it knows all that is older."""
         for namespace in self._waypoints:
             host = f"marker-{namespace}.example"
-            labels = {USE_WAYPOINT: WAYPOINT, f"{USE_WAYPOINT}-namespace": namespace}
-            document = entry(MARKER, host, resolution="DNS")
-            yield {**document, "metadata": {**document["metadata"], "labels": labels}}
+            yield _marker(host, namespace)
             yield virtual_service(MARKER, host, {"timeout": "29s"}, name=host)
 
     def _allocated(self, arm: Arm, name: str) -> dict[str, str]:
@@ -89,12 +87,21 @@ class AmbientMesh(Mesh):
 
         wait_until(done, f"ServiceEntry {namespace}/{name} has an address", SETTLED_SECONDS)
 
-    def wait_until_served(self, document: Object, host: str) -> None:
-        """Wait until the waypoint of an entry's namespace knows the address of a host of the entry."""
+    def catch_up(self, arm: Arm) -> None:
+        """Wait until the waypoint of an arm knows all that is stored by now."""
+        host = f"late-{arm.namespace}.example"
+        namespace = WAYPOINTS[arm.namespace]
+        document = _marker(host, namespace)
+        self._store(document)
         self.wait_until_allocated(document)
-        arm = next(one for one in HOMES if one.namespace == document["metadata"]["namespace"])
-        address = self._allocated(arm, document["metadata"]["name"])[host]
-        self._waypoints[WAYPOINTS[arm.namespace]].wait_for(f"it knows {address}", f'"{address}"')
+        # Addresses come with the listeners, which are the last of what Istio sends.
+        address = self._allocated(MARKER, host)[host]
+        self._waypoints[namespace].wait_for(f"it knows the address of {host}", f'"{address}"')
+
+    def is_served(self, arm: Arm, name: str, host: str) -> bool:
+        """Whether the waypoint of an arm knows the address of a host of an entry; nothing to know is known."""
+        address = self._allocated(arm, name).get(host)
+        return address is None or f'"{address}"' in self._waypoints[WAYPOINTS[arm.namespace]].configuration()
 
     def _sections(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
         return ((arm.namespace, arm.policy) for arm in ALL)
@@ -165,6 +172,13 @@ class AmbientMesh(Mesh):
             stack.enter_context(each.child)
         for each in proxies:
             each.wait_until_ready()
+
+
+def _marker(host: str, namespace: str) -> Object:
+    """An entry at the waypoint of a namespace."""
+    labels = {USE_WAYPOINT: WAYPOINT, f"{USE_WAYPOINT}-namespace": namespace}
+    document = entry(MARKER, host, resolution="DNS")
+    return {**document, "metadata": {**document["metadata"], "labels": labels}}
 
 
 CLASS = "istio-waypoint"
