@@ -52,9 +52,9 @@ Rights = dict[tuple[str, str], set[str]]
 
 @pytest.fixture(scope="module")
 def recorded(request: pytest.FixtureRequest, audit_log: Path) -> list[dict[str, Any]]:
-    """The creations in the audit log once every case was asked; to read it for each case takes seconds."""
+    """The events of the audit log once every case was asked; reading the file for each case takes seconds."""
     request.getfixturevalue("answers")
-    return [event for event in events(audit_log) if event["verb"] == "create"]
+    return events(audit_log)
 
 
 @pytest.mark.parametrize("case", JUDGED, ids=lambda case: case.name)

@@ -99,7 +99,7 @@ class AmbientMesh(Mesh):
         self._waypoints[namespace].wait_for(f"it knows the address of {host}", f'"{address}"')
 
     def is_served(self, arm: Arm, name: str, host: str) -> bool:
-        """Whether the waypoint of an arm knows the address of a host of an entry; nothing to know is known."""
+        """Whether the waypoint of an arm knows the address of a host of an entry; True if the host has no address."""
         address = self._allocated(arm, name).get(host)
         return address is None or f'"{address}"' in self._waypoints[WAYPOINTS[arm.namespace]].configuration()
 
