@@ -7,7 +7,8 @@ from http.client import HTTPException, HTTPSConnection
 from pathlib import Path
 
 from tests.bed.pki import Authority, create_signing_key
-from tests.bed.processes import Child, free_port
+from tests.bed.ports import free_port
+from tests.bed.processes import Child
 
 ADMIN = "admin"
 ADMIN_GROUP = "system:masters"

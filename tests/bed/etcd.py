@@ -7,7 +7,8 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from tests.bed.processes import Child, free_ports
+from tests.bed.ports import free_ports
+from tests.bed.processes import Child
 
 MEMBER = "default"
 DATA = "etcd"

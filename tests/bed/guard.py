@@ -16,7 +16,8 @@ from prometheus_client.samples import Sample
 
 from tests.bed.control_plane import ControlPlane
 from tests.bed.pki import Authority, create_authority
-from tests.bed.processes import Child, free_ports, wait_until
+from tests.bed.ports import free_ports
+from tests.bed.processes import Child, wait_until
 
 COMMAND = (sys.executable, "-m", "app")
 HOST = "127.0.0.1"

@@ -153,23 +153,6 @@ def answers(url: str, tls: ssl.SSLContext | None = None) -> bool:
         return False
 
 
-def free_ports(count: int) -> tuple[int, ...]:
-    """Ports of 127.0.0.1 that nobody uses now, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return tuple(each.getsockname()[1] for each in sockets)
-    finally:
-        for each in sockets:
-            each.close()
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    return free_ports(1)[0]
-
-
 def _leashed(command: Sequence[str]) -> Sequence[str]:
     if sys.platform != "linux":
         return command

@@ -16,7 +16,8 @@ from app.kube.errors import NotFound
 from app.kube.resources import CONFIGURATIONS, SECRETS, Resource
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, HOST, WEBHOOK_RULES, Controller, ready
-from tests.bed.processes import Child, free_ports
+from tests.bed.ports import free_ports
+from tests.bed.processes import Child
 from tests.e2e.team import NAMESPACES
 
 SERVICES = Resource("", "v1", "services", "Service")

@@ -22,7 +22,8 @@ from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, HOST
 from tests.bed.pki import Authority, KeyPair, create_authority
-from tests.bed.processes import Child, free_port, wait_until
+from tests.bed.ports import free_port
+from tests.bed.processes import Child, wait_until
 from tests.e2e.backstops import stored_policies
 from tests.e2e.installation import SERVICE, SERVICES, Installation
 from tests.e2e.stand_in import answering, hanging_up, silent

@@ -15,7 +15,7 @@ from app.kube.resources import CONFIGURATIONS, VALIDATING, Resource
 from app.policyfile import PolicyFile
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import HOST, Webhook
-from tests.bed.processes import free_port
+from tests.bed.ports import free_port
 
 pytestmark = pytest.mark.e2e
 NUMBERS = count(1)

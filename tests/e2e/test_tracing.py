@@ -14,7 +14,8 @@ from tests.bed.binaries import provide
 from tests.bed.collector import Collector, Received, collecting
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import Controller, Webhook
-from tests.bed.processes import free_port, wait_until
+from tests.bed.ports import free_port
+from tests.bed.processes import wait_until
 from tests.bed.require import require_kubernetes
 from tests.e2e.team import GUARDED, SERVICE_ENTRIES, Team
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from tests.bed.processes import Child, free_ports
+from tests.bed.ports import free_ports
+from tests.bed.processes import Child
 from tests.mesh.networks import HERE
 
 DNS_REFRESH = "5s"

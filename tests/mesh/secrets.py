@@ -12,7 +12,7 @@ from h2.connection import H2Connection
 from h2.events import DataReceived, RequestReceived
 
 from tests.bed.pki import KeyPair
-from tests.bed.processes import free_port
+from tests.bed.ports import free_port
 from tests.mesh.networks import HERE
 
 NAME = "file-root:system"

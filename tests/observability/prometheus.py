@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 import yaml
 
 from tests.bed.guard import HOST, fetch
-from tests.bed.processes import Child, free_port
+from tests.bed.ports import free_port
+from tests.bed.processes import Child
 from tests.observability.watching import ALERTS
 
 NAMESPACE = "guard-system"

@@ -13,7 +13,8 @@ from urllib.request import urlopen
 
 from tests.bed.binaries import envoy_program
 from tests.bed.guard import HOST
-from tests.bed.processes import Child, free_port, wait_until
+from tests.bed.ports import free_port
+from tests.bed.processes import Child, wait_until
 
 A = 1
 TTL = 3600

@@ -17,7 +17,8 @@ from app.prometheus.deadlines import read_deadlines
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
 from tests.bed.guard import COMMAND, HOST
-from tests.bed.processes import free_port, wait_until
+from tests.bed.ports import free_port
+from tests.bed.processes import wait_until
 from tests.bed.require import require
 from tests.observability.mesh import Mesh, exported
 from tests.observability.prometheus import Prometheus

@@ -8,7 +8,8 @@ import pytest
 
 from tests.bed.errors import BedError
 from tests.bed.pki import Authority, create_authority
-from tests.bed.processes import Child, answers, free_port, free_ports, is_listening, wait_until
+from tests.bed.ports import free_port
+from tests.bed.processes import Child, answers, wait_until
 
 WAIT = "print('up', flush=True); time.sleep(60)"
 STUBBORN = f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); {WAIT}"
@@ -71,12 +72,6 @@ def test_a_child_can_be_started_again_and_keeps_its_log(tmp_path: Path) -> None:
 def test_waiting_in_vain_names_what_was_awaited() -> None:
     with pytest.raises(TimeoutError, match=r"waited 0.1 s in vain until pigs fly"):
         wait_until(lambda: False, "pigs fly", seconds=0.1)
-
-
-def test_free_ports_are_all_different_and_have_no_listener() -> None:
-    ports = free_ports(20)
-    assert len(set(ports)) == 20
-    assert not any(map(is_listening, ports))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from app.certificates.probe import Address, ProbeError, Trouble, probe
 from tests.bed.pki import Authority, create_authority
-from tests.bed.processes import free_port
+from tests.bed.ports import free_port
 from tests.e2e.stand_in import answering, hanging_up, silent
 
 HOST, NAME = "127.0.0.1", "webhook.guard.svc"

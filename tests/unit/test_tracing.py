@@ -13,7 +13,8 @@ from app.cli.serverflags import make_tracer
 from app.telemetry.otel import OtelTracer
 from app.telemetry.tracing import UNTRACED
 from tests.bed.collector import Collector, collecting
-from tests.bed.processes import free_port, wait_until
+from tests.bed.ports import free_port
+from tests.bed.processes import wait_until
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
