@@ -52,8 +52,9 @@ class Remediator:
         events: EntryEvents,
         metrics: ControllerMetrics,
         repair: Repair,
-        patched: Callable[[ServiceEntry], None] = lambda _entry: None,
         *,
+        patched: Callable[[ServiceEntry], None] = lambda _entry: None,
+        reason: Callable[[ServiceEntry], str] = lambda _entry: "",
         tracer: Tracer = UNTRACED,
         leadership: Leadership,
         rate: float,
@@ -64,6 +65,7 @@ class Remediator:
         self._outcomes = metrics.remediations
         self._repair = repair
         self._patched = patched
+        self._reason = reason
         self._tracer = tracer
         self._pace = TokenBucket(rate, 1, clock)
         self._queue = WorkQueue[Key](
@@ -160,7 +162,7 @@ class Remediator:
         self._outcomes.labels("patched").inc()
         line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
         tell(log, "remediated", line)
-        note = f"resolution was {entry.resolution} and is {resolution} now: {_why(resolution)}"
+        note = f"resolution was {entry.resolution} and is {resolution} now: {self._why(entry, resolution)}"
         self._events.tell(entry, Notice(REMEDIATED, note))
 
     def _refused(self, entry: ServiceEntry, reason: str) -> PatchRefused:
@@ -169,8 +171,5 @@ class Remediator:
         self._events.tell(entry, Notice(REMEDIATION_REFUSED, note))
         return PatchRefused(reason)
 
-
-def _why(resolution: str) -> str:
-    if resolution in RESOLVING:
-        return "the policy says existing: Remediate"
-    return "another entry of the namespace for the same host keeps this resolution, and Istio merges both"
+    def _why(self, entry: ServiceEntry, resolution: str) -> str:
+        return "the policy says existing: Remediate" if resolution in RESOLVING else self._reason(entry)

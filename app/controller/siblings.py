@@ -7,6 +7,7 @@ ConfigMap for it.
 import threading
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from app.controller.inventory import Inventory
 from app.controller.verdict_cache import VerdictCache
@@ -14,13 +15,30 @@ from app.core.policy.model import GuardPolicy
 from app.core.resources.fields import JSON
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.kept_resolutions import Standing
-from app.core.rules.patch import Operation, set_resolution, wrote
+from app.core.rules.patch import Operation, authored, set_resolution
 from app.core.rules.siblings import follows, led, slipped
 from app.core.rules.verdict import remediation
+from app.core.rules.waypoint_catalogue import WAYPOINT_SHARED
 from app.policyfile import PolicyFile
 
 ATTEMPTS = 3
 """Maximum number of times that one entry is restored: after that, the change is taken as intended."""
+SAME_NAMESPACE = "another entry of the namespace for the same host keeps this resolution, and Istio merges both"
+
+
+@dataclass(frozen=True, slots=True)
+class Slip:
+    """A change of an entry by admission, which did not know a sibling that keeps its resolution."""
+
+    was: str
+    """The resolution to restore."""
+    seen: bool = False
+    """Whether this controller has seen the change. If not, the manifest must show that its author wrote `was`."""
+
+    def is_reversible(self, entry: ServiceEntry, document: JSON) -> bool:
+        """Say whether admission made the change, by the manifest of the entry as it was just read."""
+        written = authored(document)
+        return written == self.was or (self.seen and written != entry.resolution)
 
 
 class Siblings:
@@ -32,27 +50,34 @@ class Siblings:
         self._policy = policy
         self._lock = threading.Lock()
         self._ready = False
-        self._put_back: dict[Key, str] = {}
-        self._missed = set[Key]()
+        self._put_back: dict[Key, Slip] = {}
+        self._meant = set[Key]()  # entries whose author wrote their resolution, as far as their manifest shows
         self._news = set[Key]()
         self._attempts = Counter[str]()
 
     def changed(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[Key]:
         """Process an added, changed or deleted entry, and return the siblings to review again."""
         policy = self._policy.current
+        own = {state.key for state in (old, new) if state}
+        with self._lock:
+            self._meant -= own
         if not self._ready or (old and new and self._judge.alike(old, new, policy)):
             return frozenset()
         siblings = self._together(filter(None, (old, new)))
         others = self._judge.reconsider(siblings, policy, old)
         self._note_slip(old, new, policy)
+        self._note_older((sibling for key, sibling in siblings.items() if key not in own), policy)
         self._news |= others if old or not new else others - {new.key}  # a new entry has an Event of its own
-        return others | (siblings.keys() - {state.key for state in (old, new) if state})
+        return others | (siblings.keys() - own)
 
     def at_waypoints(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
         """Look again at entries of which waypoints show something else, and return their siblings that it concerns."""
-        policy = self._policy.current
-        changed = (self._judge.reconsider(self._together([one]), policy) for one in (entries if self._ready else ()))
-        return frozenset[Key]().union(*changed)
+        policy, changed = self._policy.current, frozenset[Key]()
+        for entry in entries if self._ready else ():
+            siblings = self._together([entry])
+            changed |= self._judge.reconsider(siblings, policy)
+            self._note_older(siblings.values(), policy)
+        return changed
 
     def recount(self, entries: Iterable[ServiceEntry]) -> frozenset[Key]:
         """Review all entries, because all are known now, or because the policy has changed.
@@ -66,8 +91,8 @@ class Siblings:
                 siblings = self._together([entry]) or {entry.key: entry}
                 seen.update(siblings)
                 changed |= self._judge.reconsider(siblings, policy)
-        for entry in () if self._ready else entries:
-            self._note_missed(entry, policy)
+        if not self._ready:
+            self._note_older(entries, policy)
         self._ready = True
         return frozenset(changed)
 
@@ -87,15 +112,19 @@ class Siblings:
         if patch := remediation(entry, self._policy.current, self._judge, self._led):
             return patch
         with self._lock:
-            was, missed = self._put_back.get(entry.key), entry.key in self._missed
-        if was is None or was == entry.resolution or not follows(entry, self._policy.current):
+            slip = None if entry.key in self._meant else self._put_back.get(entry.key)
+        if slip is None or slip.was == entry.resolution or not follows(entry, self._policy.current):
             return ()
-        if document and missed and not wrote(document, was):
-            self._leave(entry.key)
+        if document and not slip.is_reversible(entry, document):
+            with self._lock:
+                self._meant.add(entry.key)
             return ()
-        return (
-            () if document and wrote(document, entry.resolution) else set_resolution(was, present=entry.resolution_set)
-        )
+        return set_resolution(slip.was, present=entry.resolution_set)
+
+    def reason(self, entry: ServiceEntry) -> str:
+        """Say in an Event why the resolution of an entry was restored."""
+        found = self._judge(entry, self._policy.current).findings
+        return next((one.message for one in found if one.rule is WAYPOINT_SHARED), SAME_NAMESPACE)
 
     def patched(self, entry: ServiceEntry) -> None:
         """Note that an entry was patched."""
@@ -121,30 +150,23 @@ class Siblings:
         if old and new and old.resolution == new.resolution:
             return  # entries to restore stay so
         was = slipped(old, new, self._judge.stays_at(new), policy) if new else None
-        for state in filter(None, (old, new)):
-            self._leave(state.key)
         with self._lock:
+            for state in filter(None, (old, new)):
+                self._put_back.pop(state.key, None)
             if new and was and self._attempts[new.uid] < ATTEMPTS:
-                self._put_back[new.key] = was
+                self._put_back[new.key] = Slip(was, seen=True)
             if old and not new:
                 del self._attempts[old.uid]
 
-    def _leave(self, key: Key) -> None:
-        with self._lock:
-            self._put_back.pop(key, None)
-            self._missed.discard(key)
-
-    def _note_missed(self, entry: ServiceEntry, policy: GuardPolicy) -> None:
-        """Note an entry that may have been changed while no controller was running; its manifest has the details."""
-        # Of two entries at one waypoint, it is not known which one came first: neither is put back.
-        stays = {
-            place: tuple(sibling for sibling in siblings if not sibling.elsewhere)
-            for place, siblings in self._judge.stays_at(entry).items()
-        }
-        if was := slipped(None, entry, stays, policy):
+    def _note_older(self, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> None:
+        """Note entries that were changed before a sibling came, or while no controller was running."""
+        for entry in entries:
+            was = slipped(None, entry, self._judge.stays_at(entry), policy)
             with self._lock:
-                self._put_back[entry.key] = was
-                self._missed.add(entry.key)
+                if was is None:
+                    self._put_back.pop(entry.key, None)
+                elif self._attempts[entry.uid] < ATTEMPTS:
+                    self._put_back.setdefault(entry.key, Slip(was))
 
     def _led(self, entry: ServiceEntry, target: str) -> bool:
         return led(entry, target, self._inventory.siblings(entry).values())

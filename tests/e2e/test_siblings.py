@@ -232,18 +232,58 @@ def kept_in(team: Team, entry: Object) -> bool:
     return bool(team.client.rehearse(SERVICE_ENTRIES, entry).object["spec"]["resolution"] == "NONE")
 
 
+WAYPOINT = {"istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-namespace": "gateways"}
+
+
 def test_of_two_namespaces_with_a_host_at_one_waypoint_the_second_keeps_its_resolution(
     loner: Team, controller: Controller, webhook: Webhook, tmp_path: Path
 ) -> None:
     del controller, webhook
-    labels = {"istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-namespace": "gateways"}
-    second = Team.create(loner.control_plane, loner.client, f"{loner.namespace}-second", GUARDED)
-    second.wait_until_guarded()
-    loner.store(loner.entry("first", metadata={"labels": labels}))
-    second.store(second.entry("second", metadata={"labels": labels}, hosts=[loner.host()], resolution="NONE"))
+    second = beside(loner)
+    loner.kubectl("apply", "--server-side", manifest=loner.entry("first", metadata={"labels": WAYPOINT}))
+    second.store(second.entry("second", metadata={"labels": WAYPOINT}, hosts=[loner.host()], resolution="NONE"))
     wait_until(lambda: bool(written(second)), "the webhook is to be told", SOON)
     mount(loner, tmp_path)
     wait_until(lambda: resolution(second, "second") == "NONE", "it is put back", SOON)
     assert resolution(loner, "first") == "DNS"
     second.edit("second", exportTo=["."])
     assert resolution(second, "second") == "NONE"
+
+
+def beside(team: Team) -> Team:
+    """Another namespace under the guard."""
+    second = Team.create(team.control_plane, team.client, f"{team.namespace}-second", GUARDED)
+    second.wait_until_guarded()
+    return second
+
+
+def test_an_entry_that_was_alone_at_a_waypoint_gets_its_resolution_back_when_another_namespace_comes(
+    loner: Team, controller: Controller, webhook: Webhook, tmp_path: Path
+) -> None:
+    """Whether its author ran `kubectl apply`, or a client that leaves no annotation and wrote no resolution."""
+    del controller, webhook
+    second = beside(loner)
+    loner.come_under_guard()
+    metadata = {"labels": WAYPOINT}
+    unset = loner.entry("created", metadata=metadata)
+    del unset["spec"]["resolution"]
+    loner.kubectl("apply", manifest=loner.entry("applied", metadata=metadata, resolution="NONE"))
+    loner.kubectl(
+        "apply", "--server-side", manifest={**unset, "metadata": {**unset["metadata"], "name": "server-side"}}
+    )
+    loner.store(unset)
+    names = ("applied", "created", "server-side")
+    assert [resolution(loner, name) for name in names] == ["DNS"] * 3
+    theirs = second.entry("theirs", metadata=metadata, hosts=[loner.host()], resolution="NONE")
+    second.kubectl("apply", manifest=theirs)
+    wait_until(lambda: bool(written(second)) and bool(written(loner)), "the webhook is to be told", SOON)
+    mount(loner, tmp_path)
+
+    def resolutions() -> list[str]:
+        return [*(resolution(loner, name) for name in names), resolution(second, "theirs")]
+
+    wait_until(lambda: resolutions() == ["NONE"] * 4, "all are put back", SOON)
+    wait_until(lambda: not loner.virtual_services(), "nothing is emitted any more", SOON)
+    notes = [one["note"] for one in loner.client.list_page(EVENTS, loner.namespace).items]
+    told = f'waypoint gateways/waypoint serves "{loner.host()}" for ServiceEntry {second.namespace}/theirs too'
+    assert any(note.endswith(told) for note in notes), notes

@@ -48,10 +48,12 @@ class AmbientMesh(Mesh):
         return self._egress.ask(path)
 
     def capture(self, arm: Arm, name: str, host: str) -> None:
-        """Have the application of an arm resolve a host to the address that istiod allocated for an entry, if any."""
+        """Have the application of an arm resolve a host as ztunnel does: to the address of an entry, if it has one."""
         pod = self.pod(arm)
         if found := self._allocated(arm, name).get(host):
             self.names.capture(host, pod.address, found)
+        else:
+            self.names.release(host, pod.address)
 
     def apply(self, manifests: Iterable[Object]) -> None:
         """Store what people wrote, and wait until the waypoints act on all that follows from it."""
@@ -73,8 +75,9 @@ class AmbientMesh(Mesh):
             yield virtual_service(MARKER, host, {"timeout": "29s"}, name=host)
 
     def _allocated(self, arm: Arm, name: str) -> dict[str, str]:
+        """Return the addresses that istiod allocated for an entry, by host; it ignores those of one with NONE."""
         stored = self.client.get(SERVICE_ENTRIES, arm.namespace, name)
-        addresses = stored.get("status", {}).get("addresses", [])
+        addresses = stored.get("status", {}).get("addresses", []) if stored["spec"]["resolution"] != "NONE" else []
         return {one.get("host", ""): one["value"] for one in addresses if "." in one["value"]}
 
     def wait_until_allocated(self, document: Object) -> None:

@@ -47,6 +47,10 @@ class Names:
         """Have a name resolve to this address for one client, as ztunnel does it for its applications."""
         self._captured[name, client] = Record((address,), 1)
 
+    def release(self, name: str, client: str) -> None:
+        """Have a name resolve for one client as for all others."""
+        self._captured.pop((name, client), None)
+
     def wait_until_asked(self, name: str, client: str) -> None:
         """Wait until the client of an address asks for the name again."""
         before = self._asked[name, client]

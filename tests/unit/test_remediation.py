@@ -69,7 +69,8 @@ class Cluster:
             EntryEvents(events, self.leadership.leads),
             self.metrics,
             repair or (lambda entry, _document: remediation(entry, self.policy)),
-            patched,
+            patched=patched,
+            reason=lambda _entry: "a sibling keeps NONE",
             leadership=leadership or self.leadership,
             rate=rate,
         )
@@ -163,11 +164,7 @@ def test_a_restored_resolution_gets_an_event_with_the_reason(cluster: Cluster) -
             remediator.put(*delivered)
         wait(lambda: cluster.events, "the event is there")
     assert cluster.resolution() == "NONE"
-    note = (
-        "resolution was DNS and is NONE now: another entry of the namespace for the same host keeps this resolution, "
-        "and Istio merges both"
-    )
-    assert cluster.events == [("api", "Remediated", note)]
+    assert cluster.events == [("api", "Remediated", "resolution was DNS and is NONE now: a sibling keeps NONE")]
     assert [one.key.name for one in patched] == ["api"]
 
 

@@ -15,7 +15,7 @@ from app.core.policy.model import GuardPolicy
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.findings import Severity
 from app.core.rules.kept_resolutions import Standing, Stays, as_document, parse_standing, places
-from app.core.rules.patch import wrote
+from app.core.rules.patch import authored
 from app.core.rules.siblings import Held, Member, at_odds, beside, held, judged, keep, led, slipped, standing
 from app.core.rules.verdict import Verdict, review
 from tests.builders import CIDR, HOST, HTTP, TCP, TLS, entry, guard_policy
@@ -431,13 +431,33 @@ class TestTheController:
         assert slipped(old, new, self.STORED, POLICY) is None
 
     def test_last_applied_configuration_shows_the_resolution_of_the_author(self) -> None:
-        assert wrote(applied('{"spec": {"resolution": "DNS"}}'), "DNS")
-        assert not wrote(applied('{"spec": {"resolution": "NONE"}}'), "DNS")
+        assert authored(applied('{"spec": {"resolution": "DNS"}}')) == "DNS"
+        assert authored(applied('{"spec": {"hosts": ["a.b"]}}')) == "NONE"
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"spec": 1}', "{}", "[" * 100_000])
-    def test_without_a_readable_last_applied_annotation_no_author_wrote_the_resolution(self, text: str) -> None:
-        assert not wrote(applied(text), "DNS")
-        assert not wrote({}, "DNS")
+    def test_without_a_readable_last_applied_annotation_it_is_not_known(self, text: str) -> None:
+        assert authored(applied(text)) == ""
+        assert authored({}) == ""
+
+    @pytest.mark.parametrize(
+        ("owners", "written"),
+        [
+            ([("helm", "f:hosts")], "NONE"),
+            ([("helm", "f:resolution")], ""),
+            ([("helm", "f:hosts"), ("serviceentry-guard", "f:resolution")], "NONE"),
+            ([("helm", "f:resolution"), ("serviceentry-guard", "f:resolution")], ""),
+            ([], ""),
+        ],
+    )
+    def test_a_resolution_that_no_other_field_manager_owns_was_not_written_by_the_author(
+        self, owners: list[tuple[str, str]], written: str
+    ) -> None:
+        managers = [{"manager": name, "fieldsV1": {"f:spec": {field: {}}}} for name, field in owners]
+        assert authored({"metadata": {"managedFields": managers}}) == written
+
+    def test_the_field_manager_of_a_status_wrote_no_entry(self) -> None:
+        istiod = {"manager": "pilot", "subresource": "status", "fieldsV1": {"f:status": {}}}
+        assert authored({"metadata": {"managedFields": [istiod]}}) == ""
 
 
 def applied(text: str) -> dict[str, Any]:

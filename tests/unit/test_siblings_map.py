@@ -128,26 +128,29 @@ def test_another_change_of_an_entry_does_not_keep_it_from_being_put_back(cluster
     assert cluster.siblings.repair(changed)[0]["value"] == "NONE"
 
 
-def test_a_new_entry_is_put_back_to_what_its_sibling_has_unless_its_author_wrote_it(cluster: Cluster) -> None:
-    cluster.put(None, entry("ssh", SSH))
-    dns = entry("web", resolution="DNS")
-    cluster.put(None, dns)
-    assert cluster.siblings.repair(dns)
-    applied = json.dumps({"spec": {"resolution": "DNS"}})
-    annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied}
-    assert cluster.siblings.repair(dns, {"metadata": {"annotations": annotations}}) == ()
-    applied = json.dumps({"spec": {}})
-    assert cluster.siblings.repair(dns, {"metadata": {"annotations": {**annotations, "x": applied}}}) == ()
-    annotations = {"kubectl.kubernetes.io/last-applied-configuration": applied}
-    assert cluster.siblings.repair(dns, {"metadata": {"annotations": annotations}})
-    annotations = {"kubectl.kubernetes.io/last-applied-configuration": "{"}
-    assert cluster.siblings.repair(dns, {"metadata": {"annotations": annotations}})
-
-
 def applied(spec: dict[str, Any]) -> dict[str, Any]:
     """A stored entry as it is read, with what kubectl applied last."""
     annotation = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"spec": spec})}
     return {"metadata": {"annotations": annotation}}
+
+
+@pytest.mark.parametrize(
+    ("document", "restored"),
+    [
+        (None, True),
+        (applied({"resolution": "DNS"}), False),
+        (applied({"hosts": ["api.example.com"]}), True),
+        (applied({}), True),
+        ({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{"}}}, True),
+    ],
+)
+def test_a_new_entry_is_put_back_to_what_its_sibling_has_unless_its_author_wrote_it(
+    cluster: Cluster, document: Any, restored: bool
+) -> None:
+    cluster.put(None, entry("ssh", SSH))
+    dns = entry("web", resolution="DNS")
+    cluster.put(None, dns)
+    assert bool(cluster.siblings.repair(dns, document)) == restored
 
 
 def test_a_resolution_changed_without_a_controller_is_restored_if_the_author_did_not_write_it() -> None:
@@ -163,6 +166,29 @@ def test_entries_older_than_the_controller_keep_their_resolution(document: Any) 
     cluster = Cluster(entry("ssh", SSH), dns)
     assert cluster.siblings.repair(dns, document) == ()
     assert cluster.siblings.repair(dns) == ()
+
+
+def test_an_entry_that_was_changed_before_a_sibling_came_is_restored_if_the_author_did_not_write_it(
+    cluster: Cluster,
+) -> None:
+    dns = entry("web", resolution="DNS")
+    cluster.put(None, dns)
+    assert cluster.siblings.repair(dns, applied({"resolution": "NONE"})) == ()
+    assert "web" in cluster.put(None, entry("ssh", SSH))
+    assert cluster.siblings.repair(dns, applied({"resolution": "DNS"})) == ()
+    assert cluster.siblings.repair(dns) == (), "it is read once, as long as nobody changes it"
+    changed = entry("web", {**HTTP, "number": 81}, resolution="DNS")
+    cluster.put(dns, changed)
+    assert cluster.siblings.repair(changed, applied({"resolution": "NONE"}))[0]["value"] == "NONE"
+
+
+def test_an_entry_is_not_restored_once_the_sibling_is_gone(cluster: Cluster) -> None:
+    dns, ssh = entry("web", resolution="DNS"), entry("ssh", SSH)
+    cluster.put(None, dns)
+    cluster.put(None, ssh)
+    assert cluster.siblings.repair(dns)
+    cluster.put(ssh, None)
+    assert cluster.siblings.repair(dns, applied({"resolution": "NONE"})) == ()
 
 
 def test_where_the_policy_only_reports_nothing_is_put_back(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from app.core.rules.waypoint_findings import shared_finding, waypoint_findings
 def at_waypoint(entry: ServiceEntry, verdict: Verdict, bindings: Bindings, policy: GuardPolicy) -> Verdict:
     """Add the findings of an ambient mesh, which need other entries, to the verdict on an entry.
 
-    An entry that shares a host and a waypoint with one of another namespace keeps its resolution: with DNS, Istio gives
-    both an address, and the waypoint serves only one of them.
+    An entry that shares a host and a waypoint with one of another namespace keeps its resolution. With DNS, Istio gives
+    it an address, and chooses at each push which of the two entries the waypoint serves.
     """
     exempt = any(one.rule is EXEMPTED for one in verdict.findings)
     if exempt or entry.problems or not in_scope(entry, policy.settings(entry.key.namespace)):

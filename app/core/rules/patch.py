@@ -6,6 +6,7 @@ from functools import lru_cache
 from jsonpatch import JsonPatch
 
 from app.core.resources.fields import JSON, Fields
+from app.core.resources.service_entry import MANAGER
 
 Operation = dict[str, str]
 PATH = "/spec/resolution"
@@ -25,12 +26,24 @@ def apply_patch(manifest: JSON, patch: tuple[Operation, ...]) -> JSON:
     return JsonPatch(patch).apply(manifest)
 
 
-def wrote(manifest: JSON, resolution: str) -> bool:
-    """Say whether the author wrote this resolution, according to kubectl's last-applied annotation."""
-    annotations = Fields(manifest, "").child("metadata").child("annotations")
+def authored(manifest: JSON) -> str:
+    """Return the resolution that the author of a stored entry wrote, NONE if none; "" if the manifest does not show it.
+
+    The annotation of `kubectl apply` shows it. Else managedFields show whether somebody wrote one: the API server
+    records the fields of a request before it calls mutating webhooks, so nobody owns what only admission wrote.
+    """
+    meta = Fields(manifest, "").child("metadata")
     try:
-        applied = json.loads(annotations.text(LAST_APPLIED) or "null")
+        applied = json.loads(meta.child("annotations").text(LAST_APPLIED) or "null")
     except (ValueError, RecursionError):
-        return False
+        return ""
     spec = Fields(applied, "").child("spec")
-    return bool(spec.values) and (spec.text("resolution") or "NONE") == resolution
+    if spec.values:
+        return spec.text("resolution") or "NONE"
+    managers = [one for one in meta.children("managedFields") if not one.text("subresource")]
+    owners = [one.text("manager") for one in managers if _owns_resolution(one)]
+    return "NONE" if managers and set(owners) <= {MANAGER} else ""
+
+
+def _owns_resolution(manager: Fields) -> bool:
+    return "f:resolution" in manager.child("fieldsV1").child("f:spec").values

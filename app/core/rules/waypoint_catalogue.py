@@ -51,8 +51,9 @@ RULE_NOT_AT_WAYPOINT = Rule(
 WAYPOINT_SHARED = Rule(
     "SEG059",
     "WaypointShared",
-    "One waypoint serves a host for ServiceEntries of two namespaces. Istio keeps one of the two at the waypoint, and "
-    "the waypoint resets every call to the address of the other. So an entry that is not DNS yet keeps its resolution.",
+    "One waypoint serves a host for ServiceEntries of two namespaces. Istio keeps one of the two at the waypoint, not "
+    "always the same, and calls to the address of the other fail. So an entry that is not DNS yet keeps its "
+    "resolution, and the controller restores that of an entry which the guard changed before the other one came.",
     "Keep the host in one of the two entries, give one of the namespaces a waypoint of its own, or write the label "
     "istio.io/use-waypoint: none on one of the entries.",
 )

@@ -21,7 +21,7 @@ from tests.mesh.ambient_arms import (
 from tests.mesh.ambient_mesh import AmbientMesh
 from tests.mesh.application import Application, Client, Outcomes, expecting, hammer
 from tests.mesh.arms import Arm
-from tests.mesh.manifests import entry, recipe_by_hand
+from tests.mesh.manifests import applied, entry, recipe_by_hand
 from tests.mesh.networks import plain_address
 from tests.mesh.scenarios.ambient import resolution
 from tests.mesh.trial import Findings, Trial
@@ -29,7 +29,7 @@ from tests.mesh.trial import Findings, Trial
 TITLE = "11 Ambient: what worked before"
 ROUTED = "an HTTPRoute on the entry leads `/v1` elsewhere"
 SIDECAR = "a sidecar beside the waypoint calls a host that it does not know"
-SHARED = "two namespaces have the host at one waypoint, called in one of them"
+SHARED = "two namespaces have the host at one waypoint"
 REQUESTS = 20
 SETTLED_SECONDS = 60.0
 
@@ -86,26 +86,36 @@ def _sidecar(mesh: AmbientMesh, arm: Arm, edge: str) -> Trial:
 
 
 def _shared(mesh: AmbientMesh, arm: Arm, first: Arm) -> Trial:
-    """The second entry is written while the first is there: what admission changes of it, the controller puts back.
+    """The second entry is written while the first is there, and has an address: the controller puts both back.
 
     With DNS by hand Istio keeps the address of one of them at the waypoint, not always of the same one. The other one
     is called.
     """
     host = f"shared.{arm.namespace}.example"
     mesh.names.point(host, mesh.upstream(plain_address()).address)
-    wanted = resolution(arm)
+    wanted, arms = resolution(arm), (first, arm)
+
+    def written(one: Arm) -> Object:
+        return applied(entry(one, host, resolution=wanted, exportTo=["."]))
 
     def work() -> Findings:
-        second = entry(arm, host, resolution=wanted, exportTo=["."])
-        mesh.client.create(SERVICE_ENTRIES, second)
-        wait_until(lambda: _resolution(mesh, arm, host) == wanted, f"it stays {wanted}", SETTLED_SECONDS)
-        if wanted != "DNS":
-            return _each(partial(Application, mesh.pod(arm), host))
-        mesh.wait_until_allocated(second)
+        mesh.capture(first, host, host)
+        mesh.client.create(SERVICE_ENTRIES, written(arm))
+        for one in arms:
+            wait_until(partial(_has, mesh, one, host, wanted), f"{one.namespace}/{host} is {wanted}", SETTLED_SECONDS)
+        if wanted == "DNS":
+            mesh.wait_until_allocated(written(arm))
         mesh.catch_up(arm)
-        return _call_the_one_left_out(mesh, host, [first, arm])
+        return _call_the_one_left_out(mesh, host, arms) if wanted == "DNS" else _call_from(mesh, host, arms)
 
-    return Trial(TITLE, SHARED, arm, [entry(first, host, resolution=wanted, exportTo=["."])], work)
+    return Trial(TITLE, SHARED, arm, [written(first)], work)
+
+
+def _call_from(mesh: AmbientMesh, host: str, arms: Sequence[Arm]) -> Findings:
+    """Call a host in each of these namespaces."""
+    for arm in arms:
+        mesh.capture(arm, host, host)
+    return Findings(hammer([partial(Application, mesh.pod(arm), host) for arm in arms], REQUESTS))
 
 
 def _call_the_one_left_out(mesh: AmbientMesh, host: str, arms: Sequence[Arm]) -> Findings:
@@ -113,14 +123,13 @@ def _call_the_one_left_out(mesh: AmbientMesh, host: str, arms: Sequence[Arm]) ->
     deadline = time.monotonic() + SETTLED_SECONDS
     while True:
         caller = next((one for one in arms if not mesh.is_served(one, host, host)), arms[-1])
-        mesh.capture(caller, host, host)
-        found = _each(partial(Application, mesh.pod(caller), host))
+        found = _call_from(mesh, host, [caller])
         if not mesh.is_served(caller, host, host) or time.monotonic() > deadline:
             return found
 
 
-def _resolution(mesh: AmbientMesh, arm: Arm, name: str) -> str:
-    return str(mesh.client.get(SERVICE_ENTRIES, arm.namespace, name)["spec"]["resolution"])
+def _has(mesh: AmbientMesh, arm: Arm, name: str, resolution: str) -> bool:
+    return bool(mesh.client.get(SERVICE_ENTRIES, arm.namespace, name)["spec"]["resolution"] == resolution)
 
 
 def _each(connect: Callable[[], Client], path: str = "") -> Findings:
