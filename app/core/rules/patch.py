@@ -29,8 +29,8 @@ def apply_patch(manifest: JSON, patch: tuple[Operation, ...]) -> JSON:
 def authored(manifest: JSON) -> str:
     """Return the resolution that the author of a stored entry wrote, NONE if none; "" if the manifest does not show it.
 
-    The annotation of `kubectl apply` shows it. Else managedFields show whether somebody wrote one: the API server
-    records the fields of a request before it calls mutating webhooks, so nobody owns what only admission wrote.
+    The annotation of `kubectl apply` shows it. Else managedFields show whether the author wrote one: the API server
+    records the fields of a request before it calls mutating webhooks, so no manager owns what only admission wrote.
     """
     meta = Fields(manifest, "").child("metadata")
     try:
