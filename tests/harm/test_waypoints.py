@@ -11,7 +11,7 @@ from app.core.routes.virtual_service import SEMANTICS
 from tests.builders import IDENTITY
 from tests.harm.envoy import Call, Side, Speech
 from tests.harm.generator import Generator
-from tests.harm.guarded import Change, change
+from tests.harm.guarded import Change, change, dated
 from tests.harm.protocol import Description, Manifest, Proxy, Route
 from tests.harm.test_rule import HOST, HTTP, made
 from tests.harm.trial import harms_in_every_world
@@ -206,6 +206,44 @@ def test_the_virtual_service_of_one_host_would_take_all_calls_of_a_wildcard(ambi
     seen = [{**one, "spec": {**one["spec"], "exportTo": ["*"]}} for one in done.emitted if HOST in one["spec"]["hosts"]]
     (found,) = ask(ambient, [*done.before, *seen], proxy(GATEWAYS))
     assert [one.clusters[0].cluster for one in routes_of(found, "*.example.com")] == [f"inbound-vip|80|http|{HOST}"]
+
+
+def sharing(resolution: str, theirs: str, created: str) -> list[Manifest]:
+    """Two namespaces with the host at one waypoint; the entry of the second is created at this time."""
+    one, other = (
+        entry(namespace=namespace, labels=bound(GATEWAYS), **{**PRIVATE, "resolution": given})
+        for namespace, given in ((HOME, resolution), ("reports", theirs))
+    )
+    made = ((one, "2025-06-01T00:00:00Z"), (other, created))
+    return [*(dated(*each) for each in made), *waypoint(GATEWAYS), *map(space, (GATEWAYS, HOME, "reports"))]
+
+
+AGES = ("2025-01-01T00:00:00Z", "2026-01-01T00:00:00Z")
+ASKED = 60
+"""How often istiod is asked at most until it has chosen each of two; one choice is as likely as the other."""
+
+
+@pytest.mark.parametrize("created", AGES)
+@pytest.mark.parametrize("theirs", ["NONE", "DNS"])
+def test_of_two_entries_of_one_host_istiod_chooses_one_each_time_it_is_asked(
+    ambient: Generator, theirs: str, created: str
+) -> None:
+    """Why both keep what their authors wrote: DNS beside NONE is as broken as DNS beside DNS, whatever their ages."""
+    seen = set[tuple[str, str]]()
+    for _ in range(ASKED):
+        (found,) = ask(ambient, sharing("DNS", theirs, created), proxy(GATEWAYS))
+        cluster = found.clusters[f"inbound-vip|80|http|{HOST}"]
+        seen.add((cluster.namespace, cluster.type))
+        if len(seen) == 2:
+            break
+    assert seen == {(HOME, "STRICT_DNS"), ("reports", "ORIGINAL_DST" if theirs == "NONE" else "STRICT_DNS")}
+
+
+@pytest.mark.parametrize("created", AGES)
+def test_two_entries_of_one_host_at_one_waypoint_stay_as_they_are(created: str) -> None:
+    done = guarded(*sharing("NONE", "NONE", created))
+    assert done.emitted == []
+    assert done.after == done.before
 
 
 CLUSTERS: dict[str, list[Manifest]] = {
