@@ -1,6 +1,7 @@
 """Entries of two namespaces with one host at one waypoint, as the controller sees them come and go."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,13 +36,10 @@ FIRST, SECOND = entry(), entry("reports", resolution="NONE")
 class Cluster:
     """What the controller observes, in one process."""
 
-    def __init__(self, *stored: ServiceEntry) -> None:
-        self.inventory = Inventory()
-        self.siblings = Siblings(
-            self.inventory,
-            VerdictCache(at_waypoint=self.inventory.at_waypoint),
-            PolicyFile(None, lambda _taken: None),
-        )
+    def __init__(self, *stored: ServiceEntry, policy: Path | None = None) -> None:
+        self.inventory, self.policy = Inventory(), PolicyFile(policy, lambda _taken: None)
+        self.judge = VerdictCache(at_waypoint=self.inventory.at_waypoint)
+        self.siblings = Siblings(self.inventory, self.judge, self.policy)
         self.stored = {one.key: one for one in stored}
         for one in stored:
             self.inventory.put_entry(None, one)
@@ -67,6 +65,11 @@ class Cluster:
         """Return the resolution that an entry gets, "" if it keeps its own."""
         patch = self.siblings.repair(entry, document)
         return patch[0]["value"] if patch else ""
+
+    def decided(self, entry: ServiceEntry) -> str:
+        """Return the resolution that the guard wants for an entry as it is stored."""
+        patch = self.judge(entry, self.policy.current).patch
+        return patch[0]["value"] if patch else entry.resolution
 
     def _touch(self) -> None:
         self.siblings.at_waypoints([self.stored[key] for key in self.inventory.touched() if key in self.stored])
