@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 from app.telemetry.logs import OUR_LOGGER
 from tests.bed.binaries import provide
 from tests.bed.control_plane import ControlPlane
+from tests.bed.tls import close_reset_sockets
 from tests.command import Programs
 from tests.depth import DEEP, examples
 
@@ -31,6 +32,7 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("guard")
+close_reset_sockets()
 
 
 # The Go programs of a run end soon: they need not collect their garbage as often, which costs CPU time.
