@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.clock import utc_day
 from app.core.policy.errors import PolicyError, PolicyProblem
-from app.core.policy.model import GuardPolicy, default_policy
+from app.core.policy.model import API_VERSION, KIND, GuardPolicy, Mode, default_policy
 from app.core.policy.reader import MAX_DEPTH, parse_policy
 from app.core.rules.findings import quoted
 from app.core.rules.policy_lint import lint
@@ -22,11 +22,14 @@ SIZE_LIMIT = 1024 * 1024
 """Maximum size of a policy file in bytes: that of a ConfigMap."""
 TRANSITION_SECONDS = 300.0
 """Seconds after a change during which other replicas may have the previous policy: kubelets differ by minutes."""
+START_SECONDS = 60.0
+"""Seconds after a first start in which an API server may call the validating webhook, and not yet the mutating one."""
 EARLIER_LIMIT = 8
 """Maximum number of earlier policies for that time; each one reviews the entries that the current policy rejects."""
 POLL_SECONDS = 0.25
 """Seconds between two checks of the file; a change takes effect after two or three checks."""
 
+NO_POLICY: Mapping[str, str] = {"apiVersion": API_VERSION, "kind": KIND, "mode": Mode.OFF.value}
 FileStamp = tuple[int, ...] | None
 """Device, inode, times in ns and size, through all links; None if there is no file."""
 
@@ -109,6 +112,13 @@ class PolicyFile:
                 log.warning("ignoring a policy of other replicas: %s", error)
         self._noted = found.keys()
 
+    def note_start(self) -> None:
+        """Note that no replica had a policy before: the installation is new.
+
+        An API server learns of each webhook and of the addresses behind their Service at its own time.
+        """
+        self._add_earlier(parse_policy(NO_POLICY).on(self._today()), START_SECONDS)
+
     def poll(self) -> bool:
         """Load a changed file, and return whether a different policy is in force now.
 
@@ -143,10 +153,10 @@ class PolicyFile:
         self.announce()
         self._warn()
 
-    def _add_earlier(self, policy: GuardPolicy) -> None:
+    def _add_earlier(self, policy: GuardPolicy, seconds: float = TRANSITION_SECONDS) -> None:
         now = self._clock()
         current = [(end, earlier) for end, earlier in self._earlier if now < end]
-        self._earlier = [*current, (now + TRANSITION_SECONDS, policy)][-EARLIER_LIMIT:]
+        self._earlier = [*current, (now + seconds, policy)][-EARLIER_LIMIT:]
 
     def announce(self) -> None:
         """Log which policy is in force: people compare replicas by the digest of the file."""

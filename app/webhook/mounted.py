@@ -73,10 +73,15 @@ class _Policy(msgspec.Struct):
 
 
 class PoliciesFile:
-    """The policies that replicas may have, which the controller writes as policies.json; `policy` notes them."""
+    """The policies that replicas may have, which the controller writes as policies.json; `policy` notes them.
+
+    If no controller has written the file yet, the installation is new.
+    """
 
     def __init__(self, path: Path | None, policy: PolicyFile) -> None:
         self._policy = policy
+        if path and not path.exists():
+            policy.note_start()
         self.poll = MountedFile(path, self._take).poll
 
     def _take(self, content: bytes) -> None:

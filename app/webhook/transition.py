@@ -2,7 +2,8 @@
 
 A replica that still warns leaves an entry as it is, and another one that enforces already would reject the result.
 So for some time after a change, an entry that an earlier policy let in unchanged, and that this one would repair, is
-let in. What all of them would reject is rejected.
+let in. What all of them would reject is rejected. A new installation changes from no policy: an API server may call
+its validating webhook when it does not reach the mutating one yet.
 """
 
 from app.core.rules.kept_resolutions import Standing

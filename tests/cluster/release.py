@@ -90,6 +90,28 @@ class Release:
         """The node on which a pod runs."""
         return next(node for node in self.cluster.nodes if node.name.name == pod["spec"]["nodeName"])
 
+    def wait_until_repairing(self) -> set[str]:
+        """Wait until a new entry becomes DNS; what entries met until then, as `rehearse` says it.
+
+        Pods are ready before kube-proxy leads the API server to them.
+        """
+        outcomes = set[str]()
+
+        def repairing() -> bool:
+            outcomes.add(self.rehearse())
+            return "DNS" in outcomes
+
+        wait_until(repairing, "a new entry becomes DNS", SECONDS)
+        return outcomes
+
+    def rehearse(self) -> str:
+        """The resolution that an entry would be stored with, or what is said of it."""
+        manifest = json.dumps(entry("rehearsed", "team"))
+        done = self.cluster.plane.kubectl(
+            "create", "--dry-run=server", "--output=json", "--filename=-", stdin=manifest, check=False
+        )
+        return str(json.loads(done.stdout)["spec"]["resolution"]) if done.returncode == 0 else done.stderr
+
     def expect_repair(self, name: str, namespace: str) -> float:
         """Create an entry, see it stored as DNS, and wait for its VirtualService; the seconds that took."""
         began = time.monotonic()

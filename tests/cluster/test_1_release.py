@@ -26,6 +26,7 @@ def test_with_the_defaults_all_pods_are_ready_soon(release: Release, record_prop
 
 
 def test_a_raw_entry_becomes_dns_and_its_virtual_service_appears(release: Release) -> None:
+    assert release.wait_until_repairing() <= {"NONE", "DNS"}, "nothing that is repairable is refused before"
     seconds = release.expect_repair("first", "team")
     print(f"\ncluster: created and routed after {seconds:.1f} s")
 
@@ -71,9 +72,9 @@ def available(cluster: Cluster, name: str) -> int:
     return int(cluster.get("deployment", name, "--namespace=kube-system")["status"].get("availableReplicas", 0))
 
 
-def test_a_policy_value_is_in_force_on_all_pods_without_a_restart(release: Release, cluster: Cluster) -> None:
+def test_a_policy_value_is_in_force_on_all_pods_without_a_restart(release: Release) -> None:
     before = {pod["metadata"]["uid"] for pod in release.pods("webhook")}
-    enforce(release, cluster, {})
+    enforce(release, {})
     assert before == {pod["metadata"]["uid"] for pod in release.pods("webhook")}
 
 
@@ -82,35 +83,26 @@ def test_a_policy_and_an_image_that_change_together_refuse_nothing_repairable(
 ) -> None:
     for node in cluster.nodes:
         node.tag(f"docker.io/library/serviceentry-guard:{tag()}", "docker.io/library/serviceentry-guard:next")
-    enforce(release, cluster, {"image": {"tag": "next"}})
+    enforce(release, {"image": {"tag": "next"}})
     images = {pod["spec"]["containers"][0]["image"] for pod in release.pods("webhook")}
     assert images == {"serviceentry-guard:next"}
 
 
-def enforce(release: Release, cluster: Cluster, values: Mapping[str, Any]) -> None:
+def enforce(release: Release, values: Mapping[str, Any]) -> None:
     """Upgrade from Warn to Enforce and to other values: entries are repaired or left as they are, and never refused."""
     release.upgrade({"policy": {"mode": "Warn"}})
-    wait_until(lambda: rehearse(cluster) == "NONE", "nothing is changed any more", SECONDS)
+    wait_until(lambda: release.rehearse() == "NONE", "nothing is changed any more", SECONDS)
     began = time.monotonic()
     release.upgrade({"policy": {"mode": "Enforce"}, **values})
     outcomes = list[str]()
 
     def enforced() -> bool:
-        outcomes.append(rehearse(cluster))
+        outcomes.append(release.rehearse())
         return outcomes[-20:] == ["DNS"] * 20 and release.is_ready()
 
     wait_until(enforced, "all pods are ready and enforce", SECONDS)
     print(f"\ncluster: Enforce was in force on all pods {time.monotonic() - began:.1f} s after the upgrade began")
     assert set(outcomes) <= {"NONE", "DNS"}, "nothing that is repairable is refused meanwhile"
-
-
-def rehearse(cluster: Cluster) -> str:
-    """The resolution that an entry would be stored with, or what is said of it."""
-    manifest = json.dumps(entry("rehearsed", "team"))
-    done = cluster.plane.kubectl(
-        "create", "--dry-run=server", "--output=json", "--filename=-", stdin=manifest, check=False
-    )
-    return str(json.loads(done.stdout)["spec"]["resolution"]) if done.returncode == 0 else done.stderr
 
 
 WRITE = """

@@ -14,6 +14,7 @@ def test_uninstall_leaves_only_the_kept_objects(release: Release, cluster: Clust
     else:
         release.install(values)
     release.wait_until_ready()
+    assert release.wait_until_repairing() <= {"NONE", "DNS"}
     name = f"uninstalled-{kept.lower()}"
     release.expect_repair(name, "team")
     release.uninstall()

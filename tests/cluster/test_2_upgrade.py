@@ -9,7 +9,6 @@ from tests.cluster.cluster import Cluster
 from tests.cluster.earlier import Earlier
 from tests.cluster.image import tag
 from tests.cluster.release import NAMESPACE, SECONDS, Release
-from tests.cluster.test_1_release import rehearse
 
 OLD, NEW = {"image": {"tag": "earlier"}}, {"image": {"tag": tag()}}
 """Helm keeps the values of a release if an upgrade has none."""
@@ -23,12 +22,13 @@ def upgraded(release: Release, cluster: Cluster, earlier: Earlier | None) -> Ite
     cluster.load(earlier.image, OLD["image"]["tag"])
     release.uninstall_if_installed()
     release.install(OLD, chart=earlier.chart)
+    release.wait_until_repairing()
     release.expect_repair("before", "team")
     release.upgrade(NEW)
     outcomes = list[str]()
 
     def done() -> bool:
-        outcomes.append(rehearse(cluster))
+        outcomes.append(release.rehearse())
         return release.is_ready()
 
     wait_until(done, "all pods are of this release, and ready", SECONDS)

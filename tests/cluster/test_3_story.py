@@ -122,6 +122,7 @@ def test_without_the_guard_all_calls_fail_once_the_old_address_is_given_up(story
 
 def test_an_apply_that_changes_the_entry_repairs_it_once_the_chart_is_installed(story: Story, release: Release) -> None:
     release.install({})
+    release.wait_until_repairing()
     assert story.apply(ENTRY) == "NONE"
     began = time.monotonic()
     assert story.apply(EDITED) == "DNS"

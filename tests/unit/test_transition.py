@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from app.policyfile import TRANSITION_SECONDS, PolicyFile
+from app.policyfile import START_SECONDS, TRANSITION_SECONDS, PolicyFile
 from app.webhook.admission import Stage
 from app.webhook.mounted import PoliciesFile
 from app.webhook.transition import answer_in_transition
@@ -46,16 +46,22 @@ class Replica:
 class Started(Replica):
     """A webhook that started with its policy, and mounts the policies that the controller writes."""
 
-    def __init__(self, folder: Path, mode: str) -> None:
+    def __init__(self, folder: Path, mode: str, *written: str) -> None:
+        """`written` are the modes of the policies in its ConfigMap; none: no controller has written one yet."""
         self.now, self.path, self.file = 0.0, folder / "policy.yaml", folder / "policies.json"
         self._write(mode)
+        if written:
+            self._mount(*written)
         self.policy = PolicyFile(self.path, lambda _: None, clock=lambda: self.now)
         self.policies = PoliciesFile(self.file, self.policy)
 
     def receive(self, *modes: str) -> None:
         """Get the policies of these modes from the controller, the current one first."""
-        self.file.write_text(json.dumps([{"text": text_of(mode), "until": None} for mode in modes]))
+        self._mount(*modes)
         self.policies.poll()
+
+    def _mount(self, *modes: str) -> None:
+        self.file.write_text(json.dumps([{"text": text_of(mode), "until": None} for mode in modes]))
 
 
 def text_of(mode: str) -> str:
@@ -111,9 +117,26 @@ def test_a_replica_that_started_with_its_policy_has_none_before(tmp_path: Path) 
     assert PolicyFile(Replica(tmp_path, "Warn", "Enforce").path, lambda _: None).earlier == []
 
 
+def test_a_new_installation_rejects_nothing_that_it_would_repair_before_mutation_is_called(tmp_path: Path) -> None:
+    """Seen on a slow cluster: kube-proxy had no address for the mutating call, and had one for the validating call."""
+    replica = Started(tmp_path, "Enforce")
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE)
+    assert not replica.allows(Stage.VALIDATE, UNFIXABLE), "nobody repairs it"
+    replica.receive("Enforce")
+    assert replica.allows(Stage.VALIDATE, REPAIRABLE), "the controller is faster than the API server"
+    replica.now += START_SECONDS
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
+def test_a_webhook_that_mounts_no_policies_is_strict_from_the_start(tmp_path: Path) -> None:
+    replica = Started(tmp_path, "Enforce", "Enforce")
+    PoliciesFile(None, replica.policy)
+    assert not replica.allows(Stage.VALIDATE, REPAIRABLE)
+
+
 def test_a_replica_that_starts_with_the_new_policy_learns_the_earlier_one_from_the_controller(tmp_path: Path) -> None:
     """A `helm upgrade` that changes the policy and the image: new pods judge what old ones left alone."""
-    replica = Started(tmp_path, "Enforce")
+    replica = Started(tmp_path, "Enforce", "Enforce")
     assert not replica.allows(Stage.VALIDATE, REPAIRABLE), "only mutation that was skipped leaves it so"
     replica.receive("Enforce", "Warn")
     assert replica.allows(Stage.VALIDATE, REPAIRABLE)
@@ -127,7 +150,7 @@ def test_a_replica_that_starts_with_the_new_policy_learns_the_earlier_one_from_t
 
 
 def test_a_replica_notes_a_policy_again_that_comes_back(tmp_path: Path) -> None:
-    replica = Started(tmp_path, "Enforce")
+    replica = Started(tmp_path, "Enforce", "Enforce")
     for texts in (["Enforce", "Warn"], ["Enforce"], ["Warn", "Enforce"]):
         replica.now += TRANSITION_SECONDS
         replica.receive(*texts)
@@ -137,14 +160,14 @@ def test_a_replica_notes_a_policy_again_that_comes_back(tmp_path: Path) -> None:
 def test_a_policy_that_this_version_cannot_read_is_ignored_with_a_log_line(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    replica = Started(tmp_path, "Enforce")
+    replica = Started(tmp_path, "Enforce", "Enforce")
     replica.receive("Enforce", "Tomorrow")
     assert replica.policy.earlier == []
     assert "mode" in caplog.text
 
 
 def test_a_file_of_policies_that_is_not_valid_changes_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    replica = Started(tmp_path, "Enforce")
+    replica = Started(tmp_path, "Enforce", "Enforce")
     replica.receive("Enforce", "Warn")
     replica.file.write_text('[{"text": 1}]')
     replica.policies.poll()
