@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from itertools import islice
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from app.clock import utc_day
 from app.core.policy.errors import PolicyError, PolicyProblem
-from app.core.policy.model import API_VERSION, KIND, GuardPolicy, Mode, default_policy
+from app.core.policy.model import GuardPolicy, Mode, default_policy
 from app.core.policy.reader import MAX_DEPTH, parse_policy
 from app.core.rules.findings import quoted
 from app.core.rules.policy_lint import lint
@@ -29,7 +29,6 @@ EARLIER_LIMIT = 8
 POLL_SECONDS = 0.25
 """Seconds between two checks of the file; a change takes effect after two or three checks."""
 
-NO_POLICY: Mapping[str, str] = {"apiVersion": API_VERSION, "kind": KIND, "mode": Mode.OFF.value}
 FileStamp = tuple[int, ...] | None
 """Device, inode, times in ns and size, through all links; None if there is no file."""
 
@@ -117,7 +116,7 @@ class PolicyFile:
 
         An API server learns of each webhook and of the addresses behind their Service at its own time.
         """
-        self._add_earlier(parse_policy(NO_POLICY).on(self._today()), START_SECONDS)
+        self._add_earlier(replace(default_policy(), mode=Mode.OFF).on(self._today()), START_SECONDS)
 
     def poll(self) -> bool:
         """Load a changed file, and return whether a different policy is in force now.

@@ -36,7 +36,7 @@ class Slip:
     """Whether this controller has seen the change. If not, the manifest must show that its author wrote `was`."""
 
     def is_reversible(self, entry: ServiceEntry, document: JSON) -> bool:
-        """Say whether admission made the change, by the manifest of the entry as it was just read."""
+        """Return whether the controller may restore `was`; `document` is the manifest that it has just read."""
         written = authored(document)
         return written == self.was or (self.seen and written != entry.resolution)
 
@@ -111,9 +111,8 @@ class Siblings:
             return ()
         if patch := remediation(entry, self._policy.current, self._judge, self._led):
             return patch
-        with self._lock:
-            slip = None if entry.key in self._meant else self._put_back.get(entry.key)
-        if slip is None or slip.was == entry.resolution or not follows(entry, self._policy.current):
+        slip = self._slip_of(entry)
+        if not slip:
             return ()
         if document and not slip.is_reversible(entry, document):
             with self._lock:
@@ -161,12 +160,20 @@ class Siblings:
     def _note_older(self, entries: Iterable[ServiceEntry], policy: GuardPolicy) -> None:
         """Note entries that were changed before a sibling came, or while no controller was running."""
         for entry in entries:
-            was = slipped(None, entry, self._judge.stays_at(entry), policy)
+            resolution = slipped(None, entry, self._judge.stays_at(entry), policy)
             with self._lock:
-                if was is None:
+                if not resolution:
                     self._put_back.pop(entry.key, None)
                 elif self._attempts[entry.uid] < ATTEMPTS:
-                    self._put_back.setdefault(entry.key, Slip(was))
+                    self._put_back.setdefault(entry.key, Slip(resolution))
+
+    def _slip_of(self, entry: ServiceEntry) -> Slip | None:
+        """Return the change to reverse; None if the author meant it, or if the policy patches no stored entry."""
+        with self._lock:
+            slip = self._put_back.get(entry.key)
+            meant = entry.key in self._meant
+        reversible = slip and not meant and slip.was != entry.resolution and follows(entry, self._policy.current)
+        return slip if reversible else None
 
     def _led(self, entry: ServiceEntry, target: str) -> bool:
         return led(entry, target, self._inventory.siblings(entry).values())

@@ -11,11 +11,11 @@ from app.controller.siblings import Siblings
 from app.controller.verdict_cache import VerdictCache
 from app.core.resources.namespaces import Namespace
 from app.core.resources.service_entry import ServiceEntry
+from app.core.rules.patch import LAST_APPLIED
 from app.policyfile import PolicyFile
 from tests import builders
 
 GATEWAYS = {"istio.io/use-waypoint": "waypoint", "istio.io/use-waypoint-namespace": "gateways"}
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 
 def entry(namespace: str = "team", labels: Any = GATEWAYS, **spec: Any) -> ServiceEntry:
