@@ -49,8 +49,8 @@ def main() -> int:
     # As an installation runs: modules are compiled once, and not at each start of what is measured.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     given = _parser().parse_args()
-    if given.write and (given.names or given.quick):
-        _parser().error("--write is for a whole run: without names and without --quick")
+    if given.write and given.quick:
+        _parser().error("--write is for figures that count: without --quick")
     try:
         return _measure_all(given)
     except BedError as error:
@@ -59,15 +59,14 @@ def main() -> int:
 
 
 def _measure_all(given: argparse.Namespace) -> int:
-    machine = dict(describe(provide()))
-    for name, value in machine.items():
-        print(f"{name:<20} {value}")
     effort = QUICK if given.quick else Effort()
-    sections = [_measure(name, effort) for name in given.names or BENCHMARKS]
-    missed = [figure.name for section in sections for figure in section.figures if not figure.met]
+    missed = list[str]()
+    for name in given.names or BENCHMARKS:
+        section = _measure(name, effort)
+        missed += [figure.name for figure in section.figures if not figure.met]
+        if given.write:
+            write(given.write, section, BENCHMARKS)
     print(f"\ntargets missed: {'; '.join(missed)}" if missed else "\nall targets are met")
-    if given.write:
-        write(given.write, machine, sections)
     return 0
 
 
@@ -76,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("names", nargs="*", metavar="BENCHMARK", choices=[*BENCHMARKS, []], help=", ".join(BENCHMARKS))
     parser.add_argument("--quick", action="store_true", help="small counts, to try a benchmark: no figures to quote")
     page = Path("docs/performance.md")
-    parser.add_argument("--write", nargs="?", const=page, type=Path, metavar="PAGE", help=f"put them into {page}")
+    parser.add_argument("--write", nargs="?", const=page, type=Path, metavar="PAGE", help=f"put each into {page}")
     return parser
 
 
@@ -84,11 +83,13 @@ def _measure(name: str, effort: Effort) -> Section:
     benchmark = BENCHMARKS[name]
     module = sys.modules[benchmark.__module__]
     print(f"\n{name}: {(module.__doc__ or '').strip()}", flush=True)
+    machine = dict(describe(provide()))
+    print(*(f"  {what}: {value}" for what, value in machine.items()), sep="\n", flush=True)
     figures = list[Figure]()
     for figure in benchmark(effort):
         print(*as_text([figure]), flush=True)
         figures.append(figure)
-    return Section(name, (module.__doc__ or "").strip(), tuple(figures))
+    return Section(name, (module.__doc__ or "").strip(), machine, tuple(figures))
 
 
 if __name__ == "__main__":

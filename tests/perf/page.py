@@ -1,5 +1,6 @@
 """docs/performance.md: what is between its two markers is written by a run, never by hand."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,34 +14,40 @@ BEGIN, END = "<!-- figures: written by `python -m tests.perf --write` -->", "<!-
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """What one benchmark measured."""
+    """What one benchmark measured, and on what: the machine is not as fast and not as quiet at each run."""
 
     name: str
     meaning: str
+    machine: Mapping[str, str]
     figures: tuple[Figure, ...]
 
 
-def write(page: Path, machine: Mapping[str, str], sections: Iterable[Section]) -> None:
-    """Replace the figures in the page, and its charts. Raises ValueError if it has no place for them."""
+def write(page: Path, section: Section, order: Iterable[str]) -> None:
+    """Replace the section of one benchmark, and the charts. `order` has the names of all benchmarks.
+
+    Raises ValueError if the page has no place for figures.
+    """
     before, _, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    figures, end, after = rest.partition(END)
     if not end:
         raise ValueError(f"{page} has no place for figures, which is between {BEGIN} and {END}")
-    page.write_text(before + "\n".join([BEGIN, *_figures(machine, sections), END]) + after)
+    sections = dict(_sections(figures)) | {section.name: "\n".join(_lines(section))}
+    written = [f"## {name}\n\n{sections[name]}\n" for name in order if name in sections]
+    page.write_text(before + "\n".join([BEGIN, "", *written, END]) + after)
     draw(page)
 
 
-def _figures(machine: Mapping[str, str], sections: Iterable[Section]) -> Iterator[str]:
+def _sections(figures: str) -> Iterator[tuple[str, str]]:
+    """The names and the texts of the sections that the page has."""
+    for part in re.split(r"^## ", figures, flags=re.MULTILINE)[1:]:
+        name, _, text = part.partition("\n")
+        yield name, text.strip()
+
+
+def _lines(section: Section) -> Iterator[str]:
+    yield section.meaning
     yield ""
-    yield "| | |"
-    yield "|---|---|"
-    yield f"| measured | {datetime.now(UTC):%Y-%m-%d} |"
-    yield from (f"| {name} | {value} |" for name, value in machine.items())
-    for section in sections:
-        yield ""
-        yield f"## {section.name}"
-        yield ""
-        yield section.meaning
-        yield ""
-        yield from as_markdown(section.figures)
+    measured = {"measured": f"{datetime.now(UTC):%Y-%m-%d}"} | dict(section.machine)
+    yield "; ".join(f"{name}: {value}" for name, value in measured.items()) + "."
     yield ""
+    yield from as_markdown(section.figures)
