@@ -22,7 +22,6 @@ from tests.mesh.page import BEGIN, PAGE
 from tests.mesh.scenarios import firewall, origination, rotation, shapes, slow, termination, unsafe
 from tests.mesh.scenarios.firewall import IDLENESSES, TLS_IDLENESSES, Idleness
 from tests.mesh.scenarios.rotation import Rotation
-from tests.mesh.trial import Measured
 
 pytestmark = pytest.mark.mesh
 
@@ -30,6 +29,8 @@ REPOSITORY = Path(__file__).parents[2]
 SOON = [each for each in rotation.USUAL if each.gone_after == 0]
 LATER = [each for each in rotation.USUAL if each.gone_after > 0] + [rotation.VANISHING]
 each_idleness = pytest.mark.parametrize("idleness", IDLENESSES, ids=str)
+MEASURED = 20
+"""Requests of a trial that must have been measured while the machine kept up."""
 THE_MESSAGE = "503 upstream connect error or disconnect/reset before headers. reset reason: connection termination"
 """What the README begins with, word for word."""
 
@@ -41,16 +42,11 @@ def test_connections_that_end_give_the_message_of_the_problem_before_and_no_erro
     assert (after.requests, after.errors) == (500, 0)
 
 
-def spares_requests(line: Measured) -> bool:
-    """Whether no request failed, but for a few that a busy machine delayed until all tries had timed out."""
-    return line.errors == 0 or (line.errors <= line.requests / 50 and line.message.startswith("504 "))
-
-
 @pytest.mark.parametrize("moved", LATER, ids=str)
 def test_an_address_that_goes_2_or_30_seconds_after_dns_moved_costs_no_request(report: Report, moved: Rotation) -> None:
     before, after = (report.line(rotation.TITLE, moved, arm) for arm in (OFF, RECIPE))
     assert before.errors > 0
-    assert spares_requests(after)
+    assert (after.requests >= MEASURED, after.errors) == (True, 0)
     assert after.facts["seen by new"] > 0
 
 
@@ -58,14 +54,15 @@ def test_an_address_that_goes_2_or_30_seconds_after_dns_moved_costs_no_request(r
 def test_an_address_that_goes_the_moment_dns_moves_is_outlasted_by_a_back_off(report: Report, moved: Rotation) -> None:
     before, after = (report.line(rotation.TITLE, moved, arm) for arm in (OFF, BACKOFF))
     assert before.errors > 0
-    assert spares_requests(after)
+    assert (after.requests >= MEASURED, after.errors) == (True, 0)
 
 
 def test_that_one_of_two_addresses_goes_is_hardly_felt(report: Report) -> None:
-    """Which address a try goes to is chance: one request in 16 goes four times to the one that refuses."""
+    """Which address a try goes to is chance: now and then all four go to the one that refuses."""
     before, after = (report.line(rotation.TITLE, rotation.ONE_OF_TWO, arm) for arm in (OFF, RECIPE))
     assert before.errors > before.requests / 2
-    assert after.errors <= after.requests / 4
+    assert after.requests >= MEASURED
+    assert after.errors <= after.requests / 20
 
 
 @each_idleness

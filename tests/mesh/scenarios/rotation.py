@@ -12,6 +12,7 @@ from tests.mesh.application import Application, Outcomes, at_once
 from tests.mesh.arms import AGE, BACKOFF, IDLE_TIMEOUT, OFF, RECIPE, Arm
 from tests.mesh.manifests import HTTP, TLS, entry
 from tests.mesh.mesh import Mesh
+from tests.mesh.stalls import Stalls
 from tests.mesh.trial import Findings, Trial
 from tests.mesh.upstreams import Upstream
 
@@ -99,14 +100,17 @@ def _trial(mesh: Mesh, rotation: Rotation, arm: Arm) -> Trial:
 def in_flight(
     rotation: Rotation, connect: Callable[[], Application], turn: Callable[[], None], new: Upstream
 ) -> Findings:
-    """Send requests all the time, while the address goes."""
+    """Send requests all the time, while the address goes. Those that a stall of the machine delays do not count."""
     outcomes, stop = Outcomes(), threading.Event()
 
     def ask(number: int) -> None:
         application = connect()
         time.sleep(number * (ANSWER_SECONDS + PAUSE) / APPLICATIONS)
         while not stop.wait(PAUSE):
-            outcomes.send(application, "GET", "/")
+            begun = time.monotonic()
+            outcome = application.send("GET", "/")
+            if not stalls.since(begun):
+                outcomes.all.append(outcome)
 
     def rotate() -> None:
         time.sleep(BEFORE_SECONDS)
@@ -114,7 +118,8 @@ def in_flight(
         time.sleep(rotation.ttl + AFTER_SECONDS)
         stop.set()
 
-    at_once([rotate, *(partial(ask, number) for number in range(APPLICATIONS))])
+    with Stalls() as stalls:
+        at_once([rotate, *(partial(ask, number) for number in range(APPLICATIONS))])
     return Findings(outcomes, facts={"seen by new": new.seen.total()})
 
 
