@@ -1,5 +1,6 @@
 """Objects that many tests build."""
 
+import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from app.core.policy.reader import parse_policy
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.index import Index
 from app.core.routes.observed import Observed
+from app.core.rules.patch import LAST_APPLIED
 
 HTTP = {"number": 80, "name": "http", "protocol": "HTTP"}
 HTTPS = {"number": 443, "name": "https", "protocol": "HTTPS"}
@@ -54,6 +56,13 @@ def manifest(
         "metadata": metadata,
         "spec": {"hosts": [HOST], "ports": [HTTP], "resolution": "DNS", **spec},
     }
+
+
+def applied(manifest: Mapping[str, Any], text: str | None = None) -> dict[str, Any]:
+    """A manifest as `kubectl apply` sends it: an annotation has the manifest (or this text) once more."""
+    metadata = manifest.get("metadata", {})
+    annotations = {**metadata.get("annotations", {}), LAST_APPLIED: json.dumps(manifest) if text is None else text}
+    return {**manifest, "metadata": {**metadata, "annotations": annotations}}
 
 
 def route(*destinations: str, **fields: Any) -> dict[str, Any]:

@@ -1,12 +1,10 @@
 """What people write into the mesh: raw ServiceEntries, as before there was a guard; and what an operator lays out."""
 
-import json
 from collections.abc import Iterable
 from typing import Any
 
 from app.core.policy.model import API_VERSION, KIND
 from app.core.resources.service_entry import GATEWAY_GROUP
-from app.core.rules.patch import LAST_APPLIED
 from app.kube.client import Object
 from app.kube.resources import HTTP_ROUTES, Resource
 from tests.e2e.team import DESTINATION_RULES, ISTIO, SERVICE_ENTRIES, VIRTUAL_SERVICES
@@ -56,13 +54,6 @@ def entry(
             **spec,
         },
     }
-
-
-def applied(document: Object) -> Object:
-    """A manifest as `kubectl apply` creates it."""
-    metadata = document["metadata"]
-    annotations = {**metadata.get("annotations", {}), LAST_APPLIED: json.dumps(document)}
-    return {**document, "metadata": {**metadata, "annotations": annotations}}
 
 
 def virtual_service(arm: Arm, host: str, *routes: Object, name: str = "theirs", **spec: Any) -> Object:

@@ -1,6 +1,5 @@
 """The order in which entries are created makes no difference to what the guard makes of them in the end."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.core.resources.service_entry import ServiceEntry
-from app.core.rules.patch import LAST_APPLIED, apply_patch
+from app.core.rules.patch import apply_patch
 from app.core.rules.siblings import beside
 from app.core.rules.verdict import review
 from tests import builders
-from tests.builders import HTTP, TCP
+from tests.builders import HTTP, TCP, applied
 from tests.depth import examples
-from tests.unit.test_shared_waypoints import GATEWAYS, Cluster
+from tests.unit.siblings_cluster import GATEWAYS, Cluster
 
 ROUNDS = 20
 """More than enough until the controller has nothing left to restore."""
@@ -56,9 +55,7 @@ class Guarded:
         entry = ServiceEntry.parse(manifest)
         verdict = beside(review(entry, self._policy), entry, self.cluster.siblings.standing(), self._policy)
         if verdict.allowed:
-            annotations = {LAST_APPLIED: json.dumps({"spec": manifest["spec"]})}
-            stored = apply_patch(manifest, verdict.patch)
-            self._store(None, {**stored, "metadata": {**stored["metadata"], "annotations": annotations}})
+            self._store(None, apply_patch(applied(manifest), verdict.patch))
         for _ in range(ROUNDS):
             if not self._act():
                 return

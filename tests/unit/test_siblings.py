@@ -18,7 +18,7 @@ from app.core.rules.kept_resolutions import Standing, Stays, as_document, parse_
 from app.core.rules.patch import authored
 from app.core.rules.siblings import Held, Member, at_odds, beside, held, judged, keep, led, slipped, standing
 from app.core.rules.verdict import Verdict, review
-from tests.builders import CIDR, HOST, HTTP, TCP, TLS, entry, guard_policy
+from tests.builders import CIDR, HOST, HTTP, TCP, TLS, applied, entry, guard_policy
 
 POLICY = guard_policy()
 EXEMPT = {"exempt": "the vendor pins its addresses"}
@@ -431,12 +431,12 @@ class TestTheController:
         assert slipped(old, new, self.STORED, POLICY) is None
 
     def test_last_applied_configuration_shows_the_resolution_of_the_author(self) -> None:
-        assert authored(applied('{"spec": {"resolution": "DNS"}}')) == "DNS"
-        assert authored(applied('{"spec": {"hosts": ["a.b"]}}')) == "NONE"
+        assert authored(applied({"spec": {"resolution": "DNS"}})) == "DNS"
+        assert authored(applied({"spec": {"hosts": ["a.b"]}})) == "NONE"
 
     @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"spec": 1}', "{}", "[" * 100_000])
     def test_without_a_readable_last_applied_annotation_it_is_not_known(self, text: str) -> None:
-        assert authored(applied(text)) == ""
+        assert authored(applied({}, text)) == ""
         assert authored({}) == ""
 
     @pytest.mark.parametrize(
@@ -458,10 +458,6 @@ class TestTheController:
     def test_the_field_manager_of_a_status_wrote_no_entry(self) -> None:
         istiod = {"manager": "pilot", "subresource": "status", "fieldsV1": {"f:status": {}}}
         assert authored({"metadata": {"managedFields": [istiod]}}) == ""
-
-
-def applied(text: str) -> dict[str, Any]:
-    return {"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": text}}}
 
 
 class TestSplitHosts:

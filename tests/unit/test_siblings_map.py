@@ -6,16 +6,14 @@ from typing import Any
 
 import pytest
 
-from app.controller.inventory import Inventory
 from app.controller.pod_files import SIBLINGS_ROOM, siblings_document
-from app.controller.siblings import ATTEMPTS, Siblings
-from app.controller.verdict_cache import VerdictCache
+from app.controller.siblings import ATTEMPTS
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.kept_resolutions import Stays, parse_standing
-from app.policyfile import PolicyFile
 from app.webhook.mounted import SiblingsFile
 from tests import builders
-from tests.builders import HTTP
+from tests.builders import HOST, HTTP, applied
+from tests.unit.siblings_cluster import Cluster
 
 SSH = {"number": 22, "name": "ssh", "protocol": "TCP"}
 STAYS = {("team", "api.example.com"): (Stays("ssh", "NONE", "port 22 (TCP)"),)}
@@ -23,23 +21,6 @@ STAYS = {("team", "api.example.com"): (Stays("ssh", "NONE", "port 22 (TCP)"),)}
 
 def entry(name: str, port: dict[str, Any] = HTTP, **spec: Any) -> ServiceEntry:
     return builders.entry(name, **{"resolution": "NONE", "ports": [port], **spec})
-
-
-class Cluster:
-    """What the controller observes, in one process."""
-
-    def __init__(self, *stored: ServiceEntry, policy: Path | None = None) -> None:
-        self.inventory, self.judge = Inventory(), VerdictCache()
-        self.policy = PolicyFile(policy, lambda _taken: None)
-        self.siblings = Siblings(self.inventory, self.judge, self.policy)
-        for one in stored:
-            self.inventory.put_entry(None, one)
-        self.siblings.recount(stored)
-
-    def put(self, old: ServiceEntry | None, new: ServiceEntry | None) -> frozenset[str]:
-        """Deliver a change; returns the names of the entries to look at again."""
-        self.inventory.put_entry(old, new)
-        return frozenset(key.name for key in self.siblings.changed(old, new))
 
 
 @pytest.fixture
@@ -128,20 +109,19 @@ def test_another_change_of_an_entry_does_not_keep_it_from_being_put_back(cluster
     assert cluster.siblings.repair(changed)[0]["value"] == "NONE"
 
 
-def applied(spec: dict[str, Any]) -> dict[str, Any]:
-    """A stored entry as it is read, with what kubectl applied last."""
-    annotation = {"kubectl.kubernetes.io/last-applied-configuration": json.dumps({"spec": spec})}
-    return {"metadata": {"annotations": annotation}}
+def written(**spec: Any) -> Any:
+    """A stored entry as it is read, with what its author applied last."""
+    return applied({"spec": spec})
 
 
 @pytest.mark.parametrize(
     ("document", "restored"),
     [
         (None, True),
-        (applied({"resolution": "DNS"}), False),
-        (applied({"hosts": ["api.example.com"]}), True),
-        (applied({}), True),
-        ({"metadata": {"annotations": {"kubectl.kubernetes.io/last-applied-configuration": "{"}}}, True),
+        (written(resolution="DNS"), False),
+        (written(hosts=[HOST]), True),
+        (written(), True),
+        (applied({}, "{"), True),
     ],
 )
 def test_a_new_entry_is_put_back_to_what_its_sibling_has_unless_its_author_wrote_it(
@@ -155,12 +135,12 @@ def test_a_new_entry_is_put_back_to_what_its_sibling_has_unless_its_author_wrote
 
 def test_a_resolution_changed_without_a_controller_is_restored_if_the_author_did_not_write_it() -> None:
     dns = entry("web", resolution="DNS")
-    for written in ({"hosts": ["api.example.com"]}, {"resolution": "NONE"}):
+    for document in (written(hosts=[HOST]), written(resolution="NONE")):
         cluster = Cluster(entry("ssh", SSH), dns)
-        assert cluster.siblings.repair(dns, applied(written))[0]["value"] == "NONE"
+        assert cluster.siblings.repair(dns, document)[0]["value"] == "NONE"
 
 
-@pytest.mark.parametrize("document", [applied({"resolution": "DNS"}), applied({"resolution": "STATIC"}), {"spec": {}}])
+@pytest.mark.parametrize("document", [written(resolution="DNS"), written(resolution="STATIC"), {"spec": {}}])
 def test_entries_older_than_the_controller_keep_their_resolution(document: Any) -> None:
     dns = entry("web", resolution="DNS")
     cluster = Cluster(entry("ssh", SSH), dns)
@@ -173,13 +153,13 @@ def test_an_entry_that_was_changed_before_a_sibling_came_is_restored_if_the_auth
 ) -> None:
     dns = entry("web", resolution="DNS")
     cluster.put(None, dns)
-    assert cluster.siblings.repair(dns, applied({"resolution": "NONE"})) == ()
+    assert cluster.siblings.repair(dns, written(resolution="NONE")) == ()
     assert "web" in cluster.put(None, entry("ssh", SSH))
-    assert cluster.siblings.repair(dns, applied({"resolution": "DNS"})) == ()
+    assert cluster.siblings.repair(dns, written(resolution="DNS")) == ()
     assert cluster.siblings.repair(dns) == (), "it is read once, as long as nobody changes it"
     changed = entry("web", {**HTTP, "number": 81}, resolution="DNS")
     cluster.put(dns, changed)
-    assert cluster.siblings.repair(changed, applied({"resolution": "NONE"}))[0]["value"] == "NONE"
+    assert cluster.siblings.repair(changed, written(resolution="NONE"))[0]["value"] == "NONE"
 
 
 def test_an_entry_is_not_restored_once_the_sibling_is_gone(cluster: Cluster) -> None:
@@ -188,7 +168,7 @@ def test_an_entry_is_not_restored_once_the_sibling_is_gone(cluster: Cluster) -> 
     cluster.put(None, ssh)
     assert cluster.siblings.repair(dns)
     cluster.put(ssh, None)
-    assert cluster.siblings.repair(dns, applied({"resolution": "NONE"})) == ()
+    assert cluster.siblings.repair(dns, written(resolution="NONE")) == ()
 
 
 def test_where_the_policy_only_reports_nothing_is_put_back(tmp_path: Path) -> None:

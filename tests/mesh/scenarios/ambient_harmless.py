@@ -6,6 +6,7 @@ from functools import partial
 
 from app.kube.client import Object
 from tests.bed.processes import wait_until
+from tests.builders import applied
 from tests.e2e.team import SERVICE_ENTRIES
 from tests.mesh.ambient_arms import (
     APART,
@@ -21,7 +22,7 @@ from tests.mesh.ambient_arms import (
 from tests.mesh.ambient_mesh import AmbientMesh
 from tests.mesh.application import Application, Client, Outcomes, expecting, hammer
 from tests.mesh.arms import Arm
-from tests.mesh.manifests import applied, entry, recipe_by_hand
+from tests.mesh.manifests import entry, recipe_by_hand
 from tests.mesh.networks import plain_address
 from tests.mesh.scenarios.ambient import resolution
 from tests.mesh.trial import Findings, Trial
