@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import replace
 from typing import NamedTuple
 
 import msgspec
@@ -12,6 +11,7 @@ from app.core.insight.forecast import Forecast, by_change
 from app.core.insight.outlook import outlook
 from app.core.policy.model import GuardPolicy
 from app.core.resources.namespaces import Namespace
+from app.core.resources.records import replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.resources.sidecars import Group, Sidecar, group
 from app.core.routes.index import Index

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from app.clock import utc_day
 from app.core.policy.errors import PolicyError, PolicyProblem
 from app.core.policy.model import GuardPolicy, Mode, default_policy
 from app.core.policy.reader import MAX_DEPTH, parse_policy
+from app.core.resources.records import replace
 from app.core.rules.findings import quoted
 from app.core.rules.policy_lint import lint
 from app.manifests.documents import Dialect, Document, Malformed, core_schema, decoded, documents, line_at
@@ -116,7 +116,7 @@ class PolicyFile:
 
         An API server learns of each webhook and of the addresses behind their Service at its own time.
         """
-        self._add_earlier(replace(default_policy(), mode=Mode.OFF).on(self._today()), START_SECONDS)
+        self._add_earlier(default_policy().in_mode(Mode.OFF).on(self._today()), START_SECONDS)
 
     def poll(self) -> bool:
         """Load a changed file, and return whether a different policy is in force now.

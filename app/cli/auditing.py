@@ -7,7 +7,7 @@ from app.audit import EVERYTHING, Audit, Part, connect, proxies
 from app.cli.insight import Asked, Suggest, read_dns, read_usage
 from app.cli.progress import progress
 from app.cli.proxies import read_groups
-from app.core.insight.cluster import Insight, WithFindings, enforced
+from app.core.insight.cluster import Insight, WithFindings
 from app.core.insight.suggestions import annotations, policy_for
 from app.core.policy.model import GuardPolicy
 from app.kube.client import Access, Client
@@ -69,7 +69,7 @@ def look(what: Look) -> Seen:
     client = connect(what.access)
     progress.step(f"listing the objects of {client.cluster}")
     asked = what.asked.prometheus or what.proxies
-    policy = enforced(what.policy) if asked else what.policy
+    policy = what.policy.enforced if asked else what.policy
     audit = Audit(client, policy, what.part)
     insight = _insight(client, audit, what)
     if policy is not what.policy:

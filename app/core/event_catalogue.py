@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Literal
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.routes.limits import Exceeded
 from app.core.routes.plan import Conflict
 from app.core.routes.virtual_service import Emitted
@@ -14,8 +14,7 @@ from app.core.rules.findings import Finding
 from app.core.rules.verdict import Verdict
 
 
-@record
-class Reason:
+class Reason(Record):
     """The reason of an Event: its name, its type, its meaning, and the Event's `action`."""
 
     name: str
@@ -24,8 +23,7 @@ class Reason:
     action: str
 
 
-@record
-class Notice:
+class Notice(Record):
     """An Event about an entry: its reason and its note."""
 
     reason: Reason

@@ -11,7 +11,7 @@ from typing import Literal
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import API_VERSION, MANAGED_BY, MANAGER, PREFIX, Key, ServiceEntry
 from app.core.routes.index import Neighbours
 from app.core.routes.plan import desired_at
@@ -38,8 +38,7 @@ _OF_FINDING: dict[Severity, tuple[Outcome, str]] = {
 }
 
 
-@record
-class Result:
+class Result(Record):
     """The result of one rule for one entry; `severity` is a value of the reports' schema."""
 
     entry: ServiceEntry

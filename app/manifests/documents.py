@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from app.core.resources.fields import JSON
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 DEPTH_LIMIT = 128
 """Maximum nesting of lists and objects; Kubernetes' own objects have about half of it."""
@@ -63,8 +63,7 @@ class Malformed(ValueError):
         self.line = line
 
 
-@record
-class Document:
+class Document(Record):
     """One document: its value, and where it starts and ends in the text, in characters.
 
     `twice` is a duplicate key in one of its objects, with the line; None if there is none. The last value is used.
@@ -76,8 +75,7 @@ class Document:
     twice: tuple[str, int] | None = None
 
 
-@record
-class Dialect:
+class Dialect(Record):
     """The dialect of YAML: the values of plain scalars, and the maximum nesting.
 
     A strict dialect has no merge keys, and rejects a tag that is not the type of its value.

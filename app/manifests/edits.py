@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterable, Sequence
 
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.routes.survey import Reviewed, Sourced
 from app.core.rules.patch import apply_patch
 from app.manifests.documents import Malformed, documents
@@ -26,8 +26,7 @@ class NotEditable(Exception):
     """A text that cannot be edited without changing other fields; the message says why."""
 
 
-@record
-class Edit:
+class Edit(Record):
     """The replacement of the text between two positions, counted in characters."""
 
     start: int

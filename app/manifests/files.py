@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import GROUP
 from app.core.routes.survey import Unreadable
 from app.manifests.documents import Malformed, decoded
@@ -24,8 +24,7 @@ FileIdentity = tuple[int, int]
 """Device and inode."""
 
 
-@record
-class File:
+class File(Record):
     """A file as it was read. `path` is None for standard input; `folder` is the searched folder, if any."""
 
     name: str

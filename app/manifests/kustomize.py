@@ -3,14 +3,13 @@
 from collections.abc import Iterator
 
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 FILES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 """The names under which Kustomize looks for a kustomization."""
 
 
-@record
-class Patch:
+class Patch(Record):
     """One patch: its file, or its text inside the kustomization.
 
     `field` is its path in the kustomization, `kind` its target kind, "" if only the patch itself has it.

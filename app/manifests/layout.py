@@ -3,13 +3,12 @@
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from dataclasses import field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import yaml
 
-from app.core.resources.records import record
+from app.core.resources.records import Record, field
 from app.manifests.documents import Event
 from app.manifests.lists import member_field
 
@@ -22,8 +21,7 @@ _NO_FIELDS: "Mapping[str, Field]" = {}
 _INDEX = re.compile(r"\[([0-9]+)\]")
 
 
-@record
-class Node:
+class Node(Record):
     """A value in the text: from `start` to before `end`, in characters.
 
     An object or a list in block style ends at the end of its last value. `text` is the content of a scalar; its
@@ -70,8 +68,7 @@ class Node:
         return found.key, found.value
 
 
-@record
-class Field:
+class Field(Record):
     """A field of an object: its key and its value."""
 
     key: Node

@@ -2,11 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cached_property
 
 from app.core.resources.fields import JSON, Fields
 from app.core.resources.namespaces import is_namespace
+from app.core.resources.records import replace
 from app.core.resources.service_entry import Key, is_http_route, is_istio
 from app.core.routes.observed import KINDS
 from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed

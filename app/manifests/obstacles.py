@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import API_VERSION, GROUP, PREFIX, VERSIONS, is_istio, is_service_entry
 from app.core.routes.observed import KINDS
 from app.core.rules.findings import and_more, printable, quoted
@@ -34,8 +34,7 @@ _WAYS = {
 _PROCESS = "process the Template first (oc process)"
 
 
-@record
-class Obstacle:
+class Obstacle(Record):
     """The reason why a manifest cannot be reviewed, as a predicate of its file, and the field.
 
     `rejected` means that the API server rejects the manifest; otherwise it must be rendered, and is skipped.

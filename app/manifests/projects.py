@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from app.core.resources.fields import JSON
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.manifests.documents import Malformed, documents
 from app.manifests.embedded import mention
 from app.manifests.files import File, read_files
@@ -18,8 +18,7 @@ from app.manifests.kustomize import FILES, patches
 from app.manifests.obstacles import ENTRY_KIND, Obstacle
 
 
-@record
-class Unrendered:
+class Unrendered(Record):
     """A file that must be rendered first: its type, and the command that renders it.
 
     `chart` is the folder of a template's chart: one message covers all its templates. `kind` is the target kind of a

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from app.core.insight.cluster import Insight, Overview
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key
 from app.core.routes.survey import Reviewed, Skipped, Sourced, Unreadable, Unreviewed
 from app.core.rules.findings import Finding
@@ -31,8 +31,7 @@ class Output(Enum):
     GITHUB = "github"
 
 
-@record
-class SourceLine:
+class SourceLine(Record):
     """A line of a file, counted from 1; 0 if there are no lines, as in a cluster."""
 
     source: str
@@ -43,8 +42,7 @@ class SourceLine:
         return f"{self.source}:{self.line}" if self.line else self.source
 
 
-@record
-class Revision:
+class Revision(Record):
     """A text before and after the repair of all entries in it."""
 
     name: str

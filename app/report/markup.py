@@ -3,19 +3,17 @@
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 
-@record
-class Cell:
+class Cell(Record):
     """One cell of a table: HTML, and its sort key if that is not its text."""
 
     html: str
     key: str = ""
 
 
-@record
-class Bar:
+class Bar(Record):
     """A bar: a name, a share between 0 and 1, and the figure in words."""
 
     name: str

@@ -6,9 +6,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app.core.insight.cluster import Insight, WithFindings, enforced
+from app.core.insight.cluster import Insight, WithFindings
 from app.core.policy.model import GuardPolicy
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.routes.survey import DEFAULT_NAMESPACE, Reviewed, survey
 from app.core.routes.unseen_namespaces import unseen_namespaces
 from app.core.rules.findings import printable
@@ -30,8 +30,7 @@ UNSEEN = (
 )
 
 
-@record
-class Request:
+class Request(Record):
     """What to review, and how; without `output` as text, or as a ResourceList if the input is one.
 
     `namespace` is the namespace of manifests that have none. `cluster_folders` are globs of folders that are clusters.
@@ -131,7 +130,7 @@ class Review:
         """Count the DNS queries, and warn about the most expensive entries if the policy's limit is exceeded."""
         from app.core.insight.dns_load import dns_load  # noqa: PLC0415 - few reviews count queries
 
-        under = survey(self._manifests.documents, enforced(policy), self._request.namespace)
+        under = survey(self._manifests.documents, policy.enforced, self._request.namespace)
         pairs = (
             (reviewed.entry, reviewed.repaired if reviewed.verdict.allowed else reviewed.entry) for reviewed in under
         )

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 NEEDLESS = {"kubernetes", "urllib3", "requests", "watchfiles", "websockets", "dotenv", "h11", "cryptography"}
-SERVERS = {"fastapi", "starlette", "uvicorn", "prometheus_client", "msgspec", "httptools", "uvloop", "opentelemetry"}
+SERVERS = {"fastapi", "starlette", "uvicorn", "prometheus_client", "httptools", "uvloop", "opentelemetry"}
 SLOW = {"pydantic", "typer", "rich", "logging", "ssl", "subprocess", "email", "tempfile"}
 """What a review without a policy of its own would only wait for."""
 REVIEW = "from app.cli import cli; cli(['review', {file!r}], standalone_mode=False)"

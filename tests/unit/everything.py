@@ -1,8 +1,7 @@
 """What an index answers, found by a look at all that there is each time: slow, and simple enough to be right."""
 
-from dataclasses import replace
-
 from app.core.policy.model import GuardPolicy, default_policy
+from app.core.resources.records import replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate, age, candidate
 from app.core.routes.host_index import HostIndex

@@ -4,7 +4,6 @@ import copy
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -12,6 +11,7 @@ from hypothesis import strategies as st
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.hosts import Host, HostKind, canonical_host, covers
+from app.core.resources.records import replace
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.observed import Observed
 from app.core.routes.plan import changes, desired, desired_at, keys

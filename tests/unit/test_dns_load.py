@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from app.core.insight.cluster import Overview, WithFindings, enforced
+from app.core.insight.cluster import Overview, WithFindings
 from app.core.insight.dns_load import dns_load
 from app.core.policy.model import Mode
 from app.core.resources.service_entry import Key, ServiceEntry
@@ -122,10 +122,10 @@ def test_an_entry_that_is_being_deleted_costs_nothing() -> None:
 
 def test_a_policy_that_warns_is_taken_as_it_is_once_it_is_enforced() -> None:
     policy = guard_policy(mode="Warn", namespaces=[{"match": ["a"], "mode": "Off"}, {"match": ["b"]}])
-    modes = [settings.mode for _, _, settings in enforced(policy).layers()]
+    modes = [settings.mode for _, _, settings in policy.enforced.layers()]
     assert modes == [Mode.ENFORCE, Mode.OFF, Mode.ENFORCE]
     same = guard_policy(namespaces=[{"match": ["a"], "mode": "Off"}])
-    assert enforced(same) is same
+    assert same.enforced is same
 
 
 def manifest(name: str, **annotations: str) -> dict[str, Any]:

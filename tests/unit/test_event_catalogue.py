@@ -2,13 +2,13 @@
 
 import itertools
 import threading
-from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from app.controller.entry_events import EntryEvents
 from app.core.event_catalogue import CATALOGUE, conflict, notices
+from app.core.resources.records import replace
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.observed import Observed
 from app.core.routes.plan import changes, desired

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 from app.controller.entry_events import EntryEvents
 from app.controller.leadership import Leadership
 from app.controller.remediation import Remediator, Repair
+from app.core.resources.records import replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.patch import set_resolution
 from app.core.rules.verdict import remediation

@@ -4,7 +4,6 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from app.controller.inventory import Inventory
 from app.controller.leadership import Leadership
 from app.controller.reports import Reporter
+from app.core.resources.records import replace
 from app.core.resources.service_entry import ServiceEntry
 from app.kube.client import Client
 from app.policyfile import PolicyFile

@@ -1,6 +1,5 @@
 """One verdict for all who ask, and how long it is remembered."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from app.controller.gauges import FindingGauges
 from app.controller.verdict_cache import VerdictCache
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.policy_report import results
+from app.core.resources.records import replace
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.verdict import Verdict, remediation, review
 from tests.builders import guard_policy as policy

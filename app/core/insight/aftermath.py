@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from app.core.resources.quantities import count, share
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.rules.findings import Finding, Severity, quoted
 from app.core.rules.traffic_catalogue import CALLS_CUT
 
@@ -13,8 +13,7 @@ RISE = 0.005
 """Minimum rise of their share for a finding: half a per cent of all calls."""
 
 
-@record
-class Deadlines:
+class Deadlines(Record):
     """The number of calls to a host in a window, and the number of them that ended at a timeout."""
 
     calls: float = 0.0

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from app.core.resources.hosts import canonical_host
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 DAY, UNITS = 86_400, {"m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _WORDS = {"m": "minute", "h": "hour", "d": "day", "w": "week"}
@@ -51,8 +51,7 @@ def ending(flags: str) -> Ending | None:
     return next((kind for kind in Ending if kind in present), None)
 
 
-@record
-class Window:
+class Window(Record):
     """The time range of figures: a number and a unit in Prometheus format, such as 7d."""
 
     text: str
@@ -101,8 +100,7 @@ class Figures:
         self.within[place] += number
 
 
-@record
-class Durations:
+class Durations(Record):
     """A histogram: the number of calls up to each bound in milliseconds, ascending. The last bound has all calls."""
 
     bounds: tuple[float, ...]
@@ -132,8 +130,7 @@ class Durations:
         return None
 
 
-@record
-class Elsewhere:
+class Elsewhere(Record):
     """Calls to a host without a ServiceEntry: Envoy's cluster, and the calling namespace."""
 
     host: str

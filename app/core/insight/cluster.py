@@ -5,11 +5,10 @@ A report shows it after the entries. Nothing here changes a verdict; the finding
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from app.core.policy.model import GuardPolicy, Mode, Settings
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import Key
 from app.core.routes.survey import Reviewed
 from app.core.rules.catalogue import HOST_OWNED
@@ -21,8 +20,7 @@ if TYPE_CHECKING:  # a review without figures of traffic needs none of these
     from app.core.insight.forecast import Forecast
 
 
-@record
-class Usage:
+class Usage(Record):
     """The calls in a window: a forecast for each host, and calls to hosts without an entry."""
 
     window: "Window"
@@ -30,18 +28,16 @@ class Usage:
     elsewhere: "Sequence[Elsewhere]" = ()
 
 
-@record
-class Insight:
+class Insight(Record):
     """The parts of a report besides the verdicts; None if not requested."""
 
     usage: Usage | None = None
     dns: "DnsLoad | None" = None
-    stored: Mapping[str, int] = field(default_factory=dict)
+    stored: Mapping[str, int] = {}
     """Objects of the guard that the cluster has, by namespace."""
 
 
-@record
-class Ends:
+class Ends(Record):
     """An exemption with an end date, and its entry."""
 
     until: str
@@ -85,19 +81,3 @@ class WithFindings:
         for reviewed in self._reviewed:
             finding = self._findings.get(reviewed.entry.key)
             yield replace(reviewed, shared=(*reviewed.shared, finding)) if finding else reviewed
-
-
-def enforced(policy: GuardPolicy) -> GuardPolicy:
-    """Return an enforced policy: Warn becomes Enforce. The same object if nothing changes."""
-    layers = (policy, *policy.laid_over)
-    if all(layer.mode is not Mode.WARN for layer in layers):
-        return policy
-    return replace(policy, mode=_enforced(policy), laid_over=tuple(_layer(layer) for layer in policy.laid_over))
-
-
-def _layer(settings: Settings) -> Settings:
-    return replace(settings, mode=_enforced(settings))
-
-
-def _enforced(settings: Settings) -> Mode:
-    return Mode.ENFORCE if settings.mode is Mode.WARN else settings.mode

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 
 from app.core.resources.quantities import rate
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.resources.sidecars import ANY, Group
 from app.core.routes.candidates import PUBLIC, age, seen_by
@@ -25,8 +25,7 @@ HELPS = (
 )
 
 
-@record
-class EntryLoad:
+class EntryLoad(Record):
     """The cost of one entry under an enforced policy: its clusters, the proxies that know them, queries per second."""
 
     key: Key
@@ -37,8 +36,7 @@ class EntryLoad:
     """Whether it is not resolved now."""
 
 
-@record
-class DnsLoad:
+class DnsLoad(Record):
     """Queries per second, now and under an enforced policy; entries by their cost, the most expensive first."""
 
     ttl: float

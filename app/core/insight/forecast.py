@@ -6,13 +6,12 @@ the histogram has no bound at a timeout, the share is a range; a suggested value
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import field
 
 from app.core.insight.calls import Ending, Figures, Traffic, together
 from app.core.policy.traffic import DurationBounds, Overrides
 from app.core.resources.durations import Duration
 from app.core.resources.quantities import count, rate, share, shares
-from app.core.resources.records import record
+from app.core.resources.records import Record, field
 from app.core.resources.service_entry import PREFIX, Key
 from app.core.routes.candidates import PUBLIC, Candidate, age
 from app.core.rules.annotations import PER_TRY_TIMEOUT, TIMEOUT
@@ -30,8 +29,7 @@ FIELDS = {PER_TRY_TIMEOUT: "virtualService.retries.perTryTimeout", TIMEOUT: "vir
 """The policy's setting that an annotation overrides."""
 
 
-@record
-class Effect:
+class Effect(Record):
     """The object of a host: its retries, its timeouts, and the namespaces that see it."""
 
     attempts: int = 0
@@ -49,8 +47,7 @@ class Effect:
         return not self.withheld and (PUBLIC in self.seen_by or namespace in self.seen_by)
 
 
-@record
-class Cut:
+class Cut(Record):
     """Calls that take longer than a timeout: minimum, maximum, and the value that would keep nearly all."""
 
     annotation: str
@@ -62,8 +59,7 @@ class Cut:
     """Whether the policy allows this value of the annotation."""
 
 
-@record
-class Caller:
+class Caller(Record):
     """The calls from one namespace."""
 
     namespace: str
@@ -71,8 +67,7 @@ class Caller:
     cuts: tuple[Cut, ...] = ()
 
 
-@record
-class Forecast:
+class Forecast(Record):
     """The findings on the calls to one host that an entry decides."""
 
     entry: Key
@@ -99,8 +94,7 @@ class Forecast:
         return {PREFIX + cut.annotation: str(cut.keeps) for cut in self.cuts if cut.keeps and cut.granted}
 
 
-@record
-class _Subject:
+class _Subject(Record):
     """The calls of a forecast, with everything that decides about them."""
 
     effect: Effect

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from app.core.policy.fields import camel, is_model
 from app.core.resources.fields import JSON
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -18,8 +18,7 @@ MOST = 20
 """Most problems that are reported."""
 
 
-@record
-class PolicyProblem:
+class PolicyProblem(Record):
     """A problem of a policy. `place` is a path in the document, or a file and line; empty for the whole document."""
 
     message: str

@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from functools import lru_cache
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
 from app.core.policy.fields import Bounds, Glob, Permission, model, setting
 from app.core.policy.tenancy import Exemptions, ExportTo, Hosts
@@ -167,6 +167,10 @@ class Settings:
         default=Existing.SIBLINGS,
     )
 
+    def in_mode(self, mode: Mode) -> Self:
+        """Return the same settings in another mode."""
+        return replace(self, mode=mode)
+
 
 @model
 class NamespaceSettings(Settings):
@@ -233,6 +237,15 @@ class GuardPolicy(PolicyDocument):
         """Whether anything depends on the day."""
         exemptions = (settings.exemptions for _, _, settings in self.layers())
         return any(section.temporary or section.annotation is Permission.ALLOW for section in exemptions)
+
+    @property
+    def enforced(self) -> "GuardPolicy":
+        """The policy with Enforce instead of Warn; the same object if nothing changes."""
+        layers = (self, *self.laid_over)
+        if all(layer.mode is not Mode.WARN for layer in layers):
+            return self
+        own, *others = (layer.in_mode(Mode.ENFORCE) if layer.mode is Mode.WARN else layer for layer in layers)
+        return replace(self, mode=own.mode, laid_over=tuple(others))
 
     def on(self, day: str) -> "GuardPolicy":
         """Return the policy as it applies on a day, such as 2027-03-31."""

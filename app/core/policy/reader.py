@@ -6,7 +6,7 @@ pydantic is imported when the first policy is read, as in `model`.
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from app.core.policy.fields import camel
 from app.core.policy.model import API_VERSION, KIND, GuardPolicy, PolicyDocument, Settings
 from app.core.policy.traffic import AttemptsBounds, DurationBounds
 from app.core.resources.fields import JSON
+from app.core.resources.records import replace
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

@@ -6,7 +6,7 @@ that its status names. All of it is total over any JSON value: labels and status
 
 from collections.abc import Iterator
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 USE_WAYPOINT = "istio.io/use-waypoint"
 WAYPOINT_NAMESPACE = "istio.io/use-waypoint-namespace"
@@ -20,8 +20,7 @@ _ATTACHED = "Successfully attached to waypoint "
 """How the message of that condition begins; the waypoint follows as NAMESPACE/NAME."""
 
 
-@record
-class Ambient:
+class Ambient(Record):
     """What one object says of its waypoint."""
 
     waypoint: str = ""

@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from sys import intern
 from typing import Any
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 JSON = Any
 """A decoded JSON value: None, bool, int, float, str, list or dict, nested."""
 
 
-@record
-class Problem:
+class Problem(Record):
     """A field of the wrong type: `path` in Kubernetes' notation, `expected` in words."""
 
     path: str

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from functools import lru_cache
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 MAX_NAME = 253
 """Maximum length of a DNS name, and of the name of a Kubernetes object, in characters."""
@@ -29,8 +29,7 @@ class HostKind(enum.Enum):
     INVALID = "INVALID"
 
 
-@record
-class Host:
+class Host(Record):
     """One host of a ServiceEntry.
 
     `text` is the author's spelling: Envoy's cluster names are made from it, so routes must repeat it.

@@ -2,12 +2,11 @@
 
 from app.core.resources.ambient import DATAPLANE_MODE, INJECTION, NOTHING, Ambient, text
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import REVISION_LABEL, Key, ServiceEntry
 
 
-@record
-class Namespace:
+class Namespace(Record):
     """A namespace."""
 
     name: str

@@ -9,7 +9,7 @@ import string
 from collections.abc import Iterator
 from functools import lru_cache
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 LONGEST = 200
 """Maximum length of a pattern."""
@@ -32,8 +32,7 @@ _NAMED: dict[str, tuple[Range, ...]] = {
 _BEGIN, _END = "begin", "end"
 
 
-@record
-class Chars:
+class Chars(Record):
     """Consumes one character that is in one of the ranges, or in none of them."""
 
     ranges: tuple[Range, ...]
@@ -48,8 +47,7 @@ Step = Chars | str | tuple[int, ...]
 Program = tuple[Step, ...]
 
 
-@record
-class Pattern:
+class Pattern(Record):
     """A pattern as it is written."""
 
     text: str

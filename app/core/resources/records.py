@@ -1,17 +1,17 @@
-"""Records: objects that never change, such as entries, findings and verdicts.
+"""Records: objects that never change, such as entries, findings and verdicts."""
 
-At run time `frozen=True` would double the time of declaring such a class and of creating an object, because each field
-is then set through `object.__setattr__`. A review in a pipeline declares a hundred of them, and a verdict creates a
-dozen. So records are frozen for mypy, which rejects every assignment to a field, and not again at run time.
-"""
+from typing import dataclass_transform
 
-from dataclasses import dataclass
-from typing import TypeVar, dataclass_transform
+from msgspec import Struct, field
+from msgspec.structs import replace
 
-T = TypeVar("T")
+__all__ = ["Record", "field", "replace"]
 
 
-@dataclass_transform(frozen_default=True)
-def record(cls: type[T]) -> type[T]:
-    """Make a class a dataclass with slots whose objects are compared and hashed by their fields."""
-    return dataclass(slots=True, unsafe_hash=True)(cls)
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Record(Struct, frozen=True, gc=False):
+    """The base of a record: its objects are compared and hashed by their fields, and `replace` makes a changed copy.
+
+    The garbage collector does not look at records, because an object that never changes cannot be part of a cycle. So no
+    record may be put into a mutable object that it contains. docs/decisions/records.md says what was measured.
+    """

@@ -5,7 +5,6 @@ type becomes a `Problem`, and the rules turn problems into a finding.
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import field
 from functools import lru_cache
 from sys import intern
 
@@ -13,7 +12,7 @@ from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
 from app.core.resources.fields import JSON, Fields, Problem
 from app.core.resources.hosts import Host
-from app.core.resources.records import record
+from app.core.resources.records import Record
 
 GROUP = "networking.istio.io"
 GATEWAY_GROUP = "gateway.networking.k8s.io"
@@ -45,8 +44,7 @@ REVISION_LABEL = "istio.io/rev"
 """The label by which a revision of istiod selects its objects."""
 
 
-@record
-class Port:
+class Port(Record):
     """One port of a ServiceEntry; `protocol` in upper case, `target` 0 where unset."""
 
     number: int
@@ -74,8 +72,7 @@ class Port:
         return self.protocol in HTTP_FAMILY or not self.protocol
 
 
-@record
-class Key:
+class Key(Record):
     """Namespace and name of an object; sorts like text."""
 
     namespace: str
@@ -86,15 +83,14 @@ class Key:
         return f"{self.namespace}/{self.name}"
 
 
-@record
-class ServiceEntry:
+class ServiceEntry(Record):
     """A networking.istio.io ServiceEntry, any of its served versions (their fields are the same)."""
 
     key: Key
     uid: str = ""
     created: str = ""
     terminating: bool = False
-    annotations: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = {}
     revision: str = ""
     """The revision of istiod that reads the entry, "" for all."""
     hosts: tuple[Host, ...] = ()

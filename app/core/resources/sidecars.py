@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 from app.core.resources.fields import JSON, Fields
 from app.core.resources.hosts import canonical_host, covers
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key
 
 ROOT_NAMESPACE = "istio-system"
@@ -13,16 +13,14 @@ ROOT_NAMESPACE = "istio-system"
 ANY, OWN = "*", "."
 
 
-@record
-class Import:
+class Import(Record):
     """An import of a Sidecar: the hosts that a pattern covers, from a namespace (`*`: from all)."""
 
     namespace: str
     host: str
 
 
-@record
-class Sidecar:
+class Sidecar(Record):
     """A networking.istio.io Sidecar; without `imports` it imports all, without `labels` it applies to all pods."""
 
     key: Key
@@ -54,8 +52,7 @@ class Sidecar:
         )
 
 
-@record
-class Group:
+class Group(Record):
     """Proxies that know the same entries: their number, their namespace (`*`: any), and their Sidecar."""
 
     namespace: str

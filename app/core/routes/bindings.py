@@ -9,7 +9,7 @@ from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from typing import TypeAlias, TypeVar
 
 from app.core.resources.namespaces import Namespace, waypoint_of
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate
 
@@ -18,8 +18,7 @@ B = TypeVar("B")
 _Nested: TypeAlias = dict[A, dict[Hashable, B]]
 
 
-@record
-class Waypoints:
+class Waypoints(Record):
     """What waypoints mean for one name."""
 
     bound: tuple[tuple[Key, Key], ...] = ()

@@ -5,14 +5,13 @@ Whether objects are emitted for one of its hosts also depends on other entries: 
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from app.core.policy.model import GuardPolicy, Mode, Settings
 from app.core.policy.tenancy import Temporary
 from app.core.resources.globs import matches
 from app.core.resources.hosts import names_service
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.limits import Exceeded, Size, measure
 from app.core.routes.observed import KINDS
@@ -32,8 +31,7 @@ Wanted = tuple[str, str]
 """An object that an entry asks for: a kind, and a canonical host."""
 
 
-@record
-class Audience:
+class Audience(Record):
     """Other namespaces that an entry names in exportTo and that have the same settings."""
 
     settings: Settings
@@ -44,8 +42,7 @@ class Audience:
     """Exemptions with an end date, also past ones, and their namespaces: nothing changes at the end by itself."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Candidate:
+class Candidate(Record, eq=False):
     """An entry with its settings, overrides and visibility, and the reason why nothing is emitted for it, if any."""
 
     entry: ServiceEntry

@@ -2,11 +2,11 @@
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping
-from dataclasses import replace
 
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.ambient import NOTHING
 from app.core.resources.hosts import object_name
+from app.core.resources.records import replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.budget import Budgets
 from app.core.routes.candidates import Candidate, candidate

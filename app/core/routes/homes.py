@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from app.core.policy.model import Settings
 from app.core.policy.traffic import Reach
 from app.core.resources.hosts import Host
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.candidates import Candidate, Declarations, age, disagreeing, meet, precedence, seen_together
 from app.core.routes.host_entries import HTTP_PORT
@@ -19,8 +19,7 @@ Note = tuple[Key, Finding]
 """A finding, and the entry that it is about."""
 
 
-@record
-class Home:
+class Home(Record):
     """The entries of one namespace for which objects are emitted for a host, oldest first."""
 
     namespace: str
@@ -45,8 +44,7 @@ class Home:
         return Finding(REACH_CONFINED, Severity.INFO, "spec.exportTo", message, other)
 
 
-@record
-class Served:
+class Served(Record):
     """A home, the ports of its entries (of two with one number, that of the older entry), and how they are matched."""
 
     home: Home

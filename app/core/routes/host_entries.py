@@ -6,10 +6,9 @@ So the summary is computed once for all of them, and again when an entry of the 
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key
 from app.core.routes.candidates import PUBLIC, Age, Candidate, age, disagreeing
 from app.core.routes.observed import KINDS
@@ -19,8 +18,7 @@ HTTP_PORT = 80
 """istiod writes the routes of this port for every host of a VirtualService, even if no entry declares it."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class EntryRef:
+class EntryRef(Record, order=True):
     """An entry that counts in other namespaces, and the reason why nothing is emitted for it, if any."""
 
     age: Age
@@ -40,8 +38,7 @@ Protocols = Mapping[int, Mapping[str, EntryRefs]]
 """The entries that declare a port with a protocol, by the number of the port."""
 
 
-@record
-class Summary:
+class Summary(Record):
     """The summary of the entries of a host for other namespaces; tuples by kind are in the order of KINDS."""
 
     ports: frozenset[int]

@@ -6,13 +6,12 @@ on wildcards that overlap it, and on other objects that route it.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import field, replace
 from typing import Generic, TypeVar
 
 from app.core.policy.model import GuardPolicy, default_policy
 from app.core.resources.hosts import first_name, second_name
 from app.core.resources.namespaces import Namespace
-from app.core.resources.records import record
+from app.core.resources.records import Record, field, replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.bindings import NO_WAYPOINTS, Bindings, Waypoints
 from app.core.routes.candidates import Candidate
@@ -27,8 +26,7 @@ V = TypeVar("V")
 NO_OTHERS = OtherEntries()
 
 
-@record
-class Neighbours:
+class Neighbours(Record):
     """Everything that decides one name."""
 
     host: str
@@ -42,7 +40,7 @@ class Neighbours:
     """Entries of any namespace for the host that are the parent of an HTTPRoute."""
     waypoints: Waypoints = NO_WAYPOINTS
     """The waypoints that serve the namespace's own entries."""
-    policy: GuardPolicy = field(default_factory=default_policy, compare=False, repr=False)
+    policy: GuardPolicy = field(default_factory=default_policy)
     """The policy of the entries."""
 
 

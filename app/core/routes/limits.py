@@ -7,12 +7,11 @@ emitted object is never larger, except for a host with several entries in a name
 import enum
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import lru_cache
 
 from app.core.policy.model import Limits, Settings
 from app.core.resources.fields import JSON
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.virtual_service import Declared, Place, virtual_service
@@ -40,8 +39,7 @@ _PATHS = {
 }
 
 
-@record
-class Exceeded:
+class Exceeded(Record):
     """A limit that an entry exceeds, with a text."""
 
     bound: Bound
@@ -54,8 +52,7 @@ class Exceeded:
         return Finding(LIMIT_EXCEEDED, Severity.WARNING, _PATHS[self.bound], message)
 
 
-@record
-class Size:
+class Size(Record):
     """Bytes of the largest object of an entry: without routes, and for each of its HTTP ports."""
 
     base: int = 0

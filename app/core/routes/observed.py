@@ -9,7 +9,7 @@ from sys import intern
 
 from app.core.resources.fields import JSON, Fields
 from app.core.resources.hosts import canonical_host, covers
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import GROUP, MANAGED_BY, MANAGER, OWNER_ANNOTATION, REVISION_LABEL, Key
 from app.core.routes.virtual_service import SEMANTICS, fingerprint
 
@@ -23,8 +23,7 @@ RETRYING = frozenset({"5xx", "gateway-error", "reset"})
 """Conditions by which Envoy repeats a request whose connection ended before the answer began."""
 
 
-@record
-class Leg:
+class Leg(Record):
     """One HTTP route of a VirtualService: its destination hosts, and whether it retries a reset."""
 
     index: int
@@ -32,8 +31,7 @@ class Leg:
     retries: bool
 
 
-@record
-class Observed:
+class Observed(Record):
     """A VirtualService, DestinationRule or HTTPRoute as it is stored, ours or not."""
 
     kind: str

@@ -1,10 +1,9 @@
 """The effect of other namespaces' entries for a host, or for a wildcard that overlaps it, in one namespace."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
 from itertools import chain, islice
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key
 from app.core.routes.candidates import Candidate, age
 from app.core.routes.host_entries import EntryRef, EntryRefs, HostEntries, by_name, other, ref
@@ -14,8 +13,7 @@ from app.core.routes.observed import KINDS
 NO_REFS = (None,) * len(KINDS)
 
 
-@record
-class OtherEntries:
+class OtherEntries(Record):
     """The effect; values by kind are in the order of KINDS."""
 
     ports: frozenset[int] = frozenset()
@@ -28,7 +26,7 @@ class OtherEntries:
     """An entry for an overlapping host: a wildcard that covers the host, or a host that it covers as a wildcard."""
     without_port_80: str | None = None
     """A namespace whose entries for the host have no port 80."""
-    protocols: Mapping[int, Mapping[str, EntryRef]] = field(default_factory=dict)
+    protocols: Mapping[int, Mapping[str, EntryRef]] = {}
     """Ports with more than one declared protocol: for each the oldest entry that others see."""
     captured: Key | None = None
     """An entry for a host that a wildcard's VirtualService would route as well."""

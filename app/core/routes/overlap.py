@@ -2,10 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
 
 from app.core.policy.model import GuardPolicy
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key, Port, ServiceEntry
 from app.core.routes.candidates import meet, seen_by
 from app.core.rules.catalogue import HOST_EXPORTED_TWICE, PROTOCOLS_DIFFER
@@ -19,8 +18,7 @@ ALIKE = {"HTTPS": "TLS"}
 """Protocols that Istio treats like another one."""
 
 
-@record
-class Offer:
+class Offer(Record):
     """An entry that declares a port of a host with some protocol."""
 
     key: Key
@@ -32,13 +30,12 @@ Protocols = dict[str, dict[str, Offer]]
 """Offers by protocol, then by namespace."""
 
 
-@record
-class Overlaps:
+class Overlaps(Record):
     """What entries of different namespaces share, by canonical host; lists are in the order of their keys."""
 
-    offers: Mapping[str, tuple[Key, ...]] = field(default_factory=dict)
+    offers: Mapping[str, tuple[Key, ...]] = {}
     """The entries that export it to the whole mesh."""
-    protocols: Mapping[str, Mapping[int, Protocols]] = field(default_factory=dict)
+    protocols: Mapping[str, Mapping[int, Protocols]] = {}
     """Ports with more than one protocol."""
 
 

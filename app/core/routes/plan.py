@@ -9,14 +9,13 @@ import json
 import shlex
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import field
 
 from app.core.policy.model import GuardPolicy, Settings
 from app.core.resources.fields import JSON
 from app.core.resources.globs import matches
 from app.core.resources.hosts import second_name
 from app.core.resources.namespaces import Namespace
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.destination_rule import destination_rule
 from app.core.routes.homes import Note, Served, served_at
@@ -29,8 +28,7 @@ from app.core.rules.catalogue import HOST_CONFLICT
 from app.core.rules.findings import Finding, Severity, printable, quoted
 
 
-@record
-class Conflict:
+class Conflict(Record):
     """An object that is not emitted because an object of others has its host or name."""
 
     emitted: Emitted
@@ -54,17 +52,15 @@ class Conflict:
         return Finding(HOST_CONFLICT, Severity.WARNING, "spec.hosts", message, other, instead)
 
 
-@record
-class Plan:
+class Plan(Record):
     """The objects that should exist, the conflicts, and the findings of each entry beside all others."""
 
     objects: tuple[Emitted, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    findings: Mapping[Key, tuple[Finding, ...]] = field(default_factory=dict)
+    findings: Mapping[Key, tuple[Finding, ...]] = {}
 
 
-@record
-class Changes:
+class Changes(Record):
     """The writes: objects to apply (with the stored one, if any), to delete, and to leave to their owners."""
 
     apply: tuple[tuple[Emitted, Observed | None], ...] = ()

@@ -11,7 +11,7 @@ from dataclasses import replace
 from app.core.policy.model import GuardPolicy, Mode, Settings
 from app.core.policy.traffic import Overrides, Reach, VirtualService
 from app.core.resources.globs import matches
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.candidates import OWN, PUBLIC, Audience, age, meet
 from app.core.routes.homes import Home
@@ -21,8 +21,7 @@ from app.core.routes.other_entries import OtherEntries
 from app.core.rules.findings import Finding
 
 
-@record
-class Company:
+class Company(Record):
     """The context of a home for objects of a kind: other entries, and routes of others."""
 
     kind: str
@@ -40,8 +39,7 @@ class Company:
         return self.others.silent[KINDS.index(self.kind)]
 
 
-@record
-class Visibility:
+class Visibility(Record):
     """The namespaces that see the object, as in `exportTo`, and why they are fewer than the entry's. None: none may."""
 
     export_to: tuple[str, ...] | None

@@ -2,13 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TypeAlias, TypeVar
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.fields import JSON, Fields
 from app.core.resources.namespaces import Namespace, is_namespace
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import Key, ServiceEntry, is_http_route, is_istio, is_service_entry
 from app.core.routes.bindings import Bindings
 from app.core.routes.observed import KINDS, Observed
@@ -26,8 +25,7 @@ T = TypeVar("T")
 DEFAULT_NAMESPACE = "default"
 
 
-@record
-class Sourced:
+class Sourced(Record):
     """A manifest and its source: the name of a file or another place, the document, and the item of a List.
 
     Documents and items are counted from 0; `item` is None if the document is the manifest itself. `cluster` names the
@@ -41,8 +39,7 @@ class Sourced:
     cluster: str = ""
 
 
-@record
-class Unreadable:
+class Unreadable(Record):
     """A file, or the rest of one, that could not be read, and the reason; `line` is 0 if unknown."""
 
     source: str
@@ -50,8 +47,7 @@ class Unreadable:
     line: int = 0
 
 
-@record
-class Skipped:
+class Skipped(Record):
     """A manifest that must be rendered before it can be reviewed, and the command; fields as in Unreadable."""
 
     source: str
@@ -62,8 +58,7 @@ class Skipped:
 Unreviewed: TypeAlias = Unreadable | Skipped
 
 
-@record
-class Reviewed:
+class Reviewed(Record):
     """One ServiceEntry with its source, its findings, and the objects that would be emitted for it."""
 
     origin: Sourced
@@ -119,8 +114,7 @@ class Reviewed:
         return (*self.verdict.findings, *self.shared, *conflicts, *self.lacking)
 
 
-@record
-class Beside:
+class Beside(Record):
     """The other objects in the input: those that route hosts, and Namespaces."""
 
     observed: tuple[Observed, ...]

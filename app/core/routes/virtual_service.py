@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from app.core.resources.durations import Duration
 from app.core.resources.fields import JSON
 from app.core.resources.hosts import Host
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import (
     API_VERSION,
     MANAGED_BY,
@@ -26,8 +26,7 @@ UNSAFE_METHODS = "POST|PATCH"
 """RE2 of the methods that are neither safe nor idempotent (RFC 9110, section 9.2)."""
 
 
-@record
-class Emitted:
+class Emitted(Record):
     """One object that should exist: its manifest, and its identity."""
 
     kind: str
@@ -44,8 +43,7 @@ class Emitted:
         return fingerprint(self.manifest["spec"], str(self.owner.key), self.owner.uid, marks)
 
 
-@record
-class Declared:
+class Declared(Record):
     """A port of a host in one entry, the host in that entry's spelling, and the entry's retry settings."""
 
     entry: ServiceEntry
@@ -54,8 +52,7 @@ class Declared:
     tuning: Tuning
 
 
-@record
-class Place:
+class Place(Record):
     """The owner and the name of the object of a host, and the namespaces that see it (unset: all)."""
 
     owner: ServiceEntry

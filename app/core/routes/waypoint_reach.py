@@ -8,7 +8,7 @@ VirtualService therefore gets the semantics of an HTTPRoute, which istiod gives 
 
 from collections.abc import Iterator
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key
 from app.core.routes.candidates import EVERYONE, OWN, exported_to
 from app.core.routes.homes import Note, Served
@@ -26,8 +26,7 @@ from app.core.rules.waypoint_catalogue import (
 NO_NOTES = tuple[Note, ...]()
 
 
-@record
-class AtWaypoints:
+class AtWaypoints(Record):
     """Who sees what is emitted, None if no one does; whether it has an HTTPRoute's semantics; and what to tell."""
 
     export_to: tuple[str, ...] | None

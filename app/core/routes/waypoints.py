@@ -1,8 +1,7 @@
 """The verdict on a ServiceEntry beside the labels of its namespace, and beside entries at the same waypoint."""
 
-from dataclasses import replace
-
 from app.core.policy.model import GuardPolicy
+from app.core.resources.records import replace
 from app.core.resources.service_entry import ServiceEntry
 from app.core.routes.bindings import Bindings
 from app.core.rules.catalogue import EXEMPTED, RESOLUTION_CHANGED

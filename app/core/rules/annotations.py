@@ -19,7 +19,7 @@ from app.core.resources.durations import (
     parse_duration,
     parse_timeout,
 )
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.rules import templates
 from app.core.rules.predicates import fully, partly
 
@@ -34,8 +34,7 @@ Names = Mapping[str, str]
 """Expressions in CEL: of the value, as `text`, and of each bound of the policy."""
 
 
-@record
-class Check:
+class Check(Record):
     """What makes a value invalid, and the message for it.
 
     `refuses` takes the value and what the policy allows; `cel` returns the same predicate in CEL. The checks of a row
@@ -47,8 +46,7 @@ class Check:
     cel: Callable[[Names], str]
 
 
-@record
-class Override:
+class Override(Record):
     """One annotation.
 
     `allowed` returns what the policy allows, None if it forbids the annotation. `bounds` returns the parts of that

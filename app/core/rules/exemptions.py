@@ -10,7 +10,7 @@ from app.core.policy.model import Settings
 from app.core.policy.tenancy import EVERY, LONGEST_REASON, Exemptions, Temporary
 from app.core.resources.days import days_between, is_day, later
 from app.core.resources.globs import matches
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.catalogue import EXEMPTED, EXEMPTION_ENDS, EXEMPTION_REFUSED
 from app.core.rules.findings import Finding, Severity, quoted
@@ -21,8 +21,7 @@ NOTICE_DAYS = 14
 """How many days before its end an exemption shows as a finding."""
 
 
-@record
-class Exemption:
+class Exemption(Record):
     """An exemption that applies: its place, its reason, and its last day ("" if it has no end)."""
 
     path: str

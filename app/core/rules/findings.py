@@ -2,7 +2,7 @@
 
 import enum
 
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import Key
 from app.core.rules import templates
 
@@ -18,8 +18,7 @@ class Severity(enum.Enum):
     INFO = "info"
 
 
-@record
-class Rule:
+class Rule(Record):
     """A kind of finding. `code` never changes its meaning; `remedy` says what to write instead."""
 
     code: str
@@ -28,8 +27,7 @@ class Rule:
     remedy: str
 
 
-@record
-class Finding:
+class Finding(Record):
     """One finding on one object; `path` is a field in Kubernetes' notation, "" for the whole object.
 
     `other` is the kind and key of another object that the message names. `instead` replaces the rule's remedy if there

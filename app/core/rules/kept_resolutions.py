@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import ServiceEntry
 from app.core.rules.findings import Finding, and_more, port_label
 
@@ -18,8 +18,7 @@ SPLITS = "split"
 """The word for `splits` in the document."""
 
 
-@record
-class Stays:
+class Stays(Record):
     """An entry that keeps its resolution, and its ports in the format of a message."""
 
     name: str

@@ -12,7 +12,7 @@ from typing import Any
 
 from app.core.policy.model import Settings, Tcp
 from app.core.resources.hosts import LABEL, MAX_NAME, HostKind
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import NAMING, ServiceEntry
 from app.core.rules import templates
 from app.core.rules.catalogue import (
@@ -29,8 +29,7 @@ from app.core.rules.findings import Finding, Rule, Severity, and_more, port_labe
 from app.core.rules.predicates import fully, partly
 
 
-@record
-class ListField:
+class ListField(Record):
     """A list in `spec`, and how one of its items is named in a message.
 
     `variable` is the name of an item in CEL. `word` is the item's name in templates. `below` is what a path has behind
@@ -52,8 +51,7 @@ PORTS = ListField(
 )
 
 
-@record
-class ItemObstacle:
+class ItemObstacle(Record):
     """Items of a list that keep an entry from DNS.
 
     `found` and `cel` are the same predicate on an item. `applies` says under which settings the row counts, and
@@ -82,8 +80,7 @@ class ItemObstacle:
         return Finding(self.rule, Severity.ERROR, path, and_more(message, len(hits)))
 
 
-@record
-class FieldObstacle:
+class FieldObstacle(Record):
     """A field that keeps an entry from DNS; `found` and `cel` are the same predicate on the entry."""
 
     rule: Rule

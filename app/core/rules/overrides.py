@@ -1,11 +1,10 @@
 """The retry settings of one entry: those of the policy, with the overrides of its annotations."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from app.core.policy.traffic import Overrides, VirtualService
 from app.core.resources.durations import Duration
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import PREFIX, Port
 from app.core.rules.annotations import (
     ATTEMPTS,
@@ -25,8 +24,7 @@ WRITTEN_BY_US = "service-entry"
 KNOWN = (EXEMPT, EXEMPT_UNTIL, ATTEMPTS, PER_TRY_TIMEOUT, TIMEOUT, RETRY_ON, VIRTUAL_SERVICE)
 
 
-@record
-class Routing:
+class Routing(Record):
     """The settings of the routes of one port; None is not written."""
 
     timeout: Duration | None
@@ -35,8 +33,7 @@ class Routing:
     retry_on_unsafe: tuple[str, ...] | None
 
 
-@record
-class Tuning:
+class Tuning(Record):
     """The settings of the routes of an entry; `stream_…` is for ports with long calls."""
 
     emit: bool

@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from app.core.policy.model import Mode, Settings, Static, Tcp, Unfixable, Wildcards
 from app.core.resources.globs import matches
 from app.core.resources.hosts import HostKind
-from app.core.resources.records import record
+from app.core.resources.records import Record
 from app.core.resources.service_entry import TLS_PORT, ServiceEntry
 from app.core.rules import templates
 from app.core.rules.catalogue import (
@@ -29,8 +29,7 @@ RESOLVING = ("DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS")
 """The resolutions that resolve a name."""
 
 
-@record
-class Decision:
+class Decision(Record):
     """The result of the table: the resolution to store (None: keep it), and the findings."""
 
     findings: tuple[Finding, ...] = ()

@@ -7,11 +7,10 @@ resolution, and have their ports at the same addresses (see `layouts`).
 
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TypeVar
 
 from app.core.policy.model import Existing, GuardPolicy, Mode, Settings, SplitHosts, Unfixable
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.rules.catalogue import HOST_SPLIT, RESOLUTION_CHANGED, SIBLING_STAYS
 from app.core.rules.findings import Finding, Severity, quoted
@@ -27,8 +26,7 @@ Shape = tuple[str, frozenset[int]]
 """The facts by which Istio drops ports of one of two entries: the resolution, and the port numbers."""
 
 
-@record
-class Member:
+class Member(Record):
     """An entry, and the verdict on it alone."""
 
     entry: ServiceEntry
@@ -59,8 +57,7 @@ class Member:
         return not (self.verdict.patch and self.follows and not self.entry.terminating)
 
 
-@record
-class Held:
+class Held(Record):
     """An entry that must keep its resolution, the sibling that keeps its own, and the host that both name."""
 
     entry: ServiceEntry

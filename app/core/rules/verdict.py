@@ -1,11 +1,10 @@
 """The verdict on one ServiceEntry: the function that the webhook, the controller and the command line share."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 from app.core.policy.model import Existing, GuardPolicy, Mode, Settings
 from app.core.resources.fields import JSON, Fields
-from app.core.resources.records import record
+from app.core.resources.records import Record, replace
 from app.core.resources.service_entry import ServiceEntry, own_annotations
 from app.core.rules import resolution, templates
 from app.core.rules.bypasses import exported_to_all, mesh_internal, short_service_names
@@ -22,8 +21,7 @@ WARNING_LIMIT = 256
 """Kubernetes may cut longer warnings (KEP-1693)."""
 
 
-@record
-class Verdict:
+class Verdict(Record):
     """Findings on one entry, and the JSON Patch that repairs it (empty if nothing changes)."""
 
     findings: tuple[Finding, ...] = ()
@@ -84,7 +82,7 @@ def review_update(entry: ServiceEntry, old: JSON, new: JSON, policy: GuardPolicy
     settings = policy.settings(entry.key.namespace)
     untouched = _touched_part(old) == _touched_part(new)
     if untouched and settings.mode is Mode.ENFORCE:
-        settings = replace(settings, mode=Mode.WARN)
+        settings = settings.in_mode(Mode.WARN)
     return _review(entry, settings, policy.today)
 
 
