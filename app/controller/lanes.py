@@ -47,13 +47,14 @@ class Lane(Generic[K]):
 class Lanes(Generic[K]):
     """The lanes of all groups; not safe for threads.
 
-    `share` is the maximum number of keys of a group that workers hold at a time. `pause` returns the length of a pause
-    after a number of rejections in a row.
+    A group gets a second key, or more, only while workers hold fewer than `common` keys: the other workers stay free
+    for groups that have none. `pause` returns the length of a pause after a number of rejections in a row.
     """
 
-    def __init__(self, group: Callable[[K], Hashable], share: float, pause: Callable[[int], float]) -> None:
+    def __init__(self, group: Callable[[K], Hashable], common: float, pause: Callable[[int], float]) -> None:
         self._group = group
-        self._share = share
+        self._common = common
+        self._held = 0
         self._pause = pause
         self._groups: dict[Hashable, tuple[Lane[K], ...]] = {}  # by rank
         # Lanes with a key to take, in the order of their turns: those of unchanged keys, and the others.
@@ -91,6 +92,7 @@ class Lanes(Generic[K]):
         key, since = next(iter(lane.waiting.items()))
         del lane.waiting[key]
         lane.held += 1
+        self._held += 1
         self._open -= not lane.failures
         self._offer(lane)
         return key, since, lane
@@ -98,6 +100,7 @@ class Lanes(Generic[K]):
     def give_back(self, lane: Lane[K]) -> None:
         """Note that the work on a key of a lane has ended."""
         lane.held -= 1
+        self._held -= 1
         lanes = self._groups[lane.group]
         if any(each_lane.waiting or each_lane.held for each_lane in lanes):
             for each_lane in lanes:
@@ -204,4 +207,4 @@ class Lanes(Generic[K]):
     def _may_go(self, lane: Lane[K], now: float) -> bool:
         if not lane.waiting or lane.until > now or (lane.failures and lane.held):
             return False
-        return sum(other.held for other in self._groups[lane.group]) < self._share
+        return self._held < self._common or not any(other.held for other in self._groups[lane.group])

@@ -43,16 +43,16 @@ class WorkQueue(Generic[K]):
             finally:
                 queue.done(key)
 
-    Groups of keys take turns, and changed keys come before keys that are only checked again; workers hold at most
-    `share` keys of a `group` at a time. `base` and `cap` bound the back-off of a key after `retry`, in seconds, `base`
-    and `longest_pause` that of a group after `refuse`.
+    Groups of keys take turns, and changed keys come before keys that are only checked again. A group that has a worker
+    gets another one only while fewer than `common` workers are busy. `base` and `cap` bound the back-off of a key after
+    `retry`, in seconds, `base` and `longest_pause` that of a group after `refuse`.
     """
 
     def __init__(  # noqa: PLR0913 - all settings with their defaults
         self,
         *,
         group: Callable[[K], Hashable] = lambda _key: None,
-        share: float = math.inf,
+        common: float = math.inf,
         base: float = 0.05,
         cap: float = 60.0,
         longest_pause: float = 30.0,
@@ -64,7 +64,7 @@ class WorkQueue(Generic[K]):
         self._cap = cap
         self._clock = clock
         self._changed = threading.Condition()
-        self._lanes = Lanes[K](group, share, lambda failures: backoff(failures, base, longest_pause))
+        self._lanes = Lanes[K](group, common, lambda failures: backoff(failures, base, longest_pause))
         self._held: dict[K, tuple[float, Lane[K]]] = {}  # since when, and from which lane
         self._again: dict[K, float] = {}  # added while held, since when
         self._parked = set[K]()  # refused while held

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Literal
 
 from app.kube.client import Client, Object
@@ -63,8 +64,9 @@ class EventRecorder:
         self._memory = Memory(quiet, 4 * backlog, clock)
         self._busy = busy
         self._clock = clock
-        self._waiting = FairLine[Object](backlog)
-        self._standing = FairLine[Object](backlog)
+        # Of a burst most Events are dropped, so each is made when its turn comes.
+        self._waiting = FairLine[Callable[[], Object]](backlog)
+        self._standing = FairLine[Callable[[], Object]](backlog)
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-recorder", daemon=True)
@@ -98,19 +100,21 @@ class EventRecorder:
         with self._changed:
             if self._memory.knows((regarding.get("uid"), reason, note)):
                 return
-            event = self._event(regarding, reason, note, type_, action)
+            event = partial(self._event, regarding, reason, note, type_, action, seconds=time.time())
             line = self._standing if standing else self._waiting
-            self.dropped += line.put(event["metadata"]["namespace"], event)
+            self.dropped += line.put(_namespace(regarding), event)
             self._changed.notify()
 
-    def _event(self, regarding: Mapping[str, str], reason: str, note: str, type_: str, action: str) -> Object:
+    def _event(  # noqa: PLR0913 - the fields of an Event
+        self, regarding: Mapping[str, str], reason: str, note: str, type_: str, action: str, *, seconds: float
+    ) -> Object:
         said = "\0".join((regarding.get("uid", ""), reason, note))
         name = _name(regarding["name"], hashlib.sha256(said.encode()).hexdigest())
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
-            "metadata": {"namespace": regarding.get("namespace") or "default", "name": name},
-            "eventTime": micro_time(),
+            "metadata": {"namespace": _namespace(regarding), "name": name},
+            "eventTime": micro_time(seconds),
             "reportingController": self._component,
             "reportingInstance": self._instance,
             "regarding": {field: regarding[field] for field in _REFERENCE if field in regarding},
@@ -157,15 +161,19 @@ class EventRecorder:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._standing or self._stopping.is_set())
             if event := self._waiting.take():
-                return event, False
+                return event(), False
             event = None if self._stopping.is_set() else self._standing.take()
-            return (event, True) if event else None
+            return (event(), True) if event else None
 
     def _give_up(self, event: Object, error: Exception) -> None:
         with self._changed:
             self.dropped += 1
             self._memory.forget((event["regarding"].get("uid"), event["reason"], event["note"]))
         _log.info("Event not written: %s: %s", event["note"], error)
+
+
+def _namespace(regarding: Mapping[str, str]) -> str:
+    return regarding.get("namespace") or "default"
 
 
 def _name(name: str, digest: str) -> str:

@@ -48,6 +48,10 @@ class TokenBucket:
         return max(0.0, -self._tokens / self._rate)
 
 
-def micro_time() -> str:
-    """Return the current time in UTC, as RFC 3339 with microseconds: a MicroTime field accepts no other precision."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def micro_time(seconds: float | None = None) -> str:
+    """Return the current time, or a time since the epoch, in UTC, as RFC 3339 with microseconds.
+
+    A MicroTime field accepts no other precision.
+    """
+    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")

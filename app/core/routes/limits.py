@@ -19,6 +19,7 @@ from app.core.rules.catalogue import LIMIT_EXCEEDED
 from app.core.rules.findings import Finding, Severity
 from app.core.rules.overrides import Tuning
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 UID = "00000000-0000-0000-0000-000000000000"
 
 
@@ -129,4 +130,4 @@ def _measured(manifest: JSON, parts: JSON, ports: int) -> Size:
 
 
 def _bytes(manifest: JSON) -> int:
-    return len(json.dumps(manifest, separators=(",", ":"), ensure_ascii=False).encode(errors="surrogatepass"))
+    return len(_ENCODER.encode(manifest).encode(errors="surrogatepass"))
