@@ -53,7 +53,7 @@ class ControllerSettings:
     health_port: int = 8081
     leader_elect: bool = True
     namespace: str = MANAGER
-    workers: int = 12
+    workers: int = 8
     remediation_rate: float = 10.0
     """Maximum number of existing entries patched per second."""
     reports: bool = True

@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 
 K = TypeVar("K", bound=Hashable)
 
+ALONE_SECONDS = 1.0
+"""How long no other group has taken a key if a group counts as alone."""
 OVERTAKING = 8
 """Maximum number of keys that overtake unchanged keys in a row: those are never left waiting for good."""
 
@@ -47,14 +49,16 @@ class Lane(Generic[K]):
 class Lanes(Generic[K]):
     """The lanes of all groups; not safe for threads.
 
-    A group gets a second key, or more, only while workers hold fewer than `common` keys: the other workers stay free
-    for groups that have none. `pause` returns the length of a pause after a number of rejections in a row.
+    A group that holds a key gets another one only while it is alone, because no other group has taken one for a second,
+    and while workers hold fewer than `common` keys: so it neither takes all workers nor slows down the writes of
+    others. `pause` returns the length of a pause after a number of rejections in a row.
     """
 
     def __init__(self, group: Callable[[K], Hashable], common: float, pause: Callable[[int], float]) -> None:
         self._group = group
         self._common = common
         self._held = 0
+        self._takers: list[tuple[Hashable, float]] = []  # the last two groups that took a key, and when
         self._pause = pause
         self._groups: dict[Hashable, tuple[Lane[K], ...]] = {}  # by rank
         # Lanes with a key to take, in the order of their turns: those of unchanged keys, and the others.
@@ -93,6 +97,7 @@ class Lanes(Generic[K]):
         del lane.waiting[key]
         lane.held += 1
         self._held += 1
+        self._takers = [(lane.group, now), *(taker for taker in self._takers if taker[0] != lane.group)][:2]
         self._open -= not lane.failures
         self._offer(lane)
         return key, since, lane
@@ -207,4 +212,9 @@ class Lanes(Generic[K]):
     def _may_go(self, lane: Lane[K], now: float) -> bool:
         if not lane.waiting or lane.until > now or (lane.failures and lane.held):
             return False
-        return self._held < self._common or not any(other.held for other in self._groups[lane.group])
+        if not any(other.held for other in self._groups[lane.group]):
+            return True
+        return self._held < self._common and self._alone(lane.group, now)
+
+    def _alone(self, group: Hashable, now: float) -> bool:
+        return all(taker == group or now - when > ALONE_SECONDS for taker, when in self._takers)

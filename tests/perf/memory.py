@@ -49,7 +49,7 @@ def _after_burst(control_plane: ControlPlane, folder: Path, effort: Effort) -> I
     size = effort.count(BURST)
     controller = Controller(control_plane, folder, FLAGS, command=installation.command())
     with Webhook(folder, command=installation.command()) as webhook, webhook.registered(control_plane), controller:
-        with_controller(control_plane, size)
+        with_controller(control_plane, controller, size)
         yield Figure(f"webhook, peak in a burst of {size:,}", peak_memory(webhook.child.pid), "MiB", WEBHOOK_AIM)
         yield Figure(
             f"controller, peak in a burst of {size:,}", peak_memory(controller.child.pid), "MiB", CONTROLLER_AIM

@@ -1,12 +1,13 @@
 """Namespaces take turns, and one whose writes are refused holds up nobody but itself."""
 
+import math
 from collections import Counter
 
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from app.controller.lanes import OVERTAKING
+from app.controller.lanes import ALONE_SECONDS, OVERTAKING
 from app.controller.workqueue import WorkQueue
 from tests.unit.test_workqueue import Clock
 
@@ -61,17 +62,19 @@ def test_the_keys_of_a_namespace_come_in_the_order_in_which_they_began_to_wait(q
     assert [work(queue) for _ in range(4)] == [("a", 3), ("a", 1), ("a", 2), None]
 
 
-def test_a_namespace_has_several_workers_only_as_long_as_enough_are_free_for_others(queue: WorkQueue[Key]) -> None:
-    put(queue, "slow", 5)
-    assert [queue.get(0), queue.get(0), queue.get(0)] == [("slow", 0), ("slow", 1), None]
-    put(queue, "quick", 2)
-    assert [queue.get(0), queue.get(0)] == [("quick", 0), None]
-    queue.done(("slow", 0))
-    assert queue.get(0) is None, "two workers are busy, and both namespaces have one"
-    queue.done(("slow", 1))
-    assert [queue.get(0), queue.get(0)] == [("slow", 2), None]
-    queue.done(("quick", 0))
-    assert [queue.get(0), queue.get(0)] == [("quick", 1), None]
+def test_a_namespace_has_several_workers_as_long_as_it_is_alone(queue: WorkQueue[Key], clock: Clock) -> None:
+    put(queue, "busy", 9)
+    assert [queue.get(0), queue.get(0), queue.get(0)] == [("busy", 0), ("busy", 1), None]
+    put(queue, "other", 1)
+    assert [queue.get(0), queue.get(0)] == [("other", 0), None]
+    for done in (("busy", 0), ("other", 0)):
+        queue.done(done)
+    assert queue.get(0) is None, "another namespace has just had a worker"
+    queue.done(("busy", 1))
+    assert [queue.get(0), queue.get(0)] == [("busy", 2), None]
+    clock.now += ALONE_SECONDS + 1
+    queue.done(("busy", 2))
+    assert [queue.get(0), queue.get(0), queue.get(0)] == [("busy", 3), ("busy", 4), None], "it is alone again"
 
 
 def test_every_namespace_has_a_worker_though_no_namespace_has_a_second_one(queue: WorkQueue[Key]) -> None:
@@ -252,7 +255,7 @@ def test_nothing_is_kept_of_namespaces_without_keys(queue: WorkQueue[Key], clock
 
 
 class FairMachine(RuleBasedStateMachine):
-    """No key is lost, none is held twice, and no group gets a second one while two are held.
+    """No key is lost, none is held twice, and no group gets a second one while two are held or another group is active.
 
     Whatever is added and refused.
     """
@@ -265,6 +268,8 @@ class FairMachine(RuleBasedStateMachine):
         )
         self.wanted = set[Key]()
         self.held = list[Key]()
+        self.taken = dict[str, float]()
+        """When each group took a key last."""
 
     @rule(key=KEYS, changed=st.booleans())
     def add(self, key: Key, changed: bool) -> None:
@@ -278,8 +283,9 @@ class FairMachine(RuleBasedStateMachine):
             assert key in self.wanted
             assert key not in self.held
             self.wanted.discard(key)
-            assert len(self.held) < 2 or key[0] not in Counter(group for group, _ in self.held)
+            assert self._may(key[0])
             self.held.append(key)
+            self.taken[key[0]] = self.clock.now
 
     @rule(seconds=st.integers(0, 9))
     def pass_time(self, seconds: int) -> None:
@@ -314,7 +320,9 @@ class FairMachine(RuleBasedStateMachine):
         assert sum(self.queue.refused().values()) == len(self.wanted - self.queue._again.keys()) - free + tried
 
     def _may(self, group: object) -> bool:
-        return len(self.held) < 2 or not any(key[0] == group for key in self.held)
+        others = max((when for other, when in self.taken.items() if other != group), default=-math.inf)
+        alone = self.clock.now - others > ALONE_SECONDS
+        return (alone and len(self.held) < 2) or not any(key[0] == group for key in self.held)
 
     def teardown(self) -> None:
         while self.held:
