@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 K = TypeVar("K", bound=Hashable)
 
 ALONE_SECONDS = 1.0
-"""How long no other group has taken a key if a group counts as alone."""
+"""A group counts as alone if workers hold no key of another group, and have taken none for so many seconds."""
 OVERTAKING = 8
 """Maximum number of keys that overtake unchanged keys in a row: those are never left waiting for good."""
 
@@ -49,9 +49,8 @@ class Lane(Generic[K]):
 class Lanes(Generic[K]):
     """The lanes of all groups; not safe for threads.
 
-    A group that holds a key gets another one only while it is alone, because no other group has taken one for a second,
-    and while workers hold fewer than `common` keys: so it neither takes all workers nor slows down the writes of
-    others. `pause` returns the length of a pause after a number of rejections in a row.
+    While a group is alone, workers hold up to `common` keys of it, otherwise one: so a group neither takes all workers
+    nor slows down the writes of others. `pause` returns the length of a pause after a number of rejections in a row.
     """
 
     def __init__(self, group: Callable[[K], Hashable], common: float, pause: Callable[[int], float]) -> None:
@@ -138,7 +137,7 @@ class Lanes(Generic[K]):
         return news
 
     def count(self, now: float) -> int:
-        """Count the keys that unlimited workers could take."""
+        """Count the keys that wait for nothing but a worker."""
         self._resume(now)
         return self._open + sum(self._may_go(lane, now) for lane in self._troubled)
 
@@ -212,9 +211,9 @@ class Lanes(Generic[K]):
     def _may_go(self, lane: Lane[K], now: float) -> bool:
         if not lane.waiting or lane.until > now or (lane.failures and lane.held):
             return False
-        if not any(other.held for other in self._groups[lane.group]):
-            return True
-        return self._held < self._common and self._alone(lane.group, now)
+        held = sum(other.held for other in self._groups[lane.group])
+        return not held or (held < self._common and self._alone(lane.group, held, now))
 
-    def _alone(self, group: Hashable, now: float) -> bool:
-        return all(taker == group or now - when > ALONE_SECONDS for taker, when in self._takers)
+    def _alone(self, group: Hashable, held: int, now: float) -> bool:
+        quiet = all(taker == group or now - when > ALONE_SECONDS for taker, when in self._takers)
+        return quiet and held == self._held

@@ -31,9 +31,9 @@ REFUSALS = (Forbidden, Invalid, ServerError)
 class Workers:
     """`count` threads that reconcile names, and record latency, conflicts and Events.
 
-    They work while this replica leads, after `synced` returns True. Namespaces take turns. A namespace gets three
-    quarters of the workers as long as it is the only one: a single worker takes 1.5 times as long for a thousand new
-    entries. Beside others it gets one, because many writes at once make an API server slow for all.
+    They work while this replica leads, after `synced` returns True. Namespaces take turns. While no other
+    namespace needs a worker, a namespace gets up to three quarters of them: a single one takes 1.5 times as long for a
+    thousand new entries. Otherwise it gets one, because many writes at once make an API server slow for all.
     """
 
     def __init__(  # noqa: PLR0913 - its dependencies

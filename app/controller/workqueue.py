@@ -43,9 +43,9 @@ class WorkQueue(Generic[K]):
             finally:
                 queue.done(key)
 
-    Groups of keys take turns, and changed keys come before keys that are only checked again. A group that has a worker
-    gets another one only while it is alone and fewer than `common` workers are busy. `base` and `cap` bound the
-    back-off of a key after `retry`, in seconds, `base` and `longest_pause` that of a group after `refuse`.
+    Groups of keys take turns, and changed keys come before keys that are only checked again. While a group is alone,
+    workers hold up to `common` keys of it, otherwise one. `base` and `cap` bound the back-off of a key after `retry`,
+    in seconds, `base` and `longest_pause` that of a group after `refuse`.
     """
 
     def __init__(  # noqa: PLR0913 - all settings with their defaults

@@ -7,8 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
-from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, ApiError
@@ -27,6 +26,23 @@ _CALL_SECONDS = 5.0
 _STOP_SECONDS = 1.0
 _YIELD_SECONDS = 1.0
 _POLL_SECONDS = 0.1
+
+
+class _Saying(NamedTuple):
+    """What an Event says; the Event is made when its turn comes, because most Events of a burst are dropped."""
+
+    regarding: Mapping[str, str]
+    reason: str
+    note: str
+    type_: str
+    action: str
+    seconds: float
+    """When, since the epoch."""
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the Event."""
+        return self.regarding.get("namespace") or "default"
 
 
 class EventRecorder:
@@ -64,9 +80,8 @@ class EventRecorder:
         self._memory = Memory(quiet, 4 * backlog, clock)
         self._busy = busy
         self._clock = clock
-        # Of a burst most Events are dropped, so each is made when its turn comes.
-        self._waiting = FairLine[Callable[[], Object]](backlog)
-        self._standing = FairLine[Callable[[], Object]](backlog)
+        self._waiting = FairLine[_Saying](backlog)
+        self._standing = FairLine[_Saying](backlog)
         self._changed = threading.Condition()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="event-recorder", daemon=True)
@@ -100,44 +115,42 @@ class EventRecorder:
         with self._changed:
             if self._memory.knows((regarding.get("uid"), reason, note)):
                 return
-            event = partial(self._event, regarding, reason, note, type_, action, seconds=time.time())
+            saying = _Saying(regarding, reason, note, type_, action, time.time())
             line = self._standing if standing else self._waiting
-            self.dropped += line.put(_namespace(regarding), event)
+            self.dropped += line.put(saying.namespace, saying)
             self._changed.notify()
 
-    def _event(  # noqa: PLR0913 - the fields of an Event
-        self, regarding: Mapping[str, str], reason: str, note: str, type_: str, action: str, *, seconds: float
-    ) -> Object:
-        said = "\0".join((regarding.get("uid", ""), reason, note))
-        name = _name(regarding["name"], hashlib.sha256(said.encode()).hexdigest())
+    def _event(self, saying: _Saying) -> Object:
+        said = "\0".join((saying.regarding.get("uid", ""), saying.reason, saying.note))
+        name = _name(saying.regarding["name"], hashlib.sha256(said.encode()).hexdigest())
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
-            "metadata": {"namespace": _namespace(regarding), "name": name},
-            "eventTime": micro_time(seconds),
+            "metadata": {"namespace": saying.namespace, "name": name},
+            "eventTime": micro_time(saying.seconds),
             "reportingController": self._component,
             "reportingInstance": self._instance,
-            "regarding": {field: regarding[field] for field in _REFERENCE if field in regarding},
-            "reason": reason,
-            "note": note,
-            "type": type_,
-            "action": action,
+            "regarding": {field: saying.regarding[field] for field in _REFERENCE if field in saying.regarding},
+            "reason": saying.reason,
+            "note": saying.note,
+            "type": saying.type_,
+            "action": saying.action,
         }
 
     def _run(self) -> None:
         while waiting := self._next():
             self._handle(*waiting)
 
-    def _handle(self, event: Object, standing: bool) -> None:
+    def _handle(self, saying: _Saying, standing: bool) -> None:
         self._give_way()
         self._stopping.wait(self._pace.take())
         try:
-            self._write(event, standing=standing)
+            self._write(self._event(saying), standing=standing)
         except ApiError as error:
-            self._give_up(event, error)
+            self._give_up(saying, error)
         except Exception as error:
             _log.exception("unexpected error while writing an Event")
-            self._give_up(event, error)
+            self._give_up(saying, error)
 
     def _give_way(self) -> None:
         until = self._clock() + _YIELD_SECONDS
@@ -157,23 +170,19 @@ class EventRecorder:
                 again = {**event["metadata"], "name": _name(event["regarding"]["name"], uuid.uuid4().hex)}
                 self._client.create(EVENT, {**event, "metadata": again}, timeout=_CALL_SECONDS)
 
-    def _next(self) -> tuple[Object, bool] | None:
+    def _next(self) -> tuple[_Saying, bool] | None:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._standing or self._stopping.is_set())
-            if event := self._waiting.take():
-                return event(), False
-            event = None if self._stopping.is_set() else self._standing.take()
-            return (event(), True) if event else None
+            if saying := self._waiting.take():
+                return saying, False
+            saying = None if self._stopping.is_set() else self._standing.take()
+            return (saying, True) if saying else None
 
-    def _give_up(self, event: Object, error: Exception) -> None:
+    def _give_up(self, saying: _Saying, error: Exception) -> None:
         with self._changed:
             self.dropped += 1
-            self._memory.forget((event["regarding"].get("uid"), event["reason"], event["note"]))
-        _log.info("Event not written: %s: %s", event["note"], error)
-
-
-def _namespace(regarding: Mapping[str, str]) -> str:
-    return regarding.get("namespace") or "default"
+            self._memory.forget((saying.regarding.get("uid"), saying.reason, saying.note))
+        _log.info("Event not written: %s: %s", saying.note, error)
 
 
 def _name(name: str, digest: str) -> str:

@@ -1,4 +1,4 @@
-"""When this process, and so the machine, did not keep up: what is measured then says nothing about the mesh."""
+"""Stalls: this process, and so the machine, did not keep up. A request during a stall says nothing about the mesh."""
 
 import threading
 import time
@@ -32,7 +32,7 @@ class Stalls:
     def __exit__(
         self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
     ) -> None:
-        """End it."""
+        """Look no more."""
         self._stop.set()
         self._thread.join()
 

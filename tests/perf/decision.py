@@ -1,7 +1,7 @@
 """Verdict and response inside the process: CPU time from the bytes of a request to the bytes of its response.
 
 The speed of a shared machine changes within seconds. So each round also times additions, and the second figure is the
-time where a million additions take 65 ms: that is the one to compare.
+least time of a round where the least time of a million additions is 65 ms: that is the one to compare.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,8 +28,8 @@ def run(effort: Effort) -> Iterator[Figure]:
             rounds = [(_seconds(decide), _addition()) for _ in range(effort.count(ROUNDS))]
             name = f"{stage.value}, a review of {len(body):,} bytes"
             yield Figure(name, median(seconds for seconds, _ in rounds) * 1e6, "µs")
-            compared = median(seconds / addition for seconds, addition in rounds) * YARDSTICK * 1e6
-            yield Figure(f"{name}, where a million additions take 65 ms", compared, "µs", AIM)
+            compared = min(seconds for seconds, _ in rounds) / min(addition for _, addition in rounds)
+            yield Figure(f"{name}, where a million additions take 65 ms", compared * YARDSTICK * 1e6, "µs", AIM)
 
 
 def _seconds(call: Callable[[], object]) -> float:

@@ -77,6 +77,15 @@ def test_a_namespace_has_several_workers_as_long_as_it_is_alone(queue: WorkQueue
     assert [queue.get(0), queue.get(0), queue.get(0)] == [("busy", 3), ("busy", 4), None], "it is alone again"
 
 
+def test_a_namespace_is_not_alone_while_another_one_waits_for_a_write(queue: WorkQueue[Key], clock: Clock) -> None:
+    for namespace in ("busy", "slow"):
+        put(queue, namespace, 3)
+    assert [queue.get(0), queue.get(0), queue.get(0)] == [("busy", 0), ("slow", 0), None]
+    clock.now += ALONE_SECONDS + 1
+    queue.done(("busy", 0))
+    assert [queue.get(0), queue.get(0)] == [("busy", 1), None]
+
+
 def test_every_namespace_has_a_worker_though_no_namespace_has_a_second_one(queue: WorkQueue[Key]) -> None:
     for namespace in "abcdef":
         put(queue, namespace, 2)
@@ -255,10 +264,7 @@ def test_nothing_is_kept_of_namespaces_without_keys(queue: WorkQueue[Key], clock
 
 
 class FairMachine(RuleBasedStateMachine):
-    """No key is lost, none is held twice, and no group gets a second one while two are held or another group is active.
-
-    Whatever is added and refused.
-    """
+    """Whatever is added and refused, no key is lost or held twice, and only a group that is alone gets two workers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -322,7 +328,8 @@ class FairMachine(RuleBasedStateMachine):
     def _may(self, group: object) -> bool:
         others = max((when for other, when in self.taken.items() if other != group), default=-math.inf)
         alone = self.clock.now - others > ALONE_SECONDS
-        return (alone and len(self.held) < 2) or not any(key[0] == group for key in self.held)
+        own = sum(key[0] == group for key in self.held)
+        return not own or (alone and own == len(self.held) < 2)
 
     def teardown(self) -> None:
         while self.held:

@@ -12,6 +12,6 @@ __all__ = ["Record", "field", "replace"]
 class Record(Struct, frozen=True, gc=False):
     """The base of a record: its objects are compared and hashed by their fields, and `replace` makes a changed copy.
 
-    The garbage collector does not look at records, because an object that never changes cannot be part of a cycle. So
-    no record may be put into a mutable object that it contains. docs/decisions/records.md says what was measured.
+    The garbage collector does not look at records. A record can be part of a cycle only through a mutable object or a
+    function that it contains, so none of these may refer to the record (docs/decisions/records.md).
     """

@@ -101,7 +101,7 @@ def in_flight(
     rotation: Rotation, connect: Callable[[], Application], turn: Callable[[], None], new: Upstream
 ) -> Findings:
     """Send requests all the time, while the address goes. Those that a stall of the machine delays do not count."""
-    outcomes, stop = Outcomes(), threading.Event()
+    outcomes, delayed, stop = Outcomes(), Outcomes(), threading.Event()
 
     def ask(number: int) -> None:
         application = connect()
@@ -109,8 +109,7 @@ def in_flight(
         while not stop.wait(PAUSE):
             begun = time.monotonic()
             outcome = application.send("GET", "/")
-            if not stalls.since(begun):
-                outcomes.all.append(outcome)
+            (delayed if stalls.since(begun) else outcomes).all.append(outcome)
 
     def rotate() -> None:
         time.sleep(BEFORE_SECONDS)
@@ -120,7 +119,7 @@ def in_flight(
 
     with Stalls() as stalls:
         at_once([rotate, *(partial(ask, number) for number in range(APPLICATIONS))])
-    return Findings(outcomes, facts={"seen by new": new.seen.total()})
+    return Findings(outcomes, facts={"seen by new": new.seen.total(), "delayed": len(delayed.all)})
 
 
 def _work_idle(
