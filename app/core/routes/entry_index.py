@@ -1,6 +1,6 @@
 """ServiceEntries by host, each reviewed once under the policy and the limits of its namespace."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterator, Mapping
 
 from app.core.policy.model import GuardPolicy, default_policy
@@ -55,12 +55,17 @@ class EntryIndex:
 
     def take_policy(self, policy: GuardPolicy) -> None:
         """Review all entries again, because the policy has changed; every name may have a different result."""
-        known, self.policy, self._budgets, self._alone = self._alone, policy, Budgets(), {}
-        for handle, old in known.items():
-            self._alone[handle] = candidate(old.entry, policy)
-            self._budgets.change(handle, None, self._alone[handle])
-        for handle in known:
-            self._place(handle)
+        self.policy, self._budgets = policy, Budgets()
+        handles = defaultdict[str, list[Hashable]](list)
+        for handle, alone in self._alone.items():
+            handles[alone.key.namespace].append(handle)
+        # One namespace after the other, so that the candidates of few entries exist twice.
+        for some in handles.values():
+            for handle in some:
+                self._alone[handle] = candidate(self._alone[handle].entry, policy)
+                self._budgets.change(handle, None, self._alone[handle])
+            for handle in some:
+                self._place(handle)
 
     def candidates(self) -> Iterator[Candidate]:
         """Yield every entry."""

@@ -6,6 +6,7 @@ on wildcards that overlap it, and on other objects that route it.
 
 from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator
+from itertools import chain
 from typing import Generic, TypeVar
 
 from app.core.policy.model import GuardPolicy, default_policy
@@ -109,7 +110,7 @@ class Index:
     def names(self) -> frozenset[Key]:
         """Return every name that an entry asks for or that an object of the guard has."""
         managed = (place(stored.key) for stored in self._objects.values() if stored.managed)
-        return frozenset({*self.entries.names(), *managed})
+        return frozenset(chain(self.entries.names(), managed))
 
     def managed_by_namespace(self) -> Counter[str]:
         """Count the guard's objects in each namespace."""
