@@ -1,4 +1,4 @@
-"""Stalls: this process, and so the machine, did not keep up. A request during a stall says nothing about the mesh."""
+"""Stalls: this process, and so the machine, did not keep up. A failure during a stall says nothing about the mesh."""
 
 import threading
 import time

@@ -100,7 +100,7 @@ def _trial(mesh: Mesh, rotation: Rotation, arm: Arm) -> Trial:
 def in_flight(
     rotation: Rotation, connect: Callable[[], Application], turn: Callable[[], None], new: Upstream
 ) -> Findings:
-    """Send requests all the time, while the address goes. Those that a stall of the machine delays do not count."""
+    """Send requests all the time, while the address goes, and count the failures during a stall of the machine."""
     outcomes, delayed, stop = Outcomes(), Outcomes(), threading.Event()
 
     def ask(number: int) -> None:
@@ -108,8 +108,9 @@ def in_flight(
         time.sleep(number * (ANSWER_SECONDS + PAUSE) / APPLICATIONS)
         while not stop.wait(PAUSE):
             begun = time.monotonic()
-            outcome = application.send("GET", "/")
-            (delayed if stalls.since(begun) else outcomes).all.append(outcome)
+            outcome = outcomes.send(application, "GET", "/")
+            if outcome.error and stalls.since(begun):
+                delayed.all.append(outcome)
 
     def rotate() -> None:
         time.sleep(BEFORE_SECONDS)
