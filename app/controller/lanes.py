@@ -49,8 +49,9 @@ class Lane(Generic[K]):
 class Lanes(Generic[K]):
     """The lanes of all groups; not safe for threads.
 
-    While a group is alone, workers hold up to `common` keys of it, otherwise one: so a group neither takes all workers
-    nor slows down the writes of others. `pause` returns the length of a pause after a number of rejections in a row.
+    While a group is alone, workers hold up to `common` keys of it. Otherwise workers hold one key of each group,
+    because many writes of one group slow down the writes of the others. `pause` returns the length of a pause after a
+    number of rejections in a row.
     """
 
     def __init__(self, group: Callable[[K], Hashable], common: float, pause: Callable[[int], float]) -> None:

@@ -7,6 +7,7 @@ import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
+from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
 from app.kube.client import Client, Object
@@ -36,13 +37,17 @@ class _Saying(NamedTuple):
     note: str
     type_: str
     action: str
-    seconds: float
-    """When, since the epoch."""
+    moment: datetime
 
     @property
     def namespace(self) -> str:
         """The namespace of the Event."""
         return self.regarding.get("namespace") or "default"
+
+    @property
+    def content(self) -> tuple[str, str, str]:
+        """UID, reason and note: Events with the same content repeat each other."""
+        return self.regarding.get("uid", ""), self.reason, self.note
 
 
 class EventRecorder:
@@ -112,22 +117,22 @@ class EventRecorder:
         `reason` is one CamelCase word, and `action` the action that was done or attempted.
         """
         note = note.encode()[:_LONGEST_NOTE].decode(errors="ignore")
+        saying = _Saying(regarding, reason, note, type_, action, datetime.now(UTC))
         with self._changed:
-            if self._memory.knows((regarding.get("uid"), reason, note)):
+            if self._memory.knows(saying.content):
                 return
-            saying = _Saying(regarding, reason, note, type_, action, time.time())
             line = self._standing if standing else self._waiting
             self.dropped += line.put(saying.namespace, saying)
             self._changed.notify()
 
     def _event(self, saying: _Saying) -> Object:
-        said = "\0".join((saying.regarding.get("uid", ""), saying.reason, saying.note))
-        name = _name(saying.regarding["name"], hashlib.sha256(said.encode()).hexdigest())
+        digest = hashlib.sha256("\0".join(saying.content).encode()).hexdigest()
+        name = _name(saying.regarding["name"], digest)
         return {
             "apiVersion": EVENT.api_version,
             "kind": EVENT.kind,
             "metadata": {"namespace": saying.namespace, "name": name},
-            "eventTime": micro_time(saying.seconds),
+            "eventTime": micro_time(saying.moment),
             "reportingController": self._component,
             "reportingInstance": self._instance,
             "regarding": {field: saying.regarding[field] for field in _REFERENCE if field in saying.regarding},
@@ -181,7 +186,7 @@ class EventRecorder:
     def _give_up(self, saying: _Saying, error: Exception) -> None:
         with self._changed:
             self.dropped += 1
-            self._memory.forget((saying.regarding.get("uid"), saying.reason, saying.note))
+            self._memory.forget(saying.content)
         _log.info("Event not written: %s: %s", saying.note, error)
 
 

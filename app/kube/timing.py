@@ -48,10 +48,6 @@ class TokenBucket:
         return max(0.0, -self._tokens / self._rate)
 
 
-def micro_time(seconds: float | None = None) -> str:
-    """Return the current time, or a time since the epoch, in UTC, as RFC 3339 with microseconds.
-
-    A MicroTime field accepts no other precision.
-    """
-    moment = datetime.now(UTC) if seconds is None else datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+def micro_time(moment: datetime | None = None) -> str:
+    """Return a moment in UTC, or the current time, as RFC 3339 with microseconds: MicroTime accepts nothing else."""
+    return (moment or datetime.now(UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+from tests.builders import applied
+
 Object = dict[str, Any]
 NAMESPACES = [f"many-{number}" for number in range(10)]
 """For many entries: by default no namespace may have ten thousand objects."""
@@ -38,9 +40,8 @@ def small_review() -> bytes:
 
 def large_review() -> bytes:
     """An AdmissionReview of 2.8 KB: with what kubectl and the API server add to an entry."""
-    given = entry(1, hosts=3)
-    applied = "kubectl.kubernetes.io/last-applied-configuration"
-    given["metadata"] |= {"labels": _LABELS, "annotations": {applied: json.dumps(given)}, "managedFields": _MANAGED}
+    given = applied(entry(1, hosts=3))
+    given["metadata"] |= {"labels": _LABELS, "managedFields": _MANAGED}
     return _review(given)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from tests.mesh import networks
-from tests.mesh.application import Application, Outcomes, at_once
+from tests.mesh.application import Application, Outcome, Outcomes, at_once
 from tests.mesh.arms import AGE, BACKOFF, IDLE_TIMEOUT, OFF, RECIPE, Arm
 from tests.mesh.manifests import HTTP, TLS, entry
 from tests.mesh.mesh import Mesh
@@ -101,16 +101,15 @@ def in_flight(
     rotation: Rotation, connect: Callable[[], Application], turn: Callable[[], None], new: Upstream
 ) -> Findings:
     """Send requests all the time, while the address goes, and count the failures during a stall of the machine."""
-    outcomes, delayed, stop = Outcomes(), Outcomes(), threading.Event()
+    outcomes, delayed, stop = Outcomes(), list[Outcome](), threading.Event()
 
     def ask(number: int) -> None:
         application = connect()
         time.sleep(number * (ANSWER_SECONDS + PAUSE) / APPLICATIONS)
         while not stop.wait(PAUSE):
-            begun = time.monotonic()
             outcome = outcomes.send(application, "GET", "/")
-            if outcome.error and stalls.since(begun):
-                delayed.all.append(outcome)
+            if outcome.error and stalls.since(time.monotonic() - outcome.seconds):
+                delayed.append(outcome)
 
     def rotate() -> None:
         time.sleep(BEFORE_SECONDS)
@@ -120,7 +119,7 @@ def in_flight(
 
     with Stalls() as stalls:
         at_once([rotate, *(partial(ask, number) for number in range(APPLICATIONS))])
-    return Findings(outcomes, facts={"seen by new": new.seen.total(), "delayed": len(delayed.all)})
+    return Findings(outcomes, facts={"seen by new": new.seen.total(), "delayed": len(delayed)})
 
 
 def _work_idle(
