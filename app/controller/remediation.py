@@ -1,8 +1,9 @@
 """Remediation: it patches stored entries, one at a time, as admission would have patched them."""
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from app.controller.entry_events import EntryEvents
 from app.controller.leadership import Leadership
@@ -28,11 +29,24 @@ REMEDIATION = "remediation"
 FIRST_RETRY, LAST_RETRY = 1.0, 600.0
 """Bounds of the delay after the API server rejected a patch of an entry, in seconds."""
 
-Repair = Callable[[ServiceEntry, JSON], Sequence[Operation]]
-"""Returns the patch of a stored entry; empty if it needs none, or if the policy only reports.
 
-The second argument is the entry as it was just read, None if it was not read.
-"""
+class Repairs(Protocol):
+    """Decides which stored entries are patched."""
+
+    def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:
+        """Return the patch of a stored entry; empty if it needs none, or if the policy only reports.
+
+        `document` is the entry as it was just read, None if it was not read.
+        """
+        ...
+
+    def patched(self, entry: ServiceEntry) -> None:
+        """Note that an entry was patched."""
+        ...
+
+    def reason(self, entry: ServiceEntry) -> str:
+        """Say in an Event why the resolution of an entry was restored."""
+        ...
 
 
 class PatchRefused(Exception):
@@ -51,10 +65,8 @@ class Remediator:
         client: Client,
         events: EntryEvents,
         metrics: ControllerMetrics,
-        repair: Repair,
+        repairs: Repairs,
         *,
-        patched: Callable[[ServiceEntry], None] = lambda _entry: None,
-        reason: Callable[[ServiceEntry], str] = lambda _entry: "",
         tracer: Tracer = UNTRACED,
         leadership: Leadership,
         rate: float,
@@ -63,9 +75,7 @@ class Remediator:
         self._client = client
         self._events = events
         self._outcomes = metrics.remediations
-        self._repair = repair
-        self._patched = patched
-        self._reason = reason
+        self._repairs = repairs
         self._tracer = tracer
         self._pace = TokenBucket(rate, 1, clock)
         self._queue = WorkQueue[Key](
@@ -105,7 +115,7 @@ class Remediator:
 
     def touch(self, entry: ServiceEntry) -> None:
         """Check an entry again, because a sibling has changed."""
-        if self._repair(entry, None):
+        if self._repairs.repair(entry):
             self._queue.add(entry.key)
 
     def touch_keys(self, keys: Iterable[Key]) -> None:
@@ -122,7 +132,7 @@ class Remediator:
     def wants(self, key: Key) -> bool:
         """Say whether an entry still needs a patch, after waiting for the rate limit."""
         entry = self._stored.get(key)
-        if entry is None or not self._repair(entry, None):
+        if entry is None or not self._repairs.repair(entry):
             return False
         return not self._worker.stopping.wait(self._pace.take())
 
@@ -148,7 +158,7 @@ class Remediator:
         document = self._client.get(SERVICE_ENTRIES, key.namespace, key.name)
         entry = ServiceEntry.parse(document)
         span.note({ENTRY_UIDS: (entry.uid,)})
-        if patch := self._repair(entry, document):
+        if patch := self._repairs.repair(entry, document):
             self._write(entry, locked(document, patch), patch[0]["value"])
 
     def _write(self, entry: ServiceEntry, patch: Sequence[Operation], resolution: str) -> None:
@@ -158,7 +168,7 @@ class Remediator:
             raise self._refused(entry, error.message) from error
         if stored["spec"].get("resolution") != resolution:
             raise self._refused(entry, f"another webhook reverted resolution {resolution}")
-        self._patched(entry)
+        self._repairs.patched(entry)
         self._outcomes.labels("patched").inc()
         line = {"namespace": entry.key.namespace, "name": entry.key.name, "resolution": resolution}
         tell(log, "remediated", line)
@@ -172,4 +182,4 @@ class Remediator:
         return PatchRefused(reason)
 
     def _why(self, entry: ServiceEntry, resolution: str) -> str:
-        return "the policy says existing: Remediate" if resolution in RESOLVING else self._reason(entry)
+        return "the policy says existing: Remediate" if resolution in RESOLVING else self._repairs.reason(entry)

@@ -1,7 +1,7 @@
 """Existing entries, patched on a server that answers as it is told."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -11,10 +11,11 @@ import pytest
 
 from app.controller.entry_events import EntryEvents
 from app.controller.leadership import Leadership
-from app.controller.remediation import Remediator, Repair
+from app.controller.remediation import Remediator, Repairs
+from app.core.resources.fields import JSON
 from app.core.resources.records import replace
 from app.core.resources.service_entry import Key, ServiceEntry
-from app.core.rules.patch import set_resolution
+from app.core.rules.patch import Operation, set_resolution
 from app.core.rules.verdict import remediation
 from app.kube.client import Client
 from app.kube.events import EventRecorder
@@ -35,6 +36,38 @@ def manifest(name: str = "api", *, metadata: dict[str, Any] | None = None, **spe
 
 def status(code: int, reason: str, message: str = "told so") -> Answer:
     return json_answer({"kind": "Status", "reason": reason, "message": message}, code)
+
+
+class ByPolicy:
+    """Patches entries as the policy of a cluster says."""
+
+    def __init__(self, cluster: "Cluster") -> None:
+        self._cluster = cluster
+
+    def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:  # noqa: ARG002 - not needed
+        return remediation(entry, self._cluster.policy)
+
+    def patched(self, entry: ServiceEntry) -> None:
+        """Keep nothing."""
+
+    def reason(self, entry: ServiceEntry) -> str:  # noqa: ARG002 - not needed
+        return "nothing is restored here"
+
+
+class Restored:
+    """Gives every entry NONE again."""
+
+    def __init__(self) -> None:
+        self.entries: list[ServiceEntry] = []
+
+    def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:  # noqa: ARG002 - not needed
+        return set_resolution("NONE", present=True) if entry.resolution == "DNS" else ()
+
+    def patched(self, entry: ServiceEntry) -> None:
+        self.entries.append(entry)
+
+    def reason(self, entry: ServiceEntry) -> str:  # noqa: ARG002 - not needed
+        return "a sibling keeps NONE"
 
 
 class Cluster:
@@ -59,8 +92,7 @@ class Cluster:
         self,
         rate: float = FAST,
         leadership: Leadership | None = None,
-        repair: Repair | None = None,
-        patched: Callable[[ServiceEntry], None] = lambda _entry: None,
+        repairs: Repairs | None = None,
     ) -> Iterator[Remediator]:
         """Run one that leads, or one that leads when told."""
         events = EventRecorder(self._client, "serviceentry-guard", "one", rate=FAST)
@@ -68,9 +100,7 @@ class Cluster:
             self._client,
             EntryEvents(events, self.leadership.leads),
             self.metrics,
-            repair or (lambda entry, _document: remediation(entry, self.policy)),
-            patched=patched,
-            reason=lambda _entry: "a sibling keeps NONE",
+            repairs or ByPolicy(self),
             leadership=leadership or self.leadership,
             rate=rate,
         )
@@ -155,17 +185,14 @@ def test_an_entry_is_patched_at_its_resource_version_and_gets_one_event(cluster:
 
 
 def test_a_restored_resolution_gets_an_event_with_the_reason(cluster: Cluster) -> None:
-    patched = list[ServiceEntry]()
-    back = set_resolution("NONE", present=True)
-    with cluster.remediator(
-        repair=lambda entry, _document: back if entry.resolution == "DNS" else (), patched=patched.append
-    ) as remediator:
+    restored = Restored()
+    with cluster.remediator(repairs=restored) as remediator:
         for delivered in cluster.store(manifest(resolution="DNS")):
             remediator.put(*delivered)
         wait(lambda: cluster.events, "the event is there")
     assert cluster.resolution() == "NONE"
     assert cluster.events == [("api", "Remediated", "resolution was DNS and is NONE now: a sibling keeps NONE")]
-    assert [one.key.name for one in patched] == ["api"]
+    assert [one.key.name for one in restored.entries] == ["api"]
 
 
 def test_siblings_of_a_changed_entry_are_checked_again(cluster: Cluster) -> None:
