@@ -54,10 +54,12 @@ RUN set -eu; \
 FROM scratch
 COPY --from=base / /
 COPY --from=build /opt/serviceentry-guard /opt/serviceentry-guard
-# HOME is there for programs that ask for one: an arbitrary user has none, and nothing is written.
+# HOME is there for programs that ask for one: an arbitrary user has none, and nothing is written. The controller has twenty
+# threads, and glibc would keep free memory for each of them: two arenas are enough, because threads of Python take turns.
 ENV PATH=/opt/serviceentry-guard/bin:/usr/local/bin:/usr/bin:/bin \
     LANG=C.UTF-8 \
     HOME=/nonexistent \
+    MALLOC_ARENA_MAX=2 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     PYTHONSAFEPATH=1

@@ -15,6 +15,7 @@ from tests.perf import (
     emission,
     fairness,
     flood,
+    installation,
     memory,
     native,
     overhead,
@@ -49,6 +50,7 @@ PAGE = Path("docs/performance.md")
 def main() -> int:
     # As an installation runs: modules are compiled once, and not at each start of what is measured.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ |= installation.ENVIRONMENT
     given = _parser().parse_args()
     if given.write and given.quick:
         _parser().error("--write is for figures that count: without --quick")

@@ -21,6 +21,8 @@ LOCK = "requirements/runtime.txt"
 SOURCES = ("pyproject.toml", "LICENSE", "app")
 """What the wheel is made of."""
 BUILD = "import sys; from setuptools.build_meta import build_wheel; build_wheel(sys.argv[1])"
+ENVIRONMENT = {"MALLOC_ARENA_MAX": "2"}
+"""What the image sets, and how the benchmarks run the product therefore."""
 MADE = "made-from"
 """A file in the installation that is written last."""
 

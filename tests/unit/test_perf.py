@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.perf.command import run
-from tests.perf.installation import digest
+from tests.perf.installation import ENVIRONMENT, REPOSITORY, digest
 from tests.perf.share import Share
 
 MEBIBYTE = 1024**2
@@ -49,6 +49,11 @@ def test_scaled_by_the_floor_ours_stays_as_many_times_as_much() -> None:
     slow = Share(without=5.0, idle=8.0, ours=10.0)
     assert slow.for_floor_of(1.5) == pytest.approx(2.5)
     assert slow.for_floor_of(slow.floor) == pytest.approx(slow.added)
+
+
+def test_the_benchmarks_run_the_product_with_the_environment_of_the_image() -> None:
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert [f"{name}={value}" in dockerfile for name, value in ENVIRONMENT.items()] == [True]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="VmHWM is Linux's")
