@@ -15,7 +15,7 @@ import urllib3
 
 from app.core.resources.service_entry import MANAGER
 from app.kube import config
-from app.kube.errors import ApiError, Fenced, from_response
+from app.kube.errors import ApiError, Fenced, Unreachable, from_response
 from app.kube.pages import ListPage
 from app.kube.resources import Resource
 from app.kube.session import Session
@@ -126,8 +126,8 @@ class Client:
     def fenced(self, remaining: Callable[[], float]) -> "Client":
         """Return this client for writes of the leader: `remaining` returns the seconds for which it still leads.
 
-        At 0, no write starts and no body is sent, and a call waits no longer than that for the response. Such a write
-        raises Fenced.
+        At 0, no write starts and no body is sent, and a call waits no longer than that for the response. A write that
+        ends therefore raises Fenced.
         """
         fenced = Client(self._session, observer=self._observer, context=self._context, timeout=self._timeout)
         fenced._remaining = remaining
@@ -252,6 +252,10 @@ class Client:
                 call.method, call.target, headers=headers, body=body, timeout=timeout, stream=stream
             )
             status = response.status
+        except Unreachable as error:
+            if body is not None and self._remaining() <= 0:  # the wait was as long as the Lease lasted
+                raise Fenced("no response before this replica stopped leading") from error
+            raise
         finally:
             if self._observer:
                 self._observer(call.verb, status, time.monotonic() - started)

@@ -79,10 +79,10 @@ class Unreachable(ApiError):
 
 
 class Fenced(ApiError):
-    """The write was not sent, because the Lease has expired."""
+    """The Lease has expired: before the write was sent, or before a response came. Then it may have happened."""
 
-    def __init__(self) -> None:
-        super().__init__(0, "Fenced", "not written: this replica no longer leads")
+    def __init__(self, message: str = "not written: this replica no longer leads") -> None:
+        super().__init__(0, "Fenced", message)
 
 
 _BY_STATUS: Mapping[int, type[ApiError]] = {

@@ -195,6 +195,16 @@ def test_a_write_asks_for_the_time_left_again_before_its_body_goes_out(client: C
     assert [request.method for request in server.seen if request.body] == ["PUT"]
 
 
+@pytest.mark.parametrize(("left", "error"), [([0.2, 0.2, 0.0], Fenced), ([0.2, 0.2, 3.0], Unreachable)])
+def test_a_write_without_a_response_is_fenced_if_the_lease_has_expired_meanwhile(
+    client_of_listener: Client, left: list[float], error: type[ApiError]
+) -> None:
+    leading = client_of_listener.fenced(lambda: left.pop(0))
+    with pytest.raises(error):
+        leading.create(MAPS, ONE)
+    assert not left
+
+
 @pytest.fixture
 def listener() -> Iterator[socket.socket]:
     """A server that answers nothing, with a small receive buffer: large requests wait for it to read."""
