@@ -6,7 +6,6 @@ import logging
 import socket
 import ssl
 from asyncio import TimerHandle
-from collections import Counter
 from dataclasses import dataclass
 from typing import Self
 
@@ -136,26 +135,37 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Incomplete:
-    """The connections on which a complete request is awaited, in the order in which that began."""
+    """The connections on which a complete request is awaited, by address, in the order in which that began.
+
+    To close one costs the same for any number of them: a client may open new ones as fast as it can.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._connections: dict[BoundedProtocol, None] = {}
+        self._count = 0
+        self._by_address: dict[str, dict[BoundedProtocol, None]] = {}
         self._closed, self._told = 0, -TELL_SECONDS
 
     def add(self, connection: BoundedProtocol) -> None:
         """Note a connection; beyond the limit, close another one."""
-        self._connections[connection] = None
-        if len(self._connections) > self._limit:
+        self.discard(connection)
+        self._by_address.setdefault(connection.address, {})[connection] = None
+        self._count += 1
+        if self._count > self._limit:
             self._close_one(connection.loop.time())
 
     def discard(self, connection: BoundedProtocol) -> None:
         """Note that a request is complete, or that the connection has ended."""
-        self._connections.pop(connection, None)
+        connections = self._by_address.get(connection.address, {})
+        if connection in connections:
+            del connections[connection]
+            self._count -= 1
+        if not connections:
+            self._by_address.pop(connection.address, None)
 
     def _close_one(self, now: float) -> None:
-        ((address, count),) = Counter(each.address for each in self._connections).most_common(1)
-        oldest = next(each for each in self._connections if each.address == address)
+        address, connections = max(self._by_address.items(), key=lambda item: len(item[1]))
+        count, oldest = len(connections), next(iter(connections))
         self.discard(oldest)
         oldest.transport.abort()
         self._closed += 1

@@ -8,7 +8,7 @@ import asyncio
 from http import HTTPStatus
 from types import TracebackType
 
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from app.webhook.responses import Disconnected, RequestRejected
 
@@ -19,6 +19,9 @@ REST, LONGEST_REST = 3.0, 1.0
 
 So a client that sends one after another uses a quarter of the time, and the others have the rest for themselves.
 """
+BYTES_PER_SECOND = 28 * 1024 * 1024
+"""Large bodies are read no faster than this. Reading and decoding some megabytes keeps the processor for milliseconds,
+which must not delay one in a hundred of the other requests."""
 
 
 class LargeBodies:
@@ -32,7 +35,8 @@ class LargeBodies:
         self._turn = asyncio.Lock()
         self._most = most
         self._count = 0
-        self._complete: float | None = None  # since when the body of the request in turn is complete
+        self._size = 0  # bytes of the request in turn so far
+        self._complete: float | None = None  # since when its body is complete
 
     async def __aenter__(self) -> None:
         """Wait for a turn. Raises RequestRejected."""
@@ -52,19 +56,30 @@ class LargeBodies:
         self._count -= 1
         loop = asyncio.get_running_loop()
         spent = loop.time() - self._complete if self._complete else 0.0
-        self._complete = None
-        loop.call_later(min(LONGEST_REST, REST * spent), self._turn.release)
+        loop.call_later(rest(self._size, spent), self._turn.release)
+        self._size, self._complete = 0, None
 
     async def read(self, receive: Receive, limit: int) -> bytes | bytearray:
         """Read a body in time. Raises RequestRejected and Disconnected."""
+
+        async def counted() -> Message:
+            message = await receive()
+            self._size += len(message.get("body", b""))
+            return message
+
         try:
             async with asyncio.timeout(self._seconds):
-                body = await read(receive, limit)
+                body = await read(counted, limit)
         except TimeoutError:
             reason = f"the body did not arrive within {self._seconds:g} s"
             raise RequestRejected(HTTPStatus.REQUEST_TIMEOUT, reason) from None
         self._complete = asyncio.get_running_loop().time()
         return body
+
+
+def rest(size: int, spent: float) -> float:
+    """Return the pause in seconds after a body of so many bytes, whose review took so many seconds."""
+    return min(LONGEST_REST, max(REST * spent, size / BYTES_PER_SECOND))
 
 
 async def read(receive: Receive, limit: int) -> bytes | bytearray:

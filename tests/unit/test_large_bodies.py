@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from app.webhook.bodies import LargeBodies
+from app.webhook.bodies import LargeBodies, rest
 from app.webhook.responses import Disconnected, RequestRejected
+
+MEBIBYTE = 1024**2
 
 
 def arriving(*messages: dict[str, Any]) -> Callable[[], Awaitable[dict[str, Any]]]:
@@ -36,6 +38,27 @@ def test_a_review_is_followed_by_a_pause_for_other_requests_and_then_by_the_next
         async with large:
             pass
         assert large._count == 0
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("size", "spent", "pause"),
+    [(70_000, 0.001, 0.003), (7 * MEBIBYTE, 0.01, 0.25), (MEBIBYTE, 0.1, 0.3), (MEBIBYTE, 0.5, 1.0)],
+)
+def test_a_pause_grows_with_the_body_and_with_the_time_of_its_review(size: int, spent: float, pause: float) -> None:
+    assert rest(size, spent) == pytest.approx(pause)
+
+
+def test_a_body_that_is_rejected_for_its_size_is_followed_by_a_pause_too() -> None:
+    async def scenario() -> None:
+        large = LargeBodies(most=2, seconds=60)
+        with pytest.raises(RequestRejected, match="is over"):
+            async with large:
+                await large.read(arriving(part(bytes(MEBIBYTE), more=True)), 10)
+        assert large._turn.locked()
+        async with large:
+            pass
 
     asyncio.run(scenario())
 

@@ -1,0 +1,88 @@
+"""Connections on which no complete request has come: beyond a limit one is closed, at a cost that does not grow."""
+
+import asyncio
+import logging
+from typing import Any, cast
+
+import pytest
+
+from app.serving.server import BoundedProtocol, Incomplete
+
+
+class Connection:
+    """A connection that counts how often it is looked at."""
+
+    def __init__(self, address: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.transport = self
+        self.aborted = False
+        self.looks = 0
+        self._address = address
+
+    @property
+    def address(self) -> str:
+        self.looks += 1
+        return self._address
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class Connections:
+    """Some of them, and what awaits their requests."""
+
+    def __init__(self, limit: int) -> None:
+        self.loop = asyncio.new_event_loop()
+        self.incomplete = Incomplete(limit)
+        self.all: list[Connection] = []
+
+    def open(self, address: str, count: int = 1) -> None:
+        for _ in range(count):
+            self.all.append(Connection(address, self.loop))
+            self.incomplete.add(cast("BoundedProtocol", self.all[-1]))
+
+    @property
+    def aborted(self) -> list[int]:
+        return [number for number, each in enumerate(self.all) if each.aborted]
+
+
+@pytest.fixture
+def connections() -> Any:
+    found = Connections(limit=4)
+    yield found
+    found.loop.close()
+
+
+def test_beyond_the_limit_the_oldest_of_the_address_with_the_most_is_closed(connections: Connections) -> None:
+    connections.open("10.0.0.1")
+    connections.open("10.0.0.2", 3)
+    assert connections.aborted == []
+    connections.open("10.0.0.3")
+    assert connections.aborted == [1]
+    connections.open("10.0.0.3", 2)
+    assert connections.aborted == [1, 2, 4]
+
+
+def test_a_connection_whose_request_is_complete_counts_no_longer(connections: Connections) -> None:
+    connections.open("10.0.0.1", 4)
+    connections.incomplete.discard(cast("BoundedProtocol", connections.all[0]))
+    connections.incomplete.discard(cast("BoundedProtocol", connections.all[0]))
+    connections.open("10.0.0.1")
+    assert connections.aborted == []
+    connections.open("10.0.0.1")
+    assert connections.aborted == [1]
+
+
+def test_a_connection_counts_once(connections: Connections) -> None:
+    connections.open("10.0.0.1", 4)
+    connections.incomplete.add(cast("BoundedProtocol", connections.all[0]))
+    assert connections.aborted == []
+
+
+def test_closing_one_looks_at_no_other(connections: Connections, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        connections.open("10.0.0.1", 4)
+        before = [each.looks for each in connections.all]
+        connections.open("10.0.0.1")
+    assert connections.aborted == [0]
+    assert [each.looks for each in connections.all[1:4]] == before[1:]
