@@ -1,8 +1,8 @@
 """What one client that floods the webhook costs the others, and how much memory it takes.
 
 In turns, on one connection that is kept alive: alone, and beside a client that floods. Each kind of flood has a
-webhook of its own. "At rest" is the peak of its memory before the first flood. The flood is a process of low priority
-on the same machine, which takes processor time from the other client too.
+webhook of its own. "At rest" is the peak of its memory before the first flood. The flood is a process on the same
+machine that runs when no other wants to, as if it were on another machine.
 """
 
 import asyncio
@@ -55,14 +55,15 @@ def _figures(kind: str, webhook: Webhook, folder: Path, count: int) -> Iterator[
     uvloop.run(_ask(webhook, WARMING))
     at_rest = peak_memory(webhook.child.pid)
     alone, beside = list[float](), list[float]()
-    refusals = 0
+    refusals, rates = 0, list[float]()
     for _ in range(TURNS):
         alone += uvloop.run(_ask(webhook, count // TURNS))[0]
-        with _flood(kind, webhook, authority):
+        with _flood(kind, webhook, authority, rates):
             latencies, refused = uvloop.run(_ask(webhook, count // TURNS))
         beside += latencies
         refusals += refused
     peak = peak_memory(webhook.child.pid)
+    yield Figure(f"{kind}: {KINDS[kind][2]} of the flood, median of {TURNS} turns", median(rates), "per second")
     yield Figure(f"{kind}: alone, 99th percentile", p99(alone) * 1000, "ms")
     yield Figure(f"{kind}: beside it, median", median(beside) * 1000, "ms")
     yield Figure(f"{kind}: beside it, 99th percentile", p99(beside) * 1000, "ms")
@@ -81,13 +82,17 @@ async def _ask(webhook: Webhook, count: int) -> tuple[list[float], int]:
 
 
 @contextmanager
-def _flood(kind: str, webhook: Webhook, authority: Path) -> Iterator[None]:
+def _flood(kind: str, webhook: Webhook, authority: Path, rates: list[float]) -> Iterator[None]:
+    """Have a client flood for as long as this lasts; adds to `rates` how much it did per second."""
     command = [sys.executable, "-m", "tests.perf.flooder", kind, str(webhook.port), str(authority)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as flooding:
         try:
             assert flooding.stdout
             flooding.stdout.readline()
+            began = time.monotonic()
             time.sleep(BEGIN_SECONDS)
             yield
+            flooding.terminate()
+            rates.append(int(flooding.stdout.readline()) / (time.monotonic() - began))
         finally:
             flooding.kill()
