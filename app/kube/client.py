@@ -127,7 +127,7 @@ class Client:
         """Return this client for writes of the leader: `remaining` returns the seconds for which it still leads.
 
         At 0, no write starts and no body is sent, and a call waits no longer than that for the response. A write that
-        ends therefore raises Fenced.
+        does not start, or gets no response, for this reason raises Fenced.
         """
         fenced = Client(self._session, observer=self._observer, context=self._context, timeout=self._timeout)
         fenced._remaining = remaining
@@ -253,7 +253,7 @@ class Client:
             )
             status = response.status
         except Unreachable as error:
-            if body is not None and self._remaining() <= 0:  # the wait was as long as the Lease lasted
+            if body is not None and self._remaining() <= 0:  # the Lease has ended, whatever the cause
                 raise Fenced("no response before this replica stopped leading") from error
             raise
         finally:

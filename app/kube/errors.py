@@ -79,7 +79,7 @@ class Unreachable(ApiError):
 
 
 class Fenced(ApiError):
-    """The Lease has expired: before the write was sent, or before a response came. Then it may have happened."""
+    """The Lease expired before the write was sent, or before its response came. In the second case it may be stored."""
 
     def __init__(self, message: str = "not written: this replica no longer leads") -> None:
         super().__init__(0, "Fenced", message)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Hashable, Mapping
 from datetime import UTC, datetime
 from typing import Literal, NamedTuple
 
+from app.fairline import FairLine
 from app.kube.client import Client, Object
 from app.kube.errors import AlreadyExists, ApiError
-from app.kube.fairline import FairLine
 from app.kube.resources import Resource
 from app.kube.timing import TokenBucket, micro_time
 
@@ -122,7 +122,7 @@ class EventRecorder:
             if self._memory.knows(saying.content):
                 return
             line = self._standing if standing else self._waiting
-            self.dropped += line.put(saying.namespace, saying)
+            self.dropped += line.put(saying.namespace, saying) is not None
             self._changed.notify()
 
     def _event(self, saying: _Saying) -> Object:

@@ -43,7 +43,11 @@ _untrusted = SeldomWarning()
 
 
 class _Handshake(ssl.SSLObject):
-    """Logs a client certificate that was refused: asyncio says nothing about it."""
+    """Logs a client certificate that was refused: asyncio says nothing about it.
+
+    A session of TLS 1.2 that is resumed is refused too, because its certificate is not verified again: the CA may be
+    another one by now. No API server resumes sessions.
+    """
 
     def do_handshake(self) -> None:
         try:
@@ -51,6 +55,10 @@ class _Handshake(ssl.SSLObject):
         except ssl.SSLCertVerificationError as error:
             _untrusted(f"rejected a TLS connection: the client certificate is not valid: {error.verify_message}")
             raise
+        if self.session_reused:
+            reason = "the client resumed a session, and its certificate would not be verified again"
+            _untrusted(f"rejected a TLS connection: {reason}")
+            raise ssl.SSLError(reason)
 
 
 class VerifyingContext(ssl.SSLContext):
@@ -60,9 +68,6 @@ class VerifyingContext(ssl.SSLContext):
 
     def __init__(self, protocol: int) -> None:  # noqa: ARG002 - SSLContext takes it when it is made
         self.verify_mode = ssl.CERT_OPTIONAL
-        # A resumed session would not be verified again after the CA has changed.
-        self.options |= ssl.OP_NO_TICKET
-        self.num_tickets = 0
 
     def trust(self, authority: Path) -> None:
         """Accept the certificates of a CA (PEM). Raises OSError."""

@@ -137,7 +137,7 @@ class BoundedProtocol(HttpToolsProtocol):
 class Incomplete:
     """The connections on which a complete request is awaited, by address, in the order in which that began.
 
-    To close one costs the same for any number of them: a client may open new ones as fast as it can.
+    To close one costs the same for any number of them from one address, which may open new ones as fast as it can.
     """
 
     def __init__(self, limit: int) -> None:
@@ -148,8 +148,10 @@ class Incomplete:
 
     def add(self, connection: BoundedProtocol) -> None:
         """Note a connection; beyond the limit, close another one."""
-        self.discard(connection)
-        self._by_address.setdefault(connection.address, {})[connection] = None
+        connections = self._by_address.setdefault(connection.address, {})
+        if connection in connections:
+            return
+        connections[connection] = None
         self._count += 1
         if self._count > self._limit:
             self._close_one(connection.loop.time())

@@ -175,9 +175,9 @@ class ServingCertificate:
         protocol = ssl.PROTOCOL_TLS_SERVER
         context = VerifyingContext(protocol) if self._client_ca else ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        # An API server resumes no session, and tickets for it are a part of the work of each handshake.
+        # An API server resumes no session, and tickets are a part of the work of each handshake. This setting is for
+        # TLS 1.3. Without tickets, OpenSSL would keep each session of TLS 1.2 in memory.
         context.num_tickets = 0
-        context.options |= ssl.Options.OP_NO_TICKET
         return context
 
     def _stat(self) -> PairStamp:

@@ -1,15 +1,17 @@
 """The bodies of requests: small ones are read at once, and large ones one at a time, so that they fit into memory.
 
 A body of some megabytes takes a hundred times the memory and the time of a usual one. Other requests wait neither for
-its bytes nor for its review.
+its bytes nor for its review. Clients with large bodies take turns, so that one that sends many does not delay another.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from types import TracebackType
 
 from starlette.types import Message, Receive
 
+from app.fairline import FairLine
 from app.webhook.responses import Disconnected, RequestRejected
 
 SMALL_BODY = 64 * 1024
@@ -17,47 +19,41 @@ SMALL_BODY = 64 * 1024
 REST, LONGEST_REST = 3.0, 1.0
 """Pause after a large request, as a multiple of the time of its review, and its maximum in seconds.
 
-So a client that sends one after another uses a quarter of the time, and the others have the rest for themselves.
+So large requests get at most a quarter of the time, and the others have the rest for themselves.
 """
 BYTES_PER_SECOND = 28 * 1024 * 1024
-"""Large bodies are read no faster than this. Reading and decoding some megabytes keeps the processor for milliseconds,
-which must not delay one in a hundred of the other requests."""
+"""The pause is at least as long as a body takes at this rate.
+
+Reading and decoding 7 MiB keeps the processor for milliseconds. Four times a second, this delays fewer than one in a
+hundred of the other requests.
+"""
 
 
 class LargeBodies:
-    """Lets one request in and others wait, `most` in all. One that comes then is rejected.
+    """Lets one request in and others wait, `most` in all. Beyond that, the client with the most has one rejected.
 
     A body that does not arrive within `seconds` is rejected too, so that it does not keep its turn from others.
     """
 
     def __init__(self, most: int, seconds: float) -> None:
         self._seconds = seconds
-        self._turn = asyncio.Lock()
         self._most = most
-        self._count = 0
+        self._busy = False  # a request has its turn, or there is a pause
+        self._waiting = FairLine[asyncio.Future[None]](most)
         self._size = 0  # bytes of the request in turn so far
         self._complete: float | None = None  # since when its body is complete
 
-    async def __aenter__(self) -> None:
-        """Wait for a turn. Raises RequestRejected."""
-        if self._count >= self._most:
-            raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
-        self._count += 1
+    @asynccontextmanager
+    async def turn(self, client: str) -> AsyncIterator[None]:
+        """Wait for a turn, and let the next one in after a pause. Raises RequestRejected."""
+        if self._busy:
+            await self._wait(client)
+        self._busy = True
+        self._waiting.room = self._most - 1
         try:
-            await self._turn.acquire()
-        except BaseException:
-            self._count -= 1
-            raise
-
-    async def __aexit__(
-        self, _type: type[BaseException] | None, _error: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        """Let the next one in, after a pause."""
-        self._count -= 1
-        loop = asyncio.get_running_loop()
-        spent = loop.time() - self._complete if self._complete else 0.0
-        loop.call_later(rest(self._size, spent), self._turn.release)
-        self._size, self._complete = 0, None
+            yield
+        finally:
+            self._end()
 
     async def read(self, receive: Receive, limit: int) -> bytes | bytearray:
         """Read a body in time. Raises RequestRejected and Disconnected."""
@@ -75,6 +71,33 @@ class LargeBodies:
             raise RequestRejected(HTTPStatus.REQUEST_TIMEOUT, reason) from None
         self._complete = asyncio.get_running_loop().time()
         return body
+
+    async def _wait(self, client: str) -> None:
+        called = asyncio.get_running_loop().create_future()
+        lost = self._waiting.put(client, called)
+        if lost is not None and not lost.done():
+            reason = "too many concurrent requests"
+            lost.set_exception(RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, reason, "overloaded"))
+        try:
+            await called
+        except asyncio.CancelledError:
+            if called.done() and not called.cancelled() and not called.exception():  # it was called a moment ago
+                self._call_next()
+            raise
+
+    def _end(self) -> None:
+        loop = asyncio.get_running_loop()
+        spent = loop.time() - self._complete if self._complete else 0.0
+        loop.call_later(rest(self._size, spent), self._call_next)
+        self._size, self._complete = 0, None
+        self._waiting.room = self._most
+
+    def _call_next(self) -> None:
+        while called := self._waiting.take():
+            if not called.done():
+                called.set_result(None)
+                return
+        self._busy = False
 
 
 def rest(size: int, spent: float) -> float:

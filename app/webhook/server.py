@@ -92,7 +92,7 @@ class StageApp:
     async def _respond(self, scope: Scope, receive: Receive, span: Span) -> bytes:
         if self._announced(scope) <= SMALL_BODY:
             return self._noted(*self._review(await read(receive, self._max_body)), span)
-        async with self._large:
+        async with self._large.turn(scope["client"][0] if scope["client"] else ""):
             body = await self._large.read(receive, self._max_body)
             return self._noted(*await asyncio.to_thread(self._review, body), span)
 

@@ -101,12 +101,6 @@ UNFIT: dict[Spoil, str] = {
 """What is wrong with a pair for 127.0.0.1, and how that is told."""
 
 
-def test_a_handshake_makes_no_tickets_because_no_api_server_resumes_a_session(files: Files) -> None:
-    with running(files) as webhook, webhook.connect() as client:
-        assert client.ask().status == 200
-        assert client.socket.session is None or not client.socket.session.has_ticket
-
-
 def test_a_fit_pair_is_served_and_its_end_is_known(files: Files) -> None:
     certificate = ServingCertificate(files.certificate, files.private_key, NAME)
     assert certificate.unready() is None

@@ -2,7 +2,8 @@
 
 In turns, on one connection that is kept alive: alone, and beside a client that floods. Each kind of flood has a
 webhook of its own. "At rest" is the peak of its memory before the first flood. The flood is a process on the same
-machine that runs when no other wants to, as if it were on another machine.
+machine that runs when no other one wants to. From another machine it could be faster: the first figure says how fast
+it was.
 """
 
 import asyncio

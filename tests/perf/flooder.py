@@ -1,7 +1,7 @@
 """A client that floods a webhook until it is ended: `python -m tests.perf.flooder KIND PORT CA-FILE`.
 
-A process of its own, which gives way to every other one: it stands for a client on another machine. Ended by SIGTERM,
-it prints how many connections it has opened, or how many responses it got.
+A process of its own, which gives way to every other one, for want of another machine. Ended by SIGTERM, it prints how
+many connections it has opened, or how many responses it got.
 """
 
 import asyncio
@@ -129,10 +129,10 @@ async def flood(kind: str, port: int, authority: str) -> None:
 
 
 def give_way() -> None:
-    """Run only where no other process wants to (Linux), or at least less often."""
-    if hasattr(os, "SCHED_IDLE"):
+    """Run only when no other process wants to (Linux), or at least less often."""
+    try:
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-    else:
+    except (AttributeError, PermissionError):
         os.nice(10)
 
 
