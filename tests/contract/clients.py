@@ -78,13 +78,13 @@ class Response:
 
 
 class Client:
-    """One TLS connection; verifies the server against the authority."""
+    """One TLS connection; verifies the server against the authority. `source` is the client's own address."""
 
-    def __init__(self, address: str, authority: Path, timeout: float = 10.0) -> None:
+    def __init__(self, address: str, authority: Path, timeout: float = 10.0, source: str = "") -> None:
         host, _, port = address.rpartition(":")
         context = ssl.create_default_context(cafile=authority)
         context.set_alpn_protocols(["h2", "http/1.1"])
-        plain = socket.create_connection((host, int(port)), timeout)
+        plain = socket.create_connection((host, int(port)), timeout, (source, 0))
         self.socket = context.wrap_socket(plain, server_hostname=host)
 
     def __enter__(self) -> Self:

@@ -3,7 +3,9 @@
 import contextlib
 import copy
 import json
+import select
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
@@ -245,6 +247,30 @@ def test_a_large_body_waits_for_its_turn_and_one_that_comes_slowly_loses_it(run:
         assert waiting.receive().status == 200
         slow.send(request(b"", length=LARGE))
         assert slow.receive().document["message"] == "the body did not arrive within 0.5 s"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the loopback interface has one address only")
+def test_a_large_body_of_another_client_waits_for_one_turn_only(run: Callable[..., Running]) -> None:
+    webhook = run(large_seconds=NEVER)
+    with ExitStack() as stack:
+        first = hold(webhook, stack)
+        waiting = [stack.enter_context(webhook.connect(f"127.0.0.{end}")) for end in (1, 1, 1, 2)]
+        for client in waiting:
+            client.send(request(b"", length=LARGE, expect="100-continue"))
+            assert not client.closed(0.1)
+        assert first.ask(BODY + PADDING).status == 200
+        served = [serve_next(waiting) for _ in range(4)]
+    assert served.index("127.0.0.2") < 2
+
+
+def serve_next(waiting: list[Client]) -> str:
+    """Send the body of the next request that gets its turn; returns the address that it came from."""
+    (ready, *_), _, _ = select.select([client.socket for client in waiting], [], [], 10)
+    client = next(client for client in waiting if client.socket is ready)
+    waiting.remove(client)
+    assert client.socket.recv(100).startswith(b"HTTP/1.1 100")
+    assert client.ask(BODY + PADDING).status == 200
+    return str(ready.getsockname()[0])
 
 
 def test_a_request_that_ends_badly_gives_its_place_back(run: Callable[..., Running]) -> None:

@@ -85,9 +85,9 @@ class Running:
     health: str
     authority: Path
 
-    def connect(self) -> Client:
-        """Open a connection, shaken hands on."""
-        return Client(self.admission, self.authority)
+    def connect(self, source: str = "") -> Client:
+        """Open a connection, shaken hands on, from an address of this machine."""
+        return Client(self.admission, self.authority, source=source)
 
     def ask(self, data: bytes | None = None) -> Response:
         """Send one request on a connection of its own."""
