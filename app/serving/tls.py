@@ -176,7 +176,7 @@ class ServingCertificate:
         context = VerifyingContext(protocol) if self._client_ca else ssl.SSLContext(protocol)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # An API server resumes no session, and tickets are a part of the work of each handshake. This setting is for
-        # TLS 1.3. Without tickets, OpenSSL would keep each session of TLS 1.2 in memory.
+        # TLS 1.3. A client of TLS 1.2 that gets no ticket has its session kept in memory, so those may have one.
         context.num_tickets = 0
         return context
 

@@ -1,7 +1,8 @@
 """The bodies of requests: small ones are read at once, and large ones one at a time, so that they fit into memory.
 
 A body of some megabytes takes a hundred times the memory and the time of a usual one. Other requests wait neither for
-its bytes nor for its review. Clients with large bodies take turns, so that one that sends many does not delay another.
+its bytes nor for its review. Clients with large bodies take turns: another client waits for one of them at most, and
+for the pause after it, however many of them one client sends.
 """
 
 import asyncio
@@ -39,7 +40,7 @@ class LargeBodies:
         self._seconds = seconds
         self._most = most
         self._busy = False  # a request has its turn, or there is a pause
-        self._waiting = FairLine[asyncio.Future[None]](most)
+        self._waiting = FairLine[asyncio.Future[bool]](most)
         self._size = 0  # bytes of the request in turn so far
         self._complete: float | None = None  # since when its body is complete
 
@@ -47,9 +48,11 @@ class LargeBodies:
     async def turn(self, client: str) -> AsyncIterator[None]:
         """Wait for a turn, and let the next one in after a pause. Raises RequestRejected."""
         if self._busy:
-            await self._wait(client)
-        self._busy = True
-        self._waiting.room = self._most - 1
+            if not await self._wait(client):
+                raise RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, "too many concurrent requests", "overloaded")
+        else:
+            self._waiting.served(client)
+            self._begin()
         try:
             yield
         finally:
@@ -72,18 +75,22 @@ class LargeBodies:
         self._complete = asyncio.get_running_loop().time()
         return body
 
-    async def _wait(self, client: str) -> None:
-        called = asyncio.get_running_loop().create_future()
+    async def _wait(self, client: str) -> bool:
+        """Wait for a turn; returns False if another request got the room."""
+        called: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         lost = self._waiting.put(client, called)
         if lost is not None and not lost.done():
-            reason = "too many concurrent requests"
-            lost.set_exception(RequestRejected(HTTPStatus.SERVICE_UNAVAILABLE, reason, "overloaded"))
+            lost.set_result(False)
         try:
-            await called
+            return await called
         except asyncio.CancelledError:
-            if called.done() and not called.cancelled() and not called.exception():  # it was called a moment ago
+            if called.done() and not called.cancelled() and called.result():  # it was called a moment ago
                 self._call_next()
             raise
+
+    def _begin(self) -> None:
+        self._busy = True
+        self._waiting.room = self._most - 1
 
     def _end(self) -> None:
         loop = asyncio.get_running_loop()
@@ -93,11 +100,13 @@ class LargeBodies:
         self._waiting.room = self._most
 
     def _call_next(self) -> None:
+        self._busy = False
+        self._waiting.room = self._most
         while called := self._waiting.take():
             if not called.done():
-                called.set_result(None)
+                self._begin()
+                called.set_result(True)
                 return
-        self._busy = False
 
 
 def rest(size: int, spent: float) -> float:

@@ -67,11 +67,10 @@ class Requests:
             self.rejected.append(name)
 
 
-async def pause(large: LargeBodies) -> float:
-    """Return the seconds until the next request gets its turn."""
-    began = asyncio.get_running_loop().time()
+async def next_turn(large: LargeBodies) -> float:
+    """Return when the next request gets its turn."""
     async with large.turn(OTHER):
-        return asyncio.get_running_loop().time() - began
+        return asyncio.get_running_loop().time()
 
 
 def test_a_body_is_followed_by_a_pause_for_other_requests_and_then_by_the_next() -> None:
@@ -80,7 +79,8 @@ def test_a_body_is_followed_by_a_pause_for_other_requests_and_then_by_the_next()
         async with large.turn(FLOODER):
             body = await large.read(arriving(part(bytes(MEBIBYTE), more=True), part(b"b")), 2 * MEBIBYTE)
             assert len(body) == MEBIBYTE + 1
-        assert await pause(large) >= rest(MEBIBYTE, 0) > 0.03
+            began = asyncio.get_running_loop().time()
+        assert await next_turn(large) - began >= 0.03
 
     asyncio.run(scenario())
 
@@ -91,7 +91,8 @@ def test_a_review_is_followed_by_a_pause_of_three_times_as_long() -> None:
         async with large.turn(FLOODER):
             await large.read(arriving(part(b"a")), 10)
             await asyncio.sleep(0.02)
-        assert await pause(large) >= 0.06
+            began = asyncio.get_running_loop().time()
+        assert await next_turn(large) - began >= 0.05
 
     asyncio.run(scenario())
 
@@ -107,10 +108,11 @@ def test_a_pause_grows_with_the_body_and_with_the_time_of_its_review(size: int, 
 def test_a_body_that_is_rejected_for_its_size_is_followed_by_a_pause_too() -> None:
     async def scenario() -> None:
         large = LargeBodies(most=2, seconds=60)
+        began = asyncio.get_running_loop().time()
         with pytest.raises(RequestRejected, match="is over"):
             async with large.turn(FLOODER):
                 await large.read(arriving(part(bytes(MEBIBYTE), more=True)), 10)
-        assert await pause(large) >= rest(MEBIBYTE, 0)
+        assert await next_turn(large) - began >= 0.03
 
     asyncio.run(scenario())
 
@@ -132,15 +134,31 @@ def test_a_body_that_never_comes_is_rejected_and_the_next_one_may_come() -> None
     asyncio.run(scenario())
 
 
-def test_clients_take_turns_so_that_one_with_many_requests_delays_another_by_one() -> None:
+def test_clients_take_turns_so_that_another_one_waits_for_one_request_at_most() -> None:
     async def scenario() -> None:
         requests = Requests(LargeBodies(most=9, seconds=60))
         for number in range(4):
             await requests.send(f"flood {number}", FLOODER)
         await requests.send("other", OTHER)
-        for name in ("flood 0", "flood 1", "other", "flood 2", "flood 3"):
+        for name in ("flood 0", "other", "flood 1", "flood 2", "flood 3"):
             await requests.end(name)
-        assert requests.begun == ["flood 0", "flood 1", "other", "flood 2", "flood 3"]
+        assert requests.begun == ["flood 0", "other", "flood 1", "flood 2", "flood 3"]
+
+    asyncio.run(scenario())
+
+
+def test_where_each_client_waits_with_one_request_the_new_one_is_rejected_and_all_others_get_their_turns() -> None:
+    async def scenario() -> None:
+        requests = Requests(LargeBodies(most=3, seconds=60))
+        for client in "abcd":
+            await requests.send(client, client)
+        await asyncio.sleep(0)
+        assert requests.rejected == ["d"]
+        for client in "abc":
+            await requests.end(client)
+        await requests.send("e", "e")
+        await requests.end("e")
+        assert requests.begun == ["a", "b", "c", "e"]
 
     asyncio.run(scenario())
 
@@ -154,9 +172,9 @@ def test_where_there_is_no_room_the_client_with_the_most_requests_has_one_reject
         await requests.send("other", OTHER)
         await asyncio.sleep(0)
         assert requests.rejected == ["flood 3", "flood 2"]
-        for name in ("flood 0", "flood 1", "other"):
+        for name in ("flood 0", "other", "flood 1"):
             await requests.end(name)
-        assert requests.begun == ["flood 0", "flood 1", "other"]
+        assert requests.begun == ["flood 0", "other", "flood 1"]
 
     asyncio.run(scenario())
 

@@ -1,4 +1,4 @@
-"""TLS sessions: none is kept in memory, and none lets a client in whose certificate is not verified again."""
+"""TLS sessions: those with a ticket take no memory, and none lets in a client whose certificate is not verified."""
 
 import ssl
 from dataclasses import dataclass
@@ -85,7 +85,7 @@ def clients() -> Authority:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("verifies", [False, True])
-def test_a_session_that_has_ended_takes_no_memory(
+def test_an_ended_session_of_a_client_that_takes_tickets_uses_no_memory(
     tmp_path: Path, clients: Authority, version: ssl.TLSVersion, verifies: bool
 ) -> None:
     peers = Peers(tmp_path, version, clients=clients if verifies else None)
@@ -99,6 +99,11 @@ def test_with_tls_1_3_no_tickets_are_made(tmp_path: Path) -> None:
     assert session is None or not session.has_ticket
 
 
+def test_where_clients_are_not_verified_a_session_of_tls_1_2_may_be_resumed(tmp_path: Path) -> None:
+    peers = Peers(tmp_path, ssl.TLSVersion.TLSv1_2)
+    assert peers.connect(peers.end_session()).client.session_reused
+
+
 def test_where_clients_are_verified_no_session_is_resumed(
     tmp_path: Path, clients: Authority, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -110,6 +115,7 @@ def test_where_clients_are_verified_no_session_is_resumed(
     assert peers.serving.reload()
     with pytest.raises(ssl.SSLCertVerificationError):
         peers.connect()
+    monkeypatch.setattr(client_certificates, "_untrusted", SeldomWarning())
     with pytest.raises(ssl.SSLError, match="resumed a session"):
         peers.connect(session)
-    assert "rejected a TLS connection" in caplog.text
+    assert "rejected a TLS connection: the client resumed a session" in caplog.text
