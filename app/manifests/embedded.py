@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator
 
 from app.core.resources.fields import JSON
-from app.core.resources.service_entry import GROUP, is_service_entry
+from app.core.resources.kinds import is_service_entry
+from app.core.resources.service_entry import GROUP
 
 _MENTION = re.compile(r"""\bkind["']?[ \t]*:[ \t]*["']?ServiceEntry(?:List)?\b""")
 

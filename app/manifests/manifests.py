@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 from app.core.resources.fields import JSON, Fields
+from app.core.resources.kinds import is_http_route, is_istio
 from app.core.resources.namespaces import is_namespace
 from app.core.resources.records import replace
-from app.core.resources.service_entry import Key, is_http_route, is_istio
+from app.core.resources.service_entry import Key
 from app.core.routes.observed import KINDS
 from app.core.routes.survey import DEFAULT_NAMESPACE, Skipped, Sourced, Unreadable, Unreviewed
 from app.core.rules.findings import quoted

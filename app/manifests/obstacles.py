@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 from app.core.resources.fields import JSON, Fields
+from app.core.resources.kinds import is_istio, is_service_entry
 from app.core.resources.records import Record
-from app.core.resources.service_entry import API_VERSION, GROUP, PREFIX, VERSIONS, is_istio, is_service_entry
+from app.core.resources.service_entry import API_VERSION, GROUP, PREFIX, VERSIONS
 from app.core.routes.observed import KINDS
 from app.core.rules.findings import and_more, printable, quoted
 from app.manifests.embedded import embedded

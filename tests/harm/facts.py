@@ -9,7 +9,8 @@ from app.core.policy.traffic import Reach, VirtualService
 from app.core.resources.durations import parse_duration
 from app.core.resources.globs import matches
 from app.core.resources.hosts import canonical_host, covers
-from app.core.resources.service_entry import HTTP_FAMILY, TLS_FAMILY, ServiceEntry, is_service_entry
+from app.core.resources.kinds import is_service_entry
+from app.core.resources.service_entry import HTTP_FAMILY, TLS_FAMILY, ServiceEntry
 from app.core.routes.candidates import seen_by
 from app.core.rules.exemptions import exemption
 from app.core.rules.retries import NO_ONE

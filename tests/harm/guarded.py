@@ -7,7 +7,7 @@ from enum import Enum
 from typing import Any
 
 from app.core.policy.model import GuardPolicy
-from app.core.resources.service_entry import is_service_entry
+from app.core.resources.kinds import is_service_entry
 from app.core.routes.survey import Reviewed, Sourced, survey
 from tests.harm.protocol import Manifest
 

@@ -7,7 +7,8 @@ import pytest
 from app.core.policy.model import default_policy
 from app.core.policy.reader import parse_policy
 from app.core.resources.hosts import Host, HostKind, object_name
-from app.core.resources.service_entry import Key, ServiceEntry, is_service_entry
+from app.core.resources.kinds import is_service_entry
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.observed import Observed
 from app.core.routes.plan import changes, desired
 from app.core.routes.survey import Sourced, survey

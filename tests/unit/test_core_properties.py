@@ -155,3 +155,11 @@ def test_a_host_is_compared_whatever_its_case_and_final_dot(text: str) -> None:
     assert covers(canonical, canonical)
     if text.isascii():
         assert canonical_host(text.upper()) == canonical
+
+
+usual_texts = st.from_regex(r"(wildcard)?[a-z0-9.*-]{1,70}(\.[a-z0-9-]{1,64}){0,4}\.?\n?", fullmatch=True)
+
+
+@given(st.one_of(hosts, usual_texts, st.text()))
+def test_a_usual_host_is_parsed_like_any_other(text: str) -> None:
+    assert Host.parse(text) == Host._parse_any(text)

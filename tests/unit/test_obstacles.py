@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from app.core.resources.fields import JSON
-from app.core.resources.service_entry import is_service_entry
+from app.core.resources.kinds import is_service_entry
 from app.manifests.embedded import embedded, mention
 from app.manifests.kustomize import patches
 from app.manifests.lists import members

@@ -37,7 +37,8 @@ class Ambient(Record):
         """Read the labels of an object, and the status of a ServiceEntry."""
         if not (labels or status):
             return NOTHING
-        found = text(labels, USE_WAYPOINT), text(labels, WAYPOINT_NAMESPACE), *_condition(status)
+        condition = _condition(status) if status else ("", "")
+        found = text(labels, USE_WAYPOINT), text(labels, WAYPOINT_NAMESPACE), *condition
         return cls(*found) if any(found) else NOTHING
 
     @property

@@ -19,6 +19,8 @@ LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _LABELS = re.compile(rf"{LABEL}(?:\.{LABEL})*")
 _RESERVED = "wildcard"
 _SECOND = ".2"
+_USUAL = re.compile(rf"(?!{_RESERVED})(?:{LABEL}\.)+(?![0-9]+\Z){LABEL}")
+"""A host in lower case whose objects have its own name, apart from its length."""
 
 
 class HostKind(enum.Enum):
@@ -44,6 +46,13 @@ class Host(Record):
     @classmethod
     def parse(cls, text: str) -> "Host":
         """Parse any text; a text that is not a host gets the kind INVALID and no object name."""
+        if len(text) <= MAX_NAME - len(_SECOND) and _USUAL.fullmatch(text):
+            return cls(text, text, HostKind.FQDN, text)
+        return cls._parse_any(text)
+
+    @classmethod
+    def _parse_any(cls, text: str) -> "Host":
+        """Parse any text, step by step."""
         canonical = canonical_host(text)
         kind = _kind(canonical)
         name = "" if kind is HostKind.INVALID else object_name(canonical)

@@ -4,9 +4,11 @@ Only fields that a rule reads are stored, so that ten thousand objects fit in a 
 type becomes a `Problem`, and the rules turn problems into a finding.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from sys import intern
+
+import msgspec
 
 from app.core.resources.ambient import NOTHING, Ambient
 from app.core.resources.days import LENGTH
@@ -126,31 +128,131 @@ class ServiceEntry(Record):
         Never raises. `written` is the day of a manifest that is being written; None: a stored one, whose managedFields
         have the day.
         """
-        root = Fields(manifest, "")
-        meta, spec = root.child("metadata"), root.child("spec")
-        if not spec.values.get("hosts"):
-            spec.report("hosts", "a list with at least one host")
-        resolution = spec.choice("resolution", RESOLUTIONS)
+        found, problems = _read(manifest)
+        meta, spec = found.metadata or _NO_METADATA, found.spec or _NO_SPEC
         return cls(
-            key=Key(intern(meta.text("namespace") or namespace), meta.text("name") or meta.text("generateName")),
-            uid=meta.text("uid"),
-            created=meta.text("creationTimestamp"),
-            terminating=bool(meta.text("deletionTimestamp")),
-            annotations=own_annotations(meta) or NO_ANNOTATIONS,
-            revision=meta.child("labels").text(REVISION_LABEL),
-            hosts=tuple([Host.parse(host) for host in spec.texts("hosts")]),
-            addresses=tuple(spec.texts("addresses")),
-            ports=_ports(tuple([_declared(port) for port in spec.children("ports")])),
-            location=spec.choice("location", LOCATIONS) or "MESH_EXTERNAL",
-            resolution=resolution or "NONE",
-            resolution_set="resolution" in spec.values,
-            endpoints=tuple([endpoint.text("address") for endpoint in spec.children("endpoints")]),
-            workload_selector=spec.values.get("workloadSelector") is not None,
-            export_to=tuple(spec.texts("exportTo")),
-            written=intern(_last_write(meta.values)) if written is None else written,
-            ambient=Ambient.read(meta.values.get("labels"), root.values.get("status")),
-            problems=tuple(root.problems),
+            key=Key(intern(meta.namespace or namespace), meta.name or meta.generate_name or ""),
+            uid=meta.uid or "",
+            created=meta.creation_timestamp or "",
+            terminating=bool(meta.deletion_timestamp),
+            annotations=_own(meta.annotations) if meta.annotations else NO_ANNOTATIONS,
+            revision=meta.labels.get(REVISION_LABEL, "") if meta.labels else "",
+            hosts=tuple([Host.parse(host) for host in spec.hosts or ()]),
+            addresses=tuple(spec.addresses or ()),
+            ports=_ports(tuple([_declared(port) for port in spec.ports or ()])),
+            location=intern(spec.location or "MESH_EXTERNAL"),
+            resolution=intern(spec.resolution or "NONE"),
+            resolution_set=spec.resolution is not msgspec.UNSET,
+            endpoints=tuple([endpoint.address or "" for endpoint in spec.endpoints or ()]),
+            workload_selector=spec.workload_selector is not None,
+            export_to=tuple(spec.export_to or ()),
+            written=intern(_last_write(manifest)) if written is None else written,
+            ambient=Ambient.read(meta.labels, found.status),
+            problems=problems,
         )
+
+
+class _Port(msgspec.Struct, rename="camel", gc=False):
+    number: int | None = None
+    protocol: str | None = None
+    target_port: int | None = None
+
+
+class _Endpoint(msgspec.Struct, gc=False):
+    address: str | None = None
+
+
+class _Metadata(msgspec.Struct, rename="camel", gc=False):
+    namespace: str | None = None
+    name: str | None = None
+    generate_name: str | None = None
+    uid: str | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    annotations: dict[str, str] | None = None
+    labels: dict[str, str] | None = None
+
+
+class _Spec(msgspec.Struct, rename="camel", gc=False):
+    hosts: list[str] | None = None
+    addresses: list[str] | None = None
+    ports: list[_Port] | None = None
+    location: str | None = None
+    resolution: str | msgspec.UnsetType | None = msgspec.UNSET
+    endpoints: list[_Endpoint] | None = None
+    workload_selector: JSON = None
+    export_to: list[str] | None = None
+
+
+class _Document(msgspec.Struct, gc=False):
+    """The fields that are read; null counts as absent, as it does for the API server."""
+
+    metadata: _Metadata | None = None
+    spec: _Spec | None = None
+    status: JSON = None
+
+
+_NO_METADATA, _NO_SPEC = _Metadata(), _Spec()
+
+
+def _read(manifest: JSON) -> tuple[_Document, tuple[Problem, ...]]:
+    """Read all fields at once, or one by one if one of them has a wrong type or value."""
+    try:
+        found = msgspec.convert(manifest, _Document)
+    except msgspec.ValidationError:
+        return _read_each(manifest)
+    spec = found.spec
+    sound = spec and spec.hosts and (spec.resolution or "NONE") in RESOLUTIONS
+    if spec and sound and (spec.location or "MESH_EXTERNAL") in LOCATIONS:
+        return found, ()
+    return _read_each(manifest)
+
+
+def _read_each(manifest: JSON) -> tuple[_Document, tuple[Problem, ...]]:
+    """Read one field after the other, and return the problems too."""
+    root = Fields(manifest, "")
+    meta, spec = root.child("metadata"), root.child("spec")
+    if not spec.values.get("hosts"):
+        spec.report("hosts", "a list with at least one host")
+    resolution = spec.choice("resolution", RESOLUTIONS)
+    namespace, name = meta.text("namespace"), meta.text("name")
+    metadata = _Metadata(
+        namespace=namespace,
+        name=name or meta.text("generateName"),
+        uid=meta.text("uid"),
+        creation_timestamp=meta.text("creationTimestamp"),
+        deletion_timestamp=meta.text("deletionTimestamp"),
+        annotations={f"{PREFIX}{name}": text for name, text in own_annotations(meta).items()},
+        labels=_labels(meta.child("labels")),
+    )
+    fields = _Spec(
+        hosts=spec.texts("hosts"),
+        addresses=spec.texts("addresses"),
+        ports=[_port(port) for port in spec.children("ports")],
+        location=spec.choice("location", LOCATIONS),
+        resolution=resolution if "resolution" in spec.values else msgspec.UNSET,
+        endpoints=[_Endpoint(endpoint.text("address")) for endpoint in spec.children("endpoints")],
+        workload_selector=spec.values.get("workloadSelector"),
+        export_to=spec.texts("exportTo"),
+    )
+    return _Document(metadata, fields, root.values.get("status")), tuple(root.problems)
+
+
+def _labels(labels: Fields) -> dict[str, str]:
+    """Return the labels that are texts; only that of the revision must be one."""
+    labels.text(REVISION_LABEL)
+    return {name: value for name, value in labels.values.items() if isinstance(value, str)}
+
+
+def _port(port: Fields) -> _Port:
+    protocol = port.text("protocol")
+    return _Port(port.number("number"), protocol, port.number("targetPort"))
+
+
+def _own(annotations: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the annotations that carry our prefix, without it."""
+    own = {name.removeprefix(PREFIX): text for name, text in annotations.items() if name.startswith(PREFIX)}
+    return own or NO_ANNOTATIONS
 
 
 def own_annotations(meta: Fields) -> dict[str, str]:
@@ -161,9 +263,9 @@ def own_annotations(meta: Fields) -> dict[str, str]:
     }
 
 
-def _last_write(metadata: JSON) -> str:
+def _last_write(manifest: JSON) -> str:
     """Return the day of the last write by a field manager that owns some of the spec, or an annotation of ours."""
-    meta = Fields(metadata, "")
+    meta = Fields(manifest, "").child("metadata")
     times = [meta.text("creationTimestamp")]
     for manager in meta.children("managedFields"):
         fields = manager.child("fieldsV1")
@@ -174,32 +276,13 @@ def _last_write(metadata: JSON) -> str:
     return max(times)[:LENGTH]
 
 
-def is_istio(manifest: JSON, kinds: Collection[str]) -> bool:
-    """Say whether a manifest is one of these kinds of Istio's networking group, of any version."""
-    if not isinstance(manifest, dict) or manifest.get("kind") not in kinds:
-        return False
-    return str(manifest.get("apiVersion")).startswith(f"{GROUP}/")
-
-
-def is_http_route(manifest: JSON) -> bool:
-    """Say whether a manifest is a Gateway API HTTPRoute."""
-    if not isinstance(manifest, dict) or manifest.get("kind") != "HTTPRoute":
-        return False
-    return str(manifest.get("apiVersion")).startswith(f"{GATEWAY_GROUP}/")
-
-
-def is_service_entry(manifest: JSON) -> bool:
-    """Say whether a manifest is an Istio ServiceEntry."""
-    return is_istio(manifest, ("ServiceEntry",))
-
-
 @lru_cache(maxsize=1024)
 def _ports(declared: tuple[tuple[int, str, int], ...]) -> tuple[Port, ...]:
     """Return the same object for equal ports, to save time and memory: most entries share a few."""
     return tuple(Port(*one) for one in declared)
 
 
-def _declared(port: Fields) -> tuple[int, str, int]:
-    protocol = port.text("protocol")
+def _declared(port: _Port) -> tuple[int, str, int]:
+    protocol = port.protocol or ""
     # Only ASCII is folded: U+017F (the long s) would become an ordinary "S", and match HTTPS, unlike in Istio.
-    return port.number("number"), protocol.upper() if protocol.isascii() else protocol, port.number("targetPort")
+    return port.number or 0, protocol.upper() if protocol.isascii() else protocol, port.target_port or 0

@@ -6,9 +6,10 @@ from typing import TypeAlias, TypeVar
 
 from app.core.policy.model import GuardPolicy
 from app.core.resources.fields import JSON, Fields
+from app.core.resources.kinds import is_http_route, is_istio, is_service_entry
 from app.core.resources.namespaces import Namespace, is_namespace
 from app.core.resources.records import Record, replace
-from app.core.resources.service_entry import Key, ServiceEntry, is_http_route, is_istio, is_service_entry
+from app.core.resources.service_entry import Key, ServiceEntry
 from app.core.routes.bindings import Bindings
 from app.core.routes.observed import KINDS, Observed
 from app.core.routes.overlap import overlap_findings, overlaps
