@@ -36,7 +36,7 @@ class Repairs(Protocol):
     def repair(self, entry: ServiceEntry, document: JSON = None) -> Sequence[Operation]:
         """Return the patch of a stored entry; empty if it needs none, or if the policy only reports.
 
-        `document` is the entry as it was just read, None if it was not read.
+        `document` is the manifest that the API server has just returned; None if only the cached entry is known.
         """
         ...
 

@@ -105,7 +105,7 @@ class Siblings:
         """Return the patch of a stored entry, empty if it needs none.
 
         The patch is a change that admission would have made, or the reversal of one that it should not have made.
-        `document` is the entry as it was just read, if it was read.
+        `document` is the manifest that the API server has just returned; None if only the cached entry is known.
         """
         if not self._ready:
             return ()

@@ -222,7 +222,7 @@ def _read_each(manifest: JSON) -> tuple[_Document, tuple[Problem, ...]]:
         uid=meta.text("uid"),
         creation_timestamp=meta.text("creationTimestamp"),
         deletion_timestamp=meta.text("deletionTimestamp"),
-        annotations={f"{PREFIX}{name}": text for name, text in own_annotations(meta).items()},
+        annotations=_annotations(meta),
         labels=_labels(meta.child("labels")),
     )
     fields = _Spec(
@@ -250,17 +250,20 @@ def _port(port: Fields) -> _Port:
 
 
 def _own(annotations: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the annotations that carry our prefix, without it."""
+    """Remove our prefix from the annotations that carry it, and leave out the others."""
     own = {name.removeprefix(PREFIX): text for name, text in annotations.items() if name.startswith(PREFIX)}
     return own or NO_ANNOTATIONS
 
 
-def own_annotations(meta: Fields) -> dict[str, str]:
+def own_annotations(meta: Fields) -> Mapping[str, str]:
     """Return the annotations that carry our prefix, without it."""
+    return _own(_annotations(meta))
+
+
+def _annotations(meta: Fields) -> dict[str, str]:
+    """Return the annotations that carry our prefix, with it; each of them must be a text."""
     annotations = meta.child("annotations")
-    return {
-        name.removeprefix(PREFIX): annotations.text(name) for name in annotations.values if str(name).startswith(PREFIX)
-    }
+    return {name: annotations.text(name) for name in annotations.values if str(name).startswith(PREFIX)}
 
 
 def _last_write(manifest: JSON) -> str:
