@@ -13,7 +13,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from app.serving.acceptor import Acceptor
 from app.serving.client_certificates import PeerCertificate
+from app.serving.incomplete import INCOMPLETE_LIMIT, Incomplete
 
 HEAD_LIMIT = 64 * 1024
 """Maximum number of bytes of a request outside its body: request line, headers, chunk sizes, trailers."""
@@ -24,14 +26,6 @@ Enough for a client that is still sending to read the error response; asyncio's 
 """
 ANY, ANY_IPV4 = "::", "0.0.0.0"  # noqa: S104 - a pod is reached by its own address, which is known only at run time
 """All addresses of both families, and of IPv4 where a machine has no IPv6."""
-INCOMPLETE_LIMIT = 256
-"""Maximum number of connections on which a request is incomplete, or none has come yet.
-
-Beyond it, the webhook closes one of them: the oldest from the address that has the most.
-A request of the API server is complete within milliseconds, so its connection is not the oldest of them.
-"""
-TELL_SECONDS = 10.0
-"""Seconds between two log lines about that."""
 CLOSE = (b"connection", b"close")
 CERTIFICATE = "client_certificate"
 """Where the state of a request has the verified certificate of the client."""
@@ -129,62 +123,23 @@ class BoundedProtocol(HttpToolsProtocol):
         """The address of the client, without its port."""
         return self.client[0] if self.client else ""
 
+    def abort(self) -> None:
+        """Close it at once."""
+        self.transport.abort()
+
     def _give_up(self) -> None:
         log.warning("closed connection from %s: no complete request within %g s", self.client, self._allowance)
         self.transport.abort()
 
 
-class Incomplete:
-    """The connections on which a complete request is awaited, by address, in the order in which that began.
-
-    To close one costs the same for any number of them from one address, which may open new ones as fast as it can.
-    """
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._count = 0
-        self._by_address: dict[str, dict[BoundedProtocol, None]] = {}
-        self._closed, self._told = 0, -TELL_SECONDS
-
-    def add(self, connection: BoundedProtocol) -> None:
-        """Note a connection; beyond the limit, close another one."""
-        connections = self._by_address.setdefault(connection.address, {})
-        if connection in connections:
-            return
-        connections[connection] = None
-        self._count += 1
-        if self._count > self._limit:
-            self._close_one(connection.loop.time())
-
-    def discard(self, connection: BoundedProtocol) -> None:
-        """Note that a request is complete, or that the connection has ended."""
-        connections = self._by_address.get(connection.address, {})
-        if connection in connections:
-            del connections[connection]
-            self._count -= 1
-        if not connections:
-            self._by_address.pop(connection.address, None)
-
-    def _close_one(self, now: float) -> None:
-        address, connections = max(self._by_address.items(), key=lambda item: len(item[1]))
-        count, oldest = len(connections), next(iter(connections))
-        self.discard(oldest)
-        oldest.transport.abort()
-        self._closed += 1
-        if now - self._told >= TELL_SECONDS:
-            log.warning(
-                "closed %d connections without a complete request: over %d at a time, %d of them from %s",
-                self._closed, self._limit, count, address,
-            )  # fmt: skip
-            self._closed, self._told = 0, now
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """Return a socket with an address. `::` takes both families: asyncio's own socket for it would refuse IPv4."""
+def _bound(host: str, port: int, backlog: int) -> socket.socket:
+    """Return a socket that listens. `::` takes both families: asyncio's own socket for it would refuse IPv4."""
     if host == ANY and not socket.has_dualstack_ipv6():
         host = ANY_IPV4
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, dualstack_ipv6=host == ANY)
+    listening = socket.create_server((host, port), family=family, backlog=backlog, dualstack_ipv6=host == ANY)
+    listening.setblocking(False)
+    return listening
 
 
 class Listener(uvicorn.Server):
@@ -218,24 +173,25 @@ class Listener(uvicorn.Server):
     @property
     def address(self) -> str:
         """Host and port; the system chooses the port if it is 0."""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        host, port = self._socket.getsockname()[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     async def __aenter__(self) -> Self:
         """Listen, and take connections."""
         self.config.load()
         try:
-            self.servers = [await self._listen()]
+            self._socket = _bound(self.config.host, self.config.port, self.config.backlog)
         except OSError as error:
             reason = (error.strerror or str(error)).partition(" (while")[0].lower()
             raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {reason}") from error
+        self._acceptor = Acceptor(self._socket, self._open, self._crowded_by, self.incomplete.tell_closed)
+        self._acceptor.start()
         self._clock = asyncio.create_task(self.main_loop())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         """Accept no more connections, give open ones the stop time, and end them."""
-        for server in self.servers:
-            server.close()
+        self._acceptor.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if self.server_state.connections:
@@ -261,13 +217,15 @@ class Listener(uvicorn.Server):
         if not self.server_state.connections:
             self._ended.set()
 
-    async def _listen(self) -> asyncio.Server:
-        tls = self.config.is_ssl
-        return await asyncio.get_running_loop().create_server(
+    async def _open(self, connection: socket.socket) -> None:
+        tls = self.config.ssl if self.config.is_ssl else None
+        await asyncio.get_running_loop().connect_accepted_socket(
             lambda: BoundedProtocol(self),
-            sock=_bound(self.config.host, self.config.port),
-            ssl=self.config.ssl,
-            backlog=self.config.backlog,
+            connection,
+            ssl=tls,
             ssl_handshake_timeout=self.bounds.receive if tls else None,
             ssl_shutdown_timeout=GOODBYE if tls else None,
         )
+
+    def _crowded_by(self, address: str) -> bool:
+        return self.config.is_ssl and self.incomplete.crowded_by(address)  # without TLS, there is nothing to save

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import json
+import resource
 import select
 import socket
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import app.serving.acceptor
 import app.serving.server
 from app.webhook.admission import VALUES_LIMIT
 from app.webhook.bodies import SMALL_BODY
@@ -308,3 +310,38 @@ def test_too_many_connections_without_a_complete_request_cost_those_that_have_wa
         assert waiting[-1].ask(WHOLE[50:]).status == 200
         assert kept.ask().status == 200
     assert "without a complete request" in caplog.text
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the loopback interface has one address only")
+def test_an_address_with_too_many_of_them_waits_for_its_handshakes_and_others_do_not(
+    run: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app.serving.server, "INCOMPLETE_LIMIT", 5)
+    monkeypatch.setattr(app.serving.acceptor, "PACE_SECONDS", NEVER)
+    webhook = run(receive_timeout=NEVER)
+    with ExitStack() as stack:
+        kept = connect(webhook, stack)
+        assert kept.ask().status == 200
+        flood = [connect(webhook, stack) for _ in range(3)]
+        until(lambda: not webhook.shakes_hands())
+        assert kept.ask().status == 200
+        assert stack.enter_context(webhook.connect("127.0.0.2")).ask().status == 200
+        assert flood[0].ask().status == 200
+        assert connect(webhook, stack).ask().status == 200, "one less waits for a request"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="prlimit is of Linux")
+def test_without_file_descriptors_a_connection_waits_until_there_are_some(files: Files) -> None:
+    with process(files) as starved, ExitStack() as stack:
+        webhook, pid = starved.serving(), starved.popen.pid
+        kept = connect(webhook, stack)
+        assert kept.ask().status == 200
+        before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        # Descriptors are given from the lowest that is free: none is below the first that may not be.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, before[1]))
+        assert not webhook.shakes_hands()
+        assert "cannot accept connections" in starved.log
+        assert kept.ask().status == 200
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+        until(webhook.shakes_hands)
+        assert webhook.ask().status == 200

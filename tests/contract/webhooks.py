@@ -89,6 +89,14 @@ class Running:
         """Open a connection, shaken hands on, from an address of this machine."""
         return Client(self.admission, self.authority, source=source)
 
+    def shakes_hands(self) -> bool:
+        """Whether a new connection gets its handshake within half a second."""
+        try:
+            with Client(self.admission, self.authority, timeout=0.5):
+                return True
+        except TimeoutError:
+            return False
+
     def ask(self, data: bytes | None = None) -> Response:
         """Send one request on a connection of its own."""
         with self.connect() as client:
