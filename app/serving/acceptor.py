@@ -1,8 +1,9 @@
 """Accepts connections. An address that has too many without a complete request waits for more.
 
-A TLS handshake costs the event loop most of a millisecond. A client that opens connections as fast as it can, and keeps
-them open without a request, would take that time from the others. So its connections wait for their handshakes, and
-beyond a number of them they are closed without one. Others behind the same address share this.
+A TLS handshake costs the event loop most of a millisecond. A client that opens connection after connection, and keeps
+them open without a request, would take that time from the others. So its connections wait for their handshakes. None is
+closed for that: when too many wait, the first begins its handshake at once, because others may be behind the same
+address.
 """
 
 import asyncio
@@ -16,9 +17,9 @@ from app.fairline import FairLine
 AT_ONCE = 8
 """Maximum number of connections to accept before the event loop goes on with the others."""
 PACE_SECONDS = 0.005
-"""From one connection that has waited to the next, in seconds; for all such addresses together."""
+"""Seconds between two connections that have waited, of all such addresses together."""
 ROOM = 128
-"""Maximum number of connections that wait. A webhook that is not busy lets the last of them in after 0.7 s."""
+"""Maximum number of connections that wait. So one waits for 0.7 s, unless the event loop is busy."""
 REST_SECONDS = 1.0
 """Until the next attempt after the system had no file descriptor or memory for a connection, in seconds."""
 
@@ -29,9 +30,9 @@ Waiting = tuple[str, socket.socket]
 
 
 class Acceptor:
-    """Takes connections from a listening socket and passes them to `serve`, whose OSErrors are only logged.
+    """Takes connections from a listening socket and passes them to `serve`, whose OSErrors are logged at level debug.
 
-    While `crowded_by` is true for an address, its connections wait. `turned_away` hears of those that are closed.
+    While `crowded_by` is true for an address, its connections wait.
     """
 
     def __init__(
@@ -39,12 +40,10 @@ class Acceptor:
         listening: socket.socket,
         serve: Callable[[socket.socket], Awaitable[object]],
         crowded_by: Callable[[str], bool],
-        turned_away: Callable[[str], None],
     ) -> None:
         self._listening = listening
         self._serve = serve
         self._crowded_by = crowded_by
-        self._turned_away = turned_away
         self._line = FairLine[Waiting](ROOM)
         self._rest: TimerHandle | None = None
         self._pause: TimerHandle | None = None
@@ -89,9 +88,9 @@ class Acceptor:
         if not self._crowded_by(address):
             self._begin(connection)
             return
-        if lost := self._line.put(address, new):
-            lost[1].close()
-            self._turned_away(lost[0])
+        if len(self._line) == ROOM and (first := self._line.take()):
+            self._begin(first[1])
+        self._line.put(address, new)
         if not self._pause:
             self._pause = self._loop.call_later(PACE_SECONDS, self._let_in)
 
@@ -100,8 +99,8 @@ class Acceptor:
         if waiting := self._line.take():
             address, connection = waiting
             seconds = PACE_SECONDS if self._crowded_by(address) else 0.0
-            self._begin(connection)
             self._pause = self._loop.call_later(seconds, self._let_in)
+            self._begin(connection)
 
     def _begin(self, connection: socket.socket) -> None:
         task = self._loop.create_task(self._shake_hands(connection))

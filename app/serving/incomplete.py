@@ -1,4 +1,4 @@
-"""Connections on which a complete request is awaited: how many there may be, and whose are too many."""
+"""Connections on which a complete request is awaited: a limit on their number, and which address has too many."""
 
 import logging
 import math
@@ -65,20 +65,16 @@ class Incomplete:
         """Say whether an address has more than half of the connections that there may be, and so the most."""
         return len(self._by_address.get(address, ())) > self._limit // 2
 
-    def tell_closed(self, address: str) -> None:
-        """Log that a connection from an address was closed; one line in TELL_SECONDS counts them."""
-        now = time.monotonic()
+    def _close_one(self) -> None:
+        address, connections = max(self._by_address.items(), key=lambda item: len(item[1]))
+        count, oldest = len(connections), next(iter(connections))
+        self.discard(oldest)
+        oldest.abort()
         self._closed += 1
+        now = time.monotonic()
         if now - self._told >= TELL_SECONDS:
             log.warning(
                 "closed %d connections without a complete request: over %d at a time, %d of them from %s",
-                self._closed, self._limit, len(self._by_address.get(address, ())), address,
+                self._closed, self._limit, count, address,
             )  # fmt: skip
             self._closed, self._told = 0, now
-
-    def _close_one(self) -> None:
-        address, connections = max(self._by_address.items(), key=lambda item: len(item[1]))
-        oldest = next(iter(connections))
-        self.tell_closed(address)
-        self.discard(oldest)
-        oldest.abort()

@@ -184,7 +184,7 @@ class Listener(uvicorn.Server):
         except OSError as error:
             reason = (error.strerror or str(error)).partition(" (while")[0].lower()
             raise ListenError(f"cannot listen on {self.config.host} port {self.config.port}: {reason}") from error
-        self._acceptor = Acceptor(self._socket, self._open, self._crowded_by, self.incomplete.tell_closed)
+        self._acceptor = Acceptor(self._socket, self._open, self._crowded_by)
         self._acceptor.start()
         self._clock = asyncio.create_task(self.main_loop())
         return self

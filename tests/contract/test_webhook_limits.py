@@ -340,7 +340,7 @@ def test_without_file_descriptors_a_connection_waits_until_there_are_some(files:
         # Descriptors are given from the lowest that is free: none is below the first that may not be.
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, before[1]))
         assert not webhook.shakes_hands()
-        assert "cannot accept connections" in starved.log
+        until(lambda: "cannot accept connections" in starved.log)
         assert kept.ask().status == 200
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         until(webhook.shakes_hands)
