@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -124,6 +125,21 @@ def test_a_closed_stream_does_not_fail_the_caller() -> None:
     logging.getLogger().handlers[:] = [Writer(Gone(), JsonFormatter())]
     logging.getLogger("app.test").error("nobody hears it")
     tell(logging.getLogger("app.test"), "admission", {})
+
+
+@pytest.mark.parametrize("formatter", [JsonFormatter(), TextFormatter()])
+def test_a_line_without_a_record_is_the_same(formatter: JsonFormatter | TextFormatter) -> None:
+    fields = {"user": "a b", "codes": ("SEG003",), "milliseconds": 0.25}
+    stream = io.BytesIO()
+    logging.getLogger().handlers[:] = [Writer(stream, formatter)]
+    Level().set(LogLevel.INFO)
+    tell(logging.getLogger("app.test"), "admission", fields)
+    (line,) = (line for line in stream.getvalue().splitlines(keepends=True) if b"app.test" in line)
+    assert _timeless(line) == _timeless(logged(formatter, "admission", fields))
+
+
+def _timeless(line: bytes) -> bytes:
+    return re.sub(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z", b"", line)
 
 
 def test_other_log_handlers_get_the_record_too(caplog: pytest.LogCaptureFixture) -> None:
