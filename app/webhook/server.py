@@ -140,7 +140,7 @@ class StageApp:
 class Endpoints:
     """The ASGI application: a review goes to its stage, anything else to FastAPI, which says what is wrong with it.
 
-    The middleware and routing of FastAPI take as long as a sixth of all of that.
+    FastAPI's middleware and routing would add a sixth to the time of a request.
     """
 
     def __init__(self, stages: Mapping[str, StageApp]) -> None:
