@@ -129,7 +129,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         log.warning("closed connection from %s: no complete request within %g s", self.client, self._allowance)
-        self.transport.abort()
+        self.abort()
 
 
 def _bound(host: str, port: int, backlog: int) -> socket.socket:
@@ -218,7 +218,7 @@ class Listener(uvicorn.Server):
             self._ended.set()
 
     async def _open(self, connection: socket.socket) -> None:
-        tls = self.config.ssl if self.config.is_ssl else None
+        tls = self.config.ssl
         await asyncio.get_running_loop().connect_accepted_socket(
             lambda: BoundedProtocol(self),
             connection,

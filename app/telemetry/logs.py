@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -117,7 +118,7 @@ class Line(msgspec.Struct, frozen=True):
     message: str
     fields: LogFields
     trace: str = ""
-    """The traceback, empty if there is none."""
+    """The text of the traceback. It is empty if the record has no exception."""
 
 
 class Writer(logging.Handler):
@@ -147,12 +148,12 @@ class Writer(logging.Handler):
         self._stream.flush()
 
 
-class LineFormatter(logging.Formatter):
+class LineFormatter(logging.Formatter, ABC):
     """Makes bytes of a record, line feed included."""
 
+    @abstractmethod
     def encode(self, line: Line) -> bytes:
         """Return the bytes of a line."""
-        raise NotImplementedError
 
     def line(self, record: logging.LogRecord) -> bytes:
         """Return the line of a record."""

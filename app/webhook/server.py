@@ -160,11 +160,13 @@ def create_app(
     """Build the application: POST /mutate and /validate, and nothing else."""
     large = LargeBodies(settings.max_large, settings.large_seconds)
     clients = AllowedClients(settings.client_allowed_subject, required=settings.client_ca_file is not None)
-    stages = (
-        StageApp(stage, policy, siblings, metrics, large, max_body=settings.max_body, tracer=tracer, clients=clients)
+    stages = {
+        f"/{stage.value}": StageApp(
+            stage, policy, siblings, metrics, large, max_body=settings.max_body, tracer=tracer, clients=clients
+        )
         for stage in Stage
-    )
-    return Endpoints({f"/{stage.value}": app for stage, app in zip(Stage, stages, strict=True)})
+    }
+    return Endpoints(stages)
 
 
 class Webhook:

@@ -132,7 +132,11 @@ def terminating(scene: Scene) -> Iterator[None]:
         client.json_patch(SERVICE_ENTRIES, name, f"held-{number}", release)
 
 
-@fault(OBJECTS, "our objects have finalizers of others, and their entries go and come back", seconds=4.0)
+@fault(
+    OBJECTS,
+    "another controller keeps our objects by finalizers, and teams delete and create their ServiceEntries",
+    seconds=4.0,
+)
 def finalizers(scene: Scene) -> Iterator[None]:
     client, name = scene.arena.client, f"slow-{time.monotonic_ns()}"
     host = f"{name}.{PROBE}.example.com"

@@ -337,7 +337,7 @@ def test_without_file_descriptors_a_connection_waits_until_there_are_some(files:
         kept = connect(webhook, stack)
         assert kept.ask().status == 200
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        # Descriptors are given from the lowest that is free: none is below the first that may not be.
+        # Only descriptor 0 is allowed from now on. It is in use, so the system refuses each new one.
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (1, before[1]))
         assert not webhook.shakes_hands()
         until(lambda: "cannot accept connections" in starved.log)
